@@ -1,4 +1,4 @@
-"""Which failure modes apply to a target: its clean runs and the plan, and no fault."""
+"""A survey of the failure modes that apply to a target: clean runs and a plan, without a fault."""
 
 from __future__ import annotations
 
@@ -20,17 +20,15 @@ from faultlab.core.report import Status
 from faultlab.errors import BaselineError, TargetError, UsageError
 
 CLASS_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+\Z")
-# As short as a run can be that has what comes between two epochs, and a validation.
+# The shortest run that has a change of epoch and a validation.
 _TRAINER = {"max_epochs": 2, "limit_train_batches": 4, "limit_val_batches": 2}
-_REMEDY = (
-    "Where a class needs more than itself, write a scenario file that says how it is built and trained, and name it."
-)
+_REMEDY = "If the class needs arguments or data, write a scenario file that defines them, and name that file."
 
 
 def survey(target: str, modes: Sequence[str], listener: Listener) -> Mapping[str, str]:
-    """Why each failure mode does not apply to a target, a scenario file's or a bare class; empty where it does.
+    """Return why each failure mode does not apply to a scenario file's target or to a bare class; empty if it does.
 
-    Raises ScenarioError or BaselineError where a scenario can't be carried out, UsageError where a class can't.
+    Raise ScenarioError or BaselineError if a scenario can't run, UsageError if a class can't.
     """
     if Path(target).suffix in (".yaml", ".yml") or Path(target).is_file():
         return _survey_file(Path(target), modes, listener)
@@ -50,13 +48,13 @@ def _survey_file(file: Path, modes: Sequence[str], listener: Listener) -> dict[s
 
 
 def bare(path: str) -> Scenario:
-    """A scenario of nothing but a class, built without arguments and trained shortly."""
+    """Return a scenario that builds a class without arguments and trains it for a few steps."""
     said = {"schema": 1, "name": path.lstrip("_"), "module": {"class_path": path}, "trainer": _TRAINER}
     return from_working_directory(said)
 
 
 def from_working_directory(said: Mapping[str, Any]) -> Scenario:
-    """The scenario as if a file in the working directory said so: class paths are looked up from there."""
+    """Return the scenario as if read from a file in the working directory, where class paths are looked up."""
     scenario = Scenario.model_validate(said)
     scenario._file = Path.cwd() / "scenario.yaml"
     return scenario
@@ -68,9 +66,9 @@ def _survey_class(path: str, modes: Sequence[str], listener: Listener) -> dict[s
         return _carry_out(scenario, modes, listener)
     except TargetError as error:
         remedy = f"{error.remedy} {_REMEDY}".strip()
-        raise UsageError(f"{path} can't be built by itself: {error.message}\n    {remedy}") from None
+        raise UsageError(f"{path} can't be built on its own: {error.message}\n    {remedy}") from None
     except BaselineError as error:
-        raise UsageError(f"{path} can't be trained by itself: {error}\n    {_REMEDY}") from None
+        raise UsageError(f"{path} can't be trained on its own: {error}\n    {_REMEDY}") from None
 
 
 def _carry_out(scenario: Scenario, modes: Sequence[str], listener: Listener) -> dict[str, str]:
@@ -86,7 +84,7 @@ def _carry_out(scenario: Scenario, modes: Sequence[str], listener: Listener) -> 
         inapplicable = {entry.id: entry.reason for entry in planned if entry.status == Status.NOT_APPLICABLE.value}
         return {entry.fault.mode: inapplicable.get(entry.id, "") for entry in planned}
     except BaselineError:
-        # Its message names the log, which is in the folder.
+        # The message names the log, which is in the folder.
         kept = True
         raise
     finally:

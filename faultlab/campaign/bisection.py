@@ -1,4 +1,4 @@
-"""Where along a scale each of several detectors begins to detect, with as few runs as they can share."""
+"""Bisection of a scale for several detectors at once: the dose or step from which each detects, in few runs."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _WIDE = 20.0
 
 @dataclass(frozen=True)
 class Scale:
-    """A dose from harmless (at 0) to the worst that is tried (at 1); see `Scale.of` for how it is spaced.
+    """A dose from harmless (at 0) to the worst that is tried (at 1); `Scale.of` defines the spacing.
 
-    ``wide`` scales are spaced by factors. ``low`` and ``high`` are what the dose may be.
+    ``wide`` scales are logarithmic. ``low`` and ``high`` are the limits of the dose.
     """
 
     harmless: float
@@ -29,13 +29,13 @@ class Scale:
 
     @classmethod
     def of(cls, dose: Dose) -> Scale:
-        """The scale of a numeric dose: linear where its default is of the order of its range, else logarithmic."""
+        """Return the scale of a numeric dose: linear if its default is of the order of its range, else logarithmic."""
         low = -math.inf if dose.low is None else dose.low
         high = math.inf if dose.high is None else dose.high
         default, whole = float(dose.default), isinstance(dose.default, int)
         harmless = dose.harmless if dose.harmless is not None else (dose.low or 0.0)
         if dose.harmless is None and 0 < harmless < default / _WIDE:
-            # A least dose that is only a limit of what can be said stands for none at all.
+            # A tiny minimum only excludes zero: treat it as zero.
             harmless = 0.0
         if harmless == default:
             return cls(harmless, min(100 * default, high), True, whole, low, high)
@@ -50,13 +50,13 @@ class Scale:
         return cls(harmless, worst, not positive or (worst > 0 and _apart(harmless, worst) > _WIDE), whole, low, high)
 
     def value(self, part: float) -> float:
-        """The dose at a part of the scale, 0 excluded."""
+        """Return the dose at a place on the scale, 0 excluded."""
         if not self.wide:
             found = self.harmless + part * (self.worst - self.harmless)
         elif self.harmless > 0:
             found = self.harmless * (self.worst / self.harmless) ** part
         else:
-            # From nothing there is no factor: eight orders of magnitude stand for it.
+            # A logarithmic scale can't begin at 0: it begins eight orders of magnitude below the top.
             found = self.harmless + (self.worst - self.harmless) * 10 ** (8 * (part - 1))
         found = min(max(found, self.low), self.high)
         return round(found) if self.whole else float(f"{found:.4g}")
@@ -67,14 +67,14 @@ def _apart(one: float, other: float) -> float:
 
 
 def first_parts() -> list[float]:
-    """Where to look before anything is known."""
+    """Return the places to try first."""
     return list(_FIRST)
 
 
 def next_parts(detected: Mapping[float, Collection[str]], resolution: float = _RESOLUTION) -> list[float]:
-    """Where to look next: for each detector half-way below the least part that it detects, until that is fine enough.
+    """Return the places to try next: for each detector halfway below the smallest that it detects, until fine enough.
 
-    ``detected`` has the detectors by the parts that were tried.
+    ``detected`` has the detectors by tried place.
     """
     wanted: set[float] = set()
     for detector in {name for names in detected.values() for name in names}:
@@ -86,7 +86,7 @@ def next_parts(detected: Mapping[float, Collection[str]], resolution: float = _R
 
 
 def next_steps(detected: Mapping[int, Collection[str]]) -> list[int]:
-    """The same for the first and the last step at which a fault of one step is detected, to the step."""
+    """Return the steps to try next for the first and last step at which each detector detects a one-step fault."""
     wanted: set[int] = set()
     tried = sorted(detected)
     for detector in {name for names in detected.values() for name in names}:

@@ -1,4 +1,4 @@
-"""One scenario carried out by the driver: baseline, plan, runs, verdicts, report."""
+"""The campaign of one scenario, in the driver: baseline, plan, runs, verdicts, report."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from faultlab.campaign import curves, guard_advice, plan, verdict
+from faultlab.campaign import curves, guard_advice, plan, provenance, verdict
 from faultlab.campaign.clean_runs import SNAPSHOT_RUN, order
 from faultlab.campaign.guard_advice import Advice
 from faultlab.campaign.guard_worth import Worth, without, worth_of
 from faultlab.campaign.healthy_runs import Watch
+from faultlab.campaign.logs import Logs, ignore_by_git
 from faultlab.campaign.preparation import Findings, Preparation, deadline
 from faultlab.campaign.scenario_tests import Tests, join
 from faultlab.campaign.second_attempt import is_late, longer
@@ -41,13 +42,13 @@ from faultlab.gate.baseline_file import Accepted
 from faultlab.gate.demands import check, check_exemptions
 from faultlab.report import reporters
 
-# What ends every training, at the first of these points that the framework has.
+# Failure modes that end every training: the first that the framework supports.
 _TOTAL_BREAKS = ("step.raises", "forward.raises")
 CANARY, NULL = "canary", "null"
 
 
 class Listener(Protocol):
-    """Told of a campaign's progress."""
+    """Receives a campaign's progress."""
 
     def started(self, scenario: str) -> None: ...
 
@@ -62,9 +63,9 @@ class Listener(Protocol):
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line adds to a scenario. ``timeout`` is a faulted run's deadline in seconds.
+    """Options of the command line for a scenario. ``timeout`` is a faulted run's deadline in seconds.
 
-    ``study`` names the command where it runs what is no scenario of the user's.
+    ``study`` is the name of the command if it runs a scenario that it has generated.
     """
 
     select: tuple[str, ...] = ()
@@ -85,9 +86,9 @@ Further = Callable[[Mapping[str, FaultResult], Findings], Sequence[str]]
 
 @dataclass
 class Campaign:
-    """Carries one scenario out with an engine; ``run`` returns the report, also of a campaign that was interrupted.
+    """The campaign of one scenario with an engine; ``run`` returns the report, even after an interruption.
 
-    ``further`` says which faults to inject next, after those that the scenario asks for, until it names none.
+    ``further`` returns the faults to inject next, after those of the scenario, until it returns none.
     """
 
     scenario: Scenario
@@ -100,17 +101,19 @@ class Campaign:
     further: Further = lambda results, findings: ()
     _results: dict[str, FaultResult] = field(default_factory=dict)
     _drawn: Twin | None = None
+    _written: Logs | None = None
 
     def run(self) -> Report:
-        """Raises ScenarioError where the target can't be built or tests are missing, BaselineError where it fails."""
+        """Raise ScenarioError if the target can't be built or tests are missing, BaselineError if a clean run fails."""
         begun = time.perf_counter()
         tests = self.scenario.test_files
         report = Report(self.scenario.name, faultlab=__version__, shard=str(self.options.shard),
-                        study=self.options.study)  # fmt: skip
+                        study=self.options.study, date=provenance.now())  # fmt: skip
         report.demands, report.exemptions = self.scenario.demands(self.options.fail_under), self.scenario.exemptions
         self.listener.started(self.scenario.name)
         records = Records(self.options.out / self.scenario.name)
         records.clear(self.options.resume, reporters.files())
+        ignore_by_git(self.options.out)
         try:
             self.engine.open(self.scenario.name, self.scenario.for_victims())
             imported = time.perf_counter()
@@ -118,10 +121,14 @@ class Campaign:
             selection = self.scenario.selection(self.options.select, self.options.skip)
             findings = preparation.take(selection)
             self.advice = findings.advice
+            self._logs(records).learn_clean()
             report.baseline, report.versions = findings.baseline, dict(findings.versions)
             root = project_root(self.scenario.file).resolve()
             module = known_as(findings.profile.module, self.scenario.script, root)
             report.target = {**place_of(module, root), "scenario": str(self.scenario.file)}
+            if code := provenance.code_of(report.target, root):
+                report.target["code"] = code
+            report.commit = provenance.commit_of(root)
             if project := within_repository(root):
                 report.target["project"] = project
             self.listener.measured(report.baseline)
@@ -143,7 +150,7 @@ class Campaign:
             raise self.scenario.problem(error.where, error.message, error.remedy) from None
         except KeyboardInterrupt:
             self.interrupted = True
-            text = "interrupted: what was done is kept, --resume goes on from here"
+            text = "interrupted: verdicts so far are kept, --resume continues from here"
             report.reasons.append(Reason(ReasonKind.INTERRUPTED, text))
         ended = time.perf_counter()
         report.timing["faults"] = ended - begun - sum(report.timing.values())
@@ -160,9 +167,9 @@ class Campaign:
 
     def _known(self, whole: Sequence[Planned], planned: Sequence[Planned], found: Findings,
                records: Records) -> Mapping[str, FaultResult]:  # fmt: skip
-        """Writes the plan; returns what an interrupted campaign has left of it."""
+        """Write the plan; return the verdicts that an interrupted campaign left."""
         asked = self.scenario.model_dump(mode="json", exclude={"gate", "faults"})
-        # Verdicts of a campaign that asked no guard for advice come without prescriptions.
+        # Verdicts of a campaign without advice have no prescriptions.
         advised = found.advice.order is not None
         circumstances = (asked, found.profile.to_json(), found.sources, self.options.seed, __version__, advised)
         return records.begin(planned, plan.digest(whole, *circumstances), self.options, resume=self.options.resume)
@@ -182,11 +189,14 @@ class Campaign:
         compared: dict[str, Twin] = {}
         beside = [*self._canaries(found), *orders.values()]
         for outcome, twin in self._snapshot_run(found).run(beside):
-            records.log(outcome)
+            self._logs(records).write(outcome)
             compared[outcome.id] = twin
             self._drawn = twin if twin is not found.twin else self._drawn
             if outcome.id not in orders:
-                report.reasons += self._check_canary(outcome, twin, found.profile)
+                wrong = self._check_canary(outcome, twin, found.profile)
+                report.reasons += wrong
+                if not wrong:
+                    self._logs(records).drop(outcome.id)
             elif self._ended_by_flag(outcome, found):
                 ended_by_flag[outcome.id] = outcome
             elif is_late(_mode_of(orders[outcome.id]), outcome):
@@ -195,34 +205,33 @@ class Campaign:
                 alone.append(orders[outcome.id])
             else:
                 self._conclude(orders[outcome.id], outcome, twin, found, records)
-        # A flag that raises ends the run before other guards saw it; a second run without it fills their part.
+        # A flag that raises ends the run before other guards see it; a second run without flags has their alerts.
         again = [replace(orders[id].with_training(flags=False), at="construct") for id in ended_by_flag]
         for outcome in self.engine.run(again):
-            records.log(outcome)
+            self._logs(records).write(outcome)
             guards = [alert for run in outcome.runs for alert in run.alerts if alert.kind == "guard"]
             order, first = orders[outcome.id], ended_by_flag[outcome.id]
             self._conclude(order, first, compared[outcome.id], found, records, guards)
-        # The system kills for want of memory, which the other victims may have taken, as they may have taken the time;
-        # alone it is the fault's doing.
+        # The system kills processes if memory runs out, and other victims may have used the memory, or the time. If a
+        # run fails alone too, the fault itself is the cause.
         for one in alone:
             for outcome in self.engine.run([replace(one, at="construct")]):
-                records.log(outcome)
+                self._logs(records).write(outcome)
                 self._conclude(one, outcome, found.twin, found, records)
 
     def _weigh(self, planned: Sequence[Planned], found: Findings, records: Records) -> list[Worth]:
-        """What each of the user's guards is worth, tried out where it is the only one to detect something."""
+        """Return the worth of the user's guards; a fault that only one detects runs again with that guard disabled."""
         worths = worth_of(found.guards, self._results)
         entries = {entry.id: entry for entry in planned}
         orders: dict[str, Order] = {}
         for worth in worths:
-            # What is the process's own affair has no place to be disabled in.
+            # A guard outside of the Trainer's callbacks can't be disabled.
             if worth.alone and worth.guard in found.profile.callbacks:
                 tried = self._faulted(entries[worth.alone[0]], found)
                 missing = tried.with_training(also=(without(worth.guard),))
                 orders[worth.guard] = replace(missing, id=f"{tried.id} without {worth.guard}")
         tried_out = list(orders.values())
         for outcome, twin in self._snapshot_run(found).run(tried_out):
-            records.log(outcome)
             for worth in worths:
                 if worth.guard in orders and orders[worth.guard].id == outcome.id:
                     judged = self._verdict(entries[worth.alone[0]].fault, outcome, twin, found)
@@ -231,7 +240,7 @@ class Campaign:
         return worths
 
     def _ask_tests(self, files: Sequence[str], found: Findings, records: Records, report: Report) -> None:
-        """Has the user's tests judge every fault that was run, and joins what they say with the guards' verdicts."""
+        """Run the user's tests under every fault that ran, and join their verdicts with the guards'."""
         self.listener.testing()
         path = self.scenario.for_victims()["path"]
         tests = Tests(files, records.folder, path, self.engine.jobs, self.options.timeout)
@@ -243,11 +252,12 @@ class Campaign:
             if joined != result:
                 self._results[id] = joined
                 records.revise(joined)
+                self._logs(records).keep_or_drop(joined)
         report.reasons += judged.problems
         report.baseline.false_alarms += [Alert("test", test, 0, why) for test, why in judged.left_out.items()]
 
     def _canaries(self, found: Findings) -> list[Order]:
-        """A total break, and a fault that never acts; with ids of their own, for the plan may hold the same faults."""
+        """Return a total break and a fault that never acts, with their own ids: the plan may have the same faults."""
         breaks = _total_break(found.profile)
         triggers = {CANARY: Trigger("always"), NULL: Trigger("step", 1_000_000_000)}
         faults = {id: Planned(Fault(breaks, trigger=trigger), "fit") for id, trigger in triggers.items()}
@@ -265,14 +275,14 @@ class Campaign:
         if outcome.trajectory is not None and twin.same_run(outcome.trajectory, certain=True):
             return []
         what = "the clean run" if outcome.id == SNAPSHOT_RUN else "a fault that never acts"
-        return [Reason(ReasonKind.CANARY, f"inconclusive: {what} does not run like the clean run before it")]
+        return [Reason(ReasonKind.CANARY, f"inconclusive: {what} differs from the clean run before it")]
 
     def _snapshot_run(self, found: Findings) -> SnapshotRun:
         return SnapshotRun(self.engine, found.twin, self.options.seed, found.advice.order)
 
     def _conclude(self, order: Order, outcome: Outcome, twin: Twin, found: Findings, records: Records,
                   extra: Sequence[Alert] = ()) -> None:  # fmt: skip
-        """Judges an outcome, and what the ready-made guards said of the fault."""
+        """Judge an outcome, and record the alerts of the ready-made guards."""
         mode = _mode_of(order)
         result = self._verdict(_fault_of(order), outcome, twin, found, extra)
         clean = found.reloads if mode.judged_by == "reload" else ()
@@ -291,7 +301,13 @@ class Campaign:
     def _settle(self, result: FaultResult, records: Records, advised: Sequence[Any] = (), curve: Any = None) -> None:
         self._results[result.id] = result
         records.add(result, advised, curve)
+        self._logs(records).keep_or_drop(result)
         self.listener.judged(result)
+
+    def _logs(self, records: Records) -> Logs:
+        if self._written is None:
+            self._written = Logs(records)
+        return self._written
 
     def _ended_by_flag(self, outcome: Outcome, found: Findings) -> bool:
         flags = {name for guard in self.scenario.guards for name in guard.trainer_flag or ()}

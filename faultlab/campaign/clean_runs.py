@@ -1,4 +1,4 @@
-"""Clean runs: their orders, and the error where one does not train to its end."""
+"""Clean runs: their orders, and the error if one does not train to its end."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ SNAPSHOT_RUN = "snapshot_run"
 
 @dataclass(frozen=True)
 class CleanRuns:
-    """Carries out clean runs with an engine that is open, and keeps what they print."""
+    """Executes clean runs with an open engine and keeps their output."""
 
     engine: Engine
     records: Records
 
     def order(self, id: str, seed: int, **more: Any) -> Order:
-        """An order to train; ``more`` are further fields of the task."""
+        """Return an order to train; ``more`` has further fields of the task."""
         return order(self.engine, id, Train(seed, **more), deadline=DEADLINE)
 
     def run(self, orders: Sequence[Order]) -> dict[str, Outcome]:
-        """Runs clean orders; raises BaselineError where one does not train to its end."""
+        """Run clean orders; raise BaselineError if one does not train to its end."""
         outcomes: dict[str, Outcome] = {}
         for outcome in self.engine.run(orders):
             self.records.log(outcome)
@@ -38,19 +38,19 @@ class CleanRuns:
             if outcome.target_error is not None:
                 raise outcome.target_error
             if outcome.timed_out:
-                raise BaselineError(f"the clean run goes on after {DEADLINE:.0f} s; limit its steps")
+                raise BaselineError(f"the clean run exceeds {DEADLINE:.0f} s; limit its steps")
             if (run := outcome.run) is None:
                 ended = f"the clean run's process ended with status {outcome.exit}"
                 raise BaselineError(ended, log=log)
             if run.trajectory.end != "finished":
-                message = run.alerts[-1].message if run.alerts else "it exits"
+                message = run.alerts[-1].message if run.alerts else "the process exits"
                 raise BaselineError(f"the clean run already fails: {message}", log=log)
             if not run.trajectory.steps:
                 raise BaselineError("the clean run trains no step: the training loader yields no batch")
         return {order.id: outcomes[order.id] for order in orders}
 
     def finished(self, orders: Sequence[Order]) -> dict[str, Outcome]:
-        """Runs orders of which not every one has to train to its end, and returns those that do."""
+        """Run orders that may fail, and return the outcomes of those that train to their end."""
         outcomes: dict[str, Outcome] = {}
         for outcome in self.engine.run(orders):
             self.records.log(outcome)
@@ -60,7 +60,7 @@ class CleanRuns:
 
 
 def with_snapshot_run(engine: Engine, orders: Sequence[Order], seed: int, advice: dict[str, Any] | None) -> list[Order]:
-    """The orders with the clean run that they are forked off before them, where any begins half-way and can."""
+    """Return the orders, preceded by the clean run that they are forked off if any begins within the training."""
     snapshots = sorted({order.at for order in orders if order.at != "construct"}, key=str)
     snapshot_run = order(
         engine, SNAPSHOT_RUN, Train(seed, advice=advice, snapshots=tuple(snapshots)), deadline=DEADLINE
@@ -69,7 +69,7 @@ def with_snapshot_run(engine: Engine, orders: Sequence[Order], seed: int, advice
 
 
 def order(engine: Engine, id: str, task: Task, **more: Any) -> Order:
-    """An order whose run writes to a folder of its own."""
+    """Return an order whose run writes to a folder of its own."""
     safe = "".join(letter if letter.isalnum() else "-" for letter in id)
     root = Path(engine.root)
     return Order(id, task, root=str(root / safe), shared=str(root / "evaluations"), **more)

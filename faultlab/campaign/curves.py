@@ -1,4 +1,4 @@
-"""The curves that the report draws: loss and metric of faulted runs beside the clean run's."""
+"""The curves of the report: loss and metric of faulted runs and of the clean run."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from faultlab.core.trajectory import Series, Trajectory
 
 
 def curve(trajectory: Trajectory, metric: str) -> dict[str, Series]:
-    """The training loss and the logged metric by step, each thinned to 160 points with its extremes kept."""
+    """Return the training loss and the logged metric by step, each thinned to 160 points that keep its extremes."""
     return {"loss": thinned(trajectory.losses), "metric": thinned(trajectory.metrics.get(metric, []))}
 
 
 def of_outcome(outcome: Outcome, metric: str) -> dict[str, Series] | None:
-    """The curve of a faulted run; None where its process never said how the training went."""
+    """Return the curve of a faulted run; None if its process did not report one."""
     return None if outcome.trajectory is None else curve(outcome.trajectory, metric)
 
 
 def pieces(twin: Twin, reloaded: Twin | None, faults: Iterable[tuple[str, Any]]) -> Iterator[str]:
-    """The text of curves.json, with a line a fault, so that whoever reads it need not hold all of them at once.
+    """Yield the text of curves.json: a line for each fault, so that readers can load one at a time.
 
-    ``reloaded`` is the twin of the runs that go on from their checkpoints, ``faults`` the curves by fault, in order.
+    ``reloaded`` is the twin of runs that continue from their checkpoints, ``faults`` has the curves by fault, in order.
     """
     clean = {"run": curve(twin.trajectory, twin.metric)}
     if reloaded is not None:

@@ -1,6 +1,6 @@
-"""What the ready-made guards said of each fault, with their false alarms and costs.
+"""The alerts of the ready-made guards on each fault, with their false alarms and costs.
 
-The driver's side. A guard's check counts for a fault if it is quiet on every clean run.
+The driver's side. A guard's check counts as a detection if it is quiet on every clean run.
 """
 
 from __future__ import annotations
@@ -22,14 +22,20 @@ PACKAGE = "faultlab.guards"
 
 @dataclass
 class Advice:
-    """What a campaign learns of the ready-made guards.
+    """The results of the ready-made guards in a campaign.
 
-    ``asked`` is what the guards are told, None where they are not to watch, ``disturbed`` why they are not to after
-    all, ``disturbed_reload`` why not in runs that go on from their checkpoints. ``known`` holds the summaries of known
-    good runs, ``costs`` each guard's share of the training's time,
-    ``arguments`` what each is constructed with. ``quiet_runs`` names the clean runs that they watched, ``alarms`` their
-    false alarms by guard and check, with the names of the runs. ``broken`` are guards that failed themselves, with
-    their errors, ``idle`` those that left out every look at every clean run, and why. ``detected`` is by fault.
+    Attributes:
+        asked: The guards' settings; None if they do not watch.
+        known: Summaries of known good runs.
+        costs: Each guard's share of the training's time.
+        arguments: The arguments of each guard's constructor.
+        quiet_runs: The names of the clean runs that they watched.
+        alarms: Their false alarms by guard and check, with the names of the runs.
+        broken: Guards that raised an error themselves, with the error.
+        idle: Guards that skipped every check on every clean run, with the reason.
+        detected: The detections by fault.
+        disturbed: Why the guards do not watch after all.
+        disturbed_reload: Why they do not watch runs that continue from their checkpoints.
     """
 
     asked: dict[str, Any] | None = None
@@ -45,16 +51,16 @@ class Advice:
     disturbed_reload: str = ""
 
     def order_of(self, reload: bool) -> dict[str, Any] | None:
-        """The same for a run that goes on from its checkpoints, or for one that does not."""
+        """Return `order` for a run that continues from its checkpoints, or for one that does not."""
         return None if reload and self.disturbed_reload else self.order
 
     @property
     def order(self) -> dict[str, Any] | None:
-        """What an order's ``advice`` is for a run that the guards are to watch."""
+        """The ``advice`` of an order for a run that the guards watch."""
         return None if self.disturbed else self.asked
 
     def learn(self, outcomes: Iterable[Outcome]) -> None:
-        """Adds clean runs: good ones to know, false alarms, costs in shares of the time that training takes."""
+        """Add clean runs: known good ones, false alarms, and costs as shares of the training's time."""
         shares: dict[str, list[float]] = {}
         for outcome in outcomes:
             if (run := outcome.run) is None or (said := run.advice) is None:
@@ -69,7 +75,7 @@ class Advice:
         self.costs.update({guard: round(statistics.median(found), 5) for guard, found in shares.items()})
 
     def watched(self, name: str, outcome: Outcome) -> None:
-        """Adds a run in which every alarm is a false one."""
+        """Add a run in which every alarm is a false one."""
         said = _said(outcome)
         if said.watching:
             self.idle = {who: why for who, why in said.idle.items() if who in self.idle or not self.quiet_runs}
@@ -81,11 +87,11 @@ class Advice:
                 self.alarms.setdefault((alarm.name, alarm.reason), []).append(name)
 
     def note(self, fault: str, found: Iterable[Mapping[str, Any]]) -> None:
-        """Takes over what an earlier part of the same campaign has detected of a fault."""
+        """Add the detections of a fault from an earlier part of the same campaign."""
         self.detected[fault] = [_read(seen) for seen in found]
 
     def judge(self, fault: str, mode: FailureMode, outcome: Outcome, clean: Sequence[Outcome] = ()) -> list[Detection]:
-        """What the guards detected of a fault, but for what they say in ``clean`` runs that went the same way."""
+        """Return the detections of a fault, without alerts that also occur in ``clean`` runs of the same kind."""
         said, first = _said(outcome), activity(outcome)[1]
         if not outcome.runs or first is None:
             return []
@@ -100,21 +106,21 @@ class Advice:
         return self.detected[fault]
 
     def firsts(self, fault: str) -> dict[str, Detection]:
-        """What each guard that detects a fault detected first, the quickest guard first."""
+        """Return the first detection of each guard that detects a fault, the quickest guard first."""
         found: dict[str, Detection] = {}
         for seen in self.detected.get(fault, ()):
             found.setdefault(seen.name, seen)
         return found
 
     def prescription(self, fault: str) -> list[Prescribed]:
-        """The guards that alert a fault, the quickest first: guard, step and cost."""
+        """Return the guards that detect a fault, the quickest first, with step and cost."""
         return [
             Prescribed(f"{PACKAGE}.{guard}", seen.step, self.costs.get(guard, 0.0))
             for guard, seen in self.firsts(fault).items()
         ]
 
     def construction(self, guard: str) -> dict[str, Any]:
-        """The arguments to construct a guard with, those of its checks left out that raise false alarms here."""
+        """Return the arguments of a guard's constructor; checks that raise false alarms here are left out."""
         arguments = self.arguments.get(guard, {})
         left_out = {check for name, check in self.alarms if name == guard}
         return (
@@ -124,7 +130,7 @@ class Advice:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """The content of guards.json."""
+        """Return the content of guards.json."""
         return {
             "quiet_runs": self.quiet_runs,
             "disturbed": self.disturbed,
@@ -141,7 +147,7 @@ class Advice:
 
 
 def written(seen: Detection) -> dict[str, Any]:
-    """A ready-made guard's alert as the run folder has it."""
+    """Return a ready-made guard's detection as in guards.json."""
     data = seen.to_json()
     rest = ("step", "latency", "names_cause", "message")
     return {"guard": seen.name, "check": seen.check, **{name: data[name] for name in rest}}
@@ -153,5 +159,5 @@ def _read(data: Mapping[str, Any]) -> Detection:
 
 
 def _said(outcome: Outcome) -> Advisory:
-    """What the guards said of a run; nothing, of one that they did not watch."""
+    """Return the alerts of the guards on a run; empty if they did not watch it."""
     return (outcome.run and outcome.run.advice) or Advisory()

@@ -1,6 +1,6 @@
-"""What each of the user's guards is worth: which catch nothing, and which alone catch something.
+"""The worth of each of the user's guards: the failure modes and the faults that only this guard detects.
 
-What observation says of the latter is tried out: with the guard disabled, nobody detects the fault any more.
+The latter is verified by a run: with the guard disabled, no other detector reports the fault.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from faultlab.core.report import FaultResult, Status
 
 @dataclass
 class Worth:
-    """What one of the user's guards detects: failure modes, and the faults that nobody else does.
+    """The failure modes that a guard of the user's detects, and the faults that only this guard detects.
 
-    ``proven`` says whether the first of these went undetected with the guard disabled; None where that was not tried.
+    ``proven`` is True if the first of these faults went undetected with the guard disabled, None if it was not tried.
     """
 
     guard: str
@@ -26,7 +26,7 @@ class Worth:
 
 
 def worth_of(guards: Iterable[str], results: Mapping[str, FaultResult]) -> list[Worth]:
-    """Every guard's worth, by its name in the kill matrix."""
+    """Return the worth of each guard, which is given by its name in the kill matrix."""
     found = {name: Worth(name) for name in guards}
     for result in results.values():
         if result.status is not Status.DETECTED:
@@ -43,5 +43,5 @@ def worth_of(guards: Iterable[str], results: Mapping[str, FaultResult]) -> list[
 
 
 def without(guard: str) -> Fault:
-    """The fault that takes a guard out of a training."""
+    """Return the fault that disables a guard."""
     return Fault("callback.disabled", {"callback": guard}, Trigger("always"))

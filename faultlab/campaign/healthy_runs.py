@@ -1,4 +1,4 @@
-"""Guards over healthy training: what they learn from it, and their false alarms."""
+"""Clean runs under guards: what the guards learn from them, and their false alarms."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ RECORD = {"record": True, "record_only": True}
 
 @dataclass(frozen=True)
 class Watch:
-    """How much healthy training is watched before the first fault.
+    """The clean runs that guards watch before the first fault.
 
-    Of ``known`` seeds, three at least, runs are recorded as known good; on ``quiet`` further ones, and with ``varied``
-    on harmless variations of the target, nobody may raise an alarm. With ``advised`` the ready-made guards watch.
+    Runs of ``known`` seeds, at least three, are recorded as known good. On ``quiet`` other seeds, and with ``varied``
+    on harmless variations of the target, every alarm is a false one. With ``advised`` the ready-made guards watch.
     """
 
     known: int = 5
@@ -32,7 +32,7 @@ class Watch:
 
 @dataclass(frozen=True)
 class Watching:
-    """Takes the clean runs that are about guards alone."""
+    """The clean runs that only guards need."""
 
     watch: Watch
     runs: CleanRuns
@@ -40,12 +40,12 @@ class Watching:
 
     @property
     def quiet_seeds(self) -> range:
-        """The seeds that nobody may raise an alarm on, none of which is known."""
+        """The seeds on which every alarm is a false one; none of them is a known good one."""
         first = self.seed + max(3, self.watch.known)
         return range(first, first + self.watch.quiet)
 
     def record(self, advice: Advice, taken: Sequence[Outcome]) -> None:
-        """Completes the known good runs, of which the baseline has taken the first."""
+        """Complete the known good runs, the first of which the baseline has."""
         seeds = range(self.seed + 3, self.seed + self.watch.known)
         more = self.runs.run([self.runs.order(f"clean-{s}", s, advice=RECORD) for s in seeds])
         advice.learn([*taken, *more.values()])
@@ -53,7 +53,7 @@ class Watching:
             advice.asked["known"] = self.runs.records.write_known(advice.known)
 
     def let_pass(self, advice: Advice) -> dict[str, Outcome]:
-        """The runs that nobody may raise an alarm in, by what is particular about them."""
+        """Return the runs in which every alarm is a false one, by what distinguishes them."""
         seeds = {f"clean-{s}": s for s in self.quiet_seeds}
         quiet = self.runs.run([self.runs.order(id, s, advice=advice.order) for id, s in seeds.items()])
         advice.learn(quiet.values())
@@ -69,9 +69,9 @@ class Watching:
 
 
 def asked(scenario: Scenario, first: RunResult) -> dict[str, Any]:
-    """What the ready-made guards are told of a scenario after its first run; those that it has are not asked twice."""
+    """Return the settings of the ready-made guards: the metric, and the guards that the scenario has itself."""
     measure = choose_metric(first.trajectory, scenario.monitor, first.profile.directions if first.profile else None)
-    # A guard that is told a direction takes it for certain.
+    # A guard takes a given direction as certain.
     known = measure.metric in first.trajectory.metrics and measure.lower_is_better is not None
     paths = [guard.class_path.rpartition(".") for guard in scenario.guards if guard.class_path]
     own = [name for package, _, name in paths if package.startswith(PACKAGE)]

@@ -1,4 +1,4 @@
-"""What harm is measured by: one metric of the target, and which way it gets better, if anything says so."""
+"""The choice of the metric that harm is measured by, and of its better direction if that is known."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ _STEMS = ("accura", "correl", "matthew", "hit@", "loglik")
 _NEGATED = ("neg", "negative", "minus", "inverse", "inv")
 _LOSSES = ("loss", "losses", "nll", "bce")
 _VALIDATION = ("val", "valid", "validation", "dev", "eval")
-# What Lightning adds to a name, which says nothing of what it is.
+# Suffixes that Lightning adds to a name.
 _ADDED = ("step", "epoch", "dataloader", "idx")
 _LEAST_MOVE = 0.05
 DECIDED = frozenset((
     "acc", "accuracy", "f1", "fbeta", "precision", "recall", "auc", "auroc", "iou", "miou", "jaccard", "dice",
     "mcc", "kappa", "map", "ndcg", "mrr", "mse", "mae", "rmse", "mape", "r2", "wer", "cer", "bleu", "rouge"
 ))  # fmt: skip
-"""Words of metrics that compare predictions with labels, whatever range the predictions have."""
+"""Words of metrics that compare predictions with labels, for predictions of any range."""
 
 
 class Measure(NamedTuple):
-    """The metric, whether lower is better (None where that is unknown), and who says so."""
+    """The metric, whether lower is better (None if that is unknown), and the evidence for it."""
 
     metric: str
     lower_is_better: bool | None
@@ -46,17 +46,17 @@ class Measure(NamedTuple):
 
     @property
     def mode(self) -> str:
-        """What a callback that monitors the metric is told: ``min`` where nothing is known, its usual default."""
+        """The mode of a callback that monitors the metric; ``min``, the usual default, if the direction is unknown."""
         return HIGHER if self.lower_is_better is False else LOWER
 
     @property
     def better(self) -> str:
-        """Which values are better, in a word."""
+        """The better values in one word."""
         return {None: "unknown", True: "lower", False: "higher"}[self.lower_is_better]
 
 
 class Monitored(Protocol):
-    """What a scenario's ``monitor:`` says."""
+    """A scenario's ``monitor:``."""
 
     @property
     def metric(self) -> str: ...
@@ -71,13 +71,13 @@ def choose_metric(
     declared: Declared | None = None,
     others: Sequence[Trajectory] = (),
 ) -> Measure:
-    """The scenario's metric; else the plainest validation loss, what a callback monitors, or what there is.
+    """Return the scenario's metric; else the plainest validation loss, a monitored metric, or any other.
 
-    ``declared`` is what the target's own objects say of directions, ``others`` are further clean runs, for the way in
-    which training moves the metric.
+    ``declared`` has the directions that the target's objects declare. ``others`` are further clean runs, which show in
+    which direction training moves the metric.
     """
     if monitor is not None:
-        return Measure(monitor.metric, monitor.mode == LOWER, "the scenario says so")
+        return Measure(monitor.metric, monitor.mode == LOWER, "declared in the scenario")
     declared = declared or {}
     names = list(trajectory.final or trajectory.metrics)
     if not names:
@@ -88,45 +88,46 @@ def choose_metric(
 
 
 def undirected(measure: Measure) -> list[dict[str, str]]:
-    """What a report says where nobody knows which way the metric gets better."""
+    """Return a finding if the better direction of the metric is unknown."""
     if measure.lower_is_better is not None:
         return []
-    what = f"harm is measured by {measure.metric}, and {measure.why}: only what is far off, to either side, is harm"
-    remedy = f"Say it in the scenario: monitor: {{metric: {measure.metric}, mode: min}} or mode: max."
+    harm = "only a value far from the clean one, in either direction, is harm"
+    what = f"harm is measured by {measure.metric}, and {measure.why}: {harm}"
+    remedy = f"Declare it in the scenario: monitor: {{metric: {measure.metric}, mode: min}} or mode: max."
     return [{"kind": "direction", "what": what, "evidence": "", "remedy": remedy}]
 
 
 def unevaluated(measure: Measure, why: str) -> list[dict[str, str]]:
-    """What a report says where the weights of the clean run can't be evaluated by themselves, for the reason given."""
+    """Return the finding that the clean run's weights can't be evaluated on their own, for the given reason."""
     if not why:
         return []
     what = f"the clean run's weights can't be evaluated by themselves: {why}"
-    consequence = f"harm is measured by what the training says of {measure.metric}, which a fault may falsify"
+    consequence = f"harm is measured by the logged {measure.metric}, which a fault may falsify"
     remedy = "Have Trainer.validate work after a training, with a Trainer of its own."
     return [{"kind": "unevaluated", "what": f"{what}; {consequence}", "evidence": "", "remedy": remedy}]
 
 
 def direction(name: str, said: Mapping[str, str], runs: Sequence[Trajectory]) -> tuple[bool | None, str]:
-    """Whether lower is better and who says so; None where nobody does, or one contradicts another."""
+    """Return whether lower is better and the evidence; None without evidence, or if it is contradictory."""
     votes = {f"{who} says {mode}": mode == LOWER for who, mode in said.items()}
     by_name = lower_by_name(name)
     if by_name is not None:
-        votes["its name says so"] = by_name
+        votes["by its name"] = by_name
     moved = _moved(name, runs)
-    # A loss may rise in a healthy training that overfits, and what several say of another metric outweighs its course.
+    # A loss may rise in a clean training that overfits, and declarations outweigh the course of another metric.
     settled = bool(said) or bool(set(_LOSSES) & _words(name))
     if moved is not None and not settled:
-        votes["clean training moves it so"] = moved
+        votes["clean training moves it that way"] = moved
     if not votes:
-        return None, "nothing says which way it gets better"
+        return None, "its better direction is unknown"
     if len(set(votes.values())) > 1:
-        told = ", ".join(f"{'lower' if lower else 'higher'}, for {who}" for who, lower in votes.items())
-        return None, f"it is contradicted which way it gets better ({told})"
+        told = "; ".join(f"{'lower' if lower else 'higher'}: {who}" for who, lower in votes.items())
+        return None, f"its better direction is contradictory ({told})"
     return next(iter(votes.values())), ", ".join(votes)
 
 
 def lower_by_name(name: str) -> bool | None:
-    """Whether a metric of that name is better where lower, as far as its words say."""
+    """Return whether lower is better by the words of the metric's name; None if they do not decide it."""
     words = _words(name)
     if words & _LOWER_WORDS:
         return True
@@ -136,14 +137,14 @@ def lower_by_name(name: str) -> bool | None:
 
 
 def decided(names: Sequence[str]) -> Iterator[str]:
-    """Of these metrics those that compare predictions with labels, whatever range the predictions have."""
+    """Return the metrics that compare predictions with labels, for predictions of any range."""
     for name in names:
         if _words(name) & DECIDED:
             yield name
 
 
 def _rank(name: str, declared: Declared) -> tuple[bool, bool, bool, int]:
-    """Sorts a plain validation loss first, then others, each with what callbacks monitor before what they don't."""
+    """Return a sort key: plain validation losses first, and within each kind monitored metrics first."""
     words = [word for word in _pieces(name) if word not in _ADDED and not word.isdigit()]
     loss, validation = bool(set(_LOSSES) & set(words)), bool(set(_VALIDATION) & set(words))
     plain = loss and validation and len(words) == 2
@@ -151,7 +152,7 @@ def _rank(name: str, declared: Declared) -> tuple[bool, bool, bool, int]:
 
 
 def _bare(name: str) -> str:
-    """The name as the user gave it: Lightning adds what it is of."""
+    """Return the name as the user gave it, without Lightning's suffix."""
     return re.sub(r"(_epoch|_step)?(/dataloader_idx_\d+)?$", "", name)
 
 
@@ -160,7 +161,7 @@ def _pieces(name: str) -> list[str]:
 
 
 def _words(name: str) -> set[str]:
-    """The words of a name: its pieces, parts of CamelCase, neighbours joined, all with and without their numbers."""
+    """Return the words of a name: its pieces, parts of CamelCase, joined neighbors, each with and without numbers."""
     pieces = _pieces(name)
     camel = [part.lower() for part in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)]
     joined = [one + other for one, other in pairwise(pieces)]
@@ -169,7 +170,7 @@ def _words(name: str) -> set[str]:
 
 
 def _moved(name: str, runs: Sequence[Trajectory]) -> bool | None:
-    """Whether clean training lowers the metric: where it moves it far, and in every run the same way."""
+    """Return whether clean training lowers the metric; None unless it moves it far and every run in one direction."""
     ways = set()
     for run in runs:
         series = [value for _, value in run.metrics.get(name, [])]

@@ -1,4 +1,4 @@
-"""Why clean runs of one seed differ, as far as two of them show it.
+"""The causes of differences between clean runs of one seed, as far as two traced runs show them.
 
 The driver's side; see `faultlab.worker.entropy_draws`.
 """
@@ -14,7 +14,7 @@ KIND = "nondeterministic"
 
 
 def finding(runs: Sequence[Outcome]) -> dict[str, str]:
-    """What is known of it from two traced runs: where they part, what draws, and what to do."""
+    """Return the finding from two traced runs: where they diverge, what draws without a seed, and the remedy."""
     seen = [dict((run.run and run.run.draws) or {}) for run in runs]
     causes = [*_sources(seen), *_seeds(seen), *_others(seen)]
     return {
@@ -26,9 +26,9 @@ def finding(runs: Sequence[Outcome]) -> dict[str, str]:
 
 
 def _parting(runs: Sequence[Outcome], seen: Sequence[Mapping[str, Any]]) -> str:
-    """Where the two runs go different ways."""
+    """Return where the two runs diverge, in words."""
     if _differ(seen, "weights"):
-        return "from the weights on that the module is built with"
+        return "from the initial weights on"
     if _differ(seen, "batch"):
         return "from the first training batch on"
     courses = [found for run in runs if (found := run.trajectory) is not None]
@@ -52,7 +52,7 @@ def _sources(seen: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _seeds(seen: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Seeds that are set to another value in each run, as by the clock."""
+    """Return the seeds that have another value in each run, such as the time."""
     lists = [list(map(str, one.get("seeds", ()))) for one in seen]
     return [f"{one}, and {other} in the next run" for one, other in zip(*lists) if one != other] if lists[1:] else []
 
@@ -72,4 +72,4 @@ def _remedy(seen: Sequence[Mapping[str, Any]], known: bool) -> str:
         return "Use Trainer(deterministic=True), or another operation."
     if known:
         return "Wait for these threads where the training needs what they do."
-    return "Look for the clock, files that change, and code that is no Python."
+    return "Look for uses of the clock, files that change, and code outside of Python."

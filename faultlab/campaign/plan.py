@@ -1,4 +1,4 @@
-"""The plan: applicable failure modes times their triggers, written down before the first faulted run."""
+"""The plan: applicable failure modes times their triggers, recorded before the first faulted run."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from faultlab.core.shard import Shard
 from faultlab.core.target_profile import TargetProfile
 
 EACH = "each"
-"""A dose ``callback`` of this stands for every callback of the user's in turn."""
+"""A dose ``callback`` of this value means each of the user's callbacks in turn."""
 
 
 def make(selection: Selection, profile: TargetProfile, modes: Mapping[str, FailureMode]) -> list[Planned]:
-    """The plan, in the order of the failure modes' ids; raises UsageError where a fault can't be made as asked."""
+    """Return the plan in the order of failure modes' ids; raise UsageError if a requested fault is impossible."""
     planned: dict[str, Planned] = {}
     for fault in [one for asked in selected(selection, modes) for one in each(asked, modes, profile)]:
         mode = modes[fault.mode]
@@ -41,7 +41,7 @@ def make(selection: Selection, profile: TargetProfile, modes: Mapping[str, Failu
 
 
 def place(fault: Fault, mode: FailureMode, profile: TargetProfile) -> Place:
-    """The latest place from which the fault can still begin as it should."""
+    """Return the latest place from which the fault can still begin on time."""
     trigger = fault.trigger or Trigger()
     stages = (trigger.stage,) if trigger.stage else mode.stages
     if mode.point.attach_at == "construct" or mode.judged_by == "reload":
@@ -51,13 +51,13 @@ def place(fault: Fault, mode: FailureMode, profile: TargetProfile) -> Place:
     if trigger.kind == "step" and trigger.number is not None and trigger.number < profile.steps:
         return int(trigger.number)
     if trigger.kind == "epoch" and trigger.number:
-        # One step early, since hooks of the epoch's start come before its first step.
+        # One step earlier, since hooks of the epoch's start run before its first step.
         return max(0, min(int(trigger.number) * profile.steps_per_epoch, profile.steps) - 1)
     return 0
 
 
 def share(planned: Sequence[Planned], shard: Shard) -> list[Planned]:
-    """A share of a plan, in its order, with as many of the faults that cost much as any other share has."""
+    """Return a share of a plan in its order; expensive faults are spread evenly over the shares."""
     if shard.of == 1:
         return list(planned)
 
@@ -70,13 +70,13 @@ def share(planned: Sequence[Planned], shard: Shard) -> list[Planned]:
 
 
 def digest(planned: Sequence[Planned], *circumstances: Any) -> str:
-    """Tells whether results of an interrupted campaign may be taken over: the same plan in the same circumstances."""
+    """Return a digest by which `--resume` recognizes the same plan under the same circumstances."""
     text = dump([[entry.to_json() for entry in planned], _plain(circumstances)])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def selected(selection: Selection, registry: Collection[str]) -> list[Fault]:
-    """The faults that are asked for, of the failure modes with these ids."""
+    """Return the requested faults of the failure modes with these ids."""
     skipped = {id for pattern in selection.skip for id in failure_mode.matching(pattern, registry)}
     faults: list[Fault] = []
     for entry in selection.select:
@@ -98,7 +98,7 @@ def _timed(fault: Fault, selection: Selection) -> list[Fault]:
 
 
 def each(fault: Fault, modes: Mapping[str, FailureMode], profile: TargetProfile) -> list[Fault]:
-    """A fault of each of the user's callbacks in turn, where the failure mode's dose asks for that."""
+    """Return the fault, or one for each of the user's callbacks if its dose requests that."""
     called = [name for name in profile.callbacks if name in profile.callback_hooks]
     if modes[fault.mode].amounts(fault).get("callback") != EACH or not called:
         return [fault]

@@ -1,4 +1,4 @@
-"""What precedes the first fault: the clean runs, what they teach, and the plan."""
+"""The preparation of a campaign: the clean runs, what they show, and the plan."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ _HANG_FACTOR, _HANG_FLOOR = 3.0, 3.0
 
 @dataclass
 class Findings:
-    """What the clean runs taught.
+    """The results of the clean runs.
 
-    ``reloaded`` is the twin of runs that go on from their checkpoints, ``reloads`` are these runs. ``guards`` names the
-    user's.
+    ``reloaded`` is the twin of runs that continue from their checkpoints, ``reloads`` has these runs. ``guards`` has
+    the names of the user's guards.
     """
 
     baseline: Baseline
@@ -53,9 +53,9 @@ class Findings:
 
 @dataclass(frozen=True)
 class Preparation:
-    """Takes the clean runs of one scenario, whose engine is open, and makes the plan.
+    """The clean runs of one scenario, whose engine is open, and the plan.
 
-    ``watch`` says how much healthy training is watched, by the user's guards and by the ready-made ones.
+    ``watch`` defines the clean runs that the user's guards and the ready-made ones watch.
     """
 
     scenario: Scenario
@@ -69,9 +69,9 @@ class Preparation:
         return CleanRuns(self.engine, self.records)
 
     def take(self, selection: Selection) -> Findings:
-        """The clean runs that the selected failure modes are judged by.
+        """Execute the clean runs that the selected failure modes are compared with.
 
-        Raises ScenarioError where the target can't be built, BaselineError where the clean run fails.
+        Raise ScenarioError if the target can't be built, BaselineError if the clean run fails.
         """
         findings = self._baseline()
         asked = {fault.mode for fault in plan.selected(selection, index.modes())}
@@ -80,7 +80,7 @@ class Preparation:
         return findings
 
     def plan(self, selection: Selection, profile: TargetProfile) -> list[Planned]:
-        """The plan; raises UsageError where it can't be made."""
+        """Return the plan; raise UsageError if it can't be made."""
         try:
             return plan.make(selection, profile, index.modes())
         except FaultlabError as error:
@@ -90,8 +90,8 @@ class Preparation:
         seed = self.seed
         seeds = [seed, seed + 1, seed + 2]
         watching = Watching(self.watch, self.runs, seed)
-        # Of another seed than the twin: the twin must be a run that nothing but the recorder looked at. It goes first
-        # and alone, and what it imports on its way the others find imported already.
+        # Another seed than the twin's, since nothing but the recorder may observe the twin. It runs first and alone, so
+        # that the other runs find its modules imported.
         advised = self.watch.advised
         probe = self.runs.order(f"clean-{seed + 1}", seed + 1, probe=True, advice=RECORD if advised else None)
         outcomes = self.runs.run([probe])
@@ -108,7 +108,7 @@ class Preparation:
         repeated = [] if first.same_as(again) else self._repeated()
         repeats = [again, *map(_trajectory, repeated)] if repeated else []
         if repeats and advice.asked and first.same_as(repeats[-1]):
-            # The guards are to blame, and a verdict must not rest on a run that they have changed.
+            # The guards caused it, and no verdict may depend on a run that they changed.
             repeats, advice.disturbed = [], "a clean run that the ready-made guards watch is not the one without them"
         strays = [nondeterminism.finding(self._traced())] if repeats else []
         if advised:
@@ -154,18 +154,18 @@ class Preparation:
         return Findings(baseline, clean_twin, profile, told.sources, versions, advice=advice, guards=probed.guards)
 
     def _repeated(self) -> list[Outcome]:
-        """Three more clean runs of the same seed, of a target that does not repeat itself."""
+        """Return three more clean runs of the same seed, for a target that is not deterministic."""
         seed = self.seed
         orders = [self.runs.order(f"clean-{seed}-{n}", seed) for n in range(3)]
         return list(self.runs.run(orders).values())
 
     def _traced(self) -> list[Outcome]:
-        """Two clean runs of the seed that note where they draw what no seed gives."""
+        """Return two clean runs of the seed with a record of each draw from an unseeded source."""
         orders = [self.runs.order(f"traced-{n}", self.seed, traced=True) for n in range(2)]
         return list(self.runs.finished(orders).values())
 
     def _corrected(self, profile: TargetProfile) -> TargetProfile:
-        """The target profile with the roles that the scenario says, where it says them."""
+        """Return the target profile with the batch roles that the scenario declares."""
         roles = self.scenario.batch
         for name in ("inputs", "labels"):
             said: str | list[str] | None = getattr(roles, name, None)
@@ -182,12 +182,12 @@ class Preparation:
         return profile
 
     def _reload(self, findings: Findings) -> None:
-        """Takes the twin of the runs that go on from their checkpoints; the target profile says if the target can't."""
+        """Add the twin of runs that continue from their checkpoints, or the reason why there is none."""
         twin, known = findings.twin, findings.profile
         advice = findings.advice.order
         outcomes = self._reloaded(["", "-again"], known, advice)
         if advice and (broken := _why_unreloadable(outcomes, findings)):
-            # Who only looks must not be taken for what is looked at.
+            # An observer must not be mistaken for a part of the target.
             advice, outcomes = None, self._reloaded(["", "-again"], known, None)
             findings.advice.disturbed_reload = f"with the ready-made guards beside it {broken}"
         _add_alarms(findings, outcomes)
@@ -215,20 +215,20 @@ class Preparation:
         )
 
     def _reloaded(self, names: Sequence[str], known: TargetProfile, advice: dict[str, Any] | None) -> list[Outcome]:
-        """Clean runs that go on from their checkpoints."""
+        """Return clean runs that continue from their checkpoints."""
         asked = {"reload": True, "profile": known, "advice": advice}
         return list(self.engine.run([self.runs.order(f"{RELOADED}{name}", self.seed, **asked) for name in names]))
 
 
 def deadline(mode: FailureMode, seconds: float) -> float:
-    """How long a run may take, in seconds, with a fault of this mode in it; ``seconds`` is what it takes clean."""
-    # What hangs says so when it begins, and then the rest of a clean run is all that there is to wait for.
+    """Return the deadline in seconds of a run with a fault of this mode; ``seconds`` is the time of a clean run."""
+    # A fault that hangs reports its activation; after that it needs no longer than the rest of a clean run.
     factor, floor = (_HANG_FACTOR, _HANG_FLOOR) if mode.hangs else (_FACTOR, _FLOOR)
     return max(floor, factor * seconds)
 
 
 def _why_unreloadable(outcomes: Sequence[Outcome], findings: Findings) -> str:
-    """Why the clean run can't go on from its own checkpoints, in words; empty where it can."""
+    """Return why the clean run can't continue from its own checkpoints; empty if it can."""
     for outcome in outcomes:
         run = outcome.run
         if run is not None and not run.saves:
@@ -239,12 +239,12 @@ def _why_unreloadable(outcomes: Sequence[Outcome], findings: Findings) -> str:
             said = alerts[-1].message if alerts else f"it ended with status {outcome.exit}"
             said = said.partition("\n")[0]
             blamed = next((f", for the guard {name}" for name in findings.guards if name in said), "")
-            return f"the clean run can't go on from its own checkpoints{blamed}: {said}"
+            return f"the clean run can't continue from its own checkpoints{blamed}: {said}"
     return ""
 
 
 def _run(outcome: Outcome) -> RunResult:
-    """What came of a run that trained to its end."""
+    """Return the result of a run that trained to its end."""
     assert outcome.run is not None
     return outcome.run
 
@@ -264,12 +264,12 @@ def _false_alarms(alerts: Sequence[Alert]) -> list[Alert]:
 
 
 def _add_alarms(findings: Findings, reloads: Sequence[Outcome]) -> None:
-    """Counts what guards say of healthy runs that go on from their checkpoints, but not of the interruption itself."""
+    """Add the alarms on clean runs that continue from their checkpoints, except those about the interruption itself."""
     before = [*findings.twin.alerts, *_alerts(findings.reloads)]
     own = [alert for one in reloads if one.run for alert in one.run.of_interruption]
     alerts = [alert for alert in _alerts(reloads) if alert not in own]
     new = [alert for alert in alerts if not any(alert.same_alert(known) for known in before)]
-    said = [replace(alert, message=f"going on from its checkpoints: {alert.message}") for alert in new]
+    said = [replace(alert, message=f"continuing from its checkpoints: {alert.message}") for alert in new]
     findings.baseline.false_alarms += _false_alarms(said)
     findings.reloads = [*findings.reloads, *reloads]
     for outcome in reloads if findings.advice.order else ():

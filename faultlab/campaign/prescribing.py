@@ -1,6 +1,6 @@
 """Prescriptions: the smallest set of ready-made guards that detects the silent faults, and its proof.
 
-The proof is a second campaign, in which the set stands among the user's own guards and no ready-made one is asked.
+The proof is a second campaign with the set among the user's own guards, without advice.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from faultlab.engines import Engine
 
 SUFFIX = "-prescribed"
 RECORD = "profile"
-"""The argument of a guard that compares with a record of runs, which names that record."""
+"""The argument of a guard that compares with recorded runs: the path of the record."""
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """One guard of the set: how to construct it, its cost as a share of the training's time, and what it is for."""
+    """One guard of the set: its arguments, its cost as a share of the training's time, and the faults it detects."""
 
     guard: str
     arguments: Mapping[str, Any]
@@ -40,10 +40,11 @@ class Chosen:
 
 @dataclass
 class Prescription:
-    """What is prescribed for a scenario, and how it proved itself.
+    """The guards prescribed for a scenario, with the proof.
 
-    ``before`` is the report without, ``after`` with the set, None where nothing is prescribed. ``beyond`` are the
-    silent faults that no guard detects which is quiet on healthy training, ``broken`` promises that were not kept.
+    ``before`` is the report without the set, ``after`` the one with it, None if nothing is prescribed. ``beyond`` has
+    the silent faults that no guard detects which is quiet on clean runs, ``broken`` those that the set should have
+    detected and did not.
     """
 
     before: Report
@@ -55,7 +56,7 @@ class Prescription:
 
     @property
     def proven(self) -> bool:
-        """Whether the set kept its promises and raised no false alarm."""
+        """True if the set detected all of its faults and raised no false alarm."""
         return self.after is None or not (self.broken or self.after.baseline.false_alarms)
 
 
@@ -63,8 +64,8 @@ class Prescription:
 class Prescriber:
     """Finds and proves the prescription for one scenario.
 
-    ``early`` wants each fault detected as soon as any guard does; ``recorded`` takes guards too that compare with a
-    record of runs, which is worth nothing under other settings of the Trainer.
+    With ``early`` each fault must be detected as soon as any guard does. With ``recorded`` guards that compare with
+    recorded runs may be chosen, although a record is useless under other settings of the Trainer.
     """
 
     scenario: Scenario
@@ -76,7 +77,7 @@ class Prescriber:
     interrupted: bool = False
 
     def prescribe(self) -> Prescription:
-        """Raises what a campaign raises."""
+        """Run the campaigns; raise what a campaign raises."""
         campaign = Campaign(self.scenario, self.engine, self.options, self.listener)
         before = campaign.run()
         self.interrupted = campaign.interrupted
@@ -100,7 +101,7 @@ class Prescriber:
 
 
 def choose(before: Report, advice: Advice, early: bool = False, recorded: bool = False) -> Prescription:
-    """The smallest set of guards for what a report calls silent or only warned of."""
+    """Return the smallest set of guards for the faults that are silent or only warned of in a report."""
     undetected = [fault.id for fault in before.faults if fault.status in UNDETECTED]
     detected = {fault: advice.detected.get(fault, []) for fault in undetected}
     if not recorded:
@@ -124,16 +125,16 @@ def choose(before: Report, advice: Advice, early: bool = False, recorded: bool =
 
 
 def _worth_it(found: Sequence[Detection], early: bool) -> Sequence[Detection]:
-    """Those that alert a fault; if early ones are asked for, those that do at most a step after the first."""
+    """Return the detections that count; with ``early``, those at most one step after the first."""
     return [one for one in found if not early or one.latency <= found[0].latency + 1]
 
 
 def harmful_ratio(report: Report) -> float | None:
-    """Detected over detected, warned and silent failure modes, of those that did harm; None where there is none."""
+    """Return the coverage of harmful failure modes; None if there are none."""
     harmful = {fault.mode for fault in report.faults if fault.harmful}
     return replace(report, faults=[fault for fault in report.faults if fault.mode in harmful]).ratio
 
 
 def thorough(seeds: int) -> Watch:
-    """How much healthy training a prescription is based on: as many seeds known as others that must be quiet."""
+    """Return the clean runs of a prescription: as many known good seeds as others that must be quiet."""
     return Watch(known=seeds, quiet=seeds, varied=True)

@@ -1,4 +1,4 @@
-"""One fault of a scenario run again, with a record of all that can be seen of it."""
+"""The replay of one fault of a scenario, with a record of everything that can be observed."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ _MUTANT = re.compile(r"__mutmut_|\u01c1|^source\.")
 
 
 class Audience(Listener, Protocol):
-    """Told of a replay's progress, and of the run whose output comes next."""
+    """Receives the progress of a replay, and the run whose output comes next."""
 
     def showing(self, fault: str) -> None: ...
 
 
 @dataclass(frozen=True)
 class Signal:
-    """Somebody spoke: a guard, a warning that the clean run does not have, or the exception that ended the run."""
+    """An alert of a guard, a warning that the clean run does not have, or the exception that ended the run."""
 
     step: int
     who: str
@@ -52,11 +52,11 @@ class Signal:
 
 @dataclass
 class Replayed:
-    """What was seen. ``result`` is None where no fault was asked for, ``faulted`` where the run could not tell.
+    """The record of a replay. ``result`` is None without a fault, ``faulted`` if the run could not report.
 
-    ``losses`` are (step, loss) pairs inside the trajectories; ``deadline`` is in seconds; ``advised`` are the
-    ready-made guards' alerts, ``others`` further faults that the same words ask for, ``problems`` why the verdict
-    proves nothing.
+    ``losses`` are (step, loss) pairs inside the trajectories; ``deadline`` is in seconds; ``advised`` has the alerts
+    of ready-made guards, ``others`` further faults that the same text selects, ``problems`` the reasons why the
+    verdict proves nothing.
     """
 
     fault: str
@@ -74,7 +74,7 @@ class Replayed:
 
     @property
     def ran(self) -> bool:
-        """Whether the fault acted, so that the verdict says something."""
+        """True if the fault acted, without which there is no verdict."""
         never = (Status.NOT_APPLICABLE, Status.NOT_ACTIVATED, Status.ERROR)
         return self.result is None or self.result.status not in never
 
@@ -99,7 +99,7 @@ class Replayed:
 
 @dataclass
 class Replay:
-    """Replays one fault; ``echo`` is the descriptor (1 or 2) that the runs' output goes to, 0 for nowhere."""
+    """Replays one fault; ``echo`` is the file descriptor (1 or 2) for the runs' output, or 0 for none."""
 
     scenario: Scenario
     engine: Engine
@@ -113,11 +113,11 @@ class Replay:
 
     @property
     def folder(self) -> Path:
-        """Where the records are; the campaign's own stay as they are."""
+        """The folder of the replay's records; the campaign's own are not changed."""
         return self.options.out / self.scenario.name / FOLDER / file_name(str(self.fault))
 
     def run(self) -> Replayed:
-        """Raises what a campaign raises."""
+        """Run the campaigns; raise what a campaign raises."""
         options = replace(self.options, select=(str(self.fault),), skip=(), out=self.folder.parent)
         named = {"name": self.folder.name, "gate": Gate()}
         asked_for = self.scenario.faults.model_copy(update={"ignore": [], "when": {}})
@@ -150,7 +150,7 @@ class Replay:
         return replayed
 
     def run_clean(self) -> Replayed:
-        """The clean run alone. Raises what a campaign raises."""
+        """Execute only the clean run; raise what a campaign raises."""
         self._watched = watched = _Watched(self.engine, self._shown)
         self.audience.started(self.scenario.name)
         try:
@@ -174,18 +174,18 @@ class Replay:
         return found or outcomes[f"clean-{self.options.seed}"].trajectory or Trajectory()
 
     def _shown(self, order: Order) -> Order:
-        """The order of a run that the user is to see, from its beginning on; of another the order as it is."""
+        """Return the order of a run that the user watches, made to begin at construction; any other unchanged."""
         clean = order.id in (f"clean-{self.options.seed}", RELOADED)
         fault = str(order.training.fault or "") if order.training else ""
         if not clean and (order.id != fault or _without_flags(order)):
             return order
         if self.echo:
             self.audience.showing(fault)
-        # Forked off the clean run it would begin at its step, and what the user prints before that would be missing.
+        # A fork of the clean run would begin at its step, without the output before it.
         return replace(order, at=order.at if self._differs() else "construct", echo=self.echo)
 
     def _differs(self) -> bool:
-        """Whether clean runs of the seed differ, so that only a fork has a clean run to be compared with."""
+        """Return True if clean runs of the seed differ, so that only a fork has a clean run to compare with."""
         outcomes = self._watched.outcomes if self._watched is not None else {}
         runs = [outcomes[id].trajectory for id in (f"clean-{self.options.seed}", f"clean-{self.options.seed}-again")
                 if id in outcomes]  # fmt: skip
@@ -194,7 +194,7 @@ class Replay:
 
 
 class _Watched:
-    """An engine whose orders are looked over, and which remembers orders and outcomes; see `faultlab.engines`."""
+    """An engine that adapts orders and records orders and outcomes; see `faultlab.engines`."""
 
     def __init__(self, engine: Engine, shown: Any) -> None:
         self.capabilities = engine.capabilities
@@ -232,18 +232,18 @@ class _Watched:
 
 
 def _without_flags(order: Order) -> bool:
-    """Whether it is a faulted run's repetition, for the guards that come after a Trainer flag that has ended it."""
+    """Return True if it repeats a faulted run that a Trainer flag ended, for the guards after that flag."""
     return order.training is not None and not order.training.flags
 
 
 def fault_of(text: str, scenario: Scenario) -> Fault:
-    """The fault that a text means in a scenario: a whole fault's, a failure mode's id, or a glob that matches one.
+    """Return the fault that a text selects: a whole fault, a failure mode's id, or a glob that matches one.
 
-    Raises UsageError, with the remedy, where it means none or several.
+    Raise UsageError if it selects none or several.
     """
     if _MUTANT.search(text):
         raise UsageError(
-            f"{text!r} is a source mutant, which is no failure mode; `faultlab mutate {scenario.file}` judges mutants, "
+            f"{text!r} is a source mutant, not a failure mode; `faultlab mutate {scenario.file}` judges mutants, "
             "and its report shows the changed lines of each"
         )
     modes = index.modes()
@@ -257,7 +257,7 @@ def fault_of(text: str, scenario: Scenario) -> Fault:
 
 
 def ending(outcome: Outcome, deadline: float) -> str:
-    """How a run ended, in words."""
+    """Return the end of a run in words."""
     run, trajectory = outcome.run, outcome.trajectory
     if outcome.timed_out:
         return f"it was still running at its deadline of {deadline:.3g} s, and was ended"
@@ -273,7 +273,7 @@ def ending(outcome: Outcome, deadline: float) -> str:
 
 
 def signals(outcome: Outcome, result: FaultResult) -> list[Signal]:
-    """Who spoke at which step, of those that count for the verdict, in the order of the steps."""
+    """Return the alerts that count for the verdict, in the order of the steps."""
     spoken = [Signal(one.step, f"{one.kind} {one.name}", one.message) for one in result.detected_by]
     warned = {shown.text: shown.step for run in outcome.runs for shown in run.warnings}
     spoken += [Signal(warned.get(text, 0), "warning", text) for text in result.warnings]
@@ -281,7 +281,7 @@ def signals(outcome: Outcome, result: FaultResult) -> list[Signal]:
 
 
 def thinned(replayed: Replayed, most: int = 18) -> list[tuple[int, float | None, float | None]]:
-    """(step, clean loss, faulted loss) of the steps worth showing: where something happened, and some in between."""
+    """Return (step, clean loss, faulted loss) for the steps with an event and some in between."""
     clean, faulted = dict(replayed.clean.losses), dict(replayed.faulted.losses if replayed.faulted else ())
     steps = sorted({*clean, *faulted})
     first = replayed.result.first_step if replayed.result else None

@@ -1,4 +1,4 @@
-"""The user's tests as a detector of a campaign: judged in a pytest process, joined here.
+"""The user's tests as detectors: run in a pytest process, joined with the campaign's verdicts here.
 
 The driver's side: it never imports torch.
 """
@@ -22,13 +22,13 @@ from faultlab.core.run_folder import LOGS, REPORT_FILE, TESTS_FILE
 from faultlab.core.threads import one_thread_environment
 from faultlab.engines import processes
 
-# What a test can turn into detected: that it changes nothing in the training, or that no guard saw it.
+# Verdicts that a test can turn into detected: no effect on the training, or undetected by guards.
 _OPEN = (Status.DETECTED, Status.WARNED, Status.SILENT, Status.NO_EFFECT)
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What the tests say: detections by fault (mode and dose), those left out and why, and why nothing is proven."""
+    """The result of the tests: detections by fault (mode and dose), tests left out with reasons, and problems."""
 
     detections: Mapping[str, Sequence[Detection]] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Tests:
-    """The tests that a scenario names; ``folder`` is the scenario's run folder, ``path`` where its code is found."""
+    """The tests of a scenario; ``folder`` is its run folder, ``path`` has the import paths of its code."""
 
     __test__ = False
 
@@ -48,9 +48,9 @@ class Tests:
     timeout: float | None = None
 
     def judge(self, results: Iterable[FaultResult], target: str) -> Judged:
-        """Runs every test under every one of these faults that reaches it; ``target`` is the dotted path of the class.
+        """Run every test under each of these faults that it reaches; ``target`` is the dotted path of the class.
 
-        Of faults that a guard has detected whatever their trigger, the verdict stands: their tests run until one fails.
+        For faults that a guard detects with every trigger, the tests run only until one fails.
         """
         asked: dict[str, bool] = {}
         for result in results:
@@ -110,7 +110,7 @@ class Tests:
 
 
 def join(result: FaultResult, judged: Judged) -> FaultResult:
-    """The verdict of a campaign's run and of the tests together."""
+    """Return the joint verdict of a campaign's run and of the tests."""
     found = [
         detection
         for detection in judged.detections.get(_without_trigger(result.id), ())
@@ -120,7 +120,7 @@ def join(result: FaultResult, judged: Judged) -> FaultResult:
         return result
     everybody = sorted([*result.detected_by, *found], key=lambda detection: (detection.worth, detection.step))
     activations = max(result.activations, 1)
-    # What is detected needs no guard any more.
+    # A detected fault needs no guard.
     return replace(
         result,
         status=Status.DETECTED,

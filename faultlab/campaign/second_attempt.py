@@ -1,4 +1,4 @@
-"""The second attempt of a run that missed its deadline: alone, and for longer."""
+"""The second attempt of a run that missed its deadline: alone and with a longer deadline."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _LONGER = 3.0
 
 
 def is_late(mode: FailureMode, outcome: Outcome) -> bool:
-    """Whether all that is known of a run is that it was not done in time: the machine may have been busy."""
+    """Return True if a run only missed its deadline: the machine may have been busy."""
     return outcome.timed_out and not (mode.hangs and outcome.acting is not None)
 
 
 def longer(order: Order, asked: float | None) -> Order:
-    """The order with a longer deadline, unless the user has asked for one."""
+    """Return the order with a longer deadline, unless the user has given one."""
     return replace(order, deadline=asked or _LONGER * order.deadline)

@@ -1,4 +1,4 @@
-"""The smallest set of guards that detects all that any of them does: a set cover, solved exactly."""
+"""The smallest set of guards that detects every fault that any guard detects: an exact set cover."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Collection, Mapping
 
 
 def smallest_cover(detected_by: Mapping[str, Collection[str]], costs: Mapping[str, float]) -> list[str]:
-    """The fewest guards of which each fault has one that detects it; of several such sets the cheapest.
+    """Return the fewest guards that together detect every fault; of several such sets the cheapest.
 
-    ``detected_by`` has the guards by fault, faults without any are left out; ``costs`` are not negative.
+    ``detected_by`` has the guards by fault; faults without any are ignored. ``costs`` are not negative.
     """
-    # Imported here: it takes half a second, and most commands solve nothing.
+    # Imported here since it takes half a second, which most commands can do without.
     import numpy
     from scipy.optimize import Bounds, LinearConstraint, milp
 
@@ -19,7 +19,7 @@ def smallest_cover(detected_by: Mapping[str, Collection[str]], costs: Mapping[st
     if not names:
         return []
     total = sum(costs.get(name, 0.0) for name in names) or 1.0
-    # All costs together are worth less than one guard.
+    # All costs together weigh less than one guard.
     weights = numpy.array([1 + costs.get(name, 0.0) / (2 * total) for name in names])
     matrix = numpy.array([[float(name in row) for name in names] for row in sorted(rows, key=sorted)])
     solved = milp(

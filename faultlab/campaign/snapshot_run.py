@@ -1,8 +1,7 @@
-"""Runs forked off a training that goes on clean beside them, each with the clean run that it is compared with.
+"""Runs forked off a clean training, each with the clean run that it is compared with.
 
-Where clean runs of one seed differ, as with data that the system's entropy shuffles, the snapshot run has what its
-forks have: the same data, weights and random numbers. So they are compared with it, and no two clean runs have to be
-alike.
+If clean runs of one seed differ, for example because the data is shuffled without a seed, the snapshot run still has
+the same data, weights and random numbers as its forks. They are compared with it, so clean runs need not be alike.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ from faultlab.core.results import Outcome
 from faultlab.engines import Engine
 
 _AGAIN = 4
-"""How many clean forks say whether a run forked off the snapshot run repeats it."""
+"""The number of clean forks that show whether a fork of the snapshot run repeats it."""
 
 
 @dataclass(frozen=True)
 class SnapshotRun:
-    """Runs orders beside a clean training; ``twin`` is what a run that begins at nothing is compared with."""
+    """Runs orders beside a clean training; ``twin`` is the clean run for those that begin at construction."""
 
     engine: Engine
     twin: Twin
@@ -31,7 +30,7 @@ class SnapshotRun:
     advice: dict[str, Any] | None = None
 
     def run(self, orders: Sequence[Order]) -> Iterator[tuple[Outcome, Twin]]:
-        """Each outcome, the snapshot run's among them, with its twin."""
+        """Yield each outcome, including the snapshot run's, with its twin."""
         forked = self.engine.capabilities.snapshots and any(one.at != "construct" for one in orders)
         again = {one.id: one for one in self._again()} if forked and not self.twin.deterministic else {}
         outcomes = self.engine.run(with_snapshot_run(self.engine, [*again.values(), *orders], self.seed, self.advice))
@@ -45,7 +44,7 @@ class SnapshotRun:
         return [order(self.engine, f"{SNAPSHOT_RUN}-{n}", task, deadline=DEADLINE, at="fit") for n in range(_AGAIN)]
 
     def _compared(self, outcomes: Iterable[Outcome], again: Mapping[str, Order]) -> Iterator[tuple[Outcome, Twin]]:
-        """Holds back what is forked off the snapshot run until the snapshot run and its clean forks are over."""
+        """Yield outcomes of forks only after the snapshot run and its clean forks have ended."""
         clean: dict[str, Outcome] = {}
         held: list[Outcome] = []
         expected = {SNAPSHOT_RUN, *again}
@@ -71,5 +70,5 @@ class SnapshotRun:
 
 
 def _forked(outcome: Outcome) -> bool:
-    """Whether the run was forked off the snapshot run: where that can't be copied, runs begin at nothing."""
+    """Return True if the run was forked off the snapshot run; without snapshots, runs begin at construction."""
     return outcome.run is not None and outcome.run.born != "construct"

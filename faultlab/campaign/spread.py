@@ -1,4 +1,4 @@
-"""How far clean runs lie apart: robustly, since one run that diverges must not make every other one look near."""
+"""Robust measures of the spread of clean runs: a run that diverges must not widen it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ _TYPICAL = 4.0
 
 
 def typical(values: Sequence[float]) -> list[float]:
-    """The values without those that diverge: not finite, or ten times as far from the middle as half of them are.
+    """Return the values without those that diverge: not finite, or over ten median deviations from the median.
 
-    And at least ten times the middle's own size from it: seeds of a short training end at a third of each other.
+    A value that diverges is also at least ten times the median's size from it: seeds of a short training may differ by
+    a factor of three.
     """
     finite = [value for value in values if math.isfinite(value)]
     if len(finite) < 3:
@@ -22,17 +23,17 @@ def typical(values: Sequence[float]) -> list[float]:
     middle = statistics.median(finite)
     half = statistics.median(abs(value - middle) for value in finite)
     limit = _FAR * max(half, _LEAST * abs(middle))
-    # Where most are 0 there is no scale to be far on.
+    # If most are 0, there is no scale.
     return [value for value in finite if not limit or abs(value - middle) <= limit]
 
 
 def deviation(values: Sequence[float]) -> float:
-    """The standard deviation of the typical ones; 0 where there are fewer than two."""
+    """Return the standard deviation of the typical values; 0 for fewer than two."""
     kept = typical(values)
     return statistics.stdev(kept) if len(kept) > 1 else 0.0
 
 
 def usual_gap(gaps: Sequence[float]) -> float:
-    """How far apart two clean runs may be, given the distances of pairs of them: the largest that is not far off."""
+    """Return the largest typical distance, from the distances of pairs of clean runs."""
     known = [gap for gap in gaps if gap and math.isfinite(gap)]
     return min(max(known), _TYPICAL * statistics.median(known)) if known else 0.0

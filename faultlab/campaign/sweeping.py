@@ -1,4 +1,4 @@
-"""How little of a fault each detector still detects, and when: one failure mode over its dose and its step."""
+"""Sweeps of one failure mode over its dose and its step: the limits of each detector."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _EARNED = (Status.DETECTED, Status.WARNED, Status.SILENT, Status.NO_EFFECT)
 
 @dataclass(frozen=True)
 class Point:
-    """One fault of a sweep: ``place`` is its part of the dose's scale or its step, ``value`` the dose or the step.
+    """One fault of a sweep: ``place`` is its place on the dose's scale or its step, ``value`` the dose or the step.
 
-    ``detected`` has the step and latency by detector; ``metric`` is the faulted run's, by which harm is measured.
+    ``detected`` has step and latency by detector; ``metric`` is the faulted run's value of the measure of harm.
     """
 
     fault: str
@@ -42,7 +42,7 @@ class Point:
 
 @dataclass
 class Sweep:
-    """Sweeps one failure mode of a scenario; ``run`` returns the campaign's report and fills the points."""
+    """A sweep of one failure mode of a scenario; ``run`` returns the campaign's report and fills in the points."""
 
     scenario: Scenario
     engine: Engine
@@ -57,9 +57,9 @@ class Sweep:
     _rounds: int = 0
 
     def run(self) -> Report:
-        """Raises what a campaign raises."""
+        """Run the campaigns; raise what a campaign raises."""
         first = [str(self._dosed(part)) for part in first_parts()] if self.dose else [self.mode.id]
-        # Under its own name, so that the scenario's report stays.
+        # Under its own name, to preserve the scenario's report.
         folder = self.options.out / self.scenario.name / "sweeps"
         options = replace(self.options, select=tuple(dict.fromkeys(first)), skip=(), out=folder)
         scenario = self.scenario.model_copy(update={"name": self.mode.id, "tests": []})
@@ -125,7 +125,7 @@ class Sweep:
         self.steps = [found["step"][place] for place in sorted(found["step"])]
 
     def to_json(self, report: Report) -> dict[str, Any]:
-        """The content of sweep.json."""
+        """Return the content of sweep.json."""
         clean = next((f.harm for f in report.faults if f.harm is not None), None)
         return {
             "mode": self.mode.id,
@@ -139,10 +139,10 @@ class Sweep:
         }
 
     def detectors(self) -> dict[str, dict[str, Any]]:
-        """For each detector the smallest dose that it detects, the largest below that it does not, and its steps.
+        """Return for each detector the smallest dose detected, the largest smaller dose missed, and its steps.
 
-        ``first_detection`` and ``last_detection`` are the steps at which it detected some dose, ``first_step`` and
-        ``last_step`` those at which a fault of one step is detected.
+        ``first_detection`` and ``last_detection`` are the steps at which it detected any dose, ``first_step`` and
+        ``last_step`` those at which it detects a one-step fault.
         """
         names = sorted({name for point in [*self.doses, *self.steps] for name in point.detected})
         found: dict[str, dict[str, Any]] = {}
@@ -163,7 +163,7 @@ class Sweep:
 
 
 def dose_of(mode: FailureMode, name: str) -> Dose | None:
-    """The dose of that name, or the first that is a number; raises UsageError where there is none of that name."""
+    """Return the dose of that name, or the first numeric one; raise UsageError if there is none."""
     numbers = [dose for dose in mode.doses if not isinstance(dose.default, str)]
     if not name:
         return numbers[0] if numbers else None
@@ -175,7 +175,7 @@ def dose_of(mode: FailureMode, name: str) -> Dose | None:
 
 
 def mode_of(text: str) -> FailureMode:
-    """The failure mode of that id; raises UsageError where there is none."""
+    """Return the failure mode with that id; raise UsageError if it is unknown."""
     fault = parse_fault(text)
     if fault.dose or fault.trigger:
         raise UsageError(f"{text}: a sweep finds doses and steps itself; name the failure mode alone, {fault.mode}")
@@ -183,7 +183,7 @@ def mode_of(text: str) -> FailureMode:
 
 
 def _same(planned: Fault, asked: Fault) -> bool:
-    """Whether a fault of the plan, which has every trigger written out, is the one that was asked for."""
+    """Return True if a fault of the plan, whose trigger is explicit, is the requested one."""
     alike = planned.mode == asked.mode and dict(planned.dose) == dict(asked.dose)
     return alike and asked.trigger in (None, planned.trigger)
 

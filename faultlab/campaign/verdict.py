@@ -1,4 +1,4 @@
-"""The verdict on a fault: its outcome against the clean twin's. A verdict is earned: no activation, no verdict."""
+"""The verdict on a fault: its outcome compared with the clean twin's. Without activation there is no verdict."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from faultlab.core.verdict import Answer, Case, decide
 
 _LEAST_HARM = 0.05
 _SLACK = 2.0
-"""How many of their usual distances a run may be from the nearest of a few clean ones, which don't show them all."""
+"""The multiple of the usual distance that a run may be from the nearest of a few clean runs."""
 _CERTAIN = 4.0
-"""The same of a run that is clean for certain."""
+"""The same multiple for a run that is known to be clean."""
 _FAR_OFF = 5.0
-"""How many times as far as is harmful a metric has to be whose better direction is unknown."""
+"""The multiple of the harmful distance that counts as harm if the metric's better direction is unknown."""
 _SEEN = (Status.DETECTED, Status.WARNED, Status.NO_EFFECT, Status.SILENT)
 _EXITED = "the process exits with status 0 before the training is done"
 
 
 @dataclass(frozen=True)
 class Twin:
-    """The clean runs: the twin itself (same seed), what it and its siblings signalled, and how far runs may stray.
+    """The clean runs that a faulted run is compared with: the twin of the same seed, and others to show the spread.
 
-    ``others`` are those of other seeds, ``repeats`` further ones of the twin's own: what is the same in all of them
-    has to be so in a faulted one, and where they differ it may be as far from one of them as they are from each other.
-    ``lower_is_better`` is None where nobody knows of the ``metric``.
+    ``others`` are runs of other seeds, ``repeats`` further runs of the twin's seed. A faulted run that had no effect
+    agrees with them wherever all of them agree, and elsewhere is as close to one of them as they are to each other.
+    ``alerts`` and ``warnings`` are those of all clean runs. ``lower_is_better`` is None if the direction is unknown.
     """
 
     trajectory: Trajectory
@@ -53,13 +53,13 @@ class Twin:
 
     @cached_property
     def deterministic(self) -> bool:
-        """Whether all clean runs of the seed are the same to the bit."""
+        """True if all clean runs of the seed are bitwise the same."""
         return all(repeat.same_as(self.trajectory) for repeat in self.repeats)
 
     def same_run(self, trajectory: Trajectory, certain: bool = False) -> bool:
-        """Whether the run is the clean one: to the bit, or as near as clean runs of this target are to each other.
+        """Return True if the run is bitwise the clean one, or as close as clean runs of this target are to each other.
 
-        What is clean for ``certain`` may stray further where clean runs differ: seldom one of them does.
+        With ``certain``, for a run that is known to be clean, the limit is wider: few clean runs underestimate it.
         """
         if trajectory.same_as(self.trajectory):
             return True
@@ -78,14 +78,14 @@ class Twin:
 
     @cached_property
     def _steady(self) -> dict[str, str]:
-        """What all clean runs of the seed agree in to the bit."""
+        """The parts in which all clean runs of the seed agree bitwise."""
         others = [repeat.parts() for repeat in self.repeats]
         clean = self.trajectory.parts()
         return {name: value for name, value in clean.items() if all(other.get(name) == value for other in others)}
 
     @cached_property
     def _usual(self) -> dict[str, float]:
-        """How far apart clean runs of the seed are in each thing."""
+        """The usual distance of clean runs of the seed in each part."""
         gaps: dict[str, list[float]] = {}
         for one, other in combinations([self.trajectory, *self.repeats], 2):
             for name, gap in one.gaps(other).items():
@@ -98,23 +98,23 @@ class Twin:
 
     @cached_property
     def spread(self) -> float:
-        """The standard deviation of the metric over the clean seeds, without those that diverge."""
+        """The standard deviation of the metric over the clean seeds, without seeds that diverge."""
         return spread.deviation(self._values)
 
     def least(self, clean: float) -> float:
-        """How far from the clean run's the metric has to be to be harm."""
+        """Return the least distance from the clean run's metric that is harm."""
         return max(3 * self.spread, _LEAST_HARM * abs(clean))
 
     @cached_property
     def diverges(self) -> bool:
-        """Whether the twin's own metric is out of the way of the other clean seeds'."""
+        """True if the twin's own metric diverges from those of other clean seeds."""
         own = self.value(self.trajectory)
         return own in self._values and own not in spread.typical(self._values)
 
     def value(self, trajectory: Trajectory) -> float | None:
-        """The metric that harm is measured by, of the same source as the clean run's; None where that is missing.
+        """Return the measure of harm, from the same source as the clean run's; None if it is missing.
 
-        The source is the independent evaluation; for a target without one what it logs, or the mean of its last losses.
+        The source is the independent evaluation; for a target without one its log, or the mean of its last losses.
         """
         if self.metric in self.trajectory.final:
             return trajectory.final.get(self.metric)
@@ -125,7 +125,7 @@ class Twin:
 
 
 def outlying(twin: Twin, seeds: Mapping[int, Trajectory], own: int) -> list[dict[str, str]]:
-    """Clean seeds whose metric is out of the others' way: what a report says of the target, since nothing broke it."""
+    """Return a finding for clean seeds whose metric diverges from the others'."""
     values = {seed: found for seed, run in seeds.items() if (found := twin.value(run)) is not None}
     kept = spread.typical(list(values.values()))
     if not kept:
@@ -133,15 +133,15 @@ def outlying(twin: Twin, seeds: Mapping[int, Trajectory], own: int) -> list[dict
     away = {seed: value for seed, value in values.items() if value not in kept}
     between = f"{min(kept):.4g} and {max(kept):.4g}"
     told = ", ".join(f"seed {seed} ends with {twin.metric} {value:.4g}" for seed, value in away.items())
-    what = f"the healthy training goes far off on some seeds: {told}, others between {between}; no spread counts them"
+    what = f"the clean training diverges on some seeds: {told}, others between {between}; the spread ignores them"
     if own in away:
-        what += "; faults are compared with such a run, so that their harm is unknown"
-    remedy = "Look at the learning rate, gradient clipping and initialisation; or choose another seed by --seed."
+        what += "; faults are compared with such a run, so their harm is unknown"
+    remedy = "Look at the learning rate, gradient clipping and initialization, or choose another seed with --seed."
     return [{"kind": "outlier", "what": what, "evidence": "", "remedy": remedy}] if away else []
 
 
 def judge(fault_id: str, mode: FailureMode, outcome: Outcome, twin: Twin, extra: Sequence[Alert] = ()) -> FaultResult:
-    """The verdict on one fault. ``extra`` are alerts of a second run, with the Trainer flags off."""
+    """Return the verdict on one fault. ``extra`` has the alerts of a second run without Trainer flags."""
     case = _Training(mode, outcome, twin, extra)
     answer = decide(case)
     seen: dict[str, Any] = {}
@@ -163,7 +163,7 @@ def judge(fault_id: str, mode: FailureMode, outcome: Outcome, twin: Twin, extra:
 
 
 class _Training(Case):
-    """What a training with a fault in it came to, beside its clean twin."""
+    """A training with a fault, compared with its clean twin."""
 
     def __init__(self, mode: FailureMode, outcome: Outcome, twin: Twin, extra: Sequence[Alert]) -> None:
         self.activations, self.first_step = activity(outcome)
@@ -178,7 +178,7 @@ class _Training(Case):
         if self._outcome.target_error is not None:
             return f"the target could not be built again: {self._outcome.target_error.message}"
         if self._outcome.unreadable:
-            return f"the run's report can't be read: {self._outcome.unreadable}"
+            return f"the run's result can't be read: {self._outcome.unreadable}"
         return f"the injector failed: {self._outcome.broken}" if self._outcome.broken else None
 
     def died(self) -> Answer | None:
@@ -187,11 +187,11 @@ class _Training(Case):
         return None if self._outcome.reported else died(self._outcome)
 
     def never_acted(self) -> str | None:
-        return None if self.activations else "the fault never changed a value, though nothing says that it can't"
+        return None if self.activations else "the fault never changed a value although it applies to the target"
 
     def detected_by(self) -> Sequence[Detection]:
         alerts, first = [*self._run.alerts, *self._extra], self.first_step
-        # What was signalled before the fault acted was not signalled because of it.
+        # An alert before the first activation is not caused by the fault.
         caused = [n for n in alerts if n.step >= (first or 0) and not n.finds_nothing]
         new = [alert for alert in caused if not any(alert.same_alert(clean) for clean in self._twin.alerts)]
         return sorted((detection(n, first, self._mode) for n in new), key=lambda d: (d.worth, d.step))
@@ -218,7 +218,7 @@ class _Training(Case):
 
     @cached_property
     def warnings(self) -> list[str]:
-        """The new ones."""
+        """The warnings that clean runs do not have."""
         return [shown.text for shown in self._run.warnings if shown.key not in self._twin.warnings]
 
     @cached_property
@@ -229,7 +229,7 @@ class _Training(Case):
 
 
 def timed_out(mode: FailureMode, outcome: Outcome) -> Answer:
-    """The verdict on a run that was ended at its deadline."""
+    """Return the verdict on a run that was ended at its deadline."""
     late = f"still running after its deadline of {outcome.seconds:.0f} s"
     if mode.hangs and outcome.acting is not None:
         return Answer(Status.DETECTED, detected_by=[Detection("process", "deadline", outcome.acting, 0, False, late)])
@@ -237,7 +237,7 @@ def timed_out(mode: FailureMode, outcome: Outcome) -> Answer:
 
 
 def died(outcome: Outcome) -> Answer:
-    """The verdict on a run whose process ended before it said how the run went."""
+    """Return the verdict on a run whose process ended without a result."""
     killed = f"the process was killed by {_signal_name(-outcome.exit)}"
     how = killed if outcome.exit < 0 else f"the process ended with status {outcome.exit}"
     if outcome.acting is None:
@@ -248,8 +248,8 @@ def died(outcome: Outcome) -> Answer:
 
 
 def detection(alert: Alert, first_step: int | None, mode: FailureMode) -> Detection:
-    """What an alert is worth as an answer to the fault."""
-    # Stems of words, and only where a word begins: "nan" is not named by "dominant".
+    """Return an alert as a detection of the fault."""
+    # Stems match only at the beginning of a word: "dominant" does not name "nan".
     names_cause = any(re.search(rf"(?<![a-z]){re.escape(stem)}", alert.message.lower()) for stem in mode.cause)
     latency = max(0, alert.step - (first_step or 0))
     return Detection(alert.kind, alert.name, alert.step, latency, names_cause, alert.message)
@@ -257,10 +257,9 @@ def detection(alert: Alert, first_step: int | None, mode: FailureMode) -> Detect
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What is to know of a run's evaluation: why one ``failed``, of the weights or of the network with the fault still
-    in it; empty where none did.
+    """The result of a run's evaluation: the error of a ``failed`` one, of the weights or of the faulted network.
 
-    ``in_place`` has the metrics of the network with the fault still in it, where that may be what computes them.
+    ``in_place`` has the metrics of the network with the fault still in it, if the fault may be in their computation.
     """
 
     failed: str = ""
@@ -268,7 +267,7 @@ class Evaluated:
 
 
 def _harm(trajectory: Trajectory, twin: Twin, evaluated: Evaluated) -> Harm:
-    """How much worse the weights are: those that the run ended with, or those of its best checkpoint if reloaded."""
+    """Return the harm to the final weights, or to those of the best checkpoint if that is reloaded."""
     harm = _untouched(trajectory, twin, evaluated)
     if trajectory.end != "finished" or twin.metric not in twin.trajectory.reloaded or harm.harmful:
         return harm
@@ -277,7 +276,7 @@ def _harm(trajectory: Trajectory, twin: Twin, evaluated: Evaluated) -> Harm:
 
 
 def _spoilt(trajectory: Trajectory, twin: Twin, harm: Harm) -> Harm:
-    """The harm, counted as one where the weights are spoilt whatever the metric makes of them: some hide a NaN."""
+    """Return the harm; weights that are not finite are harmful even if the metric hides that."""
     spoilt = trajectory.not_finite if not twin.trajectory.not_finite else ""
     if not spoilt or harm.harmful:
         return harm
@@ -285,12 +284,12 @@ def _spoilt(trajectory: Trajectory, twin: Twin, harm: Harm) -> Harm:
 
 
 def _untouched(trajectory: Trajectory, twin: Twin, evaluated: Evaluated) -> Harm:
-    """The harm by a metric that the fault has no hand in, which may be another one than the twin's."""
+    """Return the harm by a metric that the fault does not affect, which may not be the twin's."""
     harm = _compare(trajectory, twin, twin.value, evaluated.failed)
     if trajectory.end != "finished" or harm.harmful:
         return harm
     if evaluated.failed and twin.metric in trajectory.final and not harm.unknown:
-        # Without the fault the weights were evaluated, so that what failed is the network with it.
+        # The weights were evaluated without the fault, so the faulted network failed.
         why = f"the network with the fault still in it could not be evaluated: {evaluated.failed}"
         return replace(harm, unknown=why)
     if not evaluated.in_place:
@@ -300,7 +299,7 @@ def _untouched(trajectory: Trajectory, twin: Twin, evaluated: Evaluated) -> Harm
 
 
 def _in_place(trajectory: Trajectory, twin: Twin, evaluated: Evaluated) -> Harm:
-    """The harm by what the network computes with the fault still in it."""
+    """Return the harm by the output of the network with the fault still in it."""
     faulty = replace(trajectory, final=dict(evaluated.in_place))
     for name in decided([twin.metric, *faulty.final]):
         if name in twin.trajectory.final and name in faulty.final:
@@ -314,14 +313,14 @@ def _in_place(trajectory: Trajectory, twin: Twin, evaluated: Evaluated) -> Harm:
 
 
 def _too_good(harm: Harm, twin: Twin) -> bool:
-    """Whether a metric is better than the clean one by as much as would be harm if it were worse."""
+    """Return True if a metric is better than the clean one by a distance that would be harm if it were worse."""
     return harm.clean is not None and harm.faulty is not None and abs(harm.faulty - harm.clean) > twin.least(harm.clean)
 
 
 def _report_harm(trajectory: Trajectory, twin: Twin, evaluated: Evaluated) -> Harm:
-    """How far what was reported is from what is true of the same weights, to the better or the worse.
+    """Return the distance of the reported metric from the true one of the same weights, in either direction.
 
-    ``clean`` is the latter. A metric that the clean run reports and the faulted one does not is a harm as well.
+    ``clean`` is the true one. A metric that the clean run reports and the faulted one does not is harm too.
     """
     true = _truth(trajectory, twin)
     if trajectory.end != "finished" or true is None:
@@ -336,7 +335,7 @@ def _report_harm(trajectory: Trajectory, twin: Twin, evaluated: Evaluated) -> Ha
 
 
 def _truth(trajectory: Trajectory, twin: Twin) -> float | None:
-    """What an independent evaluation says of the weights; without one what the clean run reports of the same ones."""
+    """Return the independent evaluation of the weights; without one the clean run's report on the same weights."""
     if twin.metric not in twin.trajectory.metrics:
         return None
     if twin.metric in twin.trajectory.final:
@@ -345,7 +344,7 @@ def _truth(trajectory: Trajectory, twin: Twin) -> float | None:
 
 
 def _gap(run: Trajectory, metric: str) -> float | None:
-    """How far a clean run's report is from the evaluation of its weights: it may validate before its last step."""
+    """Return the distance of a clean run's report from the evaluation: it may validate before its last step."""
     if metric not in run.metrics or metric not in run.final:
         return None
     gap = abs(run.metrics[metric][-1][1] - run.final[metric])
@@ -381,7 +380,7 @@ def _compare(trajectory: Trajectory, twin: Twin, value: Callable[[Trajectory], f
         return Harm(twin.metric, clean, faulty, worse > least)
     far = abs(faulty - clean)
     if least < far <= _FAR_OFF * least:
-        return unknown(f"it is not known which way {twin.metric} gets better")
+        return unknown(f"the better direction of {twin.metric} is unknown")
     return Harm(twin.metric, clean, faulty, far > least)
 
 

@@ -11,6 +11,7 @@ from click.core import ParameterSource
 from faultlab import engines
 from faultlab.campaign.campaign import Campaign, Options
 from faultlab.campaign.healthy_runs import Watch
+from faultlab.campaign.live import Live
 from faultlab.cli import ci_services, options
 from faultlab.cli.multi_run import INTERRUPTED, each, told
 from faultlab.cli.param_types import Number
@@ -59,14 +60,15 @@ from faultlab.gate.demands import exit_code, gravest
     default=True,
     help="Judge source mutants too, if the scenario or its gate asks for them.  [default: yes]",
 )
+@click.option("--live", is_flag=True, help="Update the page while the campaign runs; print its address.")
 @click.option("--lesson", is_flag=True, help="Also write lesson.html, a quiz that hides each fault until you guess it.")
 @ci_services.option
 @options.as_json
 @click.option("--quiet", "-q", is_flag=True, help="Print one line per scenario.")
 def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, ...], jobs: int | None, seed: int,
             timeout: float | None, resume: bool, out: Path, engine: str | None, no_warm: bool, fail_under: float | None,
-            baseline: Path | None, shard: str, since: str, advice: bool, mutants: bool, lesson: bool, ci: str | None,
-            as_json: bool, quiet: bool) -> int:  # fmt: skip
+            baseline: Path | None, shard: str, since: str, advice: bool, mutants: bool, live: bool, lesson: bool,
+            ci: str | None, as_json: bool, quiet: bool) -> int:  # fmt: skip
     """Inject the faults of the scenarios at PATH (files or folders, default: scenarios/), and report the detected ones.
 
     A scenario imports and runs the code that it names. Arguments after -- are passed to the scenarios' training
@@ -98,7 +100,7 @@ def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, .
     progress = Progress(quiet=quiet or as_json, silent=as_json, jobs=jobs)
 
     def carry_out(scenario: Scenario) -> tuple[Report | None, int]:
-        report, status = _carry_out(scenario, working, options, progress, lesson)
+        report, status = _carry_out(scenario, working, options, progress, lesson, live)
         asks = scenario.mutants is not None or scenario.gate.mutants is not None
         if report is None or not mutants or not asks or status == INTERRUPTED:
             return report, status
@@ -156,14 +158,16 @@ def _mutate(
 
 
 def _carry_out(
-    scenario: Scenario, working: engines.Engine, options: Options, progress: Progress, lesson: bool
+    scenario: Scenario, working: engines.Engine, options: Options, progress: Progress, lesson: bool, live: bool
 ) -> tuple[Report | None, int]:
     """Run one scenario; print its error, so that the others still run."""
     from faultlab.report import files
 
-    campaign = Campaign(scenario, working, options, progress)
+    page_of_run = Live(progress, options.out, lambda address: click.echo(f"{scenario.name}: {address}", err=True))
+    campaign = Campaign(scenario, working, options, page_of_run if live else progress)
     try:
-        report = campaign.run()
+        with page_of_run:
+            report = campaign.run()
     except FaultlabError as error:
         progress.failed(told(error, scenario.file))
         return None, error.exit_code

@@ -218,6 +218,7 @@ class Report:
     ``mode``, ``reason`` and ``expires``. ``shard`` is ``k/n`` of a share of a campaign, else empty; ``study`` names the
     command that made up what it is of, for a purpose of its own, where that is no scenario of the user's. ``page`` is
     the path of the HTML page, where `faultlab.run` has written it.
+    ``date`` is when the campaign began, in UTC, ``commit`` the one of the user's repository (``id``, ``changed``).
     """
 
     scenario: str
@@ -235,6 +236,8 @@ class Report:
     exemptions: list[dict[str, str]] = field(default_factory=list)
     shard: str = ""
     study: str = ""
+    date: str = ""
+    commit: dict[str, Any] = field(default_factory=dict)
     page: str = field(default="", compare=False)
 
     def __repr__(self) -> str:
@@ -301,6 +304,8 @@ class Report:
             "faultlab": self.faultlab,
             **({"shard": self.shard} if self.shard else {}),
             **({"study": self.study} if self.study else {}),
+            **({"date": self.date} if self.date else {}),
+            **({"commit": self.commit} if self.commit else {}),
             "versions": self.versions,
             **({"target": self.target} if self.target else {}),
             "baseline": self.baseline.to_json(),
@@ -339,6 +344,8 @@ class Report:
             exemptions=list(data["gate"].get("exemptions", [])),
             shard=data.get("shard", ""),
             study=data.get("study", ""),
+            date=data.get("date", ""),
+            commit=dict(data.get("commit") or {}),
         )
 
     @classmethod

@@ -1,4 +1,4 @@
-"""A failure mode in words: what `explain` prints, and what the pages of the catalogue are made of."""
+"""A failure mode in words, for `explain` and for the pages of the catalogue."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from faultlab.catalogue.failure_mode import FailureMode
 from faultlab.core.fault import STAGES
 from faultlab.report.text import blocks
 
-STOCK = {"raises": "ends the run with an error", "warns": "warns and goes on", "silent": "says nothing"}
+STOCK = {"raises": "ends the run with an error", "warns": "warns and continues", "silent": "reports nothing"}
 
 
 def sections(mode: FailureMode) -> list[tuple[str, str]]:
-    """The docstring's sections that are there, by title, in the order in which they are read."""
+    """Return the sections of the docstring by title, in reading order."""
     own = mode.sections
     shows_code = any(is_code for is_code, _ in blocks(own.example))
     titled = [
@@ -27,19 +27,19 @@ def sections(mode: FailureMode) -> list[tuple[str, str]]:
 
 
 def timing(mode: FailureMode) -> str:
-    """When it acts where nobody says otherwise."""
-    often = "in every step" if mode.when == "always" else "in one step, half-way"
+    """Return when the failure mode acts by default."""
+    often = "in every step" if mode.when == "always" else "in one step, halfway"
     stages = {("train",): "", STAGES: " of every stage"}.get(mode.stages, f" of {' and '.join(mode.stages)}")
     return f"by default {often}{stages}"
 
 
 def needs(mode: FailureMode) -> str:
-    """What the target must have, in the words of the requirements' names; empty where it needs nothing."""
+    """Return the names of the requirements on the target; empty if there are none."""
     return ", ".join(name.replace("-", " ") for name in mode.needs)
 
 
 def doses(mode: FailureMode) -> list[tuple[str, str]]:
-    """Every dose as it is written by default, and its range and meaning."""
+    """Return each dose with its default, its range and its meaning."""
     return [
         (f"{dose.name}={dose.default}", f"{f'({dose.bounds}) ' if dose.bounds else ''}{dose.meaning}")
         for dose in mode.doses
@@ -47,12 +47,12 @@ def doses(mode: FailureMode) -> list[tuple[str, str]]:
 
 
 def effects(mode: FailureMode) -> str:
-    """On how many models each effect was measured, such as ``silent on 4, warns on 1``; "not measured" without any."""
+    """Return the number of models per measured effect, such as ``silent on 4, warns on 1``, or "not measured"."""
     return ", ".join(f"{effect} on {len(models)}" for effect, models in _measured(mode).items()) or "not measured"
 
 
 def models(mode: FailureMode) -> list[str]:
-    """A line an effect that was measured, with its models, and one with those that are spared; none without any."""
+    """Return a line for each measured effect with its models, and one for the models that it does not apply to."""
     found = _measured(mode)
     if not found:
         return []
@@ -63,7 +63,7 @@ def models(mode: FailureMode) -> list[str]:
 
 
 def version() -> str:
-    """The version of Lightning that was measured."""
+    """Return the version of Lightning that was measured."""
     return measured.table().versions["lightning"]
 
 

@@ -1,4 +1,4 @@
-"""What is different between two reports in words, a line each, the gravest first."""
+"""The differences between two reports in words, one line each, the most severe first."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from faultlab.core.run_folder import PREVIOUS_FILE
 
 
 def since_before(report: Report, folder: Path) -> Comparison | None:
-    """What is different from the run before in this folder; None where there was none, or its report can't be read."""
+    """Compare with the previous run in this folder; return None if there was none or its report can't be read."""
     try:
         return compare(Report.read(folder / PREVIOUS_FILE), report)
     except (OSError, ValueError):
@@ -18,14 +18,14 @@ def since_before(report: Report, folder: Path) -> Comparison | None:
 
 
 def lines(found: Comparison) -> list[str]:
-    """Each difference once, but for runs' seconds, which are none."""
+    """Return one line for each difference; run times are not compared."""
     said = {change.mode for change in (*found.newly_silent, *found.gone, *found.new, *found.newly_detected)}
     return [
         *(f"newly silent: {_change(change)}" for change in found.newly_silent),
         *(f"no longer tried: {_change(change)}" for change in found.gone),
         *(
-            f"lost: {lost.detector} does not detect {lost.mode} any more"
-            f" ({'by luck ' if lost.by_luck else ''}{lost.instead or 'nobody'} does)"
+            f"lost: {lost.detector} no longer detects {lost.mode}"
+            f" ({'by luck ' if lost.by_luck else ''}{lost.instead or 'no detector'} does)"
             for lost in found.lost
         ),
         *(f"later: {late.mode} is detected after {late.after} steps, was {late.before}" for late in found.later),

@@ -1,4 +1,4 @@
-"""The verdict on one fault in report.json, key by key, and where a source mutant stands."""
+"""The verdict on one fault in report.json, key by key, and the place of a source mutant."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ from faultlab.report.schema_fields import LEFT_OUT, Count, Finite, Line, Part, S
 
 
 class Detection(Part):
-    """Somebody who detected a fault."""
+    """A detection of a fault."""
 
     kind: Literal["guard", "test", "module", "framework", "process"]
-    """A callback or flag; a test; a raise or assert of the user's; a crash in torch or Lightning; a process's end."""
+    """A callback or flag; a test; a raise or assert of the user's; an error in torch or Lightning; a process's end."""
     name: str
-    """The guard, the test's id, or what was raised."""
+    """The guard, the test's id, or the type of the exception."""
     step: Count
-    """The training step in which it detected, from 0."""
+    """The training step of the detection, from 0."""
     latency: Count
-    """Training steps from the fault's first activation to this."""
+    """Training steps from the fault's first activation to the detection."""
     names_cause: bool
-    """Whether the message says what is wrong."""
+    """True if the message names the cause."""
     message: str
-    """What it said."""
+    """The message."""
 
 
 class Harm(Part):
-    """What a fault cost, measured on the final weights with the fault taken off."""
+    """The cost of a fault, measured on the final weights with the fault removed."""
 
     metric: str
-    """The metric it is measured by."""
+    """The metric that harm is measured by."""
     clean: Finite
-    """The clean run's."""
+    """The value of the clean run."""
     faulty: Finite
-    """The faulted run's; null where it is not finite or no run ended."""
+    """The value of the faulted run; null if it is not finite or the run did not end."""
     harmful: bool
-    """Whether it is worse by more than clean runs differ; false where that is unknown."""
+    """True if it is worse by more than clean runs differ; false if that is unknown."""
     unknown: str = LEFT_OUT
-    """Why nothing is known of the harm; left out where something is."""
+    """Why the harm is unknown; left out if it is known."""
     seen_by: str = LEFT_OUT
-    """What shows the harm where the metric hides it; left out where the metric shows it."""
+    """The evidence of harm that the metric does not show; left out if the metric shows it."""
 
 
 class Prescription(Part):
@@ -48,39 +48,39 @@ class Prescription(Part):
     guard: str
     """Its class path."""
     step: Count
-    """The training step in which it detects."""
+    """The training step of its detection."""
     cost: Finite
-    """What it costs as a share of a clean run's time."""
+    """Its cost as a share of a clean run's time."""
 
 
 class TestVerdict(Part):
-    """What the tests made of a source mutant."""
+    """The verdict of the tests on a source mutant."""
 
     outcome: Literal["killed", "survived", "timeout", "crashed", "lost", "not_activated"]
-    """Whether a test failed, all passed, it never ended, it ended the process, that is unknown, or none runs it."""
+    """A test failed; all passed; a test never ended; it ended the process; its process was lost; no test runs it."""
     test: str
     """The test that failed."""
     kind: str
-    """Whose exception made it fail: that of a test, module, framework or process."""
+    """The source of the exception that made it fail: test, module, framework or process."""
     message: str
-    """What it failed with."""
+    """The message of the failure."""
     tests: Count
-    """How many tests run the mutant's function."""
+    """The number of tests that run the mutant's function."""
     seconds: Seconds
-    """What they took, in seconds."""
+    """Their duration in seconds."""
 
 
 class TrainingVerdict(Part):
-    """What the guards made of a source mutant while it trained."""
+    """The verdict of the training on a source mutant."""
 
     status: Status
     """The verdict."""
     reason: str
-    """What it rests on."""
+    """The reason for the verdict."""
 
 
 class Mutant(Part):
-    """Where a source mutant stands and what it changes; lines and columns count from 1."""
+    """The place of a source mutant and its change; lines and columns count from 1."""
 
     file: str
     """The file, relative to the project's root."""
@@ -97,45 +97,45 @@ class Mutant(Part):
     end_column: Line
     """The first column after it."""
     before: str
-    """What is changed."""
+    """The text that is changed."""
     after: str
-    """What stands there instead."""
+    """The text that replaces it."""
     diff: str
     """The change as a unified diff."""
     tests: TestVerdict | None
-    """What the tests made of it; null where none were asked."""
+    """The verdict of the tests; null if tests did not judge it."""
     training: TrainingVerdict | None
-    """What the guards made of it; null where it was not trained."""
+    """The verdict of the training; null if it was not trained."""
 
 
 class Fault(Part):
-    """The verdict on one fault, or on one source mutant, and what it rests on."""
+    """The verdict on one fault or one source mutant, and the evidence for it."""
 
     id: str
     """The fault as text, such as `label.noisy:fraction=0.3@step=8`; of a mutant, mutmut's name."""
     mode: str
     """The failure mode's id, such as `label.noisy`; of a mutant, `source.` and the kind of change."""
     family: str
-    """What stands before the mode's point; `source` for mutants, which do not count for the coverage."""
+    """The part of the mode before the dot; `source` for mutants, which do not count for the coverage."""
     severity: Literal["critical", "major", "minor"]
-    """How bad the failure mode is."""
+    """The severity of the failure mode."""
     status: Status
-    """The verdict; see `coverage` for what counts how."""
+    """The verdict; `coverage` describes each status."""
     reason: str
-    """What the verdict rests on, or why there is none."""
+    """The reason for the verdict, or for its absence."""
     activations: Count
-    """How often it changed a value."""
+    """The number of times that it changed a value."""
     first_step: Count | None
-    """The training step of the first activation; null where it was outside training, or never."""
+    """The training step of the first activation; null if it was outside training, or never."""
     detected_by: list[Detection]
-    """Who detected, in the order of their alerts."""
+    """The detections, the most useful first."""
     warnings: list[str]
-    """New warnings, which the clean run does not have."""
+    """Warnings that the clean run does not have."""
     harm: Harm | None
-    """What it cost; null where that was not measured."""
+    """Its cost; null if that was not measured."""
     prescription: list[Prescription]
-    """Ready-made guards that alert what nobody of the user's does, the quickest first."""
+    """Ready-made guards that detect this fault, which none of the user's does, the quickest first."""
     seconds: Seconds
-    """What the faulted run took, in seconds."""
+    """The duration of the faulted run in seconds."""
     mutant: Mutant = LEFT_OUT
-    """Of a source mutant, where it stands and what it changes; left out of faults."""
+    """The place and change of a source mutant; left out of faults."""

@@ -1,4 +1,4 @@
-"""What is written beside a report.json for those who read it: the pages, and the formats of other tools."""
+"""The files beside report.json: the pages, and the formats of other tools."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from faultlab.report.text import harmless
 
 
 def write(report: Report, out: Path, lesson: bool = False) -> Path:
-    """Writes it into the scenario's folder under ``out``, refreshes the index there, and returns the page's path.
+    """Write the files into the scenario's folder under ``out`` and refresh the index; return the page's path.
 
-    With ``lesson`` that of the lesson, which is written too. A format of another package that fails is told on standard
-    error, after all else is written.
+    With ``lesson`` also write the lesson's page and return that one. If a format of another package fails, the error
+    is printed to stderr after everything else is written.
     """
     folder = out / report.scenario
     for name, text in reporters.texts(report, folder):

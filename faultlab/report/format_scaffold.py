@@ -1,4 +1,4 @@
-"""The scaffold of a new report format: a file to fill in, which registers itself."""
+"""The scaffold of a new report format: a file to complete, which registers itself."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from faultlab.core import atomic_write
 from faultlab.errors import UsageError
 from faultlab.report import reporters
 
-# The contract's tests have to fail until it is filled in: a file without a word sees to that.
+# An empty text makes the contract's tests fail until the format is completed.
 _FILE = '''\
-"""{file}: say in a few words what it is for."""
+"""{file}: describe in a few words what it is for."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from faultlab.report.reporters import Format
 
 
 def render(report: Report) -> str:
-    """Say in one sentence what the file holds."""
+    """Describe in one sentence what the file contains."""
     return ""
 
 
@@ -30,19 +30,19 @@ FORMAT = Format("{file}", render)
 
 
 def add(name: str, folder: Path) -> Path:
-    """Write the scaffold of the format of a file of that name, such as ``findings.csv``, and return where it is.
+    """Write the scaffold of a format and return its path.
 
     Raises:
-        UsageError: No file beside a report may have that name, or there is such a format.
+        UsageError: The name is invalid or reserved, or the format exists.
     """
     if refused := reporters.refused(name):
         raise UsageError(f"{name!r} can't be added: {refused}")
     stem = name.partition(".")[0]
     module = re.sub(r"\W", "_", stem).lower()
     if not module.isidentifier() or keyword.iskeyword(module):
-        raise UsageError(f"{name!r} can't be added: its format lies in a module, and none may be called {module!r}")
+        raise UsageError(f"{name!r} can't be added: the name of its module would be {module!r}")
     file = folder / f"{module}.py"
     if file.exists():
-        raise UsageError(f"{name!r} can't be added: {file} is there already")
+        raise UsageError(f"{name!r} can't be added: {file} already exists")
     atomic_write.write(file, _FILE.format(file=name))
     return file

@@ -1,4 +1,4 @@
-"""Source mutants in words and rows, for the terminal and the page alike."""
+"""Source mutants in words and rows, for the terminal and the page."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LONGEST, _AROUND, _MOST = 60, 24, 80
 
 
 def mutation_line(report: Report) -> str:
-    """What became of the mutants in one line."""
+    """Return the verdicts on the mutants in one line."""
     mutation = report.mutation
     if mutation is None:
         return f"{report.scenario}: no mutants"
@@ -39,41 +39,41 @@ def mutation_line(report: Report) -> str:
 
 
 def _gate(report: Report) -> str:
-    """The gate in words; of a campaign's report, where nothing is wrong with the mutants, that it is not for them."""
+    """Return the gate in words; if a campaign fails for other reasons, that the mutants are not one."""
     mine = any(reason.kind.of_mutants for reason in report.reasons)
     return report.gate if report.passed or mine or not report.faults else f"{report.gate}, but not for the mutants"
 
 
 def score(report: Report) -> str:
-    """The mutation score in words."""
+    """Return the mutation score in words."""
     found = report.mutation.score if report.mutation is not None else None
     return "no mutation score" if found is None else f"mutation score {found:.3f}"
 
 
 def beyond(report: Report) -> str:
-    """How many functions no score says anything of, to be put behind it."""
+    """Return the number of functions that the score does not cover, as a suffix to it."""
     unreached = report.mutation.unreached if report.mutation is not None else []
     return f" ({_times(len(unreached), 'function')} out of mutmut's reach)" if unreached else ""
 
 
 def unreached_rows(report: Report) -> list[str]:
-    """A line a function that is out of mutmut's reach, and why."""
+    """Return a line for each function that mutmut can't mutate, with the reason."""
     mutation = report.mutation
     return [f"{place}: {mutation.unmutated[place]}" for place in mutation.unreached] if mutation is not None else []
 
 
 def method_rows(report: Report) -> list[str]:
-    """A line a method, the weakest first; those where nothing is left out."""
+    """Return a line for each weak method, the weakest first."""
     return [sentence(row) for row in (report.mutation.methods if report.mutation else []) if is_weak(row)]
 
 
 def is_weak(row: dict[str, int]) -> bool:
-    """Whether something of the method goes undetected."""
+    """Return True if a mutant or a failure mode in the method goes undetected."""
     return row["counted"] > row["detected"] or row["modes"] > row["modes_detected"]
 
 
 def survivors(report: Report) -> list[tuple[Status, str]]:
-    """A line a mutant that ran and that nobody detected, with its status, in the order of the source."""
+    """Return the status and a line for each mutant that ran undetected, in the order of the source."""
     found = [result for result in report.mutants if result.status in (Status.SILENT, Status.WARNED)]
     return [
         (result.status, f"{place(result)} {result.mutant['function']}: {change(result)}")
@@ -83,31 +83,31 @@ def survivors(report: Report) -> list[tuple[Status, str]]:
 
 
 def of_tests(result: FaultResult) -> bool:
-    """Whether a test detected the mutant."""
+    """Return True if a test detected the mutant."""
     said = (result.mutant or {}).get("tests")
     return said is not None and said["outcome"] in ("killed", "timeout", "crashed")
 
 
 def of_training(result: FaultResult) -> list[Detection]:
-    """Who detected the mutant in the training."""
+    """Return the detections in the training."""
     return result.detected_by[int(of_tests(result)) :]
 
 
 def in_order(results: Sequence[FaultResult]) -> list[FaultResult]:
-    """By file, line and column."""
+    """Return the mutants sorted by file, line and column."""
     return sorted(
         results, key=lambda r: (r.mutant["file"], r.mutant["line"], r.mutant["column"], r.id) if r.mutant else ()
     )
 
 
 def place(result: FaultResult) -> str:
-    """File, line and column, as editors take them."""
+    """Return file, line and column in the notation of editors."""
     said = result.mutant or {}
     return f"{said.get('file')}:{said.get('line')}:{said.get('column')}"
 
 
 def change(result: FaultResult) -> str:
-    """What was changed, on one line; of long texts the part that differs."""
+    """Return the change on one line; of long texts the part that differs."""
     said = result.mutant or {}
     before, after = (" ".join(str(said.get(key, "")).split()) for key in ("before", "after"))
     if before and after and max(len(before), len(after)) > _LONGEST:
@@ -116,11 +116,11 @@ def change(result: FaultResult) -> str:
     before, after = (text if len(text) <= _MOST else f"{text[:_MOST]} ..." for text in (before, after))
     if not after:
         return f"`{before}` removed"
-    return f"`{before}` becomes `{after}`" if before else f"`{after}` put in"
+    return f"`{before}` becomes `{after}`" if before else f"`{after}` inserted"
 
 
 def _part(text: str, head: int, tail: int) -> str:
-    """The text without what lies far before or after the part that differs."""
+    """Return the part of the text that differs, with a few characters around it."""
     first, last = max(0, head - _AROUND), min(len(text), len(text) - tail + _AROUND)
     return f"{'... ' if first else ''}{text[first:last]}{' ...' if last < len(text) else ''}"
 

@@ -1,4 +1,4 @@
-"""The findings of a report in words and rows, for the terminal and the page alike."""
+"""The findings of a report in words and rows, for the terminal and the page."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ WORTHS = (
     "detected by a guard or test that names the cause",
     "detected by a guard or test for another reason",
     "detected by the module's own check",
-    "fell over by luck, in the framework or the process",
+    "failed by luck, in the framework or the process",
 )
-"""What became of a detected fault, by `Detection.worth`."""
+"""How a fault was detected, by `Detection.worth`."""
 
 
 def one_line(report: Report) -> str:
-    """The coverage in one line."""
+    """Return the coverage in one line."""
     if report.mutation is not None and not report.faults:
         return mutation_line(report)
     counts = Counter(report.by_mode().values())
@@ -42,7 +42,7 @@ def one_line(report: Report) -> str:
 
 
 def family_rows(report: Report) -> list[tuple[str, list[int]]]:
-    """A row a family: detected, warned, silent, no effect, not applicable, inconclusive, ignored failure modes."""
+    """Return a row for each family: detected, warned, silent, no effect, not applicable, inconclusive, ignored."""
     grouped: dict[str, Counter[Status]] = {}
     for mode, status in report.by_mode().items():
         grouped.setdefault(mode.partition(".")[0], Counter())[status] += 1
@@ -54,7 +54,7 @@ def family_rows(report: Report) -> list[tuple[str, list[int]]]:
 
 
 def silent_rows(report: Report, most: int) -> list[str]:
-    """A line a silent fault with what it cost: the worst of each family first, then the worst of what is left."""
+    """Return a line for each silent fault with its cost: the worst of each family first, then the worst of the rest."""
     firsts: dict[str, FaultResult] = {}
     for fault in report.silent():
         firsts.setdefault(fault.family, fault)
@@ -64,7 +64,7 @@ def silent_rows(report: Report, most: int) -> list[str]:
 
 
 def cost(fault: FaultResult) -> str:
-    """What a fault cost, in words."""
+    """Return the cost of a fault in words."""
     harm = fault.harm
     if harm is None or (harm.clean is None and not harm.unknown):
         return fault.reason or "its cost could not be measured"
@@ -73,13 +73,13 @@ def cost(fault: FaultResult) -> str:
     mode = known_modes()[0].get(fault.mode)
     if mode is not None and mode.judged_by == "report":
         said = "no number" if harm.faulty is None else f"{harm.faulty:.4g}"
-        verdict = "harmful" if harm.harmful else "as near as the clean run's report"
+        verdict = "harmful" if harm.harmful else "as close as the clean run's report"
         return f"{harm.metric} is reported as {said}, evaluated {harm.clean:.4g} ({verdict})"
     return fault.reason if harm.faulty is None and fault.reason else measured(harm)
 
 
 def measured(harm: Harm) -> str:
-    """The metric of the final weights beside that of the clean run, in words; nothing where that has none."""
+    """Return the metric of the final weights and of the clean run in words; empty if the clean run has none."""
     if harm.unknown:
         return f"harm unknown: {harm.unknown}{_values(harm)}"
     if harm.seen_by:
@@ -88,7 +88,7 @@ def measured(harm: Harm) -> str:
         return ""
     if harm.faulty is None:
         return f"{harm.metric} is no longer finite (clean {harm.clean:.4g})"
-    verdict = "harmful" if harm.harmful else "within what clean runs show"
+    verdict = "harmful" if harm.harmful else "within the spread of clean runs"
     return f"{harm.metric} {harm.faulty:.4g}, clean {harm.clean:.4g} ({verdict})"
 
 
@@ -99,7 +99,7 @@ def _values(harm: Harm) -> str:
 
 
 def target_lines(findings: Sequence[Mapping[str, str]]) -> list[str]:
-    """What a report says first of the healthy target, a line a finding."""
+    """Return a line for each finding about the clean target."""
     return [_sentences(found.get("what", ""), found.get("evidence", ""), found.get("remedy", "")) for found in findings]
 
 
@@ -108,7 +108,7 @@ def _sentences(*parts: str) -> str:
 
 
 def known_modes() -> tuple[Mapping[str, FailureMode], str]:
-    """The failure modes, or why there are none: a report is worth a page without them too."""
+    """Return the failure modes and an empty string, or none and the error: a report has a page without them too."""
     try:
         return index.modes(), ""
     except (FaultlabError, OSError, SyntaxError) as error:

@@ -1,6 +1,6 @@
-"""report.json key by key: the contract that other tools read, of which docs/report.schema.json is made.
+"""report.json key by key: the contract with other tools, from which docs/report.schema.json is generated.
 
-These models describe the file; `faultlab.core.report` writes it. Tests hold both together.
+These models describe the file; `faultlab.core.report` writes it. Tests check that they agree.
 """
 
 from __future__ import annotations
@@ -19,81 +19,81 @@ DIALECT = GenerateJsonSchema.schema_dialect
 
 
 class FalseAlarm(Part):
-    """A guard or test that complained of a healthy run."""
+    """An alert of a guard, or a failure of a test, on a clean run."""
 
     kind: Literal["guard", "test"]
-    """Who complained."""
+    """The kind of detector."""
     name: str
     """The guard's class or name, or the test's id."""
     step: Count
     """The training step, from 0; 0 for a test."""
     message: str
-    """What it said."""
+    """The message."""
 
 
 class Measure(Part):
-    """What harm is measured by."""
+    """The metric that harm is measured by."""
 
     metric: str
     """The metric."""
     better: Literal["lower", "higher", "unknown"]
-    """Which values are better; where that is unknown, what is far off to either side is harm."""
+    """Which values are better; if that is unknown, a value far from the clean one in either direction is harm."""
     why: str
-    """Who says so."""
+    """The evidence for the direction."""
 
 
 class TargetFinding(Part):
-    """Something about the healthy target that verdicts suffer from."""
+    """A property of the clean target that weakens verdicts."""
 
     kind: Literal["nondeterministic", "outlier", "direction", "unevaluated"]
-    """Clean runs of one seed differ; a clean seed goes far off; nobody knows which way the metric gets better; the
-    clean run's weights can't be evaluated by themselves."""
+    """Clean runs of one seed differ; a clean seed diverges; the metric's better direction is unknown; the clean run's
+    weights can't be evaluated on their own."""
     what: str
-    """What was found."""
+    """The finding."""
     evidence: str
-    """The cause, where it could be found."""
+    """The cause, if it is known."""
     remedy: str
     """What to do."""
 
 
 class Baseline(Part):
-    """What healthy looks like: the clean runs."""
+    """The clean runs."""
 
     seconds: Seconds
-    """What a clean run took, in seconds."""
+    """The duration of a clean run in seconds."""
     steps: Count
     """Training steps of a clean run."""
     deterministic: bool
-    """Whether two clean runs of one seed are the same to the bit."""
+    """True if two clean runs of one seed are bitwise the same."""
     seeds: list[int]
     """The seeds of the clean runs."""
     metrics: dict[str, Finite]
-    """The metrics of the first clean run's final weights; null where not finite."""
+    """The metrics of the first clean run's final weights; null if not finite."""
     false_alarms: list[FalseAlarm]
-    """Complaints about clean runs, and tests that were left out since they fail without a fault."""
+    """Alerts on clean runs, and tests that were left out since they fail without a fault."""
     measure: Measure = LEFT_OUT
-    """What harm is measured by; left out where nothing was trained."""
+    """The measure of harm; left out if nothing was trained."""
     findings: list[TargetFinding] = LEFT_OUT
-    """What verdicts on this target suffer from; left out where nothing is known to."""
+    """Properties of the target that weaken verdicts; left out if there are none."""
 
 
 class Counts(Part):
-    """How many there are of each status."""
+    """The number of each status."""
 
     detected: Count
-    """A detector raised or signalled that is quiet on clean runs."""
+    """A detector that is quiet on clean runs reported it."""
     warned: Count
-    """Nobody did, but there are new warnings."""
+    """No detector reported it, but there are new warnings."""
     silent: Count
-    """It acted, changed the run, and nobody detected."""
+    """It acted and changed the run, and no detector reported it."""
     no_effect: Count
-    """It acted, and the run is the clean one."""
+    """It acted, and the run is the same as the clean one."""
     not_applicable: Count
-    """It can't happen to this module."""
+    """It can't occur in this module."""
     not_activated: Count
-    """It should have acted and never did: inconclusive."""
+    """It never acted although it should have: inconclusive."""
     timeout: Count
-    """It ran past its deadline: inconclusive."""
+    """It exceeded its deadline: inconclusive."""
     error: Count
     """faultlab itself failed: inconclusive."""
     ignored: Count
@@ -101,20 +101,20 @@ class Counts(Part):
 
 
 class Coverage(Part):
-    """What share of the failure modes is detected; source mutants do not count."""
+    """The share of failure modes that is detected; source mutants do not count."""
 
     modes: Counts
     """Failure modes, each with the status of its worst fault."""
     faults: Counts
     """Faults."""
     ratio: Share | None
-    """Detected failure modes over detected, warned and silent ones; null where there is none of these."""
+    """Detected failure modes over detected, warned and silent ones; null if there are none of these."""
     by_detector: dict[str, Count]
-    """How many failure modes each detector detected, by `kind:name` or kind."""
+    """The number of failure modes that each detector detected, by `kind:name` or kind."""
 
 
 class Method(Part):
-    """One function: its source mutants, and the failure modes that bite in it."""
+    """One function: its source mutants, and the failure modes that act on it."""
 
     file: str
     """The file, relative to the project's root."""
@@ -123,42 +123,42 @@ class Method(Part):
     line: Line
     """The first of its mutants' lines."""
     detected: Count
-    """Mutants that somebody detected."""
+    """Mutants that were detected."""
     counted: Count
     """Mutants that count for the score."""
     not_activated: Count
     """Mutants that nothing runs."""
     modes_detected: Count
-    """Failure modes that bite in it and are detected."""
+    """Failure modes that act on it and are detected."""
     modes: Count
-    """Failure modes that bite in it and were judged."""
+    """Failure modes that act on it and were judged."""
 
 
 class Mutation(Part):
-    """What was mutated and what that came to; the single mutants stand among the faults."""
+    """The source mutants as a whole; the single mutants are among the faults."""
 
     mutmut: str
     """The version of mutmut that made them."""
     files: list[str]
     """The files that were mutated."""
     judges: list[Literal["tests", "training"]]
-    """Who judged."""
+    """The judges."""
     score: Share | None
-    """The share that was detected of those detected, warned, silent and not activated."""
+    """Detected mutants over detected, warned, silent and not activated ones."""
     counts: Counts
     """Mutants by status."""
     methods: list[Method]
-    """A row a function, the weakest first."""
+    """One entry for each function, the weakest first."""
     unmutated: dict[str, str]
-    """Functions without a mutant, and why."""
+    """Functions without a mutant, with the reason."""
     unreached: list[str] = LEFT_OUT
-    """Those of them that mutmut does not change though there is something in them: no score says anything of these."""
+    """Those of them that have code which mutmut can't mutate: the score does not cover them."""
     notes: list[str]
-    """What else to know."""
+    """Further remarks."""
     kept: Count
-    """How many verdicts an earlier run had left."""
+    """The number of verdicts that were kept from an earlier run."""
     since: str
-    """The commit since which functions changed that were mutated; empty for all."""
+    """If only functions changed since a commit were mutated, that commit; empty for all functions."""
     shard: str
     """The share that was judged, as `k/n`."""
     timing: dict[str, float]
@@ -166,37 +166,48 @@ class Mutation(Part):
 
 
 class Target(Part):
-    """Where the module stands in the user's source; paths are relative to the project's root."""
+    """The module's place in the user's source; paths are relative to the project's root."""
 
     class_path: str = LEFT_OUT
     """The module's class."""
     file: str = LEFT_OUT
-    """The file that defines it; left out where that is no file of the project."""
+    """The file that defines it; left out if it is not a file of the project."""
     line: Line = LEFT_OUT
     """The line of its class."""
     methods: dict[str, Line] = LEFT_OUT
     """The lines of its methods."""
+    code: dict[str, str] = LEFT_OUT
+    """The source text of these lines, by method."""
     scenario: str = LEFT_OUT
-    """The scenario's file, as it was named on the command line."""
+    """The scenario's file as given on the command line."""
     project: str = LEFT_OUT
-    """The project's root relative to its git repository; left out where they are the same."""
+    """The project's root relative to its git repository; left out if they are the same."""
+
+
+class Commit(Part):
+    """The commit of the user's repository that the campaign ran on."""
+
+    id: str
+    """The commit's hash."""
+    changed: bool
+    """Whether tracked files differed from the commit."""
 
 
 class Demands(Part):
-    """What a report must reach to pass; what is left out is not demanded."""
+    """The demands of the gate; a key that is left out is not demanded."""
 
     coverage: Share = LEFT_OUT
-    """The least coverage that the scenario asks for."""
+    """The least coverage that the scenario requires."""
     mutants: Share = LEFT_OUT
     """The least share of source mutants to be detected."""
     silent: dict[Literal["critical", "major", "minor"], Count] = LEFT_OUT
-    """How many failure modes of a severity may be silent."""
+    """The most silent failure modes of each severity."""
     false_alarms: Count = LEFT_OUT
-    """How many false alarms clean runs may raise; left out, none."""
+    """The most false alarms on clean runs; if left out, none."""
     latency: Count = LEFT_OUT
     """The most training steps from a fault's first activation to its first detection."""
     fail_under: Share = LEFT_OUT
-    """The least coverage that the command line asks for."""
+    """The least coverage that the command line requires."""
 
 
 class Exemption(Part):
@@ -205,73 +216,77 @@ class Exemption(Part):
     mode: str
     """The failure mode's id, or a glob."""
     reason: str
-    """Why it is exempt."""
+    """The reason for the exemption."""
     expires: date
-    """The last day that it is."""
+    """The last day of the exemption."""
 
 
 class Gate(Part):
-    """Whether the campaign passes."""
+    """The result of the gate."""
 
     passed: bool
-    """True if there is no reason against it."""
+    """True if there is no reason to fail."""
     reasons: list[str]
-    """Every reason why it does not pass, in words, which may change."""
+    """Every reason for a failure, in words, which may change."""
     kinds: list[ReasonKind]
     """The kind of each reason, in their order."""
     demands: Demands = LEFT_OUT
-    """What was asked for."""
+    """The demands."""
     exemptions: list[Exemption] = LEFT_OUT
     """The failure modes that are exempt."""
 
 
 class Document(Part):
-    """report.json of faultlab: what one scenario's campaign found."""
+    """report.json of faultlab: the findings of one scenario's campaign."""
 
     schema_: Literal[1] = Field(alias="schema")
-    """The version of this format. It changes where a reader would break; keys may be added without."""
+    """The version of this format. It changes if a reader would break; keys may be added without a change."""
     scenario: str
     """The scenario's name."""
     faultlab: str
     """The version of faultlab."""
     shard: str = LEFT_OUT
-    """The share of the faults that this report has, as `k/n`; left out for all of them."""
+    """The share of the faults in this report, as `k/n`; left out if it has all."""
     study: str = LEFT_OUT
-    """The command that made up what this is of, for a purpose of its own; left out for a scenario of the user's."""
+    """The command that generated the scenario for its own purpose; left out for a scenario of the user's."""
+    date: str = LEFT_OUT
+    """When the campaign began: ISO 8601, in UTC."""
+    commit: Commit = LEFT_OUT
+    """The commit of the user's repository; left out if the project is not in one."""
     versions: dict[str, str]
-    """The versions of torch, lightning and python that the campaign ran under."""
+    """The versions of torch, lightning and python in the campaign."""
     target: Target = LEFT_OUT
-    """The module; left out where it is not known."""
+    """The module; left out if it is unknown."""
     baseline: Baseline
     """The clean runs."""
     faults: list[Fault]
     """Every verdict: faults by id, then source mutants."""
     coverage: Coverage
-    """What share of the failure modes is detected."""
+    """The share of failure modes that is detected."""
     mutants: Mutation = LEFT_OUT
-    """The source mutants as a whole; left out where there are none."""
+    """The source mutants as a whole; left out if there are none."""
     timing: dict[str, float]
     """Seconds in `import`, `baseline`, `faults` and `total`, and the `jobs` at a time."""
     gate: Gate
-    """Whether the campaign passes."""
+    """The result of the gate."""
     digest: str
-    """A digest of all other keys, so that a change by hand shows; `faultlab gate` refuses such a report."""
+    """A digest of all other keys: `faultlab gate` rejects a report that was edited by hand."""
 
 
 def report_schema() -> dict[str, Any]:
-    """The JSON Schema of report.json, of draft 2020-12."""
+    """Return the JSON Schema of report.json (draft 2020-12)."""
     return _schema(Document)
 
 
 def scenario_schema() -> dict[str, Any]:
-    """The JSON Schema of scenario files, of draft 2020-12, for editors: what goes beyond it `faultlab check` says."""
+    """Return the JSON Schema of scenario files (draft 2020-12), for editors; `faultlab check` checks more."""
     from faultlab.config.scenario import Scenario
 
     return _schema(Scenario)
 
 
 class _Tidy(GenerateJsonSchema):
-    """Without what says nothing more: titles made of names, and that what is left out is null."""
+    """A schema without redundant parts: titles made of names, and null defaults of optional keys."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False

@@ -1,28 +1,41 @@
-"""Text from elsewhere made fit to be shown: links of evidence, and a victim's own words."""
+"""Text from elsewhere, made safe to show: links of evidence, and the messages of victims."""
 
 from __future__ import annotations
 
 import re
 
 LONGEST = 3000
-# What no page may hold, what a terminal would obey, and what turns the direction of the text around it.
+# Invalid in a page, obeyed by a terminal, or changing the direction of the text around them.
 _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 )
 
 
 def short(text: str, longest: int = 300) -> str:
-    """The text, or its beginning and how long all of it is."""
+    """Return the text, or its beginning and its length."""
     return text if len(text) <= longest else f"{text[:longest]} ... [shortened: {len(text):,} characters in full]"
 
 
+def clipped(text: str, longest: int = LONGEST) -> str:
+    """Return the text, or its beginning with an ellipsis."""
+    return text if len(text) <= longest else f"{text[:longest]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def percent(share: float) -> str:
+    """Return a share in percent, rounded so that only all of it is 100 % and only none of it is 0 %."""
+    whole = round(100 * share)
+    if 0 < share < 1 and whole in (0, 100):
+        return "less than 1 %" if whole == 0 else "more than 99 %"
+    return f"{whole} %"
+
+
 def harmless(text: str) -> str:
-    """The text with control characters as a Python literal has them, and shortened where it is beyond reading."""
+    """Return the text with its control characters escaped as in Python, shortened if it is very long."""
     return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], short(text, LONGEST).replace("\r\n", "\n"))
 
 
 def blocks(text: str) -> list[tuple[bool, str]]:
-    """A docstring's section as prose and indented code in turn: whether it is code, and its text."""
+    """Return the blocks of a docstring's section: whether each is code, and its text."""
     found: list[tuple[bool, list[str]]] = []
     for line in text.splitlines():
         is_code = line.startswith("    ") if line else bool(found) and found[-1][0]
@@ -33,7 +46,7 @@ def blocks(text: str) -> list[tuple[bool, str]]:
 
 
 def address(evidence: str) -> str:
-    """The address of a GitHub thread or repository, an arXiv paper or a DOI; an empty string for any other entry."""
+    """Return the URL of a GitHub thread or repository, an arXiv paper or a DOI; empty for any other entry."""
     if match := re.fullmatch(r"([\w.-]+/[\w.-]+)#(\d+)", evidence):
         return f"https://github.com/{match[1]}/issues/{match[2]}"
     if match := re.fullmatch(r"([\w.-]+/[\w.-]+) \(.*\)", evidence):

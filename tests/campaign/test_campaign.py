@@ -140,7 +140,7 @@ def test_a_guard_that_fires_only_where_a_healthy_run_is_resumed_is_a_false_alarm
     (alarm,) = report.baseline.false_alarms
     assert (alarm.name, alarm.message) == (
         "CriesWolfOnLoading",
-        "going on from its checkpoints: RuntimeError: wolf",
+        "continuing from its checkpoints: RuntimeError: wolf",
     )
     assert _faults(report)["checkpoint.stale"].status is Status.SILENT
     assert exit_code(report) == 3

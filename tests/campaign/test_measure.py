@@ -46,9 +46,9 @@ def test_what_torchmetrics_and_callbacks_declare_comes_first() -> None:
 def test_where_one_contradicts_another_the_direction_is_unknown(name: str, said: dict[str, str]) -> None:
     lower, why = direction(name, said, [])
     assert lower is None
-    assert "contradicted" in why
+    assert "contradictory" in why
     (told,) = undirected(choose_metric(Trajectory(final={name: 1.0}), None, {name: said}))
-    assert (told["kind"], "either side" in told["what"]) == ("direction", True)
+    assert (told["kind"], "in either direction" in told["what"]) == ("direction", True)
 
 
 def test_that_the_clean_weights_can_not_be_evaluated_is_said_with_the_cause_and_a_remedy() -> None:
@@ -56,7 +56,7 @@ def test_that_the_clean_weights_can_not_be_evaluated_is_said_with_the_cause_and_
     assert unevaluated(measure, "") == []
     (told,) = unevaluated(measure, "ValueError: no such stage")
     assert told["kind"] == "unevaluated"
-    assert "ValueError: no such stage; harm is measured by what the training says of val_loss" in told["what"]
+    assert "ValueError: no such stage; harm is measured by the logged val_loss" in told["what"]
     assert told["remedy"]
 
 
@@ -64,7 +64,7 @@ def test_clean_training_says_it_where_nobody_else_does() -> None:
     falling, rising = _run("val_x", 2.0, 1.0), _run("val_x", 1.0, 2.0)
     assert direction("val_x", {}, [falling, falling])[0] is True
     assert direction("val_x", {}, [rising])[0] is False
-    assert direction("val_x", {}, [rising, falling]) == (None, "nothing says which way it gets better")
+    assert direction("val_x", {}, [rising, falling]) == (None, "its better direction is unknown")
     assert direction("val_x", {}, [_run("val_x", 1.0, 1.001)])[0] is None
     assert direction("val_x", {}, [])[0] is None
 

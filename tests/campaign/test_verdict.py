@@ -559,7 +559,7 @@ def test_no_effect_says_how_near_the_clean_run_it_was() -> None:
 
 def test_before_anything_was_changed_there_is_no_verdict() -> None:
     found = _judge(_outcome(activations=0))
-    assert found.reason == "the fault never changed a value, though nothing says that it can't"
+    assert found.reason == "the fault never changed a value although it applies to the target"
 
 
 def test_a_detect_is_told_in_full_and_counted_from_the_first_activation() -> None:

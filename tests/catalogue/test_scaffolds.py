@@ -113,11 +113,11 @@ def test_a_guard_of_no_new_name_is_refused(tmp_path: Path, name: str, why: str) 
 
 
 @pytest.mark.parametrize(("name", "why"), [
-    ("../findings.csv", "a format is named after the file"),
-    ("junit.xml", "faultlab writes a file of that name itself"),
-    ("report.json", "faultlab writes a file of that name itself"),
-    ("2026.csv", "none may be called '2026'"),
-    ("sarif.txt", "sarif.py is there already"),
+    ("../findings.csv", "invalid file name"),
+    ("junit.xml", "faultlab itself writes a file of that name"),
+    ("report.json", "faultlab itself writes a file of that name"),
+    ("2026.csv", "the name of its module would be '2026'"),
+    ("sarif.txt", "sarif.py already exists"),
 ])  # fmt: skip
 def test_a_format_of_no_new_name_is_refused(tmp_path: Path, name: str, why: str) -> None:
     (tmp_path / "sarif.py").touch()

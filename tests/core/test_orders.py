@@ -124,7 +124,7 @@ def test_what_is_no_result_is_told_as_such_and_proves_nothing(said: Any) -> None
     assert isinstance(outcome.result, Unreadable)
     judged = judge(outcome.id, index.modes()["loss.nan"], outcome, Twin(Trajectory()))
     assert judged.status is Status.ERROR
-    assert judged.reason.startswith("the run's report can't be read: ")
+    assert judged.reason.startswith("the run's result can't be read: ")
 
 
 def test_a_result_that_json_can_not_hold_is_none() -> None:

@@ -148,7 +148,7 @@ def test_a_target_that_can_not_go_on_from_its_checkpoints_has_no_faults_of_them(
     assert found["return.none"].status is not Status.NOT_APPLICABLE
     refused = found["checkpoint.truncated"]
     assert refused.status is Status.NOT_APPLICABLE
-    assert refused.reason.startswith("the clean run can't go on from its own checkpoints: ")
+    assert refused.reason.startswith("the clean run can't continue from its own checkpoints: ")
     assert "scale" in refused.reason or "state_dict" in refused.reason
 
 
@@ -235,7 +235,7 @@ def test_why_a_target_can_not_go_on_is_said_of_who_is_to_blame() -> None:
     raised: dict[str, Any] = {"trajectory": Trajectory(end="raised"), "alerts": [said]}
     whole: dict[str, Any] = {"trajectory": Trajectory(end="finished")}
     assert why(**whole) == ""
-    assert why(**raised) == "the clean run can't go on from its own checkpoints: E: Pickled.watch"
+    assert why(**raised) == "the clean run can't continue from its own checkpoints: E: Pickled.watch"
     assert "checkpoints, for the guard Pickled: E" in why(("Pickled",), **raised)
     assert why(**{**whole, "saves": 0}) == "the clean run saves no checkpoint"
     assert "counts no step" in why(hooks=("Optimizer.step",), **{**whole, "saves": 0})

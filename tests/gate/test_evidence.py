@@ -534,7 +534,7 @@ def test_differences_are_told_and_end_with_a_status_where_asked(
     assert done.out == (
         f"old: not in {after}\nnew: not in {before}\nmade-up:\n"
         "  newly silent: a.detected (major): detected -> silent\n"
-        "  lost: guard:Moves does not detect a.detected any more (nobody does)\n"
+        "  lost: guard:Moves no longer detects a.detected (no detector does)\n"
         "  coverage: 0.500 -> 0.000\n"
     )
     assert diff(before, after, "--exit-code").status == 1

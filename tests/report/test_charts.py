@@ -99,7 +99,7 @@ def test_a_chart_says_where_the_runs_are_one_and_where_the_faulted_one_ends_earl
     course = [[0, 3.0], [1, 2.0], [2, 1.0]]
     assert charts(tmp_path, course, course)[0].words == "the same as in the clean run"
     assert charts(tmp_path, course, course[:2])[0].words.endswith(", and ends in step 1")
-    assert charts(tmp_path, course, [])[0].words == "nothing of it in the faulted run"
+    assert charts(tmp_path, course, [])[0].words == "not recorded in the faulted run"
 
 
 def test_far_apart_values_are_drawn_on_a_logarithmic_axis_where_they_have_one(tmp_path: Path) -> None:

@@ -41,11 +41,11 @@ def failed(made: Report) -> Report:
     return made
 
 
-def test_an_annotation_stands_at_the_method_and_says_what_would_have_detected() -> None:
+def test_an_annotation_stands_at_the_method_and_names_a_guard_that_detects_it() -> None:
     level, where, message = parsed(github.commands([failed(report())]))[1]
     assert (level, where["file"], where["line"]) == ("error", "pkg/model.py", "20")
-    assert where["title"] == "digits: nobody detects loss.scaled"
-    assert message.endswith("Would have detected: faultlab.guards.LossFalls.")
+    assert where["title"] == "digits: no detector reports loss.scaled"
+    assert message.endswith("Add a guard that detects it: faultlab.guards.LossFalls.")
 
 
 def test_a_gate_that_does_not_pass_is_said_first_and_at_the_scenario() -> None:

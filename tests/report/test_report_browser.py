@@ -65,8 +65,11 @@ def reported(folder: Path, faults: list[FaultResult] | None = None) -> Path:
     """The run folder of a report with curves and a lesson."""
     report = sample(faults=faults)
     report.target = {"scenario": "scenarios/digits.yaml"}
-    clean = {"loss": [[step, 2.0 / (step + 1)] for step in range(24)], "metric": [[11, 0.7], [23, 0.5]]}
-    faulty = {"loss": [[step, None if step > 20 else 2.0] for step in range(24)], "metric": [[11, 0.7], [23, 2.25]]}
+    clean = {"loss": [[step, 2.0 / (step + 1)] for step in range(24)], "metric": [[5, 0.9], [11, 0.7], [23, 0.5]]}
+    faulty = {
+        "loss": [[step, None if step > 20 else 2.0] for step in range(24)],
+        "metric": [[5, 0.9], [11, 0.7], [23, 2.25]],
+    }
     curves = {f"{mode}@always": faulty for mode in DRAWN}
     run = folder / "digits"
     run.mkdir()
@@ -173,11 +176,12 @@ def test_the_page_works_by_keyboard_alone(tmp_path: Path, opened: Open) -> None:
     for _ in range(80):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.tagName + '.' + document.activeElement.className"))
-    assert {"INPUT.", "SELECT.", "SUMMARY.", "A.", "BUTTON.", "DIV.scroll matrix"} <= reached
+    assert {"INPUT.", "SELECT.", "SUMMARY.", "A.", "BUTTON.", "BUTTON.sort", "DIV.scroll matrix"} <= reached
 
 
 def test_a_link_in_the_matrix_leads_to_a_lesson_that_is_closed_or_filtered_away(tmp_path: Path, opened: Open) -> None:
-    page = opened(reported(tmp_path, [fault(f"a.mode-{n}", Status.SILENT) for n in range(9)]) / "index.html")
+    faults = [fault(f"a.mode-{n}", Status.SILENT, harm=HARMFUL) for n in range(9)]
+    page = opened(reported(tmp_path, faults) / "index.html")
     closed = page.locator('[id="a.mode-8"]')
     closed.evaluate("each => { each.open = false; each.hidden = true; }")
     page.locator('.matrix a[href="#a.mode-8"]').click()
@@ -189,12 +193,15 @@ def test_an_address_that_is_none_keeps_nothing_from_working(tmp_path: Path, open
     page = opened(reported(tmp_path) / "index.html")
     page.evaluate("location.hash = '#100%'")
     page.reload()
-    assert page.locator(".copy").first.is_visible(), "what comes after the links is set up too"
+    assert page.locator("section[aria-labelledby=warned] .sort").first.is_visible(), (
+        "what comes after the links is set up too"
+    )
 
 
 def test_a_silent_fault_is_drawn_over_its_clean_twin_with_what_to_paste(tmp_path: Path, opened: Open) -> None:
     page = opened(reported(tmp_path) / "index.html")
     lesson = page.locator('[id="return.none"]')
+    lesson.locator("summary").first.click()
     assert lesson.locator("figure").count() == 2
     assert lesson.locator("polyline.clean").count() == 2
     assert lesson.locator("line.broken").count() == 3
@@ -293,3 +300,45 @@ def test_a_page_of_two_thousand_faults_still_filters(tmp_path: Path, opened: Ope
     assert {mode.partition(".")[0] for mode in rows(page)} == {"g7"}
     assert "10 of 280 failure modes" in page.locator("output").first.inner_text()
     assert page.get_by_text("more detectors").count() == 1
+
+
+def test_a_column_sorts_by_click_and_by_keyboard_and_says_so(tmp_path: Path, opened: Open) -> None:
+    faults = [fault(f"a.m{n}", Status.WARNED, warnings=[f"warning {n}"]) for n in (2, 10, 1)]
+    page = opened(reported(tmp_path, faults) / "index.html")
+    table = page.locator("section[aria-labelledby=warned] table")
+    names = table.locator("tbody th")
+    button = table.get_by_role("button", name="warnings")
+    assert names.all_inner_texts() == ["a.m2@always", "a.m10@always", "a.m1@always"]
+    button.click()
+    assert table.locator("th[aria-sort=ascending]").inner_text() == button.inner_text()
+    assert names.all_inner_texts() == ["a.m1@always", "a.m10@always", "a.m2@always"], "text sorts as text"
+    button.press("Enter")
+    assert names.all_inner_texts() == ["a.m2@always", "a.m10@always", "a.m1@always"]
+    assert table.locator("th[aria-sort]").get_attribute("aria-sort") == "descending"
+
+
+def test_numbers_sort_as_numbers_and_the_rows_of_a_fault_stay_together(tmp_path: Path, opened: Open) -> None:
+    faults = [
+        fault(f"a.m{latency}", Status.DETECTED, detected_by=[found("framework", latency=latency), found("process")])
+        for latency in (9, 100, 20)
+    ]
+    page = opened(reported(tmp_path, faults) / "index.html")
+    section = page.locator("section[aria-labelledby=detected]")
+    section.locator("summary").first.click()
+    section.get_by_role("button", name="latency").click()
+    assert section.locator("tbody th").all_inner_texts() == ["a.m9@always", "a.m20@always", "a.m100@always"]
+    assert section.locator("tbody").first.locator("tr").count() == 2
+
+
+def test_a_point_of_a_curve_shows_its_value_on_hover(tmp_path: Path, opened: Open) -> None:
+    faults = [fault("label.noisy", Status.SILENT, harm=HARMFUL)]
+    run = reported(tmp_path, faults)
+    losses = [[step, 2.0 / (step + 1)] for step in range(24)]
+    content = {"schema": 1, "metric": "val_loss", "clean": {"run": {"loss": losses}}}
+    (run / CURVES_FILE).write_text(dump({**content, "faults": {"label.noisy@always": {"loss": losses}}}))
+    document.write(sample(faults=faults), tmp_path)
+    page = opened(run / "index.html")
+    card = page.locator(".card")
+    assert card.locator("circle title").first.text_content() == "step 0: 2, clean 2"
+    card.get_by_role("link").click()
+    until(page, "document.getElementById('label.noisy').open")

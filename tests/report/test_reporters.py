@@ -69,11 +69,11 @@ def test_a_broken_format_costs_nothing_but_its_own_file_and_says_why(
     for name, why in {
         "absent.txt": "ModuleNotFoundError: No module named 'tests.report.nowhere'",
         "broken.txt": "IndexError: list index out of range",
-        "junit.xml": "faultlab writes a file of that name itself; take another",
-        "list.txt": "TypeError: it rendered list, and no text",
-        "misnamed.txt": "it declares 'other.txt', and not its entry point's name",
-        "plan.json": "faultlab writes a file of that name itself; take another",
-        "../faults.tsv": "a format is named after the file that it writes",
+        "junit.xml": "faultlab itself writes a file of that name; use another name",
+        "list.txt": "TypeError: it rendered list: expected str or None",
+        "misnamed.txt": "it declares the file 'other.txt': expected its entry point's name",
+        "plan.json": "faultlab itself writes a file of that name; use another name",
+        "../faults.tsv": "invalid file name: expected letters, digits",
     }.items():
         assert f"the format '{name}' of toy" in told
         assert f"was not written: {why}" in told

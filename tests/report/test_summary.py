@@ -83,7 +83,7 @@ def test_the_coverage_is_shown_with_parts_that_add_up() -> None:
         "only warned of": "1",
         "silent and harmful": "1",
         "silent, without measured harm": "1",
-        "inconclusive, which count for nothing": "1",
+        "inconclusive, not counted": "1",
     }
 
 
@@ -92,8 +92,8 @@ def test_the_gravest_come_with_their_place_and_the_guards_that_would_have_detect
     first, *_ = [line for line in text.splitlines() if line.startswith("| **harmful**")]
     assert "`loss.scaled`" in first
     assert "`pkg/model.py:20`" in first
-    assert "Would have detected: faultlab.guards.LossFalls" in first
-    assert "a ready-made guard alone would detect: `faultlab.guards.LossFalls` 1." in text
+    assert "Add a guard that detects it: faultlab.guards.LossFalls" in first
+    assert "that one more guard would detect: `faultlab.guards.LossFalls` 1." in text
     assert text.index("loss.scaled") < text.index("optimizer.double-step")
     assert "Lit.forward: 1 of 2 mutants killed" in text
 
@@ -101,7 +101,7 @@ def test_the_gravest_come_with_their_place_and_the_guards_that_would_have_detect
 def test_what_got_worse_since_the_run_before_is_said(tmp_path: Path) -> None:
     before = report([fault("loss.nan", Status.DETECTED, detected_by=[found("guard", "Finite")])])
     after = report([fault("loss.nan", Status.SILENT)])
-    assert "Since the run before" not in summary.render(after)
+    assert "Since the previous run" not in summary.render(after)
     assert "newly silent: loss.nan" in summary.render(after, compare(before, after))
     folder = tmp_path / after.scenario
     folder.mkdir()
@@ -117,7 +117,7 @@ def test_nobody_is_shown_more_than_a_screen_before_it_is_folded() -> None:
     text = summary.render(made)
     open_lines = re.sub(r"<details>.*?</details>", "", text, flags=re.DOTALL).splitlines()
     assert len(open_lines) < 60
-    assert "(10 of 300, the gravest first)" in text
+    assert "(10 of 300, the most severe first)" in text
     assert "and 488 more in the report" in text
 
 

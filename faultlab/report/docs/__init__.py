@@ -1,4 +1,4 @@
-"""Pages of the documentation that are made from the source.
+"""Pages of the documentation that are generated from the source.
 
-The source is parsed, so that nothing here imports torch, Lightning or the modules that a page is about.
+The source is parsed: nothing here imports torch, Lightning or the modules that a page describes.
 """

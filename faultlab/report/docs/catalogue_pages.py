@@ -1,4 +1,4 @@
-"""The catalogue as Markdown: a page a family, and a table of all failure modes that leads to them."""
+"""The catalogue as Markdown: a page for each family, and a table of all failure modes."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ MARK = "<!-- Made by `faultlab dev docs` from the injectors' docstrings: change 
 
 
 def pages(modes: Mapping[str, FailureMode]) -> dict[str, str]:
-    """The text of every page by its file name."""
+    """Return the text of each page by its file name."""
     grouped = list(families(modes.values()))
     written = {f"{family}.md": "\n".join(_page(family, members)) for family, members in grouped}
     return {INDEX: "\n".join(_index(grouped)), guard_pages.NAME: guard_pages.page(), **written}
 
 
 def built_in() -> dict[str, FailureMode]:
-    """The failure modes that faultlab brings itself."""
+    """Return faultlab's own failure modes."""
     return {id: mode for id, mode in index.modes().items() if Path(mode.file).parent == index.INJECTORS}
 
 
@@ -36,10 +36,10 @@ def _index(grouped: list[tuple[str, list[FailureMode]]]) -> Iterator[str]:
     total = sum(len(members) for _, members in grouped)
     yield f"# The {total} failure modes\n\n{MARK}\n"
     yield (
-        f"What stock Lightning does about each was measured with {versions} on {len(table.models)} small models: "
-        f"{', '.join(table.models)}. It **raises**: the run ends with an error. It **warns** and goes on. It is "
-        f"**silent**: the run is another one, and nobody says so. **No effect**: the fault acted, and the run is the "
-        f"clean one to the bit. A failure mode that can't happen to a model is not counted on it.\n"
+        f"The effect of each in stock Lightning was measured with {versions} on {len(table.models)} small models: "
+        f"{', '.join(table.models)}. It **raises**: the run ends with an error. It **warns** and continues. It is "
+        f"**silent**: the run differs from the clean one, and nothing reports it. **No effect**: the fault acted, and "
+        f"the run is bitwise the clean one. A failure mode that can't occur in a model is not counted on it.\n"
     )
     for family, members in grouped:
         yield f"## [{family}]({family}.md)\n\n{inline(_about(members))}\n"
@@ -89,8 +89,8 @@ def _relative(file: str) -> str:
 
 
 def _about(members: list[FailureMode]) -> str:
-    """What a family breaks, from the first line of its file: ``return: what `training_step` gives back.``"""
-    # A large family has more files, whose names go on where that of the first ends.
+    """Return what a family breaks, from the first line of its file: ``return: what `training_step` gives back.``"""
+    # A large family has several files, whose names begin with that of the first.
     file = min((mode.file for mode in members), key=len)
     text = (ast.get_docstring(_tree(file)) or "").partition("\n")[0].partition(": ")[2]
     return text[:1].upper() + text[1:]
@@ -98,7 +98,7 @@ def _about(members: list[FailureMode]) -> str:
 
 @cache
 def _declared(file: str) -> dict[int, str]:
-    """The file's functions by the line that their declaration begins in."""
+    """Return the functions of a file by the first line of their declaration."""
     functions = [node for node in _tree(file).body if isinstance(node, ast.FunctionDef)]
     return {min([node.lineno, *(d.lineno for d in node.decorator_list)]): node.name for node in functions}
 

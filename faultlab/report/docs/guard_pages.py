@@ -1,4 +1,4 @@
-"""The ready-made guards as a page: what each looks for, what it costs, and what it was seen to detect."""
+"""The ready-made guards as a page: the checks, the cost and the measured detections of each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MARK = "<!-- Made by `faultlab dev docs` from the guards' docstrings and measure
 
 
 def page() -> str:
-    """The text of the page."""
+    """Return the text of the page."""
     return "\n".join(_lines())
 
 
@@ -23,12 +23,12 @@ def _lines() -> Iterator[str]:
     yield f"# The {len(guards)} ready-made guards\n\n{MARK}\n"
     with_versions = f", with {versions}" if versions else ""
     yield (
-        "How to use them is said in [docs/guards.md](../guards.md). What follows was measured on the example scenarios "
-        f"digits, diabetes, text and gan{with_versions}: what a guard costs there as a share of the training's time; "
-        "the median of its latencies in steps, over all faults and over those of a single step; and the healthy runs, "
-        "over other seeds and harmless variations, in which one of its checks raised an alarm, which makes that check "
-        "count for nothing on the scenario. A cheap guard is in `guards.all()`, a full one in "
-        '`guards.all("full")`, one on request in neither.\n'
+        "[docs/guards.md](../guards.md) describes how to use them. All figures were measured on the example scenarios "
+        f"digits, diabetes, text and gan{with_versions}: the cost of a guard as a share of the training's time; the "
+        "median of its latencies in steps, over all faults and over those of a single step; and the clean runs, over "
+        "other seeds and harmless variations, in which one of its checks raised an alarm; such a check is ignored on "
+        "that scenario. Guards of the level cheap are in `guards.all()`, full ones in "
+        '`guards.all("full")`, those on request in neither.\n'
     )
     yield "| guard | level | cost | latency | of one step | false alarms | detects |"
     yield "| --- | --- | --- | --- | --- | --- | --- |"
@@ -54,11 +54,11 @@ def _row(guard: Described, found: Measured | None) -> str:
 
 def _section(guard: Described, found: Measured | None) -> Iterator[str]:
     yield f"## {guard.name}\n\n{inline(guard.doc)}\n"
-    yield "| check | what it says |\n| --- | --- |"
+    yield "| check | message |\n| --- | --- |"
     for check, says in guard.checks.items():
         yield f"| `{check}` | {cell(says)} |"
     if found is not None and found.detects:
         modes = [f"[`{mode}`]({mode.partition('.')[0]}.md#{anchor(mode)})" for mode in found.detects]
-        yield f"\nSeen to detect: {', '.join(modes)}\n"
+        yield f"\nMeasured to detect: {', '.join(modes)}\n"
     else:
         yield ""

@@ -1,4 +1,4 @@
-"""The modules of faultlab as a page: a table for each package, made of the first lines of the docstrings."""
+"""The modules of faultlab as a page: a table for each package, from the first lines of docstrings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def first_line(file: Path) -> str:
 def _page(root: Path) -> Iterator[str]:
     folders = sorted({file.parent for file in root.rglob("*.py")}, key=lambda folder: folder.parts)
     yield f"# The modules\n\n{MARK}\n"
-    yield "What lives where, package by package. [Design](DESIGN.md) has the layers and says which may import which.\n"
+    yield "What lives where, package by package. [Design](DESIGN.md) has the layers and the imports that they allow.\n"
     for folder in folders:
         name = folder.relative_to(root.parent).as_posix()
         yield f"## `{name}`\n\n{inline(_docstring(folder / '__init__.py'))}\n"

@@ -1,4 +1,4 @@
-"""badge.json: the coverage for a shield, in the form of shields' endpoint."""
+"""badge.json: the coverage as an endpoint of shields.io."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _COLOURS = ((0.9, "brightgreen"), (0.75, "green"), (0.5, "yellow"), (0.25, "oran
 
 
 def render(report: Report) -> str:
-    """The document that the shield is drawn from."""
+    """Return the JSON document of the badge."""
     label, share = "failure modes detected", report.ratio
     if share is None and report.mutation is not None:
         label, share = "mutants detected", report.mutation.score
     if share is None:
         return dump({"schemaVersion": 1, "label": "faultlab", "message": "nothing proven", "color": "lightgrey"})
     colour = next(colour for least, colour in _COLOURS if share >= least)
-    # Downwards: a shield must not say 100 % of what is not all.
+    # Rounded down: a badge must not show 100 % unless everything is detected.
     message = f"{int(100 * share)} %{beyond(report) if report.ratio is None else ''}"
     return dump({"schemaVersion": 1, "label": label, "message": message, "color": colour})
 

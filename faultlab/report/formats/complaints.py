@@ -1,4 +1,4 @@
-"""What a report complains of: one finding each, with its place in the user's source, for all formats."""
+"""The findings of a report, each with its place in the user's source, for all formats."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LONGEST = 1000
 
 @dataclass(frozen=True)
 class Finding:
-    """A failure mode that nobody detected, or only a warning did, or of which nothing is proven; or such a mutant.
+    """A failure mode or mutant that is silent, only warned of, or without a verdict.
 
     ``rule`` is the failure mode's id or the mutant's kind, ``fault`` what was injected. ``file`` is relative to the
     repository's root and may be empty; lines and columns count from 1. ``fingerprint`` stays the same from run to run.
@@ -39,7 +39,7 @@ class Finding:
 
 
 def findings(report: Report) -> list[Finding]:
-    """The gravest first; of each failure mode that of its worst fault, of the mutants one each."""
+    """Return a finding for each failure mode, by its worst fault, and for each mutant; the most severe first."""
     known, _ = known_modes()
     worst: dict[str, FaultResult] = {}
     modes = report.by_mode()
@@ -54,7 +54,7 @@ def findings(report: Report) -> list[Finding]:
 
 
 def rules(report: Report) -> dict[str, tuple[str, str, str]]:
-    """For each rule that some finding breaks: a title, a description and a remedy."""
+    """Return title, description and remedy of each rule that has a finding."""
     known, _ = known_modes()
     made: dict[str, tuple[str, str, str]] = {}
     for finding in findings(report):
@@ -74,12 +74,12 @@ def rules(report: Report) -> dict[str, tuple[str, str, str]]:
 
 def _of_fault(report: Report, fault: FaultResult, mode: FailureMode | None) -> Finding:
     level = {Status.SILENT: ERROR if fault.harmful else WARNING, Status.WARNED: NOTE}.get(fault.status, WARNING)
-    how = {Status.SILENT: "nobody detects", Status.WARNED: "only a warning tells of"}.get(
-        fault.status, f"nothing is proven ({fault.status.value}) of"
+    how = {Status.SILENT: "no detector reports", Status.WARNED: "only a warning reports"}.get(
+        fault.status, f"no verdict ({fault.status.value}) on"
     )
     what = mode.summary if mode is not None else fault.mode
     guards = ", ".join(entry.guard for entry in fault.prescription[:3])
-    remedy = f"Would have detected: {guards}." if guards else (mode.sections.remedy if mode is not None else "")
+    remedy = f"Add a guard that detects it: {guards}." if guards else (mode.sections.remedy if mode is not None else "")
     said = cost(fault) if fault.status is Status.SILENT else (fault.reason or "; ".join(fault.warnings[:1]))
     file, line = _method(report, mode)
     return Finding(
@@ -97,7 +97,9 @@ def _of_fault(report: Report, fault: FaultResult, mode: FailureMode | None) -> F
 
 def _of_mutant(report: Report, result: FaultResult) -> Finding:
     said = result.mutant or {}
-    how = {Status.SILENT: "nobody detects", Status.WARNED: "only a warning tells of"}.get(result.status, "not judged:")
+    how = {Status.SILENT: "no detector reports", Status.WARNED: "only a warning reports"}.get(
+        result.status, "not judged:"
+    )
     guards = ", ".join(entry.guard for entry in result.prescription[:3])
     return Finding(
         rule=result.mode,
@@ -105,29 +107,31 @@ def _of_mutant(report: Report, result: FaultResult) -> Finding:
         level=NOTE if result.status is Status.WARNED else WARNING,
         title=_plain(f"{how} a mutant of {said.get('function')}"),
         message=_plain(f"{change(result)}: {result.reason}"),
-        remedy=_plain(f"Would have detected: {guards}." if guards else "Write a test that fails with this change."),
+        remedy=_plain(
+            f"Add a guard that detects it: {guards}." if guards else "Write a test that fails with this change."
+        ),
         file=_in_repository(report, str(said.get("file", ""))),
         line=int(said.get("line", 1)),
         column=int(said.get("column", 1)),
-        # Lines move; what is changed in which function does not.
+        # Line numbers change between runs; the function and the change do not.
         fingerprint=_fingerprint(report.scenario, said.get("file"), said.get("function"), said.get("diff")),
     )
 
 
 def _method(report: Report, mode: FailureMode | None) -> tuple[str, int]:
-    """Where the method stands that the failure mode bites in; the class where that is none of its own."""
+    """Return the file and line of the method that the failure mode acts on, or of the class without such a method."""
     target: Mapping[str, Any] = report.target
     name = mode.method if mode is not None else ""
     line = target.get("methods", {}).get(name, target.get("line", 1))
     if target.get("file"):
         return _in_repository(report, target["file"]), int(line)
-    # What stands in no file of the user's is said of the scenario: some readers refuse what is nowhere.
+    # Without a source file the finding is placed in the scenario: some readers reject findings without a place.
     scenario = str(target.get("scenario", ""))
     return ("" if PurePath(scenario).is_absolute() else scenario), 1
 
 
 def _in_repository(report: Report, file: str) -> str:
-    """A file of the project as code hosts know it, whose folders are the repository's."""
+    """Return the path of a project's file relative to its repository, as code hosts expect it."""
     project = str(report.target.get("project", ""))
     return f"{project}/{file}" if project and file else file
 

@@ -13,24 +13,24 @@ from faultlab.report.overview import one_line
 from faultlab.report.text import harmless, short
 
 ANNOTATIONS_SHOWN = 10
-"""Of each kind and step; GitHub drops the others without a word."""
+"""The most annotations of a kind for each step; GitHub drops any others without a message."""
 SUMMARY_BYTES = 1024 * 1024
-"""What a step's summary may have; GitHub shows nothing of one that is longer."""
+"""The longest summary of a step; GitHub does not show a longer one at all."""
 _COMMANDS = {ERROR: "error", WARNING: "warning", NOTE: "notice"}
 _LONGEST = 4000
-# For the line that says how much did not fit.
+# For the line with the number of scenarios that did not fit.
 _SPARE = 200
 
 
 def commands(reports: Sequence[Report]) -> list[str]:
-    """Workflow commands, a line each, no more of a kind than are shown: the gravest, and how many there are besides.
+    """Return workflow commands, one line each: of each kind the most severe that GitHub shows, and a count of the rest.
 
-    What keeps a gate from passing comes first. Where it passes nothing is an error, but a warning.
+    Reasons for a failed gate come first. For a report that passes, errors become warnings.
     """
     lines: dict[str, list[str]] = {command: [] for command in _COMMANDS.values()}
     for report in reports:
         if not report.passed:
-            reasons = "; ".join(texts(report.reasons)) or "it was not carried out"
+            reasons = "; ".join(texts(report.reasons)) or "it did not run"
             where = {"file": str(report.target.get("scenario", ""))}
             lines["error"].append(_command("error", where, f"faultlab: {report.scenario} does not pass", reasons))
     for report in reports:
@@ -41,9 +41,9 @@ def commands(reports: Sequence[Report]) -> list[str]:
 
 
 def step_summary(reports: Sequence[Report], room: int = SUMMARY_BYTES) -> str:
-    """The scenarios' summaries in no more bytes than these, those that do not pass first.
+    """Return the scenarios' summaries in at most ``room`` bytes, failed ones first.
 
-    What does not fit is told in a line a scenario, and what of that does not, in a number.
+    A scenario whose summary does not fit has one line; scenarios whose lines do not fit are counted.
     """
     ordered = sorted(reports, key=lambda report: report.passed)
     lines = [f"{inline(harmless(one_line(report)))}\n\n" for report in ordered]
@@ -57,7 +57,7 @@ def step_summary(reports: Sequence[Report], room: int = SUMMARY_BYTES) -> str:
         elif _size(lines[number]) <= left:
             text += lines[number]
         else:
-            return text + f"... and {len(ordered) - number} more scenarios, which the reports have\n"
+            return text + f"... and {len(ordered) - number} more scenarios in the reports\n"
     return text
 
 
@@ -65,7 +65,7 @@ def _shown(command: str, lines: Sequence[str]) -> Iterable[str]:
     if len(lines) <= ANNOTATIONS_SHOWN:
         return lines
     kept = ANNOTATIONS_SHOWN - 1
-    more = f"{len(lines) - kept} more that GitHub does not show here; the step's summary and the report have them"
+    more = f"{len(lines) - kept} more that GitHub does not show here; see the step's summary and the report"
     return [*lines[:kept], _command(command, {}, "faultlab", more)]
 
 
@@ -81,7 +81,7 @@ def _command(command: str, where: Mapping[str, str], title: str, message: str) -
 
 
 def _message(text: str) -> str:
-    """A text that ends no line, since the next one could be a command of its own."""
+    """Return the text without line breaks, since GitHub could take the next line for a command."""
     return harmless(short(text, _LONGEST)).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 

@@ -10,7 +10,7 @@ _SEVERITIES = {ERROR: "major", WARNING: "minor", NOTE: "info"}
 
 
 def render(report: Report) -> str:
-    """A list of entries, each with the fields that GitLab asks for."""
+    """Return a list of entries with the fields that GitLab requires."""
     return dump([_entry(finding) for finding in findings(report)], indent=1)
 
 

@@ -1,4 +1,4 @@
-"""junit.xml: a case a fault, for whatever shows test results."""
+"""junit.xml: one test case for each fault, for tools that show test results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SILENT = (Status.SILENT, Status.WARNED)
 
 
 def render(report: Report) -> str:
-    """The document: what nobody detects fails, what is inconclusive is an error, what does not count is skipped."""
+    """Return the document: undetected faults fail, inconclusive ones are errors, uncounted ones are skipped."""
     everything = [*report.faults, *report.mutants]
     suite = ElementTree.Element("testsuite", name=harmless(report.scenario))
     for fault in everything:
@@ -31,7 +31,7 @@ def render(report: Report) -> str:
 
 
 def _fails(fault: FaultResult) -> bool:
-    # Of a mutant that nothing runs it is proven that nothing checks it.
+    # No test checks a mutant that nothing runs: that is a failure, not an error.
     return fault.status in _SILENT or (fault.mutant is not None and fault.status is Status.NOT_ACTIVATED)
 
 

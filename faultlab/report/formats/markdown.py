@@ -1,4 +1,4 @@
-"""Text as Markdown that says just that."""
+"""Escaping of text for Markdown."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ import re
 
 # An underscore between letters is one to Markdown too.
 _SPECIAL = re.compile(r"([\\*<>\[\]|`]|(?<!\w)_|_(?!\w))")
-# As many backticks close a span as opened it.
+# A code span ends with as many backticks as it began with.
 _SPAN = re.compile(r"((?<!`)(?:`[^`]+`|``[^`]+``)(?!`))")
 
 
 def inline(text: str) -> str:
-    """Prose in which Markdown sees no more than the docstring's own code spans."""
+    """Return prose with all Markdown but its code spans escaped."""
     parts = _SPAN.split(text)
-    # Every second one is a span.
+    # Every second part is a code span.
     return "".join(part if number % 2 else _SPECIAL.sub(r"\\\1", part) for number, part in enumerate(parts))
 
 
 def cell(text: str) -> str:
-    """The same within a table, where a bar ends the cell even in code."""
+    """Return prose escaped for a table's cell, which a bar ends even within code."""
     return re.sub(r"(?<!\\)\|", r"\\|", inline(text))
 
 
 def code(text: str) -> str:
-    """A text as code that stands in a table too; a backtick in it would end the code and becomes an apostrophe."""
+    """Return a text as a code span that is valid in a table; backticks in it become apostrophes."""
     flat = " ".join(text.split()).replace("`", "'").replace("|", r"\|")
     return f"`{flat}`" if flat else ""
 
 
 def anchor(heading: str) -> str:
-    """The name that GitHub gives a heading."""
+    """Return the anchor that GitHub gives a heading."""
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")

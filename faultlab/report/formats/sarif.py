@@ -1,4 +1,4 @@
-"""faultlab.sarif: findings as SARIF 2.1.0, which code hosts show beside the source."""
+"""faultlab.sarif: findings as SARIF 2.1.0, which code hosts show next to the source."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
 def render(report: Report) -> str:
-    """The document; see the SARIF 2.1.0 standard of OASIS."""
+    """Return the document; see the SARIF 2.1.0 standard of OASIS."""
     known = rules(report)
     place = {rule: number for number, rule in enumerate(known)}
     results = [_result(finding, place[finding.rule]) for finding in findings(report)]
@@ -23,7 +23,7 @@ def render(report: Report) -> str:
         "version": __version__,
         "rules": [_rule(id, *told) for id, told in known.items()],
     }
-    # A code host keeps the findings of each scenario apart by this.
+    # Code hosts distinguish the findings of scenarios by this.
     details = {"id": f"faultlab/{report.scenario}/"}
     run = {
         "tool": {"driver": driver},
@@ -45,7 +45,7 @@ def _rule(id: str, title: str, description: str, remedy: str) -> dict[str, Any]:
 
 def _result(finding: Finding, rule: int) -> dict[str, Any]:
     region = {"startLine": finding.line, "startColumn": finding.column}
-    # What stands in no file of the user's is said of the scenario, which has to be somewhere.
+    # A finding without a source file has the scenario as its place.
     place = {"artifactLocation": {"uri": quote(finding.file, errors="replace")}, "region": region}
     return {
         "ruleId": finding.rule,

@@ -15,7 +15,7 @@ from faultlab.report.reporters import FolderFormat
 
 FILE = "mutation-report.json"
 SCHEMA = "2.0"
-# Those that viewers take where a report has none: the schema asks for some.
+# The defaults of viewers: the schema requires some.
 _THRESHOLDS = {"high": 80, "low": 60}
 _STATUSES = {
     Status.DETECTED: "Killed",
@@ -30,14 +30,14 @@ _TRAINING = "the training"
 
 
 def render(report: Report, folder: Path) -> str | None:
-    """The document of a report that has mutants."""
+    """Return the document; None for a report without mutants."""
     return None if report.mutation is None else dump(export(report, folder), indent=1)
 
 
 def export(report: Report, folder: Path) -> dict[str, Any]:
-    """The mutants of a report whose run folder this is, with the source as it was when they were made.
+    """Return the mutants of the report in this run folder, with the source that they were made from.
 
-    What only the training detects is killed by its guards, which stand among the tests as those of "the training".
+    A mutant that only the training detects is killed by a guard, which is listed among the tests under "the training".
     """
     assert report.mutation is not None
     grouped: dict[str, list[FaultResult]] = {}
@@ -68,7 +68,7 @@ def _file(results: Sequence[FaultResult], copy: Path) -> dict[str, Any]:
 
 
 def _source(copy: Path, mutants: Iterable[Mapping[str, Any]]) -> str:
-    """The file as it was mutated or, where that copy is gone or another one by now, as much as the diffs show of it."""
+    """Return the file as it was mutated; if that copy is missing or has changed, the part of it that diffs show."""
     try:
         source = copy.read_text(encoding="utf-8")
     except (OSError, ValueError):
@@ -79,7 +79,7 @@ def _source(copy: Path, mutants: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _at(lines: Sequence[str], mutant: Mapping[str, Any]) -> str:
-    """What stands at a mutant's place."""
+    """Return the text at a mutant's place."""
     found = list(lines[mutant["line"] - 1 : mutant["end_line"]])
     if not found:
         return ""
@@ -89,7 +89,7 @@ def _at(lines: Sequence[str], mutant: Mapping[str, Any]) -> str:
 
 
 def _pieced_together(mutants: Iterable[Mapping[str, Any]]) -> str:
-    """The lines that stand in diffs, each at its number, and empty ones between them."""
+    """Return the lines of the diffs, each at its number, with empty lines between them."""
     known: dict[int, str] = {}
     for mutant in mutants:
         number = 0
@@ -138,7 +138,7 @@ def _status(result: FaultResult) -> str:
 
 
 def _replacement(mutant: Mapping[str, Any], lines: Sequence[str]) -> str:
-    """What stands there instead, kept apart from the words beside it where it is only put in."""
+    """Return the replacement; if it is an insertion, with spaces to separate it from the words next to it."""
     after = str(mutant["after"])
     if mutant["before"] or not after or mutant["line"] > len(lines):
         return after
@@ -148,7 +148,7 @@ def _replacement(mutant: Mapping[str, Any], lines: Sequence[str]) -> str:
 
 
 def _position(lines: Sequence[str], line: int, column: int) -> dict[str, int]:
-    # Viewers count as JavaScript does, in units of 16 bits.
+    # Viewers count like JavaScript, in units of 16 bits.
     before = lines[line - 1][: column - 1] if line <= len(lines) else ""
     return {"line": line, "column": column + sum(ord(letter) > 0xFFFF for letter in before)}
 
@@ -160,14 +160,14 @@ def _killers(result: FaultResult) -> list[Detection]:
 
 
 def _killer(detection: Detection) -> tuple[str, str]:
-    """Where a detector stands among the test files, and its id there."""
+    """Return the test file that a detector is listed under, and its id there."""
     if "::" in detection.name:
         return detection.name.partition("::")[0], detection.name
     return _TRAINING, f"{detection.kind} {detection.name}"
 
 
 def _tests(results: Iterable[FaultResult]) -> dict[str, Any]:
-    """Those that killed any, by file."""
+    """Return the tests and guards that killed a mutant, by file."""
     found: dict[str, dict[str, None]] = {}
     for result in results:
         for file, id in map(_killer, _killers(result)):

@@ -1,4 +1,4 @@
-"""summary.md: the findings for a pull request's comment or a workflow's step summary, the answer first."""
+"""summary.md: the findings for a comment on a pull request or the summary of a workflow's step."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from faultlab.report.reporters import FolderFormat
 from faultlab.report.text import harmless, short
 
 MOST_BYTES = 60_000
-"""A comment on GitHub takes 65,536 characters, a step summary a mebibyte."""
+"""A comment on GitHub holds 65,536 characters, a step summary 1 MiB."""
 _SHOWN, _FOLDED, _REASONS, _METHODS, _GUARDS = 10, 60, 12, 10, 3
 _COLUMNS = ("detected", "warned", "silent", "no effect", "n/a", "inconclusive", "ignored")
 _MARKS = {ERROR: "harmful", NOTE: "only warned of"}
-# Outside code, which they are left alone in, they would call people.
+# Outside of code, GitHub would notify the person who has that name.
 _MENTION = re.compile(r"(?<![\w`])@(?=\w)")
 
 
 def render(report: Report, comparison: Comparison | None = None) -> str:
-    """Markdown, as long as a comment may be: what does not fit is left out whole, and that is said.
+    """Return Markdown that fits into a comment: sections that do not fit are left out and counted.
 
-    ``comparison`` is with the report that this one is to be measured by, where there is one.
+    ``comparison`` is the comparison with the previous report, if there is one.
     """
     text, left = "", 0
     for part in _parts(report, comparison):
@@ -39,7 +39,7 @@ def render(report: Report, comparison: Comparison | None = None) -> str:
             left += 1
         else:
             text += part
-    return text + (f"\n{left} sections did not fit; the report has them.\n" if left else "")
+    return text + (f"\n{left} sections did not fit; see the report.\n" if left else "")
 
 
 def _parts(report: Report, comparison: Comparison | None) -> Iterator[str]:
@@ -53,10 +53,10 @@ def _parts(report: Report, comparison: Comparison | None) -> Iterator[str]:
     if report.reasons:
         yield _list("Why it does not pass", texts(report.reasons), _REASONS)
     if comparison is not None and (changes := lines(comparison)):
-        yield _list("Since the run before", changes, _REASONS)
+        yield _list("Since the previous run", changes, _REASONS)
     found = findings(report)
     if found:
-        yield f"### Nobody detected ({min(_SHOWN, len(found))} of {len(found)}, the gravest first)\n\n"
+        yield f"### Undetected ({min(_SHOWN, len(found))} of {len(found)}, the most severe first)\n\n"
         yield _most_bought(report)
         yield "| what | where | what to do |\n| --- | --- | --- |\n" + "".join(map(_row, found[:_SHOWN])) + "\n"
         yield _folded(found[_SHOWN:])
@@ -72,13 +72,13 @@ def _parts(report: Report, comparison: Comparison | None) -> Iterator[str]:
 
 
 def _coverage(report: Report) -> str:
-    """The ratio with what it is made of: who detected, and what nobody did."""
+    """Return the coverage and its parts: how failure modes were detected, and how many were not."""
     modes = report.by_mode()
     statuses = Counter(modes.values())
     counted = statuses[Status.DETECTED] + statuses[Status.WARNED] + statuses[Status.SILENT]
     inconclusive = sum(statuses[status] for status in INCONCLUSIVE)
     ratio = "none" if report.ratio is None else f"{report.ratio:.2f}"
-    # As its worst fault was detected, whose luck is no better for that of another.
+    # A mode counts as its worst fault was detected.
     worths: dict[str, int] = {}
     for fault in report.faults:
         if modes[fault.mode] is Status.DETECTED and fault.status is Status.DETECTED:
@@ -91,7 +91,7 @@ def _coverage(report: Report) -> str:
         ("silent and harmful", len(harmful)),
         ("silent, their harm unknown", len(unknown)),
         ("silent, without measured harm", statuses[Status.SILENT] - len(harmful) - len(unknown)),
-        ("inconclusive, which count for nothing", inconclusive),
+        ("inconclusive, not counted", inconclusive),
     ]
     rows = "".join(f"| {words} | {count} |\n" for words, count in parts if count)
     said = f"**Coverage {ratio}**: {statuses[Status.DETECTED]} of {counted} failure modes are detected.\n\n"
@@ -103,7 +103,7 @@ def _worth(fault: FaultResult) -> int:
 
 
 def _most_bought(report: Report) -> str:
-    """The ready-made guards that alone would detect most of it."""
+    """Return a sentence on the guards that detect most of the silent failure modes."""
     found: dict[str, set[str]] = {}
     silent = report.silent()
     for fault in silent:
@@ -115,8 +115,8 @@ def _most_bought(report: Report) -> str:
     number = len({fault.mode for fault in silent})
     said = ", ".join(f"{code(harmless(guard))} {len(modes)}" for guard, modes in best)
     return (
-        f"Of the {number} silent ones a ready-made guard alone would detect: {said}. "
-        "`faultlab prescribe` finds the smallest set.\n\n"
+        f"Silent failure modes, of {number}, that one more guard would detect: {said}. "
+        "`faultlab prescribe` finds the smallest set of guards.\n\n"
     )
 
 

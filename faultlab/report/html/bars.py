@@ -1,4 +1,4 @@
-"""A bar of segments: how the page shows a ratio taken apart."""
+"""A bar of segments: the parts of a ratio."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Part:
-    """One segment: so many failure modes or mutants; ``start`` and ``share`` are in percent."""
+    """One segment with its count of failure modes or mutants; ``start`` and ``share`` are in percent."""
 
     name: str
     words: str
@@ -18,7 +18,7 @@ class Part:
 
 
 def segments(counted: Iterable[tuple[str, str, int]]) -> list[Part]:
-    """The segments in the order given, each by its style, its words and its count."""
+    """Return the segments in the given order, each from its style, words and count."""
     entries = list(counted)
     total, found, start = sum(count for _, _, count in entries), [], 0.0
     for name, words, count in entries:

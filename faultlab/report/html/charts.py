@@ -1,4 +1,4 @@
-"""Charts of a training: the faulted run's course over its clean twin's, drawn as points for inline SVG."""
+"""Charts of a training: the faulted run's curve over its clean twin's, drawn as points for inline SVG."""
 
 from __future__ import annotations
 
@@ -15,33 +15,38 @@ from faultlab.core.thinning import thinned
 
 WIDTH, HEIGHT = 400, 120
 _LINES_FOLLOW = '"faults": {\n'
-_POINTS = 80
+_POINTS = 60
+_MARKS = 24
 _LOGARITHMIC = 50  # from this ratio of highest to lowest on, a linear axis shows the highest alone
+_FEWEST_STEPS = 3
+"""A metric of fewer steps has no curve to look at; its last value is in the words beside the chart."""
 Point = tuple[int, float | None]
 
 
 class Chart(NamedTuple):
-    """A chart of ``WIDTH`` by ``HEIGHT`` units: polylines as SVG has their points, and what stands at its axes.
+    """A chart of ``WIDTH`` by ``HEIGHT`` units: polylines in SVG's notation, and the labels of its axes.
 
-    ``broken`` are the places of values that are no finite numbers, ``acts`` is where the fault first does something.
+    ``broken`` are the places of values that are not finite, ``acts`` is the place of the fault's first activation.
+    ``marks`` are points of the faulted run with their values in words, to be shown on hover.
     """
 
     name: str
     clean: list[str]
     faulty: list[str]
-    broken: list[float]
-    acts: float | None
+    broken: list[int]
+    acts: int | None
     low: str
     high: str
     last: int
     logarithmic: bool
     words: str
+    marks: list[tuple[int, int, str]]
 
 
 class Curves:
-    """The curves of a run folder, if it has any; a file that can't be read draws nothing.
+    """The curves of a run folder; empty if the file is missing or invalid.
 
-    Of a file with a line a fault, as campaigns write it, only the curves that are asked for are held in memory.
+    Campaigns write one line for each fault. Of such a file only the curves that are asked for are held in memory.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -63,11 +68,31 @@ class Curves:
             self._clean, self._faults, self._places, self._metric = {}, {}, {}, ""
 
     def of(self, fault: FaultResult, mode: FailureMode | None) -> list[Chart]:
-        """The charts of a fault: the training loss, and the metric that harm is measured by where it is logged."""
+        """Return the charts of a fault: the training loss, and the metric of harm if it is logged often enough."""
         try:
-            return self._of(fault, "reload" if mode is not None and mode.judged_by == "reload" else "run")
+            clean, curves = self._pair(fault, mode)
+            names = {"loss": "training loss", "metric": self._metric}
+            charts = [
+                _chart(name, clean.get(key, []), curves.get(key, []), fault.first_step)
+                for key, name in names.items()
+                if key == "loss" or len({step for step, _ in curves.get(key, [])}) >= _FEWEST_STEPS
+            ]
+            return [chart for chart in charts if chart is not None]
         except (OSError, TypeError, ValueError, AttributeError):
             return []
+
+    def losses(self, fault: FaultResult, mode: FailureMode | None) -> tuple[Sequence[Point], Sequence[Point]]:
+        """Return the training losses of the clean and of the faulted run; empty where there are none."""
+        try:
+            clean, curves = self._pair(fault, mode)
+            return clean.get("loss", []), curves.get("loss", [])
+        except (OSError, TypeError, ValueError, AttributeError):
+            return [], []
+
+    def _pair(self, fault: FaultResult, mode: FailureMode | None) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        twin = "reload" if mode is not None and mode.judged_by == "reload" else "run"
+        curves, clean = self._course(fault.id), self._clean.get(twin) or self._clean.get("run")
+        return (clean, curves) if curves and clean else ({}, {})
 
     def _course(self, fault: str) -> Any:
         if fault not in self._places:
@@ -77,19 +102,9 @@ class Curves:
             _, course = _entry(lines.readline())
         return course
 
-    def _of(self, fault: FaultResult, twin: str) -> list[Chart]:
-        curves, clean = self._course(fault.id), self._clean.get(twin) or self._clean.get("run")
-        if not curves or not clean:
-            return []
-        names = {"loss": "training loss", "metric": self._metric}
-        charts = [
-            _chart(name, clean.get(key, []), curves.get(key, []), fault.first_step) for key, name in names.items()
-        ]
-        return [chart for chart in charts if chart is not None]
-
 
 def _places(lines: Iterable[bytes], begin: int) -> dict[str, int]:
-    """Where the line of each fault begins; raises ValueError where one is none."""
+    """Return the offset of each fault's line; raise ValueError if one can't be read."""
     found: dict[str, int] = {}
     for line in lines:
         if line.startswith(b'"'):
@@ -115,44 +130,62 @@ def _chart(name: str, clean: Sequence[Point], faulty: Sequence[Point], acts: int
     scale = math.log if logarithmic else float if math.isfinite(high - low) else _quarter
     bottom, span = scale(low), (scale(high) - scale(low)) or 1.0
 
-    def across(step: int) -> float:
-        return round((step - first) / (last - first) * WIDTH, 1)
+    def across(step: int) -> int:
+        return round((step - first) / (last - first) * WIDTH)
+
+    def down(value: float) -> int:
+        return round(HEIGHT * (1 - (scale(value) - bottom) / span))
 
     def lines(series: Sequence[Point]) -> list[str]:
         drawn: list[list[str]] = [[]]
-        for step, value in thinned([(step, math.nan if value is None else value) for step, value in series], _POINTS):
+        for step, value in _thinned(series, _POINTS):
             if math.isnan(value):
                 drawn.append([])
             else:
-                drawn[-1].append(f"{across(step):g},{round(HEIGHT * (1 - (scale(value) - bottom) / span), 1):g}")
-        # A point alone is no line; drawn to itself, its round ends show it.
+                drawn[-1].append(f"{across(step)},{down(value)}")
+        # A single point is drawn as a line to itself, whose round ends show it.
         return [" ".join(points if len(points) > 1 else points * 2) for points in drawn if points]
 
+    beside = dict(clean)
+    marks = [
+        (across(step), down(value), _said(step, value, beside))
+        for step, value in _thinned(faulty, _MARKS)
+        if not math.isnan(value)
+    ]
     return Chart(
         name,
         lines(clean),
         lines(faulty),
-        [across(step) for step, value in faulty if value is None][:_POINTS],
+        list(dict.fromkeys(across(step) for step, value in faulty if value is None))[:_POINTS],
         across(acts) if acts is not None and first <= acts <= last else None,
         f"{low:.3g}",
         f"{high:.3g}",
         last,
         logarithmic,
         _words(clean, faulty),
+        marks,
     )
 
 
+def _thinned(series: Sequence[Point], longest: int) -> Sequence[tuple[int, float]]:
+    return thinned([(step, math.nan if value is None else value) for step, value in series], longest)
+
+
 def _quarter(value: float) -> float:
-    # Of numbers so large that their distance is none.
+    # Numbers so large that their difference is infinite.
     return value / 4
 
 
+def _said(step: int, value: float, clean: Mapping[int, float | None]) -> str:
+    return f"step {step}: {value:.4g}" + (f", clean {_number(clean[step])}" if step in clean else "")
+
+
 def _words(clean: Sequence[Point], faulty: Sequence[Point]) -> str:
-    """What the chart shows, for those who can't see it."""
+    """Return the chart in words, for readers who can't see it."""
     if list(map(tuple, clean)) == list(map(tuple, faulty)):
         return "the same as in the clean run"
     if not faulty:
-        return "nothing of it in the faulted run"
+        return "not recorded in the faulted run"
     ends = [_number(series[-1][1]) if series else "nothing" for series in (faulty, clean)]
     cut = f", and ends in step {faulty[-1][0]}" if clean and faulty[-1][0] < clean[-1][0] else ""
     return f"from {_number(faulty[0][1])} to {ends[0]}, in the clean run to {ends[1]}{cut}"

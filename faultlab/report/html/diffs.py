@@ -1,4 +1,4 @@
-"""A mutant's diff taken apart, so that the page can show once what several mutants of a line have in common."""
+"""A mutant's diff in parts, so that the page shows the common lines of several mutants once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _HUNK = re.compile(r"@@ -(\d+)(?:,\d+)? \+(\d+)(?:,\d+)? @@")
 
 
 class Line(NamedTuple):
-    """One line: its sign, its number in the file, and its text in pieces, those that differ marked."""
+    """One line: its sign, its number in the file, and its text in pieces with a mark on those that differ."""
 
     sign: str
     number: int
@@ -19,15 +19,15 @@ class Line(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The line as it stands."""
+        """The text of the line."""
         return "".join(text for text, _ in self.pieces)
 
 
 @dataclass(frozen=True)
 class Change:
-    """What stands there, with the lines before it, and what stands there instead.
+    """The lines before and after a change, with their context.
 
-    Of a diff that changes more than one place ``before`` is empty and ``after`` has all of it.
+    If a diff changes more than one place, ``before`` is empty and ``after`` has the whole diff.
     """
 
     before: tuple[Line, ...]
@@ -35,12 +35,12 @@ class Change:
 
     @property
     def common(self) -> tuple[tuple[str, int, str], ...]:
-        """The same for mutants of the same lines."""
+        """A key that mutants of the same lines share."""
         return tuple((line.sign, line.number, line.text) for line in self.before)
 
 
 def read(diff: str) -> Change:
-    """A unified diff as `difflib` writes it; what is none is shown as it is."""
+    """Return the change of a unified diff; any other text becomes plain lines."""
     lines: list[Line] = []
     old = new = 0
     for text in diff.split("\n")[2:]:
@@ -62,23 +62,23 @@ def read(diff: str) -> Change:
 
 
 def plain(lines: tuple[Line, ...]) -> tuple[Line, ...]:
-    """The lines without marks."""
+    """Return the lines without marks."""
     return tuple(line._replace(pieces=((line.text, False),)) for line in lines)
 
 
 def indent(changes: Iterable[Change]) -> int:
-    """How far all of their lines stand from the left; one that is blank is no measure."""
+    """Return the common indentation of the lines that are not blank."""
     texts = [line.text for change in changes for line in (*change.before, *change.after)]
     return min((len(text) - len(text.lstrip(" ")) for text in texts if text.strip()), default=0)
 
 
 def cut(lines: tuple[Line, ...], by: int) -> tuple[Line, ...]:
-    """The lines without so many characters at the left."""
+    """Return the lines without this many characters of indentation."""
     return tuple(line._replace(pieces=tuple(_cut(line.pieces, by))) for line in lines)
 
 
 def differing(old: str, new: str) -> tuple[int, int]:
-    """How many characters at the beginning and at the end two texts share, not counting parts of words."""
+    """Return the lengths of the common beginning and end of two texts, in whole words."""
     least = min(len(old), len(new))
     head = next((i for i in range(least) if old[i] != new[i]), least)
     tail = next((i for i in range(least - head) if old[-1 - i] != new[-1 - i]), least - head)

@@ -1,6 +1,6 @@
-"""index.html: a page that a person reads, self-contained, offline, under a strict Content-Security-Policy.
+"""index.html: a page for people, self-contained, offline, under a strict Content-Security-Policy.
 
-The templates lay out; what they show is put together here. Every string in a report may come from a victim, so every
+The templates have the layout, this module their content. Every string in a report may come from a victim, so every
 one passes through `harmless` and Jinja's escaping, and no template marks one as safe.
 """
 
@@ -10,10 +10,11 @@ import base64
 import hashlib
 import json
 import os
+import re
 from collections import Counter
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -29,32 +30,49 @@ from faultlab.report.html.charts import Curves
 from faultlab.report.html.folds import folds
 from faultlab.report.html.guard_sections import sweeps, watched
 from faultlab.report.html.latency import distribution
-from faultlab.report.html.lessons import choices, lessons
+from faultlab.report.html.lessons import Lesson, by_symptom, choices, lessons, replay_options
+from faultlab.report.html.lookalikes import lookalikes
 from faultlab.report.html.matrix import COUNTED, matrix
 from faultlab.report.mutants import mutation_line
 from faultlab.report.overview import WORTHS, cost, known_modes, one_line, target_lines
-from faultlab.report.text import address, blocks, harmless, short
+from faultlab.report.remedy import arguments, remedy
+from faultlab.report.text import address, blocks, clipped, harmless, percent
 
 FILTERED = (*COUNTED, *INCONCLUSIVE)
 LESSON = "lesson.html"
 
 
+_BLANK = re.compile(r">\n\s*\n<")
 _UNKNOWN = 7
 """The rank of a silent fault whose harm is unknown."""
+_WORDS = (
+    *WORTHS,
+    "only warned",
+    "silent and harmless, as far as measured",
+    "silent and harmful",
+    "silent, their harm unknown",
+)
+
+
+class Live(NamedTuple):
+    """The progress of a running campaign."""
+
+    judged: int
+    planned: int
 
 
 def write(report: Report, out: Path) -> Path:
-    """Writes the scenario's page, refreshes the index of all scenarios under ``out``, and returns the page's path."""
+    """Write the scenario's page and the index of all scenarios under ``out``; return the page's path."""
     page = out / report.scenario / "index.html"
     _write_page(report, page, index="../index.html")
-    atomic_write.write(out / "index.html", _rendered("index.jinja", **_overview(out)))
+    atomic_write.write(out / "index.html", _rendered("index.jinja", script=_script(), **_overview(out)))
     return page
 
 
 def write_lesson(report: Report, folder: Path) -> Path:
-    """Writes the page that hides what was broken until the reader has guessed it; returns its path."""
+    """Write the page on which the reader guesses each fault before it is shown; return its path."""
     page = folder / LESSON
-    found = lessons(report, known_modes()[0], Curves(folder))
+    found = lessons(report, known_modes()[0], Curves(folder), arguments(folder), every_chart=True)
     others = {id: mode for id, mode in known_modes()[0].items() if mode.effect == "silent"}
     cases = [{"lesson": one, "choices": choices(one, others)} for one in found if one.described is not None]
     content = {"report": report, "cases": cases, "guards": watched(folder, report.faults)}
@@ -63,38 +81,55 @@ def write_lesson(report: Report, folder: Path) -> Path:
 
 
 def write_alone(report: Report, page: Path) -> None:
-    """Writes a page that belongs to no index."""
+    """Write a page that belongs to no index."""
     _write_page(report, page, index="")
 
 
-def _write_page(report: Report, page: Path, index: str) -> None:
+def write_live(report: Report, page: Path, live: Live) -> None:
+    """Write the page of a campaign that is still running: it reloads by itself and has no gate result."""
+    _write_page(report, page, index="", live=live)
+
+
+def _write_page(report: Report, page: Path, index: str, live: Live | None = None) -> None:
     described, undescribed = known_modes()
-    found = lessons(report, described, Curves(page.parent))
+    curves, given = Curves(page.parent), arguments(page.parent)
+    found = lessons(report, described, curves, given)
+    harmful = [one for one in found if one.worst.harmful]
     more = {
+        "live": live,
         "undescribed": undescribed,
-        "harmful": [one for one in found if one.worst.harmful],
-        "unknown": [one for one in found if one.worst.harm_unknown],
-        "harmless": [one for one in found if not (one.worst.harmful or one.worst.harm_unknown)],
+        "harmful": _section(harmful),
+        "unknown": _section([one for one in found if one.worst.harm_unknown]),
+        "harmless": _section([one for one in found if not (one.worst.harmful or one.worst.harm_unknown)]),
+        "alike": lookalikes(harmful, curves),
+        "replayed": replay_options(report),
+        # How guards are constructed is known only once the campaign has ended.
+        "remedy": remedy(report, given) if live is None else None,
         "comparison": since_before(report, page.parent),
         "tests": _tests(page.with_name(TESTS_FILE)),
         "guards": watched(page.parent, report.faults),
         "sweeps": sweeps(page.parent),
     }
-    atomic_write.write(page, _rendered("page.jinja", script=_script(), **_content(report), **more, index=index))
+    content = {**_content(report), **more, "index": index}
+    if live is not None:
+        content["summary"] = f"{live.judged} of {live.planned} faults judged"
+    atomic_write.write(page, _rendered("page.jinja", script=_script(), **content))
+
+
+def _section(found: list[Lesson]) -> dict[str, Any]:
+    return {"count": len(found), "lessons": found, "groups": by_symptom(found)}
 
 
 def parts(report: Report) -> list[Part]:
-    """The coverage ratio taken apart, best first. A failure mode counts as what the worst of its faults came to."""
+    """Return the parts of the coverage, the best first. A failure mode counts by its worst fault."""
     modes = report.by_mode()
     worst: dict[str, int] = {}
     for fault in report.faults:
         if fault.status is modes[fault.mode] and fault.status in COUNTED:
             worst[fault.mode] = max(worst.get(fault.mode, 0), _rank(fault))
     counts = Counter(worst.values())
-    words = [*WORTHS, "only warned", "silent and harmless, as far as measured", "silent and harmful"]
-    words.append("silent, their harm unknown")
     return segments(
-        (f"part{rank}", words[rank], counts[rank])
+        (f"part{rank}", _WORDS[rank], counts[rank])
         for rank in (0, 1, 2, 3, 4, 6, 7, 5)
         if rank != _UNKNOWN or counts[_UNKNOWN]
     )
@@ -138,7 +173,7 @@ def _content(report: Report) -> dict[str, Any]:
 
 
 def _tests(file: Path) -> dict[str, Any] | None:
-    """What the tests are worth, the best first, with the faults that each alone detects; None without any."""
+    """Return the user's tests, the most useful first, with the faults that only one of them detects."""
     if not file.is_file():
         return None
     found = json.loads(file.read_text(encoding="utf-8"))
@@ -163,7 +198,14 @@ def _overview(out: Path) -> dict[str, Any]:
             rows.append(_row(link, report))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             unreadable.append((file.parent.name, f"{type(error).__name__}: {error}"))
-    return {"rows": rows, "unreadable": unreadable, "mutated": any(row["mutants"] for row in rows)}
+    segments = [part for row in rows for part in (*row["parts"], *row["mutants"]) if part.count]
+    colors = sorted({(part.name, part.words) for part in segments}, key=lambda one: one[0])
+    return {
+        "rows": rows,
+        "unreadable": unreadable,
+        "mutated": any(row["mutants"] for row in rows),
+        "colors": colors,
+    }
 
 
 def _row(link: str, report: Report) -> dict[str, Any]:
@@ -173,6 +215,7 @@ def _row(link: str, report: Report) -> dict[str, Any]:
         "report": report,
         "alarms": len(alarms := [alarm for alarm in report.baseline.false_alarms if alarm.kind != "test"]),
         "left_out": len(report.baseline.false_alarms) - len(alarms),
+        "harmful": len({fault.mode for fault in report.silent() if fault.harmful}),
         "summary": one_line(report),
         "parts": parts(report),
         "mutants": mutants,
@@ -183,9 +226,11 @@ def _row(link: str, report: Report) -> dict[str, Any]:
 def _rendered(template: str, script: str = "", **content: Any) -> str:
     environment = _environment()
     style = environment.get_template("style.jinja").render()
-    # The two things marked as safe: faultlab's own style sheet and script, whose hashes the policy names.
+    # Only these two are marked as safe: faultlab's own style sheet and script, whose hashes the policy has.
+    content = {"live": None, **content}
     own = {"style": Markup(style), "style_hash": _hash(style), "script": Markup(script), "script_hash": _hash(script)}
-    return environment.get_template(template).render(**own, **content)
+    text = environment.get_template(template).render(**own, **content)
+    return _BLANK.sub(">\n<", text)
 
 
 def _hash(text: str) -> str:
@@ -202,9 +247,11 @@ def _environment() -> Environment:
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=lambda value: harmless(value) if type(value) is str else value,
+        finalize=lambda value: harmless(clipped(value)) if type(value) is str else value,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(address=address, blocks=blocks, cost=cost, harmless=harmless, short=short)
+    environment.filters.update(
+        address=address, blocks=blocks, clipped=clipped, cost=cost, harmless=harmless, percent=percent
+    )
     return environment

@@ -1,4 +1,4 @@
-"""Tables of many faults, folded by failure mode: of each a few faults have rows, and the rest share one."""
+"""Tables of many faults, folded by failure mode: a few faults of each have rows, and the rest share one."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import NamedTuple
 from faultlab.core.report import FaultResult
 
 FEW = 5
-"""The most faults of a failure mode in a table that all have rows of their own."""
+"""The most faults of a failure mode that all have rows of their own."""
 _SHOWN = 3
 
 
 class Fold(NamedTuple):
-    """The faults of one failure mode in a table: those with a row each, and those that share one."""
+    """The faults of one failure mode in a table: those with rows of their own, and those that share one."""
 
     shown: Sequence[FaultResult]
     folded: Sequence[FaultResult]
@@ -24,7 +24,7 @@ class Fold(NamedTuple):
 
 
 def folds(faults: Sequence[FaultResult]) -> list[Fold]:
-    """The faults by failure mode, in the order in which each mode and each fault of it comes first."""
+    """Return the faults by failure mode, in the order of their first occurrence."""
     grouped: dict[str, list[FaultResult]] = {}
     for fault in faults:
         grouped.setdefault(fault.mode, []).append(fault)

@@ -1,4 +1,4 @@
-"""What the page says of guards: the ready-made ones, the user's own, and the curves of sweeps."""
+"""The content of the page's sections on ready-made guards, the user's guards and sweeps."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _WIDTH, _HEIGHT, _ROW = 640.0, 150.0, 24.0
 
 
 class Offered(NamedTuple):
-    """A ready-made guard: how many silent faults it would have detected, what it costs, how often it was wrong.
+    """A ready-made guard with its counts of detected faults, its cost and its false alarms.
 
-    ``warned`` counts those that were only warned of. ``alarms`` names the healthy runs in which it raised one,
-    ``harmless`` the faults without effect.
+    ``silent`` and ``warned`` count detected faults that are silent or only warned of. ``alarms`` has the names of
+    clean runs with an alarm, ``harmless`` the faults without effect on which it raised one.
     """
 
     guard: str
@@ -33,7 +33,7 @@ class Offered(NamedTuple):
 
 
 def watched(folder: Path, faults: list[FaultResult]) -> dict[str, Any] | None:
-    """What a run folder holds of guards; None where none watched."""
+    """Return the guards of a run folder; None if no guard watched."""
     file = folder / ADVICE_FILE
     if not file.is_file():
         return None
@@ -81,7 +81,7 @@ def watched(folder: Path, faults: list[FaultResult]) -> dict[str, Any] | None:
 
 
 def sweeps(folder: Path) -> list[dict[str, Any]]:
-    """The sweeps of a scenario, drawn: the metric over the dose, and below it the doses that each detector detects."""
+    """Return a scenario's sweeps as drawn: the metric over the dose, and the doses that each detector detects."""
     return [_drawn(json.loads(file.read_text(encoding="utf-8"))) for file in sorted(folder.glob("sweeps/*/sweep.json"))]
 
 

@@ -1,4 +1,4 @@
-"""How late faults are detected: the distribution of the steps between a fault's first act and its first detection."""
+"""The latencies of detections: the steps from a fault's first activation to its first detection."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BOUNDS = (0, 1, 3, 7, 15, 31, 63)
 
 
 class Bucket(NamedTuple):
-    """The faults first detected within a range of steps; ``parts`` counts them by the worth of their best detection."""
+    """The faults with a latency in a range; ``parts`` counts them by the worth of their best detection."""
 
     words: str
     faults: int
@@ -22,7 +22,7 @@ class Bucket(NamedTuple):
 
 
 def distribution(report: Report) -> dict[str, Any] | None:
-    """The detected faults by latency, and the median in steps; None where nobody detected anything."""
+    """Return the detected faults by latency and the median in steps; None if no fault was detected."""
     firsts: list[tuple[int, int]] = []
     for fault in report.faults:
         latency = latency_of(fault)

@@ -1,24 +1,29 @@
-"""What nobody detected, told as lessons: silent failure modes with their faults, charts, remedies and replays."""
+"""The lessons: silent failure modes with their faults, charts, remedies and replay commands."""
 
 from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 from faultlab.catalogue.failure_mode import FailureMode
 from faultlab.core.report import FaultResult, Report
 from faultlab.report.html.charts import Chart, Curves
+from faultlab.report.remedy import code, quickest
 
-_DRAWN = 3
 _CHOICES = 4
+_CANDIDATES = 5
+"""The lessons of a common symptom from which its picture is chosen."""
+_DRAWN = 40
+"""The most lessons of a page that have a picture: those of the worst faults."""
 LISTED = 12
-"""The most faults of a lesson that are each told of; what more there are is folded and told of as a whole."""
+"""The most faults of a lesson that each have a line of their own; the others are folded and counted."""
+_FEWEST_ALIKE = 3
 
 
 class Shown(NamedTuple):
-    """A silent fault with its charts and the command that replays it; empty where the report can't say."""
+    """A silent fault with its charts and the command that replays it; empty if the report lacks them."""
 
     fault: FaultResult
     charts: list[Chart]
@@ -26,7 +31,7 @@ class Shown(NamedTuple):
 
 
 class Offer(NamedTuple):
-    """A guard that would have detected so many of a lesson's faults, after so many steps, at that cost."""
+    """A ready-made guard that detects this many of a lesson's faults, within this range of steps, at this cost."""
 
     guard: str
     faults: int
@@ -34,25 +39,33 @@ class Offer(NamedTuple):
     latest: int
     cost: float | None
 
+    @property
+    def name(self) -> str:
+        """The class's own name."""
+        return self.guard.rpartition(".")[2]
+
 
 class Lesson(NamedTuple):
-    """A silent failure mode with the faults of it that nobody detected, the worst first.
+    """A silent failure mode with its undetected faults, the worst first.
 
-    ``paste`` is the code that adds the guards which would have detected.
+    ``paste`` is the Python that adds the guards which detect them. ``place`` is the file and line of the user's method
+    that the failure mode acts on and ``line`` the text of that line; both are empty if they are unknown.
     """
 
     mode: str
     described: FailureMode | None
     faults: list[Shown]
     paste: str
+    place: str = ""
+    line: str = ""
 
     @property
     def worst(self) -> FaultResult:
         return self.faults[0].fault
 
     @property
-    def told(self) -> list[Shown]:
-        """The worst faults, each of which is told of by itself."""
+    def listed(self) -> list[Shown]:
+        """The worst faults, which have a line each."""
         return self.faults[:LISTED]
 
     @property
@@ -60,8 +73,13 @@ class Lesson(NamedTuple):
         return self.faults[LISTED:]
 
     @property
+    def symptom(self) -> str:
+        """The effect in words that other faults share; empty if the effect is a number of its own."""
+        return symptom(self.worst, self.described)
+
+    @property
     def offers(self) -> list[Offer]:
-        """The guards that would have detected, the one that detects the most faults first."""
+        """The guards that detect its faults, the one that detects most of them first."""
         found: dict[str, list[tuple[int, float | None]]] = {}
         for shown in self.faults:
             for entry in shown.fault.prescription:
@@ -74,35 +92,97 @@ class Lesson(NamedTuple):
         return sorted(offers, key=lambda offer: (-offer.faults, offer.latest, offer.guard))
 
 
-def lessons(report: Report, described: Mapping[str, FailureMode], curves: Curves) -> list[Lesson]:
-    """A lesson a silent failure mode, the worst first."""
+class Group(NamedTuple):
+    """Lessons of one symptom; ``symptom`` is empty for those that have figures of their own."""
+
+    symptom: str
+    lessons: list[Lesson]
+
+    @property
+    def picture(self) -> Lesson:
+        """The lesson whose charts stand for the group: one that shows a value that is not finite, if there is one."""
+        drawn = [one for one in self.lessons if one.faults[0].charts]
+        broken = [one for one in drawn if any(chart.broken for chart in one.faults[0].charts)]
+        return [*broken, *drawn, *self.lessons][0]
+
+
+def lessons(
+    report: Report,
+    described: Mapping[str, FailureMode],
+    curves: Curves,
+    arguments: Mapping[str, Mapping[str, Any]] | None = None,
+    every_chart: bool = False,
+) -> list[Lesson]:
+    """Return a lesson for each silent failure mode, the worst first; only with ``every_chart`` do all have charts.
+
+    ``arguments`` are those that ready-made guards are constructed with.
+    """
     grouped: dict[str, list[FaultResult]] = {}
     for fault in report.silent():
         grouped.setdefault(fault.mode, []).append(fault)
     scenario = report.target.get("scenario", "")
-    found = []
+    found, alike = [], dict[str, int]()
     for mode, faults in grouped.items():
+        known = described.get(mode)
+        measurable = faults[0].harmful or bool(faults[0].harm_unknown) or faults[0].harm is None
+        common = symptom(faults[0], known)
+        alike[common] = alike.get(common, 0) + 1
+        drawn = every_chart or (measurable and alike[common] <= (_CANDIDATES if common else _DRAWN))
         shown = [
-            Shown(fault, curves.of(fault, described.get(mode)) if number < _DRAWN else [], replay(fault.id, scenario))
+            Shown(fault, curves.of(fault, known) if drawn and number == 0 else [], replay(fault.id, scenario))
             for number, fault in enumerate(faults)
         ]
-        found.append(Lesson(mode, described.get(mode), shown, _paste(faults)))
+        place, line = _source(report.target, known)
+        found.append(Lesson(mode, known, shown, _paste(faults, arguments or {}), place, line))
     return found
 
 
+def by_symptom(found: Iterable[Lesson]) -> list[Group]:
+    """Return groups of lessons: first those that have figures of their own, then one group for each common symptom."""
+    grouped: dict[str, list[Lesson]] = {"": []}
+    for one in found:
+        grouped.setdefault(one.symptom, []).append(one)
+    for name in [name for name, some in grouped.items() if name and len(some) < _FEWEST_ALIKE]:
+        grouped[""] += grouped.pop(name)
+    return [Group(name, some) for name, some in grouped.items() if some]
+
+
+def symptom(fault: FaultResult, mode: FailureMode | None) -> str:
+    """Return a fault's effect in words that other faults share; empty if its effect is a number of its own."""
+    harm = fault.harm
+    if fault.reason:
+        return fault.reason
+    if harm is None:
+        return "its cost could not be measured"
+    if harm.unknown:
+        return f"harm unknown: {harm.unknown}"
+    if harm.seen_by:
+        return "the weights are not finite, which the metric does not show"
+    if harm.faulty is None and harm.clean is not None:
+        reported = mode is not None and mode.judged_by == "report"
+        return f"{harm.metric} {'is reported as no number' if reported else 'is no longer finite'}"
+    return ""
+
+
 def replay(fault: str, scenario: str) -> str:
-    """The command that runs the fault once more in the foreground."""
+    """Return the command that runs the fault again in the foreground; empty without a scenario's file."""
     return f"faultlab replay {shlex.quote(fault)} --scenario {shlex.quote(scenario)}" if scenario else ""
 
 
+def replay_options(report: Report) -> str:
+    """Return what follows the fault in the command that runs it again; empty without a scenario's file."""
+    scenario = str(report.target.get("scenario", ""))
+    return f"--scenario {shlex.quote(scenario)}" if scenario else ""
+
+
 def choices(lesson: Lesson, others: Mapping[str, FailureMode]) -> list[tuple[str, FailureMode]]:
-    """What a reader may take the fault for: the failure mode itself among others, always the same in the same order."""
+    """Return the failure modes that a reader may guess, the right one among them, always the same in the same order."""
     assert lesson.described is not None
 
     def place(mode: str) -> str:
         return hashlib.sha256(f"{lesson.mode} {mode}".encode()).hexdigest()
 
-    # Of as many families as there are: near relatives tell themselves apart by their words alone.
+    # One of each family: modes of one family have similar curves.
     wrong: dict[str, str] = {}
     for mode in sorted(others, key=place):
         if others[mode].family != lesson.described.family:
@@ -111,10 +191,14 @@ def choices(lesson: Lesson, others: Mapping[str, FailureMode]) -> list[tuple[str
     return [(mode, others.get(mode, lesson.described)) for mode in sorted(offered, key=place)]
 
 
-def _paste(faults: list[FaultResult]) -> str:
-    """Python that adds, for each fault, the guard that detects it first."""
-    guards = dict.fromkeys(fault.prescription[0].name for fault in faults if fault.prescription)
-    if not guards:
-        return ""
-    made = ", ".join(f"{guard}()" for guard in guards)
-    return f"from faultlab.guards import {', '.join(sorted(guards))}\n\nTrainer(callbacks=[{made}])"
+def _paste(faults: list[FaultResult], arguments: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return Python that adds, for each fault, the guard that detects it first."""
+    guards = list(dict.fromkeys(entry.name for fault in faults if (entry := quickest(fault, arguments))))
+    return code(guards, arguments) if guards else ""
+
+
+def _source(target: Mapping[str, Any], mode: FailureMode | None) -> tuple[str, str]:
+    method = mode.method if mode is not None else ""
+    if method not in target.get("methods", {}) or not target.get("file"):
+        return "", ""
+    return f"{target['file']}:{target['methods'][method]}", target.get("code", {}).get(method, "")

@@ -1,4 +1,4 @@
-"""The kill matrix as the page shows it: failure modes against detectors, coloured by worth and latency."""
+"""The kill matrix of the page: failure modes against detectors, colored by worth and latency."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from faultlab.report.overview import family_rows
 
 COUNTED = (Status.DETECTED, Status.WARNED, Status.SILENT)
 WIDEST = 40
-"""The most detectors with a column each; what more there are share one."""
+"""The most detectors that have a column of their own; any others share one."""
 MOST_CELLS = 4000
-"""The most cells that a browser draws at once, each by itself; in a larger matrix empty neighbours share one."""
+"""The most cells that a browser draws quickly; in a larger matrix empty neighbors share one."""
 _KINDS = ("guard", "test", "module", "framework", "process")
 _LEVELS = (0, 4, 16)
 
 
 class Cell(NamedTuple):
-    """What one detector made of one failure mode; ``some`` says of how many of its faults, where not of all.
+    """The detection of one failure mode by one detector; ``some`` counts its faults if not all were detected.
 
-    ``level`` is from 0 (in the same step) to 3 (after more than 16 steps).
+    ``level`` ranges from 0 (in the same step) to 3 (after more than 16 steps).
     """
 
     worth: int
@@ -30,9 +30,9 @@ class Cell(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A failure mode; ``who`` are the numbers of the detectors that detected it, in the order of the detectors.
+    """A failure mode; ``who`` has the numbers of its detectors in their order.
 
-    ``spans`` are the cells as they are drawn, with the number of columns that each takes.
+    ``spans`` has the cells as they are drawn, with the number of columns of each.
     """
 
     mode: str
@@ -44,7 +44,7 @@ class Row(NamedTuple):
 
 
 def matrix(report: Report) -> dict[str, Any]:
-    """The detectors as (kind, name), and by family the counts in words and a row of cells a failure mode."""
+    """Return the detectors as (kind, name), and for each family its counts in words and its rows."""
     modes = report.by_mode()
     faults: dict[str, list[FaultResult]] = {}
     caught: Counter[tuple[str, str]] = Counter()
@@ -78,7 +78,7 @@ def matrix(report: Report) -> dict[str, Any]:
 
 
 def _spans(cells: list[Cell | None], joined: bool) -> list[tuple[Cell | None, int]]:
-    """Each cell with the columns that it takes: one, or with ``joined`` all those that are empty side by side."""
+    """Return each cell with its number of columns: one, or with ``joined`` all adjacent empty ones."""
     spans: list[tuple[Cell | None, int]] = []
     for cell in cells:
         if joined and cell is None and spans and spans[-1][0] is None:

@@ -1,4 +1,4 @@
-"""The page's section on source mutants: the score taken apart, methods, survivors, and who killed the others."""
+"""The page's section on source mutants: the score, methods, survivors, and the detectors of the others."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _IN_TESTS = {
 _IN_TRAINING = {
     "detected": "is stopped or flagged",
     "warned": "only warns",
-    "silent": "goes another way in silence",
-    "no_effect": "is the clean one, to the bit",
+    "silent": "changes silently",
+    "no_effect": "is bitwise the clean one",
     "not_activated": "does not run it",
     "timeout": "gave no verdict",
     "error": "gave no verdict",
@@ -36,7 +36,7 @@ _IN_TRAINING = {
 
 
 class Said(NamedTuple):
-    """What the judges made of a mutant that nobody detected."""
+    """The verdict on an undetected mutant."""
 
     status: str
     reason: str
@@ -46,7 +46,7 @@ class Said(NamedTuple):
 
 
 class Variant(NamedTuple):
-    """One mutant of a spot: what stands there instead; ``removed`` is what it takes away, where it does no more."""
+    """One mutant of a spot: its replacement; ``removed`` is the text of a mutant that only removes."""
 
     place: str
     operator: str
@@ -55,7 +55,7 @@ class Variant(NamedTuple):
 
 
 class Spot(NamedTuple):
-    """Lines that mutants change, and the mutants by what was said of them."""
+    """Lines that mutants change, and the mutants by verdict."""
 
     before: tuple[Line, ...]
     sayings: list[tuple[Said, list[Variant]]]
@@ -75,7 +75,7 @@ class Group(NamedTuple):
 
 
 class Killed(NamedTuple):
-    """A mutant that was detected: by which test, and by whom in the training, or what became of that ``otherwise``."""
+    """A detected mutant: its test and its detectors in the training, or ``otherwise`` the result of the training."""
 
     place: str
     change: str
@@ -86,7 +86,7 @@ class Killed(NamedTuple):
 
 
 def content(report: Report) -> dict[str, Any] | None:
-    """What the template shows; None where a report has no mutants."""
+    """Return the content of the template; None for a report without mutants."""
     if report.mutation is None:
         return None
     by_status: dict[Status, list[FaultResult]] = {}
@@ -125,7 +125,7 @@ def content(report: Report) -> dict[str, Any] | None:
 
 
 def parts(report: Report) -> list[Part]:
-    """The mutation score taken apart, best first."""
+    """Return the parts of the mutation score, the best first."""
     return _parts(report.mutants, report.mutation.judges if report.mutation else [])
 
 
@@ -169,7 +169,7 @@ def _method_rows(report: Report, links: dict[tuple[str, str], str]) -> list[dict
 
 
 def _cross(report: Report) -> dict[str, Any]:
-    """How many mutants the tests made one thing of and the training another; empty where only one of them judged."""
+    """Return the mutants by the verdicts of tests and training; empty if only one of them judged."""
     pairs: Counter[tuple[str, str]] = Counter()
     for result in report.mutants:
         said = result.mutant or {}
@@ -182,7 +182,7 @@ def _cross(report: Report) -> dict[str, Any]:
 
 
 def _groups(results: Sequence[FaultResult], functions: Counter[tuple[str, str]]) -> list[Group]:
-    """The survivors by function; the first ones stand open, as long as they are few."""
+    """Return the survivors by function; the first ones are unfolded if they are few."""
     found, shown = [], 0
     for number, ((file, function), some) in enumerate(_by_function(results).items(), 1):
         shown += len(some)
