@@ -23,7 +23,8 @@ def thinned(series: Sequence[Point], longest: int = LONGEST) -> list[Point]:
         finite = [point for point in stretch if math.isfinite(point[1])]
         broken = [point for point in stretch if not math.isfinite(point[1])][:1]
         extremes = [min(finite, key=_value), max(finite, key=_value)] if finite else []
-        kept += sorted(dict.fromkeys([*broken, *extremes]), key=lambda point: point[0])[:2]
+        chosen = list(dict.fromkeys([*broken, *extremes]))[:2]
+        kept += sorted(chosen, key=lambda point: point[0])
     return [*kept, series[-1]]
 
 
