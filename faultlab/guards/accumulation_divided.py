@@ -28,6 +28,9 @@ class AccumulationDivided(Guard):
     level: ClassVar[Level] = "full"
     judges = "backward"
     checks = {"undivided": "the gradients of several batches are added up, not averaged"}
+    causes = {
+        "undivided": "gradients, accumulated, batches, mean, loss, learning rate, manual",
+    }
 
     def __init__(self, patience: int = 2, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:
         super().__init__(action=action, leave_out=leave_out)

@@ -34,6 +34,12 @@ class BackwardFaithful(Guard):
         "scaled": "a gradient is a multiple of the loss's own",
         "unlike": "a gradient is another than the loss's own",
     }
+    causes = {
+        "missing": "no gradient, no grad, backward, hook, callback, loss, tensors",
+        "negated": "gradient, negated, sign, increases, backward, hook, callback, loss, tensors",
+        "scaled": "gradient norm, doubled, accumulated, weight, clipped, backward, hook, callback, loss, tensors",
+        "unlike": "gradient, noise, stale, previous batch, penalty, norm, backward, hook, callback, loss, tensors",
+    }
 
     def __init__(self, tolerance: float = 0.05, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:
         super().__init__(action=action, leave_out=leave_out)

@@ -38,6 +38,20 @@ class BatchSchema(Guard):
         "same-samples": "all samples of a batch have the same inputs",
         "range": "inputs lie far outside the range that they had",
     }
+    causes = {
+        "none": "none, skipped, filtered, return, collate",
+        "empty": "empty batch, no sample, filtered, skip",
+        "structure": "structure, parts, list, tensors, stack, collate, swapped, order, same, shape, dtype, "
+        "dataset, step",
+        "device": "device, moved, cpu, cuda, meta",
+        "dtype": "dtype, dataset, training, validation",
+        "shape": "shape, dimension, size, transposed, missing, single, broadcast, batch_size, loss",
+        "length": "length, parts, labels, match, differ, filtered",
+        "not-finite": "nan, infinite, finite, dataset, read",
+        "constant": "constant, zero, samples, read",
+        "same-samples": "same, identical, samples, dataset, collate",
+        "range": "outside, range, scaled, normalized, training, validation",
+    }
 
     def __init__(self, tolerance: float = 3.0, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:
         super().__init__(action=action, leave_out=leave_out)

@@ -27,6 +27,11 @@ class BatchesDiffer(Guard):
         "duplicates": "samples come many times in an epoch",
         "same-order": "every epoch has the same batches in the same order",
     }
+    causes = {
+        "repeated-batch": "identical batches, overfit_batches, iterator, samples",
+        "duplicates": "duplicates, repeated, same, samples, dataset, training, validation, epoch",
+        "same-order": "same order, shuffle, batches, epoch, training data, dataloader",
+    }
     _MOST = 20_000
 
     def __init__(

@@ -41,6 +41,17 @@ class CheckpointsReload(Guard):
         "optimizer-not-restored": "the optimizers' state is not that of the checkpoint that was loaded",
         "not-resumed": "the training goes on from another step than the checkpoint's, or from none",
     }
+    causes = {
+        "missing": "checkpoint, missing, callback",
+        "unreadable": "checkpoint, truncated, corrupt, incomplete, archive, zip, read, disk, space",
+        "other-weights": "checkpoint, weights, checksum, corrupt, bit, stale, changed, differ, manual, memory, "
+        "dict, key, layer",
+        "incomplete": "missing, weights, key, optimizer, momentum, average, parameters, only the model, "
+        "save_weights_only, resumed training, hook, dict",
+        "not-restored": "checkpoint, weights, not loaded, missing, unexpected, key, strict, random, initialized",
+        "optimizer-not-restored": "checkpoint, optimizer, momentum, average, parameters, restored, resuming, step",
+        "not-resumed": "checkpoint, resume, restored, scratch, step, training, weights",
+    }
 
     def __init__(
         self, largest: int = 2**30, resumes: bool = False, *, action: Action = "raise", leave_out: Iterable[str] = ()

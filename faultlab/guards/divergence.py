@@ -22,6 +22,10 @@ class Divergence(Guard):
     """
 
     checks = {"runs-away": "the loss is many times what it was"}
+    causes = {
+        "runs-away": "diverges, explodes, too large, learning rate, loss, gradient, label, weights, changed, "
+        "batch, step, training",
+    }
 
     def __init__(
         self,

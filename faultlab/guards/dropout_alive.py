@@ -30,6 +30,12 @@ class DropoutAlive(Guard):
         "drops-nothing": "a layer with a rate drops nothing in training",
         "drops-in-validation": "a layer drops values in validation",
     }
+    causes = {
+        "drops-nearly-all": "dropout, scaled",
+        "other-rate": "dropout, layer",
+        "drops-nothing": "dropout, layer, training mode, output",
+        "drops-in-validation": "dropout, training mode, validation_step",
+    }
 
     def __init__(
         self,

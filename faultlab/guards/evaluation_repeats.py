@@ -42,6 +42,10 @@ class EvaluationRepeats(Guard):
         "dropout": "dropout drops in eval mode",
         "noise": "a layer adds noise in eval mode",
     }
+    causes = {
+        "dropout": "dropout, eval mode, random, validation",
+        "noise": "noise, eval mode, random, validation, training",
+    }
 
     def __init__(self, tolerance: float = 1e-4, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:
         super().__init__(action=action, leave_out=leave_out)

@@ -23,6 +23,9 @@ class FrozenStatistics(Guard):
     """
 
     checks = {"drift": "the running statistics of a frozen network drift"}
+    causes = {
+        "drift": "running statistics, frozen network, training mode, eval, requires_grad, layers",
+    }
 
     def __init__(
         self, shift: float = 0.25, spread: float = 0.5, *, action: Action = "raise", leave_out: Iterable[str] = ()

@@ -54,6 +54,17 @@ class Gradients(Guard):
         "stale": "the gradients are those of the previous step",
         "along-weights": "the gradients do little else but shrink the weights",
     }
+    causes = {
+        "not-finite": "not finite, nan, inf, zero, batch, skip",
+        "missing": "no gradient, no grad, none, no parameter, did not change, frozen, detached, backward, loss, zero",
+        "zero": "zero, gradient, frozen, detached, backward, loss, parameters",
+        "layer-zero": "zero, gradient, vanish, dead, relu, saturated, activation, dropout",
+        "explodes": "gradient norm, explodes, spike, clip, batch",
+        "vanishes": "gradient norm, vanish, zero, saturated, activation, layer, loss",
+        "crushed": "gradient norm, clipped, too small",
+        "stale": "same gradients, previous step, backward, loss",
+        "along-weights": "weight norm, shrink, weight decay, regularization, penalty, norm, gradient, loss, same",
+    }
 
     def __init__(
         self,

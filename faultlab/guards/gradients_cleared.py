@@ -23,6 +23,9 @@ class GradientsCleared(Guard):
     """
 
     checks = {"not-cleared": "an optimizer's step used gradients that its previous step had used already"}
+    causes = {
+        "not-cleared": "gradients, accumulated, zero_grad, previous batches, backward, optimizer",
+    }
 
     def __init__(self, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:
         super().__init__(action=action, leave_out=leave_out)

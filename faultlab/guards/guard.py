@@ -27,16 +27,17 @@ class Alarm(RuntimeError):  # noqa: N818 - it is what a guard is for, not an err
     ``rescued`` says where the state before the failure was written to, or why it was not, if a guard was asked to.
     """
 
-    def __init__(self, guard: str, check: str, found: str, remedy: str, rescued: str = "") -> None:
+    def __init__(self, guard: str, check: str, found: str, remedy: str, rescued: str = "", causes: str = "") -> None:
         self.guard = guard
         self.check = check
         self.found = found
         self.remedy = remedy
         self.rescued = rescued
+        self.causes = causes
         super().__init__(f"{guard}: {found}. {remedy}" + (f" {rescued}" if rescued else ""))
 
     def __reduce__(self) -> Any:
-        return type(self), (self.guard, self.check, self.found, self.remedy, self.rescued)
+        return type(self), (self.guard, self.check, self.found, self.remedy, self.rescued, self.causes)
 
 
 _REASONS = 16
@@ -44,7 +45,9 @@ _REASONS = 16
 
 
 class GuardWarning(UserWarning):
-    """What a guard says that was asked to warn."""
+    """What a guard says that was asked to warn. ``causes`` are those of its `Alarm`."""
+
+    causes: str = ""
 
 
 def held(hook: Callable[..., Any]) -> Callable[..., Any]:
@@ -122,6 +125,7 @@ class Guard(Callback):
     optional: ClassVar[bool] = False
     judges: ClassVar[Literal["", "batches", "forward", "backward", "metrics"]] = ""
     checks: ClassVar[Mapping[str, str]] = {}
+    causes: ClassVar[Mapping[str, str]] = {}
 
     own_errors: ClassVar[Literal["warn", "raise"]] = "warn"
     announces: bool = True
@@ -171,21 +175,24 @@ class Guard(Callback):
         """Leaves the module as it was."""
         self._end(trainer)
 
-    def alarm(self, check: str, found: str, remedy: str) -> None:
+    def alarm(self, check: str, found: str, remedy: str, causes: str = "") -> None:
         """Says that a check has failed: ``found`` is what was seen, ``remedy`` a whole sentence on what to do."""
         if check not in self.checks:
             raise KeyError(f"{type(self).__name__} declares no check {check!r}")
         if check in self.leave_out:
             return
         rescued = rescue.write(self._view) if self.action == "save" else ""
-        alarm = Alarm(type(self).__name__, check, found, remedy, rescued)
+        named = ", ".join(filter(None, (self.causes.get(check, ""), causes)))
+        alarm = Alarm(type(self).__name__, check, found, remedy, rescued, named)
         if self._view is not None and self.announces:
             announcement.announce(self._view, alarm.guard, check, str(alarm))
         if self.action != "warn":
             raise alarm
         if check not in self._warned:
             self._warned.add(check)
-            warnings.warn(str(alarm), GuardWarning, stacklevel=2)
+            warning = GuardWarning(str(alarm))
+            warning.causes = named
+            warnings.warn(warning, stacklevel=2)
 
     def skip(self, why: str) -> None:
         """Counts a look that had to be left out."""

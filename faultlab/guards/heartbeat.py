@@ -24,6 +24,9 @@ class Heartbeat(Guard):
     """
 
     checks = {"disk-full": "the disk that the sign of life is written to is full"}
+    causes = {
+        "disk-full": "disk, space, checkpoint, lost",
+    }
 
     def __init__(self, interval: float = 1.0, *, action: Action = "raise", leave_out: tuple[str, ...] = ()) -> None:
         super().__init__(action=action, leave_out=leave_out)

@@ -69,6 +69,11 @@ class HooksCalled(Guard):
         "callback-gone": "a callback is no longer among the Trainer's",
         "not-called": "the guard was told of no batch though steps were taken",
     }
+    causes = {
+        "not-a-hook": "hook, never called",
+        "callback-gone": "callback, missing, training",
+        "not-called": "callback, hook, never called, batch, step",
+    }
 
     def __init__(self, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:
         super().__init__(action=action, leave_out=leave_out)

@@ -42,6 +42,13 @@ class InitialWeights(Guard):
         "constant": "weight matrices hold one and the same number",
         "shifted": "every bias of a layer is far from zero",
     }
+    causes = {
+        "not-finite": "not finite, nan, initialized, memory",
+        "huge": "too large, variance, initialized, explode, saturate, activations, scale, layer",
+        "zero": "zero, weights, initialized, vanish, did not change, gradient, checkpoint",
+        "constant": "constant, identical, initialized, symmetry, neurons, weights, random",
+        "shifted": "bias, dead, relu, zero, hidden, neuron, layer",
+    }
 
     def __init__(
         self, large: float = 12.0, shifted: float = 30.0, *, action: Action = "raise", leave_out: Iterable[str] = ()

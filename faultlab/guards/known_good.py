@@ -164,6 +164,23 @@ class KnownGood(Guard):
         "metrics": "a logged metric is missing, new, or outside the band of known good runs",
         "length": "training, an epoch or a validation was shorter or longer",
     }
+    causes = {
+        "settings": "",
+        "hyperparameters": "",
+        "structure": "changed, optimizer",
+        "initialisation": "initialised, layer, weights",
+        "data": "labels",
+        "mode": "mode, eval, training, dropout, normalization",
+        "activations": "layer, weights",
+        "loss": "loss function, labels, gradients, optimizer, changed",
+        "gradients": "gradients, detached, clipped, scaled, loss",
+        "updates": "optimizer, learning rate, parameters, step",
+        "weights": "optimizer, checkpoint",
+        "optimizer-state": "optimizer, lost, reset, restored, checkpoint",
+        "learning-rate": "learning rate, scheduler, step",
+        "metrics": "metric, logged, same, validation data",
+        "length": "early, epoch, validation, training",
+    }
 
     def __init__(
         self,
@@ -184,7 +201,7 @@ class KnownGood(Guard):
         self._off: set[str] = set()
         self._fired: set[str] = set()
         self._others: dict[str, str] = {}
-        self._found: list[tuple[str, str]] = []
+        self._found: list[tuple[str, str, str]] = []
 
     def _unheard(self, error: Exception, where: str = "a part of the module") -> None:
         self.skip(f"{where}: {type(error).__name__}: {error}")
@@ -202,7 +219,7 @@ class KnownGood(Guard):
             owner = "trainer" if check == "settings" else name.partition(".")[0]
             if check in ("settings", "hyperparameters"):
                 self._others.setdefault(owner, f"{name} is {value}, and was {usual}")
-            self._finds(check, f"{name} is {value}, and known good runs had {usual}")
+            self._finds(check, f"{name} is {value}, and known good runs had {usual}", f"{name}, {value}, {usual}")
 
     def number(self, check: str, name: str, cell: int, value: float, chance: float = 0.0) -> None:
         """Compares a number with its band."""
@@ -219,7 +236,8 @@ class KnownGood(Guard):
             # The other way round NaN would lie in every band.
             if not low <= value <= high and (low, high) != _OPEN:
                 at = f" at batch {self._sensor.position}" if self._sensor else ""
-                self._finds(check, f"{name} is {value:.4g}{at}, and known good runs allow {_said(low, high)}")
+                found = f"{name} is {value:.4g}{at}, and known good runs allow {_said(low, high)}"
+                self._finds(check, found, f"{name}, {value:.4g}")
                 return
 
     def _compare_lines(self, name: str, lines: list[str], allowed: list[list[str]] | None) -> None:
@@ -232,12 +250,13 @@ class KnownGood(Guard):
         old = known[index] if index < len(known) and marks is lines else f"{len(known)} of them"
         if marks is not lines:
             new, old = f"{new} or one of the next {block}", "others"
-        self._finds("structure", f"of {name} this training {new}, where known good runs had {old}")
+        found = f"of {name} this training {new}, where known good runs had {old}"
+        self._finds("structure", found, f"{name}, {new}, {old}")
 
-    def _finds(self, check: str, found: str) -> None:
+    def _finds(self, check: str, found: str, causes: str) -> None:
         self._fired.add(check)
         if check not in self.leave_out:
-            self._found.append((check, found))
+            self._found.append((check, found, causes))
 
     def _after(self, hook: str, trainer: TrainingView) -> None:
         if hook == "on_fit_start" and self._others:
@@ -259,8 +278,8 @@ class KnownGood(Guard):
         # The gravest first; under an observer that swallows it the others follow in the next hooks.
         self._found.sort(key=lambda found: list(self.checks).index(found[0]))
         while self._found:
-            check, found = self._found.pop(0)
-            self.alarm(check, found, _REMEDIES[check])
+            check, found, causes = self._found.pop(0)
+            self.alarm(check, found, _REMEDIES[check], causes)
 
     def on_exception(self, trainer: TrainingView, pl_module: Any, exception: BaseException) -> None:
         sensor = self._sensor

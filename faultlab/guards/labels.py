@@ -38,6 +38,14 @@ class Labels(Guard):
         "imbalanced": "classes are less balanced in training than in validation",
         "shifted": "training targets lie elsewhere, or are spread otherwise, than validation targets",
     }
+    causes = {
+        "out-of-range": "label, out of range, classes",
+        "ignored": "label, ignored, -100, nan, loss, mean, skip",
+        "constant": "label, constant, single class, vary, shuffled, sorted, epoch",
+        "class-missing": "class, missing, never seen, filtered, training, validation",
+        "imbalanced": "balanced, rare, classes, loss, training, validation",
+        "shifted": "label, targets, shifted, scaled, half, training, validation",
+    }
 
     def __init__(
         self,

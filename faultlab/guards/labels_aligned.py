@@ -36,6 +36,14 @@ class LabelsAligned(Guard):
         "offset": "labels are less often the token at a fixed distance in training than in validation, or the reverse",
         "changing": "samples have other labels in a later epoch",
     }
+    causes = {
+        "unrelated": "labels, shuffled, random, inverted, renumbered, missing, order, same, training, validation",
+        "opposite": "labels, opposite, inverted, permuted, renumbered, mapping, classes, negated, sign, feature, "
+        "order, same, training, validation",
+        "validation-unrelated": "labels, belong, shuffled, missing, validation, training data",
+        "offset": "labels, offset, noisy, shuffled, renumbered, permuted, missing, same, training, validation",
+        "changing": "labels, noisy, shuffled, random, order, epoch",
+    }
     _MOST = 20_000
 
     def __init__(

@@ -35,6 +35,13 @@ class LearningRate(Guard):
         "too-often": "a scheduler of epochs is stepped within an epoch",
         "collapses": "the learning rate is negligible while much of the training is still to come",
     }
+    causes = {
+        "zero": "learning rate, zero, scheduler, weights change",
+        "unstepped": "scheduler, learning rate, constant, manual, step",
+        "unknown-scheduler": "scheduler, learning rate, constant, key, return",
+        "too-often": "scheduler, interval, epoch, step, optimizer",
+        "collapses": "learning rate, collapses, decay, scheduler, length, interval, epoch, step",
+    }
 
     def __init__(
         self,

@@ -31,6 +31,16 @@ class LoaderDelivers(Guard):
         "small-batch": "a batch has fewer samples than the loader's batch size",
         "samples": "the training data have another number of samples than you said",
     }
+    causes = {
+        "nothing-trained": "never trained, no step, no training batch, empty, zero batches, drop_last, "
+        "limit_train_batches, epochs",
+        "short-epoch": "batches, epoch, cut short, short, length, exhausted, iterator, stopiteration, missing, "
+        "dataset, validation, return",
+        "early-end": "ended early, fewer epochs, stopiteration, hook",
+        "batch-size": "batch size, batch_size, dataloader",
+        "small-batch": "batch size, fewer samples, one sample, 1 sample, dropped, merged, collate, hook",
+        "samples": "dataset, length, samples, truncated, duplicated, read, training data",
+    }
 
     def __init__(self, samples: int | None = None, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:
         super().__init__(action=action, leave_out=leave_out)

@@ -31,6 +31,12 @@ class LoggedMetrics(Guard):
         "not-finite": "a metric is NaN or infinite",
         "constant": "a metric of validation does not move though the weights do",
     }
+    causes = {
+        "missing": "metric, missing, logged, validation",
+        "vanished": "metric, missing, logged, validation, early",
+        "not-finite": "metric, not finite, nan, log of, zero, loss",
+        "constant": "metric, constant, weights change, bit, validation",
+    }
 
     def __init__(
         self, metric: str = "", expected: Sequence[str] = (), *, action: Action = "raise", leave_out: Iterable[str] = ()

@@ -45,6 +45,17 @@ class LossContract(Guard):
         "spike": "the loss leaps far above everything before",
         "diverges": "the loss stays far above where training began",
     }
+    causes = {
+        "not-finite": "loss, not finite, nan, inf, zero, batch",
+        "no-parameter": "loss, constant, no parameter, gradient, requires_grad, change, training_step, tensor, none",
+        "not-scalar": "loss, scalar, shape, reduced, mean, none",
+        "wrong-sign": "loss, sign, negated, negative, increases, minimized",
+        "zero": "loss, zero, empty mask",
+        "turned-negative": "loss, negative, sign, changed, negated",
+        "stuck": "loss, constant, parameters change",
+        "spike": "loss, spike, size, update, weights changed, batch",
+        "diverges": "loss, diverges, increases, too large, learning rate, sign, negated, gradients, batch",
+    }
 
     def __init__(
         self,

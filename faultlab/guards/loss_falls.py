@@ -49,6 +49,14 @@ class LossFalls(Guard):
         "rises": "the loss is far above what it began with",
         "metric-no-better": "the metric that counts is no better than before the training",
     }
+    causes = {
+        "at-chance": "did not improve, guessing, frequency, labels, shuffled, constant, random, belong, layer, "
+        "gradient, learning rate, loss",
+        "no-better": "did not improve, weights change, learning rate, gradients, optimizer, labels, belong, loss",
+        "rises": "diverges, too large, learning rate, gradient, loss, label, sign",
+        "metric-no-better": "did not improve, weights change, gradients, optimizer, learning rate, training mode, "
+        "batchnorm, running statistics, same, validation",
+    }
 
     def __init__(
         self,

@@ -34,6 +34,10 @@ class MetricsRecomputed(Guard):
         "differs": "the logged metric is not the recomputed one",
         "mean-of-means": "the logged metric is the mean of the batches' means, and not that over the samples",
     }
+    causes = {
+        "differs": "metric, logged, reset, accumulated, constant, training, eval, mode, same, validation",
+        "mean-of-means": "metric, mean, average, batch_size, batch size, large, logged",
+    }
 
     def __init__(
         self,

@@ -22,6 +22,10 @@ class MetricsSeparate(Guard):
         "validation-mixed": "a metric of validation holds batches of training too",
         "training-mixed": "a metric of training holds batches of validation, or loses its own to them",
     }
+    causes = {
+        "validation-mixed": "metric, mixed, training, validation",
+        "training-mixed": "metric, mixed, replaced, updated, logged, training, validation",
+    }
 
     def __init__(self, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:
         super().__init__(action=action, leave_out=leave_out)

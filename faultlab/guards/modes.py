@@ -25,6 +25,12 @@ class Modes(Guard):
         "training-in-validation": "the module is in training mode while it is validated",
         "grad-disabled": "gradients are switched off in a training step",
     }
+    causes = {
+        "eval-before-training": "eval mode, training",
+        "eval-in-training": "eval mode, training, dropout, batchnorm, statistics, callback, hook",
+        "training-in-validation": "training mode, dropout, batchnorm, validation_step",
+        "grad-disabled": "grad mode, gradients, loss",
+    }
 
     def __init__(self, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:
         super().__init__(action=action, leave_out=leave_out)

@@ -22,6 +22,10 @@ class MonitorsExist(Guard):
         "wrong-mode": "a monitored metric is ranked from the wrong side",
         "not-logged": "a monitored metric is not logged",
     }
+    causes = {
+        "wrong-mode": "monitor, mode, best, worst, min, max",
+        "not-logged": "monitor, not available, logged",
+    }
 
     def __init__(
         self, metric: str = "", mode: str = "", *, action: Action = "raise", leave_out: Iterable[str] = ()

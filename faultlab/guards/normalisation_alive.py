@@ -33,6 +33,14 @@ class NormalisationAlive(Guard):
         "standstill": "no running statistics moved in a whole epoch",
         "moved-in-validation": "running statistics moved in validation",
     }
+    causes = {
+        "not-finite": "running statistics, batchnorm, not finite, nan, infinite, buffer, negative variance, "
+        "noise, average, reset, output, validation, mode",
+        "overwritten": "running statistics, batchnorm, buffer, copies, average, validation, training, mode",
+        "no-momentum": "running statistics, batchnorm, momentum, average, weight, validation",
+        "standstill": "running statistics, batchnorm, training mode, layer",
+        "moved-in-validation": "running statistics, batchnorm, training mode, validation_step, moved",
+    }
 
     def __init__(self, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:
         super().__init__(action=action, leave_out=leave_out)

@@ -36,6 +36,15 @@ class OptimizerCoverage(Guard):
         "unregistered": "a parameter takes part in the loss and is not registered in the module",
         "frozen": "a parameter requires no gradient, though all should learn",
     }
+    causes = {
+        "none": "optimizer, no parameter, change, return",
+        "empty": "optimizer, empty, no parameter, change",
+        "foreign": "optimizer, foreign, replaced, copy, layer, parameters",
+        "twice": "optimizer, twice, parameter, list",
+        "left-out": "optimizer, missing, frozen, trainable, freeze, requires_grad, parameters",
+        "unregistered": "registered, untrained, optimizer, layer, list, dict, loss, parameters",
+        "frozen": "frozen, no gradient, requires_grad",
+    }
 
     def __init__(
         self,

@@ -37,6 +37,15 @@ class OptimizerSettings(Guard):
         "epsilon": "an epsilon drowns what it is added to, or is zero in the parameters' precision",
         "momentum": "a momentum or beta is 1 or more, or negative",
     }
+    causes = {
+        "rate-impossible": "learning rate, negative, not finite, diverge, loss",
+        "rate-huge": "learning rate, diverge, adam, moves, weights",
+        "rate-negligible": "learning rate, negligible",
+        "decay-huge": "weight decay, shrink, learning rate, weights",
+        "epsilon": "epsilon, eps, precision, float16, float32, underflow, update, too small, vanish, gradient, "
+        "not finite, zero, mixed, parameters",
+        "momentum": "momentum",
+    }
 
     def __init__(
         self,

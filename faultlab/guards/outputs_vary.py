@@ -37,6 +37,13 @@ class OutputsVary(Guard):
         "dead": "an activation layer gives zeros alone",
         "saturated": "an activation layer gives its bounds alone",
     }
+    causes = {
+        "not-finite": "output, forward, in forward, not finite, nan, infinite, overflow, log of, zero",
+        "constant": "same output, constant, dead, zero, layer, weights, samples, in forward",
+        "half-precision": "half, precision, float16, float32, output, forward, mixed, parameters, loss",
+        "dead": "activation, dead, zero, output, relu, bias, scale, gradient, learning rate, samples",
+        "saturated": "activation, saturated, scale, bias, gradient, learning rate, samples",
+    }
 
     def __init__(
         self,

@@ -26,6 +26,9 @@ class OverfitsBatch(Guard):
     level: ClassVar[Level] = "full"
     optional: ClassVar[bool] = True
     checks = {"does-not-learn": "a copy of the model can't learn the first batch"}
+    causes = {
+        "does-not-learn": "loss, output, gradient, dead, constant, detached, layer",
+    }
 
     def __init__(
         self,

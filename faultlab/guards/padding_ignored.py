@@ -30,6 +30,9 @@ class PaddingIgnored(Guard):
 
     level: ClassVar[Level] = "full"
     checks = {"counted": "the loss counts padding"}
+    causes = {
+        "counted": "loss, ignore_index, -100, targets, mean",
+    }
 
     def __init__(
         self, share: float = 0.05, looks: int = 8, *, action: Action = "raise", leave_out: Iterable[str] = ()

@@ -34,6 +34,13 @@ class ParametersMove(Guard):
         "too-large": "one step moved the parameters by as much as they are",
         "negligible": "all steps of the training together will hardly move the parameters",
     }
+    causes = {
+        "unchanged": "optimizer step, no parameter changed, update, dropped, lost, precision, copies, gradients, "
+        "learning rate, weights",
+        "too-large": "too large, update, explode, gradient norm, momentum, learning rate, size, moved, "
+        "parameters, optimizer, batch",
+        "negligible": "update, too small, learning rate, vanish, gradients, size, weights, training length",
+    }
 
     def __init__(
         self,

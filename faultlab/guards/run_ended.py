@@ -35,6 +35,17 @@ class RunEnded(Guard):
         "validation-cut-short": "a validation ended before its last batch",
         "epochs-left-out": "the training ended before its last epoch, and nobody had asked it to",
     }
+    causes = {
+        "exited-as-success": "exit, systemexit, terminated, signal, sigterm",
+        "nothing-trained": "never trained, no step, no batch, empty, zero, max_epochs, limit_train_batches, return",
+        "nothing-left": "max_epochs, max_steps, epoch, step, checkpoint",
+        "debugging-left-on": "fast_dev_run, overfit_batches, same batches, epoch, validates",
+        "steps-short": "step, short, epoch, optimizer step, training",
+        "batches-left-out": "batches, epoch, ended early, missing, stopiteration, skipped, dataset, return, validation",
+        "validation-cut-short": "validation batches, cut short, fewer, stopiteration, iterator, logged, "
+        "validation_step",
+        "epochs-left-out": "ended early, fewer epochs, stopiteration, hook, should_stop, max_steps",
+    }
 
     def __init__(
         self, debugging: bool = False, least: float = 0.5, *, action: Action = "raise", leave_out: Iterable[str] = ()

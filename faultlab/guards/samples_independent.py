@@ -39,6 +39,11 @@ class SamplesIndependent(Guard):
         "cached": "different inputs give the same outputs",
         "mixes": "a sample's output depends on the other samples of the batch",
     }
+    causes = {
+        "random": "random, deterministic, seed, noise, differ, same output, belong, eval, forward, training mode",
+        "cached": "cached, same output, samples, forward",
+        "mixes": "mixes, other samples, independent, leak, permuted, sorted, softmax, dimension, output, in forward",
+    }
 
     def __init__(
         self,

@@ -40,6 +40,12 @@ class ScheduleFits(Guard):
         "stepped-too-seldom": "a schedule that is reckoned in batches is stepped once for several of them",
         "misplaced-key": "a scheduler's interval or frequency stands beside the optimizer, where nobody reads it",
     }
+    causes = {
+        "stepped-by-epoch": "scheduler, interval, epoch, step, learning rate, dict",
+        "stepped-by-step": "scheduler, interval, epoch, step",
+        "stepped-too-seldom": "scheduler, frequency, learning rate, batches, step",
+        "misplaced-key": "scheduler, optimizer, key, dict, return",
+    }
 
     def __init__(self, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:
         super().__init__(action=action, leave_out=leave_out)

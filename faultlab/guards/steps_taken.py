@@ -35,6 +35,12 @@ class StepsTaken(Guard):
         "stepped-twice": "an optimizer took two steps on the gradients of one backward pass",
         "state-lost": "an optimizer forgot its momenta between two steps",
     }
+    causes = {
+        "no-backward": "backward, loss, return, none, manual, training_step",
+        "no-step": "optimizer.step, no parameter changed, manual, training_step, batches",
+        "stepped-twice": "optimizer.step, twice, second time, closure, gradients, backward",
+        "state-lost": "optimizer, lost, reset, momenta, restored, resume, not loaded, two steps",
+    }
 
     def __init__(
         self, patience: int = 0, manual_patience: int = 16, *, action: Action = "raise", leave_out: Iterable[str] = ()

@@ -33,6 +33,15 @@ class TrainValidationAlike(Guard):
         "constant-features": "features that vary in validation are constant in training",
         "feature-order": "features have another order in training than in validation",
     }
+    causes = {
+        "scale": "scaled, spread, range, normalized, transform, same, training, validation",
+        "shift": "shifted, mean, range, normalized, transform, same, training, validation",
+        "range": "outside, range, negated, noisy, normalized, training, validation",
+        "clipped": "clipped, clamped, range, outside, normalized, training, validation",
+        "constant-features": "constant, features, columns, vary, zero, missing, read, samples, training data, "
+        "validation",
+        "feature-order": "features, order, permuted, columns, mean, same, training, validation",
+    }
 
     def __init__(
         self,

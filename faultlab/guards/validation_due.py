@@ -27,6 +27,10 @@ class ValidationDue(Guard):
         "never-due": "the interval of validation is longer than the training",
         "no-data": "validation is waited for and nobody hands over data for it",
     }
+    causes = {
+        "never-due": "no validation, interval, limit, short, epoch, batches",
+        "no-data": "no validation, val_dataloader, validation_step",
+    }
 
     def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
         if trainer.fast_dev_run or trainer.limit_val_batches == 0:

@@ -31,6 +31,14 @@ class ValidationRuns(Guard):
         "skipped": "an epoch ended without the validation that was due",
         "on-training-data": "many validation samples come in training too",
     }
+    causes = {
+        "never-runs": "never validated, no validation, limit_val_batches, val_dataloader, validation_step",
+        "empty": "no validation, empty, zero batches, drop_last, smaller, dataset, metric",
+        "cut-short": "validation batches, cut short, ended early, fewer samples, exhausted, iterator, "
+        "stopiteration, never logged, metric, dataset, validation_step",
+        "skipped": "validation, batches, epoch, cut short, short, training",
+        "on-training-data": "same data, leak, disjoint, samples, training, validation",
+    }
     _MOST = 20_000
     _LEAST = 64
 

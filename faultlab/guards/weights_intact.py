@@ -34,6 +34,13 @@ class WeightsIntact(Guard):
         "changed": "parameters changed though no optimizer was stepped",
         "state-changed": "an optimizer's state changed though it was not stepped",
     }
+    causes = {
+        "not-finite": "nan, inf, not finite, huge, bit, gradients, update, checkpoint",
+        "buffer-not-finite": "buffer, nan, not finite, running statistics, single, batch, update",
+        "changed": "jumped, weights, initialized, scaled, decayed, shuffled, noise, optimizer step, outside, "
+        "training_step, size, changed",
+        "state-changed": "optimizer state, moment, corrupt, changed, two steps",
+    }
 
     def __init__(
         self,
