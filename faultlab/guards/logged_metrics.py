@@ -145,7 +145,8 @@ class LoggedMetrics(Guard):
         others = trainer_state.names(sorted(found)) or "nothing"
         self.alarm(
             "missing",
-            f"the metric {trainer_state.names(wanted)} is missing after {where}: it is not among the logged metrics ({others})",
+            f"the metric {trainer_state.names(wanted)} is missing after {where}: it is not among the logged metrics "
+            f"({others})",
             "Check the name in self.log, and that validation runs.",
         )
 

@@ -16,7 +16,7 @@ from faultlab.guards.support.better_side import better_side
 from faultlab.guards.support.training_view import TrainingView
 
 _TELLING = 0.2
-"""The change of a loss, as its share, that must be visible in the noise of batches; otherwise a look is inconclusive."""
+"""The share of a loss that a change must have to stand out from the noise; otherwise a look is inconclusive."""
 
 
 _LATEST = 4096
