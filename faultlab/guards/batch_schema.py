@@ -188,7 +188,7 @@ class BatchSchema(Guard):
         outermost = batch_view.outermost(seen.usual)
         lengths = {path: len(seen.usual[path]) for path in outermost or seen.usual if seen.usual[path].ndim}
         if not outermost and any(lengths.values()):
-            return  # lists of samples, some of which may have none of something
+            return  # lists of samples, where some may have none of something
         if lengths and not min(lengths.values()):
             self.alarm(
                 "empty",

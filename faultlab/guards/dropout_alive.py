@@ -22,7 +22,7 @@ class DropoutAlive(Guard):
     observed.
 
     Args:
-        most: The rate from which on a layer drops too much, from 0 to 1.
+        most: The lowest rate that is too high for a layer, from 0 to 1.
         rates: The expected rate of every layer, or its lowest and highest. None if any rate below ``most`` is fine.
         action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
         leave_out: Names of checks whose alarms are ignored.

@@ -240,7 +240,7 @@ class Gradients(Guard):
         course.idle = {id(p): course.idle.get(id(p), 0) + 1 for p in idle}
         weights = [p for p in held if p.dim() > 1]
         dead = [p for p in idle if course.idle[id(p)] >= self.patience]
-        # The head of a task that a batch may lack, or a part that is not used yet, is no reason for an alarm.
+        # The head of a task that a batch may lack, or a part that is not used yet, does not raise an alarm.
         if not dead or dead[0] is not weights[0]:
             return []
         named = names_of(module)

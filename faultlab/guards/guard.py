@@ -265,7 +265,7 @@ class Guard(Callback):
         self.ears.off()
         view = view_of(training)
         if self.skipped and not self.looked and view.is_global_zero:
-            # Lightning's logger, since it shows messages below a warning: not to have looked is no alarm.
+            # Lightning's logger, since it shows messages below a warning: a skipped look is not an alarm.
             logging.getLogger(view.log_name).info(self.report())
         if view is training:
             # A view doesn't keep its Trainer alive; another object given as a view may.

@@ -282,7 +282,7 @@ class KnownGood(Guard):
                 what = "; ".join(self._others.values())
                 left = [check for check in self.checks if check in comparable and check not in self.leave_out]
                 # Users of a short run's record in a long one would think that its loss is compared. By Lightning's
-                # logger, since it shows messages below a warning: another configuration is no alarm.
+                # logger, since it shows messages below a warning: another configuration is not an alarm.
                 logging.getLogger(trainer.log_name).info(
                     "KnownGood: the configuration differs from that of the known good runs (%s), so only these "
                     "checks are compared: %s. Record runs of this configuration with KnownGoodRecorder",

@@ -32,7 +32,7 @@ _projections: dict[int, torch.Tensor] = {}
 
 
 def plain(value: Any) -> Any:
-    """Return the value as JSON data, None if it says more about this process than about the configuration."""
+    """Return the value as JSON data, None if it depends on this process rather than on the configuration."""
     if isinstance(value, bool | int | str) or value is None:
         return value
     if isinstance(value, float):

@@ -21,7 +21,7 @@ CHANCE = "chance"
 
 @dataclass(frozen=True)
 class Rule:
-    """How close to known good runs a number has to be.
+    """The allowed distance of a number from known good runs.
 
     ``slack`` is the share of the number that it may always deviate, ``floor`` the absolute amount. ``neighbours`` is
     the number of cells to either side whose spread over the runs is combined with its own, ``deviations`` how many

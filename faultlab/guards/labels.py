@@ -28,7 +28,7 @@ class Labels(Guard):
 
     Args:
         classes: The number of classes. None to compare labels only with those seen so far.
-        imbalance: The share of samples by which class frequencies may differ.
+        imbalance: The allowed difference of class frequencies, as a share of samples.
         action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
         leave_out: Names of checks whose alarms are ignored.
     """

@@ -204,5 +204,5 @@ def _hyperparameter(trainer: TrainingView, pl_module: Any) -> int | None:
 
 
 def _first_sides(seen: batch_view.Look) -> set[int]:
-    """Return the sizes of the first two dimensions, either of which may be that of samples."""
+    """Return the sizes of the first two dimensions, since either may be that of samples."""
     return {side for tensor in seen.usual.values() for side in tensor.shape[:2]}

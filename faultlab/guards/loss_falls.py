@@ -44,8 +44,8 @@ class LossFalls(Guard):
     Args:
         metric: The metric that the training is judged by. Empty for the validation loss.
         mode: "min" or "max", whichever is better for the metric. Empty to infer it from the name.
-        least: The share of its first values by which the loss has to fall.
-        worse: The share by which the loss or the metric must not become worse.
+        least: The required fall of the loss, as a share of its first values.
+        worse: The deterioration of the loss or the metric that raises an alarm, as a share.
         epochs: Epochs before the first judgment.
         steps: The minimum length of a training to be judged, in steps.
         early: Steps before the first judgment within the training.

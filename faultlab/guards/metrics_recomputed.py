@@ -156,7 +156,7 @@ class MetricsRecomputed(Guard):
                 "Log it with the number of samples as batch_size, not with a fixed one.",
             )
         elif self._near(logged, mean, self.tolerance):
-            # Other losses may be this close by chance, which is no reason to expect that they agree.
+            # Other losses may be this close by chance, and need not agree in general.
             return
         elif self._agreed or self.strict or self.compute is not None:
             self.alarm(

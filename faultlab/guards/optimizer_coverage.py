@@ -234,7 +234,7 @@ def _is_thawing(trainer: TrainingView) -> bool:
 
 
 def _leaves(node: Any) -> list[Any]:
-    """Yield the parameters at the leaves of a graph."""
+    """Return the parameters at the leaves of a graph."""
     waiting, seen, found = [node] if node is not None else [], {node}, []
     while waiting and len(seen) < _MANY_NODES:
         current = waiting.pop()

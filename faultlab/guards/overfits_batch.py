@@ -25,7 +25,7 @@ class OverfitsBatch(Guard):
     Args:
         steps: Steps of Adam on the batch.
         rate: The learning rate of Adam.
-        least: The share by which the loss of the copy has to fall.
+        least: The required fall of the copy's loss, as a share.
         action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
         leave_out: Names of checks whose alarms are ignored.
     """

@@ -29,7 +29,7 @@ class PaddingIgnored(Guard):
 
     Args:
         share: The minimum share of padding in a batch.
-        looks: Batches in which to look for padding.
+        looks: Batches to search for padding.
         action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
         leave_out: Names of checks whose alarms are ignored.
     """

@@ -27,7 +27,8 @@ class ParametersMove(Guard):
     Args:
         too_large: The length of a step that is too large, as a share of that of all sampled weights; ten times that if
             these are few.
-        negligible: The share of their size by which all planned steps together have to be able to move the weights.
+        negligible: The distance that all planned steps together have to be able to move the weights, as a share of
+            their size.
         shortest: The minimum number of planned steps for updates to be judged as negligible.
         settled: Steps that have to be observed for that.
         patience: Steps in a row that may leave the parameters unchanged, if an update may be too small for their
@@ -89,7 +90,7 @@ class ParametersMove(Guard):
         if not looked:
             self._before = None
         if batch_idx == 0 or self._weights is None:
-            weights = Weights.of(trainer, pl_module, anew=True)
+            weights = Weights.of(trainer, pl_module, renew=True)
             if weights is not self._weights:
                 self._weights, self._before = weights, None
         if self._before is None and self._weights is not None:
@@ -182,7 +183,7 @@ class ParametersMove(Guard):
 
 
 def _rate_to_come(optimizers: list[Any]) -> float:
-    """Return the factor by which steps may still grow, during a warm-up or while momentum accumulates."""
+    """Return the growth factor that steps may still have, during a warm-up or while momentum accumulates."""
     factors = [1.0]
     for group in [group for optimizer in optimizers for group in optimizer.param_groups]:
         rate, peak = group.get("lr"), max(group.get("initial_lr") or 0, group.get("max_lr") or 0)

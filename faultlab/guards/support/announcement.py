@@ -59,7 +59,7 @@ def _safely(say: Callable[..., None], logger: Any, *what: Any) -> None:
     try:
         with undrawn():  # some draw the names of what they write
             say(logger, *what)
-    except Exception:  # a logger that fails is no failure of the training
+    except Exception:  # a failing logger must not end the training
         _log.debug("%s failed", type(logger).__name__, exc_info=True)
 
 

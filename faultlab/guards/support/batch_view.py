@@ -1,4 +1,4 @@
-"""What the data guards see of a batch, computed once for all of them."""
+"""The view that the data guards share of a batch, computed once for all of them."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ class GuardSet(Callback):
     It calls each guard at the hooks that the guard implements.
 
     Args:
-        guards: The guards, in the order in which they are called.
+        guards: The guards, in the order of their calls.
     """
 
     def __init__(self, guards: Iterable[Guard]) -> None:

@@ -1,4 +1,4 @@
-"""Buffers in which a module keeps what it has seen, such as the queue of embeddings of a contrastive loss.
+"""Buffers where a module keeps what it has seen, such as the queue of embeddings of a contrastive loss.
 
 Such a loss changes its scale while it trains: against the random vectors that the queue starts with it is far smaller
 than against the embeddings of real samples. Its first values therefore are not comparable with later ones.

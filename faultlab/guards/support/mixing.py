@@ -21,7 +21,7 @@ def place(run: Callable[[int, int, int], Any], size: int) -> tuple[str, str]:
     """Return the function that first mixes the samples, and a remedy for it.
 
     Args:
-        run: Runs the forward pass; it takes the end of the samples, a step of 1, and the start.
+        run: A function of the end of the samples, a seed and their start that runs the forward pass.
         size: The number of samples.
 
     Returns:

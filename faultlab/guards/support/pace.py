@@ -1,4 +1,4 @@
-"""The steps in which cheap guards look at values: each of the first ones, later two in a row of every sixteen.
+"""The steps when cheap guards look at values: each of the first ones, later two in a row of every sixteen.
 
 A failure from the start is detected at once, a later one that persists within a few steps, and two steps in a row
 suffice to compare a step with the one before. After the first steps, a failure of a single step is seen one time in

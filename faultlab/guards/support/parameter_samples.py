@@ -1,4 +1,4 @@
-"""What several guards look at: optimizers and their parameters, the training's length, and samples of values.
+"""Functions that several guards share: optimizers and their parameters, the training's length, samples of values.
 
 All of it only reads. The sample of a parameter is a view that is made once, since parameters stay in place. Gradients
 are allocated at each step, so that their sample has to be taken from their current address.
@@ -188,10 +188,10 @@ class Weights:
         self._energy = 0.0
 
     @classmethod
-    def of(cls, trainer: TrainingView, module: Any, *, anew: bool = False) -> Weights:
-        """Return the samples of the Trainer, with ``anew`` renewed if its optimizers hold other parameters."""
+    def of(cls, trainer: TrainingView, module: Any, *, renew: bool = False) -> Weights:
+        """Return the samples of the Trainer, with ``renew`` made again if its optimizers hold others."""
         found = _LOOKS.get(trainer)
-        if found is None or anew:
+        if found is None or renew:
             fresh = cls(trainer, module)
             if found is None or found.identities != fresh.identities or found.sample.moved_house():
                 _LOOKS[trainer] = found = fresh

@@ -1,4 +1,4 @@
-"""What several guards read of a training in the same way: metrics, batches and losses."""
+"""Functions that several guards share: metrics, batches and losses of a training."""
 
 from __future__ import annotations
 

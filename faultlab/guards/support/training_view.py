@@ -148,7 +148,7 @@ class TrainingView(Protocol):
 
     @property
     def has_validation_data(self) -> bool:
-        """Whether there is a validation loader, even if it was not requested yet."""
+        """True if there is a validation loader, even if it was not requested yet."""
         return self.val_dataloaders is not None
 
     @property
@@ -158,7 +158,7 @@ class TrainingView(Protocol):
 
     @property
     def log_name(self) -> str:
-        """The name of the `logging.Logger` for messages that are no alarm."""
+        """The name of the `logging.Logger` for messages that are not alarms."""
         return "faultlab.guards"
 
     def settings(self) -> Mapping[str, Any]:
