@@ -51,7 +51,7 @@ def with_one(value: float) -> Any:
         ("dtype", "float64", lambda x, y: [x.double(), y]),
         ("dtype", "float32", lambda x, y: [x, y.float()]),
         ("shape", "[16, 1]", lambda x, y: [x, y[:, None]]),
-        ("shape", "without the dimension", lambda x, y: [x[0], y[0]]),
+        ("shape", "without a batch dimension", lambda x, y: [x[0], y[0]]),
         ("length", "0 16, 1 15", lambda x, y: [x, y[:-1]]),
         ("constant", "zero", lambda x, y: [torch.zeros_like(x), y]),
         ("same-samples", "identical", lambda x, y: [x[:1].repeat(len(x), 1), y]),

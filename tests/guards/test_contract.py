@@ -179,7 +179,7 @@ def test_a_guard_that_fails_itself_says_so_once_and_lets_the_training_go_on(monk
     with pytest.raises(KeyError):
         fit(Clumsy())
     monkeypatch.setattr(Guard, "own_errors", "warn")
-    with pytest.warns(GuardWarning, match="Clumsy failed itself and looks no more at this training: KeyError"):
+    with pytest.warns(GuardWarning, match="Clumsy failed and is inactive for the rest of this training: KeyError"):
         trainer = fit(clumsy := Clumsy())
     assert (trainer.global_step, clumsy.looks) == (16, 1)
 
@@ -199,7 +199,7 @@ def test_a_guard_that_never_could_look_says_why_when_training_ends(cls: Any, cap
     fit(together, Uncopied())
     told = [entry.message for entry in caplog.records if "looked 0 times" in entry.message]
     assert told == [together.report()]
-    assert told[0].startswith(f"{cls.__name__} looked 0 times, and left looks out: the module can't be copied: TypeErr")
+    assert told[0].startswith(f"{cls.__name__} looked 0 times, and skipped looks: the module can't be copied: TypeErr")
     caplog.clear()
     fit(together)
     assert not together.report()
@@ -282,7 +282,7 @@ def test_guards_are_callbacks_of_the_package_that_is_used(package: str) -> None:
 def test_a_set_leaves_out_what_it_is_told() -> None:
     names = [type(guard).__name__ for guard in guards.all("full", leave_out=["StepsTaken"])]
     assert "StepsTaken" not in names
-    with pytest.raises(ValueError, match="no such guard: Nobody"):
+    with pytest.raises(ValueError, match="unknown guard: Nobody"):
         guards.all(leave_out=["Nobody"])
 
 

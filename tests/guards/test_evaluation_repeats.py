@@ -111,7 +111,7 @@ class MonteCarlo(Healthy):
     [
         (Forgetful(), "dropout", "training=self.training"),
         (Attentive(guarded=False), "dropout", "dropout_p=p if self.training"),
-        (Noise(guarded=False), "noise", "self.training is false"),
+        (Noise(guarded=False), "noise", "self.training is False"),
     ],
 )
 def test_dropout_and_noise_that_go_on_in_eval_mode_are_detected(layer: nn.Module, check: str, said: str) -> None:

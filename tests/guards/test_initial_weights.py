@@ -37,7 +37,7 @@ def all_of(turn: Callable[[Any], Any]) -> Callable[[Any], None]:
         (spoil, "not-finite", "head.weight"),
         (all_of(nn.init.zeros_), "zero", "zero"),
         (all_of(lambda p: nn.init.constant_(p, 0.1)), "constant", "symmetry"),
-        (all_of(lambda p: p.mul_(100)), "huge", "initialised far too large"),
+        (all_of(lambda p: p.mul_(100)), "huge", "initialized too large"),
         (lambda module: nn.init.constant_(module.body[0].bias, -100.0), "shifted", "body.0.bias"),
     ],
 )

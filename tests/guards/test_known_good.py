@@ -222,7 +222,7 @@ def test_an_exit_with_status_0_is_told(profile: dict[str, Any]) -> None:
 
 def test_other_settings_are_told_and_end_the_comparison_of_what_depends_on_them(profile: dict[str, Any]) -> None:
     told = alarms(profile, accumulate_grad_batches=4)
-    assert "accumulate_grad_batches is 4, and known good runs had 1" in told["settings"]
+    assert "accumulate_grad_batches is 4, but known good runs had 1" in told["settings"]
     assert told.keys() == {"settings"}
     assert alarms(profile, ["settings"], max_epochs=4, gradient_clip_val=0.001) == {}
 
@@ -237,8 +237,8 @@ def test_other_hyperparameters_are_another_configuration_and_the_log_says_so(
     finally:
         shown.removeHandler(caplog.handler)
     assert {record.message for record in caplog.records if record.name == "pytorch_lightning.faultlab"} == {
-        "KnownGood: another configuration than the known good runs (module.rate is 0.2, and was 0.02), so that it "
-        "compares only: settings, data. Record runs of this configuration with KnownGoodRecorder"
+        "KnownGood: the configuration differs from that of the known good runs (module.rate is 0.2 instead of 0.02), so "
+        "only these checks are compared: settings, data. Record runs of this configuration with KnownGoodRecorder"
     }
     assert alarms(profile, made={"rate": 0.2}).keys() == {"hyperparameters"}
 

@@ -38,7 +38,7 @@ def test_an_epoch_with_fewer_batches_than_promised_is_detected() -> None:
 def test_a_loader_that_is_exhausted_is_detected_in_the_second_epoch() -> None:
     alarm = alarm_of(LoaderDelivers(), train=Once())
     assert alarm is not None
-    assert alarm.found.startswith("epoch 1 had 0 batches where the first one had 8")
+    assert alarm.found.startswith("epoch 1 had 0 batches, but the first one had 8")
 
 
 @pytest.mark.parametrize("hook", ["training_step", "on_train_batch_start"])
@@ -109,7 +109,7 @@ def test_a_number_of_samples_that_was_said_is_compared() -> None:
     fit(LoaderDelivers(samples=128))
     alarm = alarm_of(LoaderDelivers(samples=256))
     assert alarm is not None
-    assert "128 samples and should have 256" in alarm.found
+    assert "128 samples, but should have 256" in alarm.found
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,7 @@ def test_a_loop_by_hand_is_alarmed_without_a_checkpoint() -> None:
     optimizer = torch.optim.SGD(module.parameters(), 0.1)
     x = torch.full((8, 4), torch.nan)
     with (
-        pytest.raises(Alarm, match="there is no Trainer that could"),
+        pytest.raises(Alarm, match="there is no Trainer to save it"),
         guards.attach(module, guards.all(action="save"), optimizer),
     ):
         module.training_step((x, torch.zeros(8).long()), 0).backward()

@@ -200,7 +200,7 @@ def collated(make: Any) -> DataLoader[Any]:
 def test_batches_of_a_class_of_its_own_are_let_pass_and_that_is_counted() -> None:
     guard = SamplesIndependent()
     fit(guard, Bagged(), train=collated(Bag), limit_val_batches=0)
-    assert "can't be taken apart" in guard.report()
+    assert "can't be split" in guard.report()
 
 
 @pytest.mark.parametrize("make", [dict, OrderedDict, UserDict])

@@ -219,8 +219,8 @@ class Mute(Loop):
         (guards.OptimizerSettings, "the optimizers are not known"),
         (guards.LoggedMetrics, "the metrics are not known"),
         (guards.ScheduleFits, "the schedules are not known"),
-        (guards.CheckpointsReload, "nobody says where checkpoints are written to"),
-        (guards.RunEnded, "how long the training is to be is not known"),
+        (guards.CheckpointsReload, "the folder of the checkpoints is not known"),
+        (guards.RunEnded, "the planned length of the training is not known"),
         (guards.ParametersMove, "no optimizer holds a parameter whose values can be read"),
         (guards.WeightsIntact, "no optimizer holds a parameter whose values can be read"),
         (guards.SamplesIndependent, "the loader's batch size is not known"),
@@ -231,7 +231,7 @@ def test_a_guard_says_that_it_looked_at_nothing_where_the_view_knows_nothing(
 ) -> None:
     caplog.set_level("INFO")
     Mute(guard := make()).train()
-    assert guard.report().startswith(f"{type(guard).__name__} looked 0 times, and left looks out: {unknown}")
+    assert guard.report().startswith(f"{type(guard).__name__} looked 0 times, and skipped looks: {unknown}")
     assert [entry.message for entry in caplog.records] == [guard.report()]
 
 

@@ -176,5 +176,5 @@ def test_validation_batches_that_are_exhausted_by_the_first_validation_are_detec
     alarm = alarm_of(ValidationRuns(), validation=Once(again=False), num_sanity_val_steps=0)
     assert alarm is not None
     assert alarm.check == "cut-short"
-    assert "0 validation batches where the first one had 2" in alarm.found
+    assert "0 validation batches, but the first one had 2" in alarm.found
     fit(ValidationRuns(), validation=Once(again=True), num_sanity_val_steps=0)
