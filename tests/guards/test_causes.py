@@ -73,7 +73,7 @@ def test_a_guard_declares_the_causes_that_each_check_names_in_the_words_of_failu
 
 
 @pytest.mark.parametrize("action", ["raise", "warn"])
-def test_an_alarm_names_the_causes_that_are_declared_whatever_its_message_says(action: Action) -> None:
+def test_an_alarm_names_the_declared_causes_whatever_the_words_of_its_message(action: Action) -> None:
     alert = observed(action)
     assert alert.how == {"raise": "raised", "warn": "warned"}[action]
     assert "labels went up" in alert.message
