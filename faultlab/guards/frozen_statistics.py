@@ -59,7 +59,7 @@ class FrozenStatistics(Guard):
             weights = list(parts[name.rpartition(".")[0]].parameters())
             others = {id(weight) for weight in weights} - {id(weight) for weight in layer.parameters()}
             is_frozen = others and not any(weight.requires_grad or id(weight) in trained for weight in weights)
-            if is_frozen and layer.track_running_stats and _has_learnt(layer):
+            if is_frozen and layer.track_running_stats and _has_learned(layer):
                 sample = parameter_samples.Sample(weights)
                 statistics: Any = layer.running_mean, layer.running_var
                 mean, variance = (statistic.clone() for statistic in statistics)
@@ -96,7 +96,7 @@ class _Frozen(NamedTuple):
     variance: Tensor
 
 
-def _has_learnt(layer: Any) -> bool:
+def _has_learned(layer: Any) -> bool:
     """Return whether the statistics differ from those of a new layer, which have to move."""
     if not isinstance(layer.running_mean, Tensor) or not isinstance(layer.running_var, Tensor):
         return False

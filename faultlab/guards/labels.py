@@ -170,7 +170,7 @@ class Labels(Guard):
         # A frequent label, or the normal one of two, may well fill a batch.
         if total < 32 or len(usual) < 3 or count * math.log(min(1.0, share)) > -25:
             return
-        what = f"are labelled {keys[0]:.0f}, a single class" if self._kind == "class" else "have identical labels"
+        what = f"are labeled {keys[0]:.0f}, a single class" if self._kind == "class" else "have identical labels"
         self.alarm(
             "constant",
             f"all {count} samples of batch {batch_idx} {what}, though labels vary in {where}: they are constant, or "

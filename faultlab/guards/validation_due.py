@@ -53,7 +53,8 @@ class ValidationDue(Guard):
             if reason := _never_due(trainer, parameter_samples.automatic(pl_module)):
                 self.alarm(
                     "never-due",
-                    f"validation will never run: {reason}" + "".join(f"; {what} in vain" for what in waiting),
+                    f"validation will never run: {reason}"
+                    + "".join(f"; {what}, which will not be logged" for what in waiting),
                     "Shorten the interval (check_val_every_n_epoch counts epochs, val_check_interval batches, or a "
                     "share of an epoch as a fraction), or set limit_val_batches=0 if no validation is wanted.",
                 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
 import random
 import re
@@ -96,6 +97,13 @@ def test_a_guard_declares_its_purpose_its_checks_and_its_cost(cls: type[Guard]) 
     assert cls.level in guards.LEVELS
     assert all(re.fullmatch(r"[a-z]+(-[a-z]+)*", check) for check in cls.checks)
     assert any(overrides(cls, hook) for hook in HOOKS)
+
+
+@pytest.mark.parametrize("name", sorted({*guards.__all__} - {"GuardWarning"}))
+def test_what_the_package_offers_documents_its_arguments(name: str) -> None:
+    offered = getattr(guards, name)
+    section = (inspect.getdoc(offered) or "").partition("\n\nArgs:\n")[2].partition("\n\n")[0]
+    assert re.findall(r"^    (\w+): ", section, re.M) == list(inspect.signature(offered).parameters)
 
 
 @pytest.mark.parametrize(("cls", "target"), LOOKING)

@@ -32,19 +32,19 @@ class TrainingView(Protocol):
     """Training batches before the current one since the training started."""
 
     sanity_checking: bool = False
-    """Whether the running validation is the sanity check before the first epoch."""
+    """True if the running validation is the sanity check before the first epoch."""
 
     should_stop: bool = False
-    """Whether the training was asked to stop."""
+    """True if the training was asked to stop."""
 
     is_interrupted: bool = False
-    """Whether a signal ends the training."""
+    """True if a signal ends the training."""
 
     is_fitting: bool = True
-    """Whether validation is part of a training, and not run by itself."""
+    """True if validation is part of a training, and not run by itself."""
 
     skips_backward: bool = False
-    """Whether batches run without backward on purpose, such as to update the running statistics of averaged weights."""
+    """True if batches run without backward on purpose, such as to update the running statistics of averaged weights."""
 
     # Planned length.
 
@@ -70,7 +70,7 @@ class TrainingView(Protocol):
     """Batches whose gradients are accumulated for one step."""
 
     fast_dev_run: bool | int = False
-    """Whether only one or a few batches are run, as a trial."""
+    """True if only one or a few batches are run, as a trial."""
 
     overfit_batches: float = 0
     """Batches (or their share) that are the same in each epoch; 0 for none."""
@@ -88,13 +88,13 @@ class TrainingView(Protocol):
     """Batches between validations, or a share of an epoch."""
 
     plans_validation: bool = False
-    """Whether the view knows when validation is due; otherwise the loop decides."""
+    """True if the view knows when validation is due; otherwise the loop decides."""
 
     validates_by_clock: bool = False
-    """Whether validation is due by the clock."""
+    """True if validation is due by the clock."""
 
     enable_validation: bool | None = None
-    """Whether there are both validation data and a validation step."""
+    """True if there are both validation data and a validation step."""
 
     log_every_n_steps: int = 0
     """Steps between log entries; 0 if nothing is logged."""
@@ -135,16 +135,16 @@ class TrainingView(Protocol):
     """The folder for checkpoints."""
 
     is_scaled: bool = False
-    """Whether a gradient scaler is used, which produces infinite gradients on purpose and skips their step."""
+    """True if a gradient scaler is used, which produces infinite gradients on purpose and skips their step."""
 
     is_flattened: bool = False
-    """Whether optimizers hold flattened or sharded parameters instead of the module's own."""
+    """True if optimizers hold flattened or sharded parameters instead of the module's own."""
 
     world_size: int = 1
     """Processes that train together."""
 
     is_global_zero: bool = True
-    """Whether this process is the one that writes and logs."""
+    """True if this process is the one that writes and logs."""
 
     @property
     def has_validation_data(self) -> bool:
