@@ -250,7 +250,9 @@ def died(outcome: Outcome) -> Answer:
 def detection(alert: Alert, first_step: int | None, mode: FailureMode) -> Detection:
     """Return an alert as a detection of the fault."""
     # Stems match only at the beginning of a word: "dominant" does not name "nan".
-    names_cause = any(re.search(rf"(?<![a-z]){re.escape(stem)}", alert.message.lower()) for stem in mode.cause)
+    # The causes that a ready-made guard declares don't change with the wording of its message.
+    words = (alert.causes or alert.message).lower()
+    names_cause = any(re.search(rf"(?<![a-z]){re.escape(stem)}", words) for stem in mode.cause)
     latency = max(0, alert.step - (first_step or 0))
     return Detection(alert.kind, alert.name, alert.step, latency, names_cause, alert.message)
 

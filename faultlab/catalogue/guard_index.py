@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -89,8 +90,18 @@ def _in_file(file: Path) -> Iterator[Described]:
                 str(fields.get("level", "cheap")),
                 bool(fields.get("optional", False)),
                 dict(fields.get("checks", {})),  # type: ignore[call-overload]
-                ast.get_docstring(node) or "",
+                _with_lists(ast.get_docstring(node) or ""),
             )
+
+
+def _with_lists(docstring: str) -> str:
+    """Return a docstring with its sections of arguments and exceptions as Markdown lists."""
+
+    def listed(section: re.Match[str]) -> str:
+        entries = re.sub(r"^    (\w+): ", r"- ``\1``: ", section[2], flags=re.MULTILINE)
+        return f"{section[1]}:\n\n{entries.replace('        ', '  ')}"
+
+    return re.sub(r"^(Args|Raises):\n((?:    .*\n?)+)", listed, docstring, flags=re.MULTILINE)
 
 
 def _literals(node: ast.ClassDef) -> Iterator[tuple[str, object]]:

@@ -27,6 +27,7 @@ class {name}(Guard):
     """Detects: describe what goes wrong, and when the guard looks."""
 
     checks = {{}}
+    causes = {{}}
 
     def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         """Reset the state of the previous training."""

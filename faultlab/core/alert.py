@@ -17,6 +17,7 @@ class Alert:
     """``kind`` is guard, test, module, framework or process; ``how`` is raised, stopped, warned or exited.
 
     ``reason`` groups alike signals: an exception's class, EarlyStopping's reason, a warning's text without numbers.
+    ``causes`` holds the words for the cause that the detector declares as data; if empty, the message is searched.
     """
 
     kind: str
@@ -25,6 +26,7 @@ class Alert:
     message: str
     how: str = "raised"
     reason: str = ""
+    causes: str = ""
 
     @property
     def finds_nothing(self) -> bool:
@@ -56,6 +58,12 @@ def is_false_alarm(alert: Alert) -> bool:
     """Whether an alert on a clean run is a false alarm, rather than training that is simply done."""
     done = alert.how == "stopped" and alert.reason in _DONE
     return alert.kind == "guard" and not done and not alert.finds_nothing
+
+
+def causes_of(signal: object) -> str:
+    """Return the words for the cause that an exception or a warning declares, as those of ready-made guards do."""
+    found = getattr(signal, "causes", "")
+    return found if isinstance(found, str) else ""
 
 
 def safe_text(error: object, limit: int = 2000) -> str:

@@ -13,7 +13,7 @@ import dis
 import traceback
 from types import CodeType, FrameType, TracebackType
 
-from faultlab.core.alert import Alert, safe_text
+from faultlab.core.alert import Alert, causes_of, safe_text
 from faultlab.core.user_code import UserCode
 
 # Parts of the messages of the exceptions that Trainer flags raise, in the installed versions.
@@ -32,8 +32,9 @@ def classify(error: BaseException, step: int, code: UserCode, flags: tuple[str, 
     # An exception that is the fault itself was not raised by a check.
     intended = getattr(error, "__faultlab_intended__", False)
     if place is None or intended or not code.holds(place[0]) or not raises(place[0].f_code, place[1]):
-        return Alert("framework", "exception", step, message, reason=type(error).__name__)
-    return Alert("module", _function(place[0].f_code), step, message, reason=type(error).__name__)
+        return Alert("framework", "exception", step, message, reason=type(error).__name__, causes=causes_of(error))
+    function = _function(place[0].f_code)
+    return Alert("module", function, step, message, reason=type(error).__name__, causes=causes_of(error))
 
 
 def text(error: BaseException) -> str:

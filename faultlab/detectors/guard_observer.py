@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from faultlab.core.alert import Alert, safe_text
+from faultlab.core.alert import Alert, causes_of, safe_text
 from faultlab.detectors.warnings_shown import Warnings
 from faultlab.injection.clock import Clock
 from faultlab.injection.watchers import watch
@@ -143,7 +143,7 @@ class Observer:
                 if len(self._warnings.seen) > warned_before:
                     # Warnings are only ever appended to those seen.
                     for key in [*self._warnings.seen][warned_before:]:
-                        self._note(name, self._warnings.seen[key][1], "warned", key)
+                        self._note(name, self._warnings.seen[key][1], "warned", key, self._warnings.causes.get(key, ""))
 
         return watched
 
@@ -153,15 +153,15 @@ class Observer:
         if found := getattr(error, "found", ""):
             told = {"guard": name, "check": reason, "found": str(found), "remedy": str(getattr(error, "remedy", ""))}
             self.said.setdefault((name, reason), told)
-        self._note(name, f"{type(error).__name__}: {safe_text(error)}", "raised", reason)
+        self._note(name, f"{type(error).__name__}: {safe_text(error)}", "raised", reason, causes_of(error))
 
     def _note_stop(self, trainer: Any, guard: Any, name: str) -> None:
         if getattr(trainer, "should_stop", False):
             trainer.should_stop = False
             self._note(name, *_why_stopped(guard))
 
-    def _note(self, name: str, message: str, how: str, reason: str) -> None:
-        alert = Alert("guard", name, self._clock.step, message, how, reason)
+    def _note(self, name: str, message: str, how: str, reason: str, causes: str = "") -> None:
+        alert = Alert("guard", name, self._clock.step, message, how, reason, causes)
         if not any(alert.same_alert(known) for known in self._noted):
             self._noted.append(alert)
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from faultlab.core import packages
+from faultlab.core.alert import causes_of
 from faultlab.injection.clock import Clock
 
 _LOGGERS = ("", *packages.LOGGERS)
@@ -26,17 +27,20 @@ class Warnings:
 
     def __init__(self, clock: Clock, root: str = "") -> None:
         self.seen: dict[str, tuple[int, str]] = {}
+        self.causes: dict[str, str] = {}
         self.root = root
         self._clock = clock
         self._hidden = False
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, causes: str = "") -> None:
         """Record a warning at its first step, unless warnings are hidden."""
         if self._hidden:
             return
         text = self.told(text)
         if len(self.seen) < 200:
-            self.seen.setdefault(normalised(text), (self._clock.step, text[:500]))
+            key = normalised(text)
+            self.seen.setdefault(key, (self._clock.step, text[:500]))
+            self.causes.setdefault(key, causes)
 
     def told(self, text: str) -> str:
         """Return the text without the parts that differ between runs."""
@@ -64,7 +68,7 @@ class Warnings:
         shown = warnings.showwarning
 
         def show(message: Any, category: type[Warning], *args: Any, **kwargs: Any) -> None:
-            self.note(f"{category.__name__}: {message}")
+            self.note(f"{category.__name__}: {message}", causes_of(message))
             shown(message, category, *args, **kwargs)
 
         handler = _Handler(self)

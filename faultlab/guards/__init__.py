@@ -1,6 +1,6 @@
-"""Ready-made guards: Lightning callbacks that alert a training which has gone wrong and say why.
+"""Ready-made guards: Lightning callbacks that detect a training that goes wrong and report the cause.
 
-``Trainer(callbacks=guards.all())`` has all the cheap ones. They import nothing of faultlab but this package.
+``Trainer(callbacks=guards.all())`` has all cheap ones. This package imports nothing else of faultlab.
 """
 
 from __future__ import annotations
@@ -111,9 +111,16 @@ __all__ = [
 
 
 def classes(level: Level = "full") -> list[type[Guard]]:
-    """The guards of a level: the cheap ones, or all of them."""
+    """Return the guard classes of a level.
+
+    Args:
+        level: "cheap" for the cheap guards, "full" for all of them, the optional ones included.
+
+    Raises:
+        ValueError: The level is unknown.
+    """
     if level not in LEVELS:
-        raise ValueError(f"the level of guards is {' or '.join(LEVELS)}, not {level!r}")
+        raise ValueError(f"invalid level {level!r}: expected {' or '.join(LEVELS)}")
     found = [value for name in __all__ if isinstance(value := globals()[name], type) and value is not Guard]
     return [cls for cls in found if issubclass(cls, Guard) and (level == "full" or cls.level == "cheap")]
 
@@ -127,16 +134,24 @@ def all(
     leave_out: Iterable[str] = (),
     action: Action = "raise",
 ) -> GuardSet:
-    """Every ready-made guard of a level as one callback.
+    """Return every ready-made guard of a level as one callback. Optional guards are not among them.
 
-    ``monitor`` is the metric that counts, where the run logs one, and ``mode`` says whether lower ("min") or higher
-    ("max") is better; without it, guards go by what the metric's name says. ``profile`` is the file of known good runs
-    for `KnownGood`, which is left out without one. ``leave_out`` names guards that do not fit the training. Optional
-    ones have to be asked for by themselves.
+    Args:
+        level: "cheap" for guards that cost next to nothing, "full" for all.
+        monitor: The logged metric that the training is judged by. Guards that need one use the validation loss by
+            default, if a logged name looks like one.
+        mode: Whether lower ("min") or higher ("max") is better for ``monitor``. Without it, guards infer it from the
+            name.
+        profile: The file of known good runs for `KnownGood`. Without it, `KnownGood` is left out.
+        leave_out: Class names of guards that do not fit the training.
+        action: What an alarm does, as in `Guard`.
+
+    Raises:
+        ValueError: The level, the action, or a name in ``leave_out`` is unknown.
     """
     left_out = set(leave_out)
     if unknown := left_out - {cls.__name__ for cls in classes()}:
-        raise ValueError(f"no such guard: {', '.join(sorted(unknown))}")
+        raise ValueError(f"unknown guard: {', '.join(sorted(unknown))}")
     chosen: builtins.list[Guard] = []
     for cls in classes(level):
         arguments: dict[str, Any] = cls.arguments(monitor, mode)

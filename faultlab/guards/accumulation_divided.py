@@ -1,4 +1,4 @@
-"""Gradients that are accumulated by hand over several batches are their mean and not their sum."""
+"""The guard that checks that manually accumulated gradients are averaged, not summed."""
 
 from __future__ import annotations
 
@@ -17,17 +17,25 @@ _SCALED_BY_GRADIENT = (torch.optim.SGD, torch.optim.ASGD)
 
 
 class AccumulationDivided(Guard):
-    """Detects manual optimisation that adds up the gradients of several batches before a step and never divides them.
+    """A guard against manual optimization that sums the gradients of several batches and never divides them.
 
-    The steps are then as many times too long as batches were accumulated. It judges a module with one optimizer whose
-    step grows with the gradient (SGD; Adam's does not), that has one backward pass a batch, of a loss that is a mean
-    as it was worked out, and whose gradients nobody divides or clips before the step. The same number of batches has
-    to go into ``patience`` steps in a row, and fewer than make up an epoch.
+    The steps are then too long by the number of accumulated batches. The guard judges modules with a single optimizer
+    whose step grows with the gradient (SGD, but not Adam) and with one backward pass per batch, whose loss is a mean
+    that is not divided afterwards, and whose gradients are neither divided nor clipped before the step. The number of
+    batches has to be the same for several steps in a row, and smaller than that of an epoch.
+
+    Args:
+        patience: Steps in a row on undivided gradients that raise the alarm.
+        action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
+        leave_out: Names of checks whose alarms are ignored.
     """
 
     level: ClassVar[Level] = "full"
     judges = "backward"
-    checks = {"undivided": "the gradients of several batches are added up, not averaged"}
+    checks = {"undivided": "the gradients of several batches are summed, not averaged"}
+    causes = {
+        "undivided": "gradients, accumulated, batches, mean, loss, learning rate, manual",
+    }
 
     def __init__(self, patience: int = 2, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:
         super().__init__(action=action, leave_out=leave_out)
@@ -75,9 +83,9 @@ class AccumulationDivided(Guard):
         if len(self._counts) == self.patience and len(set(self._counts)) == 1:
             self.alarm(
                 "undivided",
-                f"a step is taken on the sum of the gradients of {count} batches, and nobody divides it: each step is "
+                f"a step was taken on the sum of the gradients of {count} batches, without a division: each step is "
                 f"{count} times as long as on their mean",
-                f"Divide the loss by {count} before manual_backward, or the learning rate.",
+                f"Divide the loss by {count} before manual_backward, or reduce the learning rate.",
             )
 
     def on_train_batch_end(
@@ -91,7 +99,7 @@ class AccumulationDivided(Guard):
 
 
 def _is_plain_mean(loss: Any) -> bool:
-    """Whether a loss is the mean over its samples as it was worked out, and not divided by anything afterwards."""
+    """Return whether a loss is a mean over samples that was not divided afterwards."""
     node = getattr(loss, "grad_fn", None)
     for _ in range(8):
         if node is None:

@@ -1,4 +1,4 @@
-"""Backward leaves the gradients that the loss has."""
+"""The guard that checks that backward computes the gradients of the loss."""
 
 from __future__ import annotations
 
@@ -17,22 +17,34 @@ _ALIKE = 0.99
 
 
 class BackwardFaithful(Guard):
-    """Detects gradients that are not those of the loss: negated, scaled, noise, stale, or with something added.
+    """A guard against gradients that are not those of the loss: negated, scaled, noisy, stale, or with something added.
 
-    Before each backward it works out the gradient of each optimizer's last weight by itself, which takes a small part
-    of a backward pass, and afterwards compares what has arrived: they may differ by ``tolerance`` of its norm. Hooks
-    that a module has put on its tensors are called once more for it. It keeps quiet on several processes, which share
-    their gradients, where backward can't be run twice, and about gradients that are not finite. A module whose own
-    ``backward`` changes gradients on purpose should leave it out.
+    Before each backward pass it computes the gradient of each optimizer's last weight itself, at a small part of the
+    cost of a backward pass, and afterwards compares it with the actual gradient. Hooks that a module has registered on
+    its tensors are therefore called once more.
+
+    The guard skips trainings on several processes, which share their gradients, losses that can't be differentiated
+    twice, and gradients that are not finite. Leave it out for a module whose ``backward`` changes gradients on purpose.
+
+    Args:
+        tolerance: The allowed difference, as a share of the gradient's norm.
+        action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
+        leave_out: Names of checks whose alarms are ignored.
     """
 
     level: ClassVar[Level] = "full"
     judges = "backward"
     checks = {
-        "missing": "a parameter that the loss depends on got no gradient",
+        "missing": "a parameter that the loss depends on has no gradient",
         "negated": "a gradient has the wrong sign",
-        "scaled": "a gradient is a multiple of the loss's own",
-        "unlike": "a gradient is another than the loss's own",
+        "scaled": "a gradient is a multiple of that of the loss",
+        "unlike": "a gradient differs from that of the loss",
+    }
+    causes = {
+        "missing": "no gradient, no grad, backward, hook, callback, loss, tensors",
+        "negated": "gradient, negated, sign, increases, backward, hook, callback, loss, tensors",
+        "scaled": "gradient norm, doubled, accumulated, weight, clipped, backward, hook, callback, loss, tensors",
+        "unlike": "gradient, noise, stale, previous batch, penalty, norm, backward, hook, callback, loss, tensors",
     }
 
     def __init__(self, tolerance: float = 0.05, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:
@@ -57,9 +69,9 @@ class BackwardFaithful(Guard):
         try:
             found = torch.autograd.grad(loss, probes, retain_graph=True, allow_unused=True) if probes else ()
         except RuntimeError as error:
-            # A checkpoint of the reentrant kind, or a graph that was freed: the backward to come will say so itself.
+            # A reentrant checkpoint, or a graph that was freed: the backward pass to come will raise the error itself.
             self._able = False
-            self.skip(f"the loss can't be driven backwards twice: {error}")
+            self.skip(f"the loss can't be differentiated twice: {error}")
             return
         for probe, gradient in zip(probes, found):
             if gradient is not None and plain(gradient):
@@ -78,7 +90,7 @@ class BackwardFaithful(Guard):
                 continue
             if probe.grad is None:
                 name = names_of(pl_module).get(id(probe), "?")
-                findings.append(("missing", f"{name} got no gradient, though the loss depends on it", _BACKWARD))
+                findings.append(("missing", f"{name} has no gradient, though the loss depends on it", _BACKWARD))
                 continue
             arrived = probe.grad.detach() if before is None else probe.grad.detach() - before
             length = float(arrived.norm())
@@ -90,27 +102,32 @@ class BackwardFaithful(Guard):
             self._findings.say(self, findings)
 
 
-_BACKWARD = "Look at what comes between the loss and the gradients: backward, hooks on tensors, and callbacks."
+_BACKWARD = "Look at the code between the loss and the gradients: backward, hooks on tensors, and callbacks."
 
 
 def _difference(name: str, ratio: float, along: float) -> Finding:
     if along < _NEGATIVE:
-        return "negated", f"the gradient of {name} has the wrong sign: it is negated, and the loss increases", _BACKWARD
+        return "negated", f"the gradient of {name} is negated: its sign is wrong, so that the loss increases", _BACKWARD
     if along > _ALIKE:
-        found = f"the gradient of {name} is {ratio:.3g} times the loss's own: its gradient norm is off, as if doubled, "
-        return "scaled", found + "accumulated with the wrong weight or clipped", _BACKWARD
-    found = f"the gradient of {name} is not the loss's own (cosine {along:.2f}, {ratio:.3g} times its norm): noise, a "
-    return "unlike", found + "stale one of a previous batch, or a penalty was added", _BACKWARD
+        found = (
+            f"the gradient of {name} is {ratio:.3g} times that of the loss: its gradient norm is wrong, as if it was "
+        )
+        return "scaled", found + "doubled, accumulated with a wrong weight or clipped", _BACKWARD
+    found = (
+        f"the gradient of {name} is not that of the loss (cosine {along:.2f}, {ratio:.3g} times the norm): it is "
+        "noise, "
+    )
+    return "unlike", found + "stale from a previous batch, or contains a penalty", _BACKWARD
 
 
 def _is_same(arrived: Any, own: torch.Tensor) -> bool:
-    """Whether a gradient is to the bit what it should be, as it is where nobody interferes."""
+    """Return whether a gradient is exactly the expected one, as it is if nothing interferes."""
     return arrived is not None and arrived.layout is torch.strided and torch.equal(arrived, own)
 
 
 def _last_weight(optimizer: Any) -> list[Any]:
-    """The last matrix that an optimizer holds; its last parameter where there is none."""
-    # From the end, where it mostly is: asking what a tensor is takes longer than anything else here.
+    """Return the last matrix that an optimizer holds, or its last parameter if there is none."""
+    # From the end, where it usually is, since the checks on a tensor are the slowest part here.
     last: list[Any] = []
     for parameter in reversed(parameters_of(optimizer)):
         if parameter.requires_grad and (parameter.dim() > 1 or not last) and plain(parameter):

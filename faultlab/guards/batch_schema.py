@@ -1,4 +1,4 @@
-"""Each batch has the form that the others have, and values that can be learnt from."""
+"""The guard that checks that all batches have the same form and usable values."""
 
 from __future__ import annotations
 
@@ -16,27 +16,45 @@ from faultlab.guards.support.training_view import TrainingView
 
 
 class BatchSchema(Guard):
-    """Detects a training batch of another form than the validation data's, or than those before it, and bad values.
+    """A guard against training batches with another form than validation or earlier batches, and against bad values.
 
-    Parts, dtypes, dimensions and lengths are compared at every batch, with those of validation only where both have
-    the same parts. NaN is let pass where validation data have it too. ``tolerance`` is how many times the width of
-    the range seen so far inputs may lie outside it; above that more than a fifth of a batch's values have to.
-    It keeps quiet about images and sequences whose sizes vary. Of large tensors a sample is looked at.
+    It compares parts, dtypes, dimensions and lengths of every batch; with validation only if both have the same parts.
+    NaN is allowed if validation data contain it too. Images and sequences may vary in size. Large tensors are sampled.
+
+    Args:
+        tolerance: How far inputs may lie outside the range seen so far, in multiples of its width. The alarm is raised
+            if more than a fifth of a batch's values lie further outside.
+        action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
+        leave_out: Names of checks whose alarms are ignored.
     """
 
     judges = "batches"
     checks = {
         "none": "a batch is None",
-        "empty": "a batch holds no sample",
+        "empty": "a batch has no samples",
         "structure": "a batch has other parts than the batches before it",
-        "device": "a part is on another device than in validation or before",
-        "dtype": "a part has another dtype than in validation or before",
-        "shape": "a part has other dimensions than in validation or before",
+        "device": "a part is on another device than in validation or in earlier batches",
+        "dtype": "a part has another dtype than in validation or in earlier batches",
+        "shape": "a part has other dimensions than in validation or in earlier batches",
         "length": "the parts of a batch differ in their number of samples",
         "not-finite": "a value is NaN or infinite",
-        "constant": "all inputs of a batch are one and the same value",
+        "constant": "all inputs of a batch have the same value",
         "same-samples": "all samples of a batch have the same inputs",
-        "range": "inputs lie far outside the range that they had",
+        "range": "inputs lie far outside the range seen so far",
+    }
+    causes = {
+        "none": "none, skipped, filtered, return, collate",
+        "empty": "empty batch, no sample, filtered, skip",
+        "structure": "structure, parts, list, tensors, stack, collate, swapped, order, same, shape, dtype, "
+        "dataset, step",
+        "device": "device, moved, cpu, cuda, meta",
+        "dtype": "dtype, dataset, training, validation",
+        "shape": "shape, dimension, size, transposed, missing, single, broadcast, batch_size, loss",
+        "length": "length, parts, labels, match, differ, filtered",
+        "not-finite": "nan, infinite, finite, dataset, read",
+        "constant": "constant, zero, samples, read",
+        "same-samples": "same, identical, samples, dataset, collate",
+        "range": "outside, range, scaled, normalized, training, validation",
     }
 
     def __init__(self, tolerance: float = 3.0, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:
@@ -59,7 +77,7 @@ class BatchSchema(Guard):
     def on_validation_batch_start(
         self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        # Half a dozen batches teach what there is to know.
+        # A few batches show everything that there is to learn.
         if batch_idx >= 6 or dataloader_idx or batch is None or not trainer.is_fitting:
             return
         seen = batch_view.look(batch)
@@ -83,7 +101,7 @@ class BatchSchema(Guard):
             return
         if seen.form not in self._approved:
             several = _are_several(trainer.train_dataloader)
-            # A loader of several that is at its end gives None for the rest of the epoch.
+            # An exhausted loader among several yields None for the rest of the epoch.
             self._absent |= {path for path, part in seen.parts if part is None} if several else set()
             for stage, other in (("validation", "validation"), ("train", "earlier batches")):
                 if stage in self._forms:
@@ -102,8 +120,8 @@ class BatchSchema(Guard):
         if batch is None:
             self.alarm(
                 "none",
-                f"batch {batch_idx} is None, so it was skipped",
-                "What does collate_fn return where samples were filtered out?",
+                f"batch {batch_idx} is None and was skipped",
+                "Check what collate_fn returns if samples were filtered out.",
             )
 
     def _compare(self, seen: Look, form: dict[str, Any], other: str, batch_idx: int) -> None:
@@ -113,15 +131,15 @@ class BatchSchema(Guard):
             if unstacked and f"{unstacked[0]}.0".lstrip(".") not in form:
                 self.alarm(
                     "structure",
-                    f"{unstacked[0] or 'the inputs'} of batch {batch_idx} is a list of tensors where {other} have one "
-                    f"tensor",
-                    "Does collate_fn stack the samples?",
+                    f"{unstacked[0] or 'the inputs'} of batch {batch_idx} is a list of tensors, but a single tensor "
+                    f"in {other}",
+                    "Stack the samples in collate_fn.",
                 )
             elif other != "validation" and _named(_without(form, absent)) != _named(_without(seen.tensors, absent)):
                 self.alarm(
                     "structure",
-                    f"batch {batch_idx} has the parts {_list(seen.tensors)} where {other} have {_list(form)}",
-                    "Do dataset and collate_fn give every batch the same structure?",
+                    f"batch {batch_idx} has the parts {_list(seen.tensors)}, but {other} have {_list(form)}",
+                    "Return the same structure for every batch from the dataset and collate_fn.",
                 )
             return
         shapes = {path: tuple(tensor.shape) for path, tensor in seen.tensors.items()}
@@ -129,8 +147,8 @@ class BatchSchema(Guard):
             found = _list(f"{path} {list(shape)}".strip() for path, shape in shapes.items())
             self.alarm(
                 "shape",
-                f"batch {batch_idx} is a single sample without the dimension of samples, which {other} have: {found}",
-                "Does the loader batch (batch_size=None switches it off)?",
+                f"batch {batch_idx} is a single sample without a batch dimension, unlike in {other}: {found}",
+                "Check that the loader batches its samples (batch_size=None turns that off).",
             )
             return
         forms = [(_kind(tensor.dtype), shapes[path][1:]) for path, tensor in seen.tensors.items()]
@@ -139,9 +157,9 @@ class BatchSchema(Guard):
             found = _list(f"{path} {list(shape)}".strip() for path, shape in shapes.items())
             self.alarm(
                 "structure",
-                f"the parts of batch {batch_idx} are swapped: shapes and dtypes have another order than in {other}, "
+                f"the parts of batch {batch_idx} are swapped: shapes and dtypes are in another order than in {other}, "
                 f"{found}",
-                "Do dataset and step name, or count, the parts of a batch in one order?",
+                "Use the same order of parts in the dataset and in the step.",
             )
             return
         for path, tensor in seen.tensors.items():
@@ -150,39 +168,40 @@ class BatchSchema(Guard):
             if tensor.device != device:
                 self.alarm(
                     "device",
-                    f"{name} of batch {batch_idx} is on the device {tensor.device} and in {other} on {device}",
-                    "Does transfer_batch_to_device, or the batch's own `to`, move every part?",
+                    f"{name} of batch {batch_idx} is on the device {tensor.device}, but on {device} in {other}",
+                    "Check that transfer_batch_to_device, or the batch's own `to`, moves every part.",
                 )
             if _kind(tensor.dtype) != _kind(dtype) and tensor.ndim == len(shape):
                 self.alarm(
                     "dtype",
-                    f"{name} of batch {batch_idx} has the dtype {_bare(tensor.dtype)} and in {other} {_bare(dtype)}",
-                    "Convert it where the dataset is made, for training and validation alike.",
+                    f"{name} of batch {batch_idx} has the dtype {_bare(tensor.dtype)}, but {_bare(dtype)} in {other}",
+                    "Convert it in the dataset, in the same way for training and validation.",
                 )
             if tensor.numel() and _is_other_shape(tensor, shape):
                 self.alarm(
                     "shape",
-                    f"{name} of batch {batch_idx} has the shape {list(tensor.shape)} and in {other} {list(shape)}",
-                    "Is a dimension transposed, missing or added, so that the loss broadcasts?",
+                    f"{name} of batch {batch_idx} has the shape {list(tensor.shape)}, but {list(shape)} in {other}",
+                    "Look for a dimension that is transposed, missing or added, which makes the loss broadcast.",
                 )
 
     def _lengths(self, seen: Look, batch_idx: int, several: bool) -> None:
         outermost = batch_view.outermost(seen.usual)
         lengths = {path: len(seen.usual[path]) for path in outermost or seen.usual if seen.usual[path].ndim}
         if not outermost and any(lengths.values()):
-            return  # lists of samples, of which some may well have none of something
+            return  # lists of samples, where some may have none of something
         if lengths and not min(lengths.values()):
             self.alarm(
                 "empty",
-                f"batch {batch_idx} is empty: no sample in {_list(path for path, n in lengths.items() if not n)}",
-                "Skip such a batch on purpose, and count how often samples are filtered out.",
+                f"batch {batch_idx} is empty: there is no sample in "
+                f"{_list(path for path, n in lengths.items() if not n)}",
+                "Skip such a batch explicitly, and count how often samples are filtered out.",
             )
         elif self._collated and not several and len(set(lengths.values())) > 1:
             self.alarm(
                 "length",
-                f"the parts of batch {batch_idx} differ in length, so that samples and labels do not match: "
+                f"the parts of batch {batch_idx} have different lengths, so that samples and labels don't match: "
                 f"{_list(f'{path} {length}' for path, length in lengths.items())}",
-                "Are inputs and labels cut or filtered alike where the batch is made?",
+                "Cut or filter inputs and labels in the same way where the batch is made.",
             )
 
     def _values(self, seen: Look, batch_idx: int) -> None:
@@ -194,9 +213,9 @@ class BatchSchema(Guard):
                 nans, infinite = int(values.isnan().sum()), int(values.isinf().sum())
                 self.alarm(
                     "not-finite",
-                    f"{path or 'the batch'} of batch {batch_idx} has {nans} NaN and {infinite} infinite values "
-                    f"of {len(values)}",
-                    "Assert that all data are finite (isfinite) where the dataset is read.",
+                    f"{path or 'the batch'} of batch {batch_idx} has {nans} NaN and {infinite} infinite values among "
+                    f"{len(values)}",
+                    "Assert in the dataset that all data are finite (torch.isfinite).",
                 )
         self._variation(seen, batch_idx)
         self._learn(seen)
@@ -212,13 +231,13 @@ class BatchSchema(Guard):
             self.alarm(
                 "constant",
                 f"all inputs of batch {batch_idx} are {low:g}: they are constant{' (zero)' if not low else ''}",
-                "Are the samples read at all? Look at one batch by eye.",
+                "Look at one batch, and check that the samples are read at all.",
             )
         elif len(inputs) >= 4 and _are_same(inputs):
             self.alarm(
                 "same-samples",
                 f"all {len(inputs)} samples of batch {batch_idx} have identical inputs",
-                "Does the dataset or collate_fn take the same sample each time?",
+                "Check whether the dataset or collate_fn returns the same sample each time.",
             )
         elif self._range is not None and math.isfinite(high - low):
             self._outside(inputs, low, high, batch_idx)
@@ -234,9 +253,9 @@ class BatchSchema(Guard):
         if share > 0.2:
             self.alarm(
                 "range",
-                f"{share:.0%} of the inputs of batch {batch_idx} lie far outside the range seen so far, "
-                f"{lowest:.3g} to {highest:.3g}: they go from {low:.3g} to {high:.3g}",
-                "Are training and validation inputs scaled and normalised alike?",
+                f"{share:.0%} of the inputs of batch {batch_idx} lie far outside the range seen so far, {lowest:.3g} "
+                f"to {highest:.3g}: they range from {low:.3g} to {high:.3g}",
+                "Scale and normalize training and validation inputs in the same way.",
             )
 
     def _learn(self, seen: Look) -> None:
@@ -252,12 +271,12 @@ class BatchSchema(Guard):
 
 
 def _are_several(loaders: Any) -> bool:
-    """Whether a batch is put together of those of several loaders, each with a batch size of its own."""
+    """Return whether a batch combines those of several loaders, each with its own batch size."""
     return isinstance(loaders, (list, tuple, dict)) and len(loaders) > 1
 
 
 def _are_same(inputs: Tensor) -> bool:
-    """Whether all samples are the same; a glance at two of them is nearly always enough to say no."""
+    """Return whether all samples are the same. Comparing two of them usually suffices to rule it out."""
     return torch.equal(inputs[0], inputs[-1]) and bool((inputs == inputs[:1]).all())
 
 
@@ -275,17 +294,17 @@ def _bare(dtype: Any) -> str:
 
 
 def _named(paths: Any) -> set[str]:
-    """The parts that have names: how many a list has may well be the number of samples."""
+    """Return the named parts, without indices: the length of a list may be the number of samples."""
     return {".".join("*" if name.isdigit() else name for name in path.split(".")) for path in paths}
 
 
 def _without(paths: Iterable[str], absent: set[str]) -> list[str]:
-    """The paths but for those of parts that may be absent as a whole."""
+    """Return the paths without those of parts that may be absent as a whole."""
     return [path for path in paths if not any(f"{path}.".startswith(f"{part}.") for part in absent)]
 
 
 def _is_other_shape(tensor: Tensor, shape: tuple[int, ...]) -> bool:
-    """Whether a dimension of size one came or went, or the channels have moved. Sizes may well vary."""
+    """Return whether a dimension of size one was added or removed, or the channels were moved. Other sizes may vary."""
     now, then = tuple(tensor.shape)[1:], shape[1:]
     if len(now) != len(then):
         return [n for n in now if n != 1] == [n for n in then if n != 1] and bool(shape) and tensor.ndim > 0

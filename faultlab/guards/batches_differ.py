@@ -1,4 +1,4 @@
-"""Training sees other samples in every batch, each once an epoch, and in another order every epoch."""
+"""The guard that checks that batches and samples don't repeat within an epoch and are shuffled between epochs."""
 
 from __future__ import annotations
 
@@ -13,19 +13,30 @@ from faultlab.guards.support.training_view import TrainingView
 
 
 class BatchesDiffer(Guard):
-    """Detects a batch that comes again at once, samples that come many times in an epoch, and an order that stays.
+    """A guard against repeated batches, duplicate samples in an epoch, and a loader that does not shuffle.
 
-    Samples are recognised by the values of inputs and labels. Duplicates count only where the loader draws each index
-    once and validation data, where the same kind of sample comes, have none to speak of; ``duplicates`` is the share
-    of an epoch's samples that are let pass. The order matters to map-style datasets of 128 samples and eight batches
-    at least; leave the guard out, or say ``shuffled=False``, where the order is meant to stay.
+    Samples are recognized by the values of inputs and labels. Duplicates count only if the loader draws each index once
+    and validation data have hardly any. The order is compared for map-style datasets of at least 128 samples and eight
+    batches.
+
+    Args:
+        duplicates: The share of an epoch's samples that may be duplicates.
+        shuffled: Whether the order is expected to change between epochs. Set it to False if the order is fixed on
+            purpose.
+        action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
+        leave_out: Names of checks whose alarms are ignored.
     """
 
     judges = "batches"
     checks = {
         "repeated-batch": "a batch has the same samples as the batch before it",
-        "duplicates": "samples come many times in an epoch",
+        "duplicates": "samples are repeated many times in an epoch",
         "same-order": "every epoch has the same batches in the same order",
+    }
+    causes = {
+        "repeated-batch": "identical batches, overfit_batches, iterator, samples",
+        "duplicates": "duplicates, repeated, same, samples, dataset, training, validation, epoch",
+        "same-order": "same order, shuffle, batches, epoch, training data, dataloader",
     }
     _MOST = 20_000
 
@@ -67,7 +78,7 @@ class BatchesDiffer(Guard):
     def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
         loader = trainer.train_dataloader
         numbered = isinstance(loader, DataLoader) and not isinstance(loader.dataset, IterableDataset)
-        # Of several loaders a short one may come round again at every step.
+        # A short loader among several may start again at every step.
         self._single = not isinstance(loader, (list, tuple, dict)) and not hasattr(loader, "iterables")
         sampler = getattr(loader, "sampler", None)
         self._once = numbered and (
@@ -79,14 +90,14 @@ class BatchesDiffer(Guard):
         self._seen, self._drawn, self._same = set(), 0, 0
 
     def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        # Once duplicates and order are known, two neighbours now and then show whether batches still differ.
+        # Once duplicates and order are known, comparing two neighbors now and then suffices.
         due = self._epochs <= 2 or pace.due(trainer)
         seen = batch_view.look(batch) if due else None
         if seen is None or seen.inputs is None:
             self._last = None
             return
         inputs = seen.input_keys
-        # Of one feature, or none that varies, samples can't be told apart.
+        # With a single feature, or constant ones, samples can't be distinguished.
         if len(set(inputs)) < max(2, len(inputs) // 2):
             self._last = None
             return
@@ -104,13 +115,14 @@ class BatchesDiffer(Guard):
     def _repeated(self, trainer: TrainingView, key: Any, batch_idx: int) -> None:
         last, self._last = self._last, key
         overfitting = trainer.overfit_batches
-        # A dataset of a single batch has no other one to give.
+        # A dataset of a single batch has no other one.
         if key == last and self._single and (trainer.num_training_batches != 1 or overfitting):
             self.alarm(
                 "repeated-batch",
-                f"batch {batch_idx} is identical to the batch before it, sample for sample"
-                + (f": overfit_batches is {overfitting}" if overfitting else ""),
-                "Is overfit_batches still on, or does the loader give a fresh iterator's first batch each time?",
+                f"batch {batch_idx} is identical to the previous batch, sample for sample"
+                + (f", since overfit_batches is {overfitting}" if overfitting else ""),
+                "Turn overfit_batches off, and check that the loader doesn't yield the first batch of a fresh "
+                "iterator each time.",
             )
 
     def _in_order(self, trainer: TrainingView, key: int, samples: int, batch_idx: int) -> None:
@@ -121,15 +133,16 @@ class BatchesDiffer(Guard):
             if self._same == 8 and samples * 8 >= 128:
                 self.alarm(
                     "same-order",
-                    "eight batches of this epoch came in the same order as in the first: the loader does not shuffle",
-                    "Set shuffle=True in the training DataLoader, or tell the guard that the order is meant to stay.",
+                    "eight batches of this epoch are in the same order as in the first: the loader does not shuffle",
+                    "Set shuffle=True in the training DataLoader, or construct the guard with shuffled=False if the "
+                    "order is fixed on purpose.",
                 )
 
     def _duplicated(self) -> None:
         again = self._drawn - len(self._seen)
         if self._drawn < 256 or again <= self.duplicates * self._drawn:
             return
-        # As many equal pairs as validation may have among its own, at the rate of its own with some to spare.
+        # The number of equal pairs to expect at the rate found in validation, with a margin.
         count, same = self._validated, self._validated - len(self._validation)
         pairs = 3 * (same + 1) / max(1.0, count * (count - 1) / 2)
         if again > pairs * self._drawn * (self._drawn - 1) / 2:

@@ -1,4 +1,4 @@
-"""The loss does not run away."""
+"""The guard that checks that the loss does not diverge."""
 
 from __future__ import annotations
 
@@ -14,14 +14,26 @@ from faultlab.guards.support.training_view import TrainingView
 
 
 class Divergence(Guard):
-    """Detects a loss far above what it was: ``factor`` times its own median of the last ``window`` steps, and above all
-    that it was among them, in ``patience`` steps in a row.
+    """A guard against a loss far above its own recent values.
 
-    It keeps quiet in the first ``warmup`` steps, under manual optimisation, and where the loss changes sign or is about
-    zero, so that multiples of it mean nothing. On a GPU it looks at every 16th step only, since looking waits for it.
+    The alarm is raised if the loss is ``factor`` times the median of the last steps, and above all of them, for several
+    steps in a row. The guard skips manual optimization and losses that change sign or are close to zero, for which
+    multiples mean nothing. It reads the loss in each of the first 64 steps, and later in two of sixteen.
+
+    Args:
+        factor: How many times the median a loss has to be.
+        window: Steps that the median is taken over.
+        patience: Steps in a row with such a loss that raise the alarm.
+        warmup: Steps at the start that are not judged.
+        action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
+        leave_out: Names of checks whose alarms are ignored.
     """
 
-    checks = {"runs-away": "the loss is many times what it was"}
+    checks = {"runs-away": "the loss is many times its recent values"}
+    causes = {
+        "runs-away": "diverges, explodes, too large, learning rate, loss, gradient, label, weights, changed, "
+        "batch, step, training",
+    }
 
     def __init__(
         self,
@@ -63,9 +75,10 @@ class Divergence(Guard):
                 median = self._sorted[len(self._sorted) // 2]
                 self.alarm(
                     "runs-away",
-                    f"the training loss diverges: {value:.4g} at batch {batch_idx}, and far above its median of "
-                    f"{median:.4g} for {self._far} steps",
-                    "Is the learning rate too large, do gradients explode, or did weights, inputs or labels change?",
+                    f"the training loss diverges: it is {value:.4g} at batch {batch_idx}, and has been far above its "
+                    f"median of {median:.4g} for {self._far} steps",
+                    "Check whether the learning rate is too large, gradients explode, or weights, inputs or labels "
+                    "were changed.",
                 )
             return
         self._far = 0

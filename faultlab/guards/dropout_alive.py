@@ -1,4 +1,4 @@
-"""Dropout drops some values in training, not nearly all of them, and none in evaluation."""
+"""The guard that checks that dropout drops some values in training and none in evaluation."""
 
 from __future__ import annotations
 
@@ -15,20 +15,30 @@ from faultlab.guards.support.training_view import TrainingView
 
 
 class DropoutAlive(Guard):
-    """Detects dropout layers that drop all or nearly all, and such whose values show another rate than they state.
+    """A guard against dropout layers that drop nearly everything, or another share than their rate.
 
-    A rate has to be below ``most``. What the rate should be, nobody but the author knows: ``rates`` says it, a rate or
-    a range for every layer, and then a rate outside it is one too; a rate of 0 is let pass without. The layers' values
-    are looked at once an epoch, in the first training batch and the first validation batch. A layer in eval mode among
-    frozen weights is so on purpose, and what runs without gradients drops as it likes. Those within a compiled network
-    nobody hears.
+    Layers are observed once per epoch, in the first training batch and in the first validation batch. A layer in eval
+    mode among frozen weights, and calls without gradients, are ignored. Layers within a compiled network can't be
+    observed.
+
+    Args:
+        most: The lowest rate that is too high for a layer, from 0 to 1.
+        rates: The expected rate of every layer, or its lowest and highest. None if any rate below ``most`` is fine.
+        action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
+        leave_out: Names of checks whose alarms are ignored.
     """
 
     checks = {
-        "drops-nearly-all": "a layer's rate leaves next to nothing",
-        "other-rate": "a layer's rate is another than was declared",
+        "drops-nearly-all": "the rate of a layer leaves next to nothing",
+        "other-rate": "the rate of a layer differs from the declared one",
         "drops-nothing": "a layer with a rate drops nothing in training",
         "drops-in-validation": "a layer drops values in validation",
+    }
+    causes = {
+        "drops-nearly-all": "dropout, scaled",
+        "other-rate": "dropout, layer",
+        "drops-nothing": "dropout, layer, training mode, output",
+        "drops-in-validation": "dropout, training mode, validation_step",
     }
 
     def __init__(
@@ -50,8 +60,8 @@ class DropoutAlive(Guard):
         if total:
             self.alarm(
                 "drops-nearly-all",
-                f"dropout in {trainer_state.names(total)} drops nearly everything: what is before it hardly learns",
-                "The rate is the share to drop, not the share to keep; what is left is scaled up to make up for it.",
+                f"dropout in {trainer_state.names(total)} drops nearly everything: the layers before it hardly learn",
+                "Set the rate to the share to drop, not the share to keep.",
             )
         if self.rates is not None:
             low, high = self.rates
@@ -59,8 +69,8 @@ class DropoutAlive(Guard):
             if other:
                 self.alarm(
                     "other-rate",
-                    f"dropout in {trainer_state.names(other)} has another rate than was declared, {low:g} to {high:g}",
-                    "Does the setting reach the layer under the name that it reads?",
+                    f"the rate of dropout in {trainer_state.names(other)} is not the declared one, {low:g} to {high:g}",
+                    "Check that the setting is passed to the layer, under the name that the layer reads.",
                 )
 
     def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
@@ -72,14 +82,14 @@ class DropoutAlive(Guard):
     ) -> None:
         if not self.ears:
             return
-        # Of so many values some would have been dropped.
+        # Among that many values some would have been dropped.
         idle = [name for name, (share, expected) in self._stop().items() if expected >= 30 and share == 0]
         idle = [name for name in idle if not _rests(pl_module, name)]
         if idle and pl_module.training:
             self.alarm(
                 "drops-nothing",
-                f"dropout in {trainer_state.names(idle)} has a rate and drops nothing in batch {batch_idx}",
-                "Is the layer in training mode, and is its output used?",
+                f"dropout in {trainer_state.names(idle)} has a rate, but drops nothing in batch {batch_idx}",
+                "Check that the layer is in training mode and that its output is used.",
             )
 
     def on_validation_batch_start(
@@ -93,12 +103,13 @@ class DropoutAlive(Guard):
     ) -> None:
         seen = self._stop()
         dropping = [name for name, (share, _) in seen.items() if share > 0]
-        # Some keep dropout on in validation on purpose, layer by layer: it is an accident if the whole module does.
+        # Some keep dropout on in validation on purpose, for single layers. It is a mistake if the whole module is in
+        # training mode.
         if dropping and pl_module.training:
             self.alarm(
                 "drops-in-validation",
                 f"dropout in {trainer_state.names(dropping)} drops values in validation",
-                "The module is in training mode: look for train() in validation_step or in what it calls.",
+                "Look for train() in validation_step or in code that it calls: the module is in training mode.",
             )
 
     def _listen(self, pl_module: Any, training: bool) -> None:
@@ -115,7 +126,7 @@ class DropoutAlive(Guard):
 
 
 def _rests(pl_module: Any, name: str) -> bool:
-    """Whether a layer is in eval mode on purpose: the part that it belongs to is frozen, as a pretrained one is."""
+    """Return whether a layer is in eval mode on purpose, since the part that it belongs to is frozen."""
     if pl_module.get_submodule(name).training:
         return False
     while name := name.rpartition(".")[0]:
@@ -127,11 +138,11 @@ def _rests(pl_module: Any, name: str) -> bool:
 
 def _watcher(name: str, seen: dict[str, tuple[float, float]], training: bool) -> Any:
     def watch(module: Any, args: Any, output: Any) -> None:
-        if training and not torch.is_grad_enabled():  # a teacher, or a look at what has been learnt so far
+        if training and not torch.is_grad_enabled():  # a teacher network, or a look at the current state
             return
         if trials.trying() or not args or not isinstance(args[0], torch.Tensor) or module.inplace or name in seen:
             return
-        # One look at a part is enough, and what was zero before tells nothing.
+        # One look at a part is enough, and values that were zero before show nothing.
         into, out = args[0].detach().reshape(-1)[:4096], output.detach().reshape(-1)[:4096]
         alive = (into != 0) & into.isfinite()
         count = int(alive.sum())

@@ -1,4 +1,4 @@
-"""In eval mode the network says the same of the same inputs, whatever random numbers there are."""
+"""The guard that checks that a network in eval mode gives the same outputs for the same inputs."""
 
 from __future__ import annotations
 
@@ -23,24 +23,32 @@ _ALWAYS_ON = re.compile(r"training\s*=\s*True\b|\bdropout\w*\([^()]*,\s*True\s*[
 
 
 class EvaluationRepeats(Guard):
-    """Detects dropout and noise that a network goes on with in eval mode, so that validation and predictions are noisy.
+    """A guard against dropout and noise that stay active in eval mode, so that validation and predictions are noisy.
 
-    It looks at the first batch of a validation. Where the module (or those of its parts that the step calls) draws
-    random numbers, a copy is run twice, under two seeds, on what that was given. Where the outputs differ, dropout
-    that is called as a function
-    in a part that is in eval mode is an alarm, attention's `dropout_p` as well, unless the source says in so many
-    words that it is always on (``training=True``). So is a layer without parameters that gives back one tensor of
-    floats as it came in, but for noise, within a network.
+    It looks at the first batch of a validation. If the module, or the parts of it that the step calls, draws random
+    numbers, a copy is run twice on the same inputs under two seeds. If the outputs differ, two causes raise an alarm:
+    functional dropout, or attention with `dropout_p`, in a part that is in eval mode, unless its source keeps dropout
+    on explicitly (``training=True``); and a layer without parameters that returns its input, one tensor of floats, with
+    noise.
 
-    Whatever else draws is let pass: sampling from what the network says (a variational autoencoder), what the step
-    itself draws (times and noise of a diffusion model), augmentation and corruption that the step calls, generators.
+    Other random numbers are allowed: sampling from the network's output (a variational autoencoder), draws of the step
+    itself (times and noise of a diffusion model), augmentation and corruption called by the step, and generators.
+
+    Args:
+        tolerance: The allowed difference of the outputs, as a share of their largest value.
+        action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
+        leave_out: Names of checks whose alarms are ignored.
     """
 
     level: ClassVar[Level] = "full"
     judges = "forward"
     checks = {
-        "dropout": "dropout drops in eval mode",
+        "dropout": "dropout is active in eval mode",
         "noise": "a layer adds noise in eval mode",
+    }
+    causes = {
+        "dropout": "dropout, eval mode, random, validation",
+        "noise": "noise, eval mode, random, validation, training",
     }
 
     def __init__(self, tolerance: float = 1e-4, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:
@@ -72,7 +80,7 @@ class EvaluationRepeats(Guard):
 
     def _begins(self, name: str) -> Any:
         def hear(module: Any, args: Any, kwargs: Any) -> None:
-            # Of what a part calls in its turn nothing is kept: that runs again with it.
+            # Calls within a recorded call are not recorded, since they run again with it.
             if not trials.trying() and len(self._calls) < 8 and not any(call[0] == "" for call in self._calls):
                 self._calls.append((name, args, kwargs))
                 self._marks[name] = draws.mark()
@@ -96,7 +104,7 @@ class EvaluationRepeats(Guard):
         self._marks = {}
         self._done = True
         if not calls:
-            self.skip("nothing of the module is heard in validation")
+            self.skip("no call of the module was observed in validation")
             return
         if not self._drew:
             self.looked += len(calls)
@@ -111,7 +119,7 @@ class EvaluationRepeats(Guard):
             try:
                 found = self._tried(trial, runner, args, kwargs)
             except Exception as error:
-                self.skip(f"the copy's forward failed: {type(error).__name__}: {error}")
+                self.skip(f"the forward pass of the copy failed: {type(error).__name__}: {error}")
                 continue
             self.looked += 1
             if found:
@@ -141,7 +149,7 @@ class EvaluationRepeats(Guard):
 
 
 class _Watch(TorchFunctionMode):
-    """Sees which part of a network calls a function that draws; ``found`` has a finding a check."""
+    """Records which part of a network calls a function that draws. ``found`` has one finding for each check."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -179,9 +187,9 @@ class _Watch(TorchFunctionMode):
             "dropout",
             (
                 "dropout",
-                f"{name} drops in {self._names.get(part, type(part).__name__)} ({type(part).__name__}) though it is in "
-                "eval mode: validation and predictions are random",
-                f"Pass {remedy}, or use nn.Dropout, which knows its mode.",
+                f"{name} drops values in {self._names.get(part, type(part).__name__)} ({type(part).__name__}), which "
+                "is in eval mode: validation and predictions are random",
+                f"Pass {remedy}, or use nn.Dropout, which follows the mode.",
             ),
         )
 
@@ -195,16 +203,16 @@ class _Watch(TorchFunctionMode):
         given = args[0]
         if not isinstance(given, Tensor) or given.shape != output.shape or not given.is_floating_point():
             return
-        # A sample of what the input says is likely has few values, and noise alone nothing of its input.
+        # A sample drawn from the input's probabilities has few values, and pure noise doesn't resemble the input.
         if torch.unique(output).numel() <= 2 or not _resembles(given, output):
             return
         self.found.setdefault(
             "noise",
             (
                 "noise",
-                f"{self._names.get(part, type(part).__name__)} ({type(part).__name__}) adds noise to its input though "
-                "it is in eval mode: validation and predictions are random",
-                "Return the input as it is where self.training is false.",
+                f"{self._names.get(part, type(part).__name__)} ({type(part).__name__}) adds noise to its input, "
+                "though it is in eval mode: validation and predictions are random",
+                "Return the input unchanged if self.training is False.",
             ),
         )
 
@@ -214,14 +222,14 @@ def _of(args: Any, kwargs: Any, place: int, name: str) -> Any:
 
 
 def _drops(args: Any, kwargs: Any) -> bool:
-    """Whether a call of dropout drops; torch's own functions take ``training`` third at the latest."""
+    """Return whether a call of dropout drops values. In torch, ``training`` is at most the third argument."""
     p = kwargs.get("p", args[1] if len(args) > 1 else 0.5)
     training = kwargs.get("training", kwargs.get("train", args[2] if len(args) > 2 else True))
     return bool(training) and isinstance(p, (int, float)) and p > 0
 
 
 def _is_meant(part: nn.Module) -> bool:
-    """Whether the source says that dropout is always on; where there is none to read, it may be."""
+    """Return whether the source keeps dropout on explicitly, or can't be read."""
     try:
         source = inspect.getsource(type(part))
     except (OSError, TypeError):
@@ -237,7 +245,7 @@ def _resembles(given: Tensor, output: Tensor) -> bool:
 
 
 def _copied(value: Any) -> Any:
-    """Inputs of their own memory, with which no inference mode has to do."""
+    """Return copies of inputs, which are not inference tensors."""
     if isinstance(value, Tensor):
         return value.detach().clone()
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""The running statistics of layers that are frozen stay what they were when they were learnt."""
+"""The guard that checks that the running statistics of frozen layers don't change."""
 
 from __future__ import annotations
 
@@ -14,15 +14,23 @@ from faultlab.guards.support.training_view import TrainingView
 
 
 class FrozenStatistics(Guard):
-    """Detects normalisation layers of a frozen network that are in training mode, so that their statistics drift.
+    """A guard against normalization layers of a frozen network whose statistics drift in training mode.
 
-    It looks at layers whose own weights and whose whole parent are frozen and in no optimizer, and which have learnt
-    statistics already. At the end of an epoch these are compared with those of the beginning: an alarm is a mean that
-    has moved by ``shift`` standard deviations, or a variance by the factor exp(``spread``), averaged over the features.
-    Networks that follow another one (teachers, momentum encoders) change their weights too, and are let pass.
+    It looks at layers that have learned statistics, if they and all weights of their parent are frozen and in no
+    optimizer. At the end of an epoch the statistics are compared with those at the start of training. Networks that
+    follow another one (teachers, momentum encoders) change their weights too, and are ignored.
+
+    Args:
+        shift: How far the mean may move, in standard deviations, averaged over the features.
+        spread: How much the logarithm of the variance may change, averaged over the features.
+        action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
+        leave_out: Names of checks whose alarms are ignored.
     """
 
     checks = {"drift": "the running statistics of a frozen network drift"}
+    causes = {
+        "drift": "running statistics, frozen network, training mode, eval, requires_grad, layers",
+    }
 
     def __init__(
         self, shift: float = 0.25, spread: float = 0.5, *, action: Action = "raise", leave_out: Iterable[str] = ()
@@ -51,7 +59,7 @@ class FrozenStatistics(Guard):
             weights = list(parts[name.rpartition(".")[0]].parameters())
             others = {id(weight) for weight in weights} - {id(weight) for weight in layer.parameters()}
             is_frozen = others and not any(weight.requires_grad or id(weight) in trained for weight in weights)
-            if is_frozen and layer.track_running_stats and _has_learnt(layer):
+            if is_frozen and layer.track_running_stats and _has_learned(layer):
                 sample = parameter_samples.Sample(weights)
                 statistics: Any = layer.running_mean, layer.running_var
                 mean, variance = (statistic.clone() for statistic in statistics)
@@ -62,10 +70,10 @@ class FrozenStatistics(Guard):
         if drifted:
             self.alarm(
                 "drift",
-                f"the running statistics of {parameter_samples.some(drifted)} drift though the network that they "
-                "belong to is frozen: the layers are in training mode, and what they were trained to give is lost",
-                "Put the frozen part into eval mode at the beginning of each epoch (on_train_epoch_start), beside "
-                "requires_grad_(False).",
+                f"the running statistics of {parameter_samples.some(drifted)} drift, though their network is frozen: "
+                "the layers are in training mode, and the statistics that they were trained with are lost",
+                "Put the frozen part into eval mode at the start of each epoch (on_train_epoch_start), in addition "
+                "to requires_grad_(False).",
             )
 
     def _has_drifted(self, frozen: _Frozen) -> bool:
@@ -78,7 +86,7 @@ class FrozenStatistics(Guard):
 
 
 class _Frozen(NamedTuple):
-    """A layer that is to stay as it is, with what it and its parent were when training began."""
+    """A layer that has to stay unchanged, with the state of it and its parent at the start of training."""
 
     name: str
     layer: Any
@@ -88,8 +96,8 @@ class _Frozen(NamedTuple):
     variance: Tensor
 
 
-def _has_learnt(layer: Any) -> bool:
-    """Whether the statistics are others than a new layer's, which have to move."""
+def _has_learned(layer: Any) -> bool:
+    """Return whether the statistics differ from those of a new layer, which have to move."""
     if not isinstance(layer.running_mean, Tensor) or not isinstance(layer.running_var, Tensor):
         return False
     return bool(layer.running_mean.any()) or bool((layer.running_var != 1).any())

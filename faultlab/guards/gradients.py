@@ -1,4 +1,4 @@
-"""The gradients that optimizers step on exist, are finite, of a sane size, and new."""
+"""The guard that checks that gradients exist, are finite, have a plausible size, and are new in each step."""
 
 from __future__ import annotations
 
@@ -32,15 +32,25 @@ _PLACEHOLDER = 2
 
 
 class Gradients(Guard):
-    """Detects gradients that are missing, zero, not finite, exploding, vanishing, crushed, or those of the step before.
+    """A guard against gradients that are missing, zero, not finite, exploding, vanishing, clipped to nothing, or stale.
 
-    It looks before an optimizer's step (see `faultlab.guards.support.pace`), at every value of gradients up to 16,384
-    and at a sample of larger ones. Parameters whose gradient is None now and then are let pass; a first layer without
-    one for ``patience`` steps, or one that lost it together with all others, is not. Under manual optimisation an
-    optimizer may be stepped up to ``rests`` times in a row while it is another one's turn. A gradient explodes if its
-    norm is ``explosion`` times the median of the last thirty, and vanishes if it is ``collapse`` of that median or
-    never was above ``vanished``. ``along_weights`` is the cosine between gradients and weights from which on a penalty
-    on the weights is what is minimised.
+    It looks before steps of an optimizer: each of the first 64, later two of sixteen. Gradients of up to 16,384 values
+    are read in full, larger ones are sampled. A parameter may lack a gradient now and then, but not the first layer,
+    and not all parameters at once.
+
+    Args:
+        patience: Looks in a row that raise the alarm if the first layer has no gradient, or if gradients only shrink
+            the weights.
+        explosion: How many times the median of the last thirty norms a norm has to be for an explosion.
+        vanished: The norm that a training has to exceed once for its gradients not to count as vanished.
+        collapse: The share of the median of the last thirty norms below which gradients vanish.
+        crushed: The norm below which equal norms in four steps in a row count as clipped far too small.
+        along_weights: The cosine between gradients and weights, from -1 to 1, above which a penalty on the weights
+            dominates.
+        rests: Steps in a row without gradients that an optimizer may take under manual optimization, while another one
+            learns.
+        action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
+        leave_out: Names of checks whose alarms are ignored.
     """
 
     checks = {
@@ -48,11 +58,22 @@ class Gradients(Guard):
         "missing": "no parameter, or no parameter of the first layers, has a gradient",
         "zero": "every gradient is zero",
         "layer-zero": "the gradient of a layer is zero for several steps",
-        "explodes": "the norm of the gradients leaps",
-        "vanishes": "the norm of the gradients is next to nothing",
+        "explodes": "the norm of the gradients jumps",
+        "vanishes": "the norm of the gradients is nearly zero",
         "crushed": "the norm of the gradients is clipped to the same tiny number at every step",
         "stale": "the gradients are those of the previous step",
-        "along-weights": "the gradients do little else but shrink the weights",
+        "along-weights": "the gradients mainly shrink the weights",
+    }
+    causes = {
+        "not-finite": "not finite, nan, inf, zero, batch, skip",
+        "missing": "no gradient, no grad, none, no parameter, did not change, frozen, detached, backward, loss, zero",
+        "zero": "zero, gradient, frozen, detached, backward, loss, parameters",
+        "layer-zero": "zero, gradient, vanish, dead, relu, saturated, activation, dropout",
+        "explodes": "gradient norm, explodes, spike, clip, batch",
+        "vanishes": "gradient norm, vanish, zero, saturated, activation, layer, loss",
+        "crushed": "gradient norm, clipped, too small",
+        "stale": "same gradients, previous step, backward, loss",
+        "along-weights": "weight norm, shrink, weight decay, regularization, penalty, norm, gradient, loss, same",
     }
 
     def __init__(
@@ -123,7 +144,7 @@ class Gradients(Guard):
             if not trainer.is_scaled:
                 named = names_of(pl_module)
                 bad = [named.get(id(p), "?") for (p, _), own in zip(seen, norms) if not math.isfinite(own)]
-                message = f"the gradient of {some(bad)} is NaN or inf, which is not finite"
+                message = f"the gradient of {some(bad)} is not finite: it contains NaN or inf"
                 self._findings.say(self, [("not-finite", message, _BATCH)])
             return
         course.resting = course.resting if norm == 0 else 0
@@ -141,8 +162,9 @@ class Gradients(Guard):
             findings.append(
                 (
                     "stale",
-                    f"the gradients of {kind} are to the bit the same gradients as those of the previous step",
-                    "Is backward run before step, on the loss of this batch, with its gradients kept nowhere else?",
+                    f"the gradients of {kind} are exactly the same gradients as in the previous step",
+                    "Call backward before each step, on the loss of this batch, and don't restore gradients from "
+                    "elsewhere.",
                 )
             )
         course.latest = norms
@@ -152,16 +174,16 @@ class Gradients(Guard):
             self._findings.say(self, findings)
 
     def _may_rest(self, course: _Course, trainer: TrainingView, module: Any) -> bool:
-        """Whether an optimizer without gradients may wait for its turn, as where two networks learn alternately."""
+        """Return whether an optimizer without gradients may wait for its turn while another one learns."""
         if len(course.held) == 1 and course.held[0].numel() == 1 and len([*module.parameters()]) > _PLACEHOLDER:
-            return True  # a number that is there for the Trainer to have an optimizer
+            return True  # a placeholder, so that the Trainer has an optimizer
         course.alive = False
         course.resting += 1
         if automatic(module) or course.resting > self.rests:
             return False
         mine = {id(p) for p in course.held}
         others = [p for other in optimizers_of(trainer) for p in parameters_of(other) if id(p) not in mine]
-        # Of what is stepped first, the others' turn shows by gradients that are waiting for their step.
+        # For the optimizer that is stepped first, gradients of others that await their step show that it is their turn.
         waiting = any(p.grad is not None and (p.grad.is_sparse or bool(p.grad.any())) for p in others)
         return waiting or any(other.alive for other in self._courses.values())
 
@@ -172,9 +194,9 @@ class Gradients(Guard):
         findings: list[Finding] = []
         usual = sorted(course.norms)[len(course.norms) // 2] if len(course.norms) >= 5 else 0.0
         if norm == 0:
-            # One that has reached a loss of zero has nothing left to learn.
+            # With a loss of zero nothing is left to learn.
             if (course.zeros or course.steps == 1) and (not course.highest or self._loss_left()):
-                findings.append(("zero", f"every gradient of {kind} is exactly zero: nothing is learnt", _PATH))
+                findings.append(("zero", f"every gradient of {kind} is exactly zero: nothing is learned", _PATH))
             course.zeros += 1
             return findings
         course.zeros = 0
@@ -182,20 +204,20 @@ class Gradients(Guard):
             findings.append(
                 (
                     "explodes",
-                    f"the gradient norm is {norm:.3g}, a spike: its median was {usual:.3g}, so that it explodes",
+                    f"the gradient norm explodes: it is {norm:.3g}, a spike above its median of {usual:.3g}",
                     "Look at this batch, and set gradient_clip_val.",
                 )
             )
         course.alive = True
         course.highest = max(course.highest, norm)
-        # Gradients that fade little by little are those of a training that converges.
+        # Gradients that fade gradually are those of a training that converges.
         if course.highest < self.vanished or _FADED * course.highest < usual > norm / self.collapse:
             findings.append(
                 (
                     "vanishes",
-                    f"the gradient norm is {norm:.3g}, which is all but zero: the gradients of {kind} vanish"
-                    + (f", their median was {usual:.3g}" if usual else ""),
-                    "Look at saturated activations, at what multiplies the loss, and at the norms layer by layer.",
+                    f"the gradients of {kind} vanish: the gradient norm is {norm:.3g}, which is nearly zero"
+                    + (f", after a median of {usual:.3g}" if usual else ""),
+                    "Look at saturated activations, at factors of the loss, and at the norms of the layers.",
                 )
             )
         course.norms.append(norm)
@@ -203,21 +225,22 @@ class Gradients(Guard):
             findings.append(
                 (
                     "crushed",
-                    f"the gradient norm was {norm:.3g} at each of four steps: gradients are clipped far too small",
-                    "Set gradient_clip_val to what the norm rarely exceeds; clipping that always acts is a crushing.",
+                    f"the gradient norm was {norm:.3g} in each of four steps: gradients are clipped to a norm that is "
+                    "far too small",
+                    "Set gradient_clip_val to a norm that is rarely exceeded.",
                 )
             )
         return findings
 
     def _layers(self, course: _Course, seen: list[Any], norms: list[float], module: Any) -> list[Finding]:
-        """Weights, in order, that have no gradient, or one of zero, at every one of the last steps."""
+        """Return findings if the first weights had no gradient, or a zero one, in each of the last steps."""
         held, readable = course.held, {id(p) for p, _ in seen}
         alive = {id(p) for (p, _), norm in zip(seen, norms) if norm > 0}
         idle = [p for p in held if p.dim() > 1 and id(p) not in alive and (id(p) in readable or p.grad is None)]
         course.idle = {id(p): course.idle.get(id(p), 0) + 1 for p in idle}
         weights = [p for p in held if p.dim() > 1]
         dead = [p for p in idle if course.idle[id(p)] >= self.patience]
-        # A head of a task that a batch may lack, or a part that is not used yet, is no reason for an alarm.
+        # The head of a task that a batch may lack, or a part that is not used yet, does not raise an alarm.
         if not dead or dead[0] is not weights[0]:
             return []
         named = names_of(module)
@@ -230,7 +253,8 @@ class Gradients(Guard):
         return [
             (
                 "layer-zero",
-                f"the gradient of {said} was exactly zero in {self.patience} steps: vanished, as if dead",
+                f"the gradient of {said} was exactly zero in {self.patience} steps: it vanished, as if a layer were "
+                "dead",
                 _DEAD,
             )
         ]
@@ -255,20 +279,25 @@ class Gradients(Guard):
         return [
             (
                 "along-weights",
-                f"gradients and weights point the same way (cosine {along:.2f}): a penalty on the weight norm, or "
-                "weight decay, dominates and shrinks them",
-                "Lower the weight of the regularisation; log the loss of the data and the penalty apart.",
+                f"gradients and weights point in the same direction (cosine {along:.2f}): a penalty on the weight "
+                "norm, or weight decay, dominates and shrinks the weights",
+                "Reduce the weight of the regularization, and log the loss of the data and the penalty separately.",
             )
         ]
 
 
-_PATH = "Was backward called, and is nothing between loss and parameters detached, frozen or multiplied by zero?"
-_BATCH = "Look at this batch, and at roots, logarithms and divisions near zero; skip the step if they are not finite."
-_DEAD = "Look for dead ReLUs, total dropout, masks that are never true, and activations that saturate behind it."
+_PATH = (
+    "Call backward, and look for something between the loss and the parameters that is detached, frozen or "
+    "multiplied by zero."
+)
+_BATCH = (
+    "Look at this batch, and at roots, logarithms and divisions near zero. Skip the step if gradients are not finite."
+)
+_DEAD = "Look for dead ReLUs, dropout of everything, masks that are never true, and saturated activations behind it."
 
 
 class _Course:
-    """What the gradients of one optimizer were so far."""
+    """The history of the gradients of one optimizer."""
 
     def __init__(self) -> None:
         self.steps = self.zeros = self.along = self.resting = 0
@@ -282,9 +311,9 @@ class _Course:
         self.idle: dict[int, int] = {}
 
     def evaluate(self, step: int, backwards: int) -> None:
-        """Notes whether one step of the optimizer takes several looks at the loss, as a line search does.
+        """Record whether one step of the optimizer evaluates the loss several times, as a line search does.
 
-        The first of them begins where the last of the step before has ended.
+        The first evaluation is that of the last point of the step before.
         """
         latest, before = self._evaluated
         self.evaluates |= step == latest and backwards > before
@@ -292,7 +321,7 @@ class _Course:
 
 
 def _norms(gradients: list[torch.Tensor]) -> list[float]:
-    """The norm of each gradient, of large ones that of a sample."""
+    """Return the norm of each gradient, of a sample for large ones."""
     rows = [_sampled(gradient) if gradient.numel() > _WHOLE else gradient for gradient in gradients]
     if rows[0].dtype is torch.float16:
         # Squares of half-precision numbers overflow.
@@ -300,7 +329,7 @@ def _norms(gradients: list[torch.Tensor]) -> list[float]:
     norms = torch._foreach_norm(rows)
     if len({norm.device for norm in norms}) > 1:
         return [norm.item() for norm in norms]
-    # One transfer from an accelerator, where each would wait for it.
+    # A single transfer from an accelerator, since each one synchronizes.
     found: list[float] = torch.stack(norms).tolist()
     return found
 

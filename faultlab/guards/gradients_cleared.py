@@ -1,4 +1,4 @@
-"""Gradients are cleared between two steps of an optimizer."""
+"""The guard that checks that gradients are cleared between two steps of an optimizer."""
 
 from __future__ import annotations
 
@@ -16,13 +16,20 @@ _PROBES = 3
 
 
 class GradientsCleared(Guard):
-    """Detects an optimizer that is stepped on gradients to which those of its previous step were added.
+    """A guard against steps on gradients that still contain those of the optimizer's previous step.
 
-    Between two steps of the same optimizer there has to be a backward pass that finds its gradients None or zero.
-    Where Lightning has no part in backward, it keeps quiet.
+    Between two steps of an optimizer there has to be a backward pass that starts with gradients of None or zero. The
+    guard ignores backward passes outside of Lightning.
+
+    Args:
+        action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
+        leave_out: Names of checks whose alarms are ignored.
     """
 
-    checks = {"not-cleared": "an optimizer's step used gradients that its previous step had used already"}
+    checks = {"not-cleared": "an optimizer's step uses gradients that its previous step has used already"}
+    causes = {
+        "not-cleared": "gradients, accumulated, zero_grad, previous batches, backward, optimizer",
+    }
 
     def __init__(self, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:
         super().__init__(action=action, leave_out=leave_out)
@@ -60,9 +67,10 @@ class GradientsCleared(Guard):
                 [
                     (
                         "not-cleared",
-                        f"the gradients that {type(optimizer).__name__} is about to step on were not cleared since its "
+                        f"{type(optimizer).__name__} is about to step on gradients that were not cleared since its "
                         "previous step, so that they accumulate over batches",
-                        "Is zero_grad() called before each backward, and does optimizer_zero_grad do it at each step?",
+                        "Call zero_grad() before each backward pass, and check that optimizer_zero_grad does it at "
+                        "each step.",
                     )
                 ],
             )

@@ -1,4 +1,4 @@
-"""What every guard is: a callback that looks, and says what is wrong in words that name the cause and a remedy."""
+"""The base class of guards: a callback that observes a training and raises an alarm that names a cause and a remedy."""
 
 from __future__ import annotations
 
@@ -22,40 +22,51 @@ LEVELS: tuple[Level, ...] = ("cheap", "full")
 
 
 class Alarm(RuntimeError):  # noqa: N818 - it is what a guard is for, not an error of its own
-    """A guard has detected a failure. ``guard`` is its class's name, ``check`` which of its checks it was.
+    """The alarm of a guard that has detected a failure. Its text is ``GUARD: FOUND. REMEDY RESCUED``.
 
-    ``rescued`` says where the state before the failure was written to, or why it was not, if a guard was asked to.
+    Args:
+        guard: The name of the guard's class.
+        check: The name of the check that failed, a key of `Guard.checks`.
+        found: What the guard found, as a clause without a period.
+        remedy: What to do about it, as whole sentences.
+        rescued: The checkpoint that the state before the failure was saved to, or the reason why none was saved. Empty
+            unless the guard's action is "save".
+        causes: Comma-separated words for the cause. faultlab compares them with those of a failure mode to decide
+            whether the alarm names the cause; if empty, it searches the text.
     """
 
-    def __init__(self, guard: str, check: str, found: str, remedy: str, rescued: str = "") -> None:
+    def __init__(self, guard: str, check: str, found: str, remedy: str, rescued: str = "", causes: str = "") -> None:
         self.guard = guard
         self.check = check
         self.found = found
         self.remedy = remedy
         self.rescued = rescued
+        self.causes = causes
         super().__init__(f"{guard}: {found}. {remedy}" + (f" {rescued}" if rescued else ""))
 
     def __reduce__(self) -> Any:
-        return type(self), (self.guard, self.check, self.found, self.remedy, self.rescued)
+        return type(self), (self.guard, self.check, self.found, self.remedy, self.rescued, self.causes)
 
 
 _REASONS = 16
-"""As many reasons for leaving a look out are told apart, since messages may hold addresses."""
+"""How many different reasons `Guard.skip` counts. Reasons may contain addresses, so that their number has no bound."""
 
 
 class GuardWarning(UserWarning):
-    """What a guard says that was asked to warn."""
+    """The warning of a guard with ``action="warn"``, with the text and the ``causes`` of an `Alarm`."""
+
+    causes: str = ""
 
 
 def held(hook: Callable[..., Any]) -> Callable[..., Any]:
-    """A hook of a guard whose own mistakes do not end a training that nothing is wrong with.
+    """Wrap a hook of a guard so that the guard's own errors don't end the training.
 
-    Where its first parameter is declared to be a `TrainingView` it is given that, else the Trainer as it comes.
+    A hook whose first parameter is annotated as `TrainingView` is given a view, any other one the Trainer itself.
     """
 
     name, takes_view = hook.__name__, _takes_view(hook)
 
-    # A step of a training calls some hundred of these: what differs between hooks is decided here, and not in there.
+    # A training step calls these a hundred times, so what differs between hooks is decided outside of the wrappers.
     @functools.wraps(hook)
     def holding(self: Any, training: Any, *args: Any, **kwargs: Any) -> Any:
         if self._failed:
@@ -98,30 +109,44 @@ def _takes_view(hook: Callable[..., Any]) -> bool:
 
 
 class Guard(Callback):
-    """The base of the ready-made guards.
+    """The base class of the ready-made guards, and of your own.
 
-    A guard only looks: it draws no random number, and leaves gradients, modes, metrics and parameters as they are. It
-    raises an `Alarm`, which ends the training, or, with ``action="warn"``, warns once for each of its checks; with
-    ``action="save"`` it writes the state from before the failure as a checkpoint, and then raises. What it says goes to
-    the Trainer's loggers as well, unless it ``announces`` nothing. Should it fail itself, it says so once and looks no
-    more; ``own_errors = "raise"`` is for those who write guards.
+    A guard only observes: it draws no random numbers and leaves gradients, modes, metrics and parameters unchanged. A
+    subclass implements hooks of Lightning's `Callback` and calls `alarm` if a check fails.
 
-    ``looked`` counts the looks of a guard that may have to leave some out, ``skipped`` those that it left out, by the
-    reason; it says so when training ends if it never looked. ``ears`` is what it listens to parts of the module by,
-    and is taken off them at the end, however that comes.
+    If a hook of the guard itself raises another exception than an `Alarm`, the guard warns once and is inactive for the
+    rest of the training. While you write a guard, set ``own_errors = "raise"``.
 
-    ``level`` says what it costs: a ``cheap`` guard is meant for every training, a ``full`` one for where its look
-    at every value, or its forward passes of its own, may cost some per cent. ``checks`` names what it looks for, each
-    in a sentence; ``leave_out`` names those that do not fit the training. An ``optional`` guard is one that has to be
-    asked for by itself. ``judges`` is the only thing that the guard's alarms can come of: what the batches hold, how
-    outputs depend on inputs, whether gradients are those of the loss, whether metrics are those of the outputs; empty
-    where anything may set it off.
+    Args:
+        action: What an alarm does. "raise" raises an `Alarm`, which ends the training. "warn" issues a `GuardWarning`,
+            once for each check. "save" saves a checkpoint of the state before the failure and then raises.
+        leave_out: Names of checks that do not fit the training. Their alarms are ignored.
+
+    Attributes:
+        level: The cost of the guard: "cheap" for every training, "full" for guards that look at every value or run
+            forward passes of their own and may cost some percent.
+        optional: Whether `all` leaves the guard out, so that it has to be constructed by itself.
+        judges: The only thing that can set off the guard: the contents of "batches", how outputs depend on inputs
+            ("forward"), whether gradients are those of the loss ("backward"), or whether "metrics" are those of the
+            outputs. Empty if anything can set it off.
+        checks: What the guard checks, as a clause by check name.
+        causes: Comma-separated words for the causes that the alarms of a check name, by check name. Without them,
+            faultlab searches an alarm's text for the cause.
+        own_errors: Whether errors of the guard itself "warn" or "raise".
+        announces: Whether alarms are also sent to the Trainer's loggers.
+        looked: How often the guard looked in this training, if it counts that.
+        skipped: How often the guard could not look in this training, by reason.
+        ears: The hooks on parts of the module. They are removed when the training ends, for whatever reason.
+
+    Raises:
+        ValueError: The action or a name in ``leave_out`` is unknown.
     """
 
     level: ClassVar[Level] = "cheap"
     optional: ClassVar[bool] = False
     judges: ClassVar[Literal["", "batches", "forward", "backward", "metrics"]] = ""
     checks: ClassVar[Mapping[str, str]] = {}
+    causes: ClassVar[Mapping[str, str]] = {}
 
     own_errors: ClassVar[Literal["warn", "raise"]] = "warn"
     announces: bool = True
@@ -133,12 +158,12 @@ class Guard(Callback):
 
     def __init__(self, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:
         if action not in ACTIONS:
-            raise ValueError(f"a guard's action is 'raise', 'warn' or 'save', not {action!r}")
+            raise ValueError(f"invalid action {action!r}: expected 'raise', 'warn' or 'save'")
         self.action = action
         self.leave_out = frozenset(leave_out)
         if unknown := self.leave_out - set(self.checks):
             raise ValueError(
-                f"{type(self).__name__} has no check {', '.join(sorted(unknown))}: {', '.join(self.checks)}"
+                f"{type(self).__name__} has no check {', '.join(sorted(unknown))}: expected {', '.join(self.checks)}"
             )
         self.looked = 0
         self.skipped: Counter[str] = Counter()
@@ -155,7 +180,7 @@ class Guard(Callback):
         return {**self.__dict__, "_view": None, "_viewed": 0}
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Begins to look at a training of this Trainer's."""
+        """Start to observe a training of this Trainer."""
         view = self._look_at(trainer)
         if stage == "fit":
             self.looked = 0
@@ -164,57 +189,75 @@ class Guard(Callback):
             rescue.forget(view)
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
-        """Leaves the module as it was."""
+        """Remove the guard's hooks from the module."""
         self._end(trainer)
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        """Leaves the module as it was."""
+        """Remove the guard's hooks from the module."""
         self._end(trainer)
 
-    def alarm(self, check: str, found: str, remedy: str) -> None:
-        """Says that a check has failed: ``found`` is what was seen, ``remedy`` a whole sentence on what to do."""
+    def alarm(self, check: str, found: str, remedy: str, causes: str = "") -> None:
+        """Raise the alarm of a check, or warn, as the guard's action demands.
+
+        Args:
+            check: The name of the check that failed, a key of ``checks``.
+            found: What was found, with numbers, as a clause without a period.
+            remedy: What to do about it, as whole sentences in the imperative.
+            causes: Further comma-separated words for the cause, beside those that the class declares for the check.
+
+        Raises:
+            Alarm: The action is "raise" or "save", and the check is not left out.
+            KeyError: The class declares no such check.
+        """
         if check not in self.checks:
             raise KeyError(f"{type(self).__name__} declares no check {check!r}")
         if check in self.leave_out:
             return
         rescued = rescue.write(self._view) if self.action == "save" else ""
-        alarm = Alarm(type(self).__name__, check, found, remedy, rescued)
+        named = ", ".join(filter(None, (self.causes.get(check, ""), causes)))
+        alarm = Alarm(type(self).__name__, check, found, remedy, rescued, named)
         if self._view is not None and self.announces:
             announcement.announce(self._view, alarm.guard, check, str(alarm))
         if self.action != "warn":
             raise alarm
         if check not in self._warned:
             self._warned.add(check)
-            warnings.warn(str(alarm), GuardWarning, stacklevel=2)
+            warning = GuardWarning(str(alarm))
+            warning.causes = named
+            warnings.warn(warning, stacklevel=2)
 
     def skip(self, why: str) -> None:
-        """Counts a look that had to be left out."""
+        """Count a look that was not possible.
+
+        Args:
+            why: The reason, as a clause that can be read without context.
+        """
         if why in self.skipped or len(self.skipped) < _REASONS:
             self.skipped[why] += 1
 
     def report(self) -> str:
-        """What became of the guard's looks, in a line; empty where there is nothing to say."""
+        """Return a line on the guard's own failure or on the looks that it skipped, empty if there were none."""
         name = type(self).__name__
         if self._failed:
-            return f"{name} failed itself: {self._failed}"
+            return f"{name} failed: {self._failed}"
         if not self.skipped:
             return ""
         why = "; ".join(f"{reason} ({count}x)" for reason, count in self.skipped.most_common(3))
-        return f"{name} looked {self.looked} times, and left looks out: {why}"
+        return f"{name} looked {self.looked} times, and skipped looks: {why}"
 
     def _mistake(self, error: Exception) -> None:
-        """Deals with an exception of the guard's own."""
+        """Raise an exception of the guard itself, or warn of it and deactivate the guard."""
         if self.own_errors == "raise":
             raise error
         if self._failed:
             return
         self._failed = f"{type(error).__name__}: {error}"
         self.ears.off()
-        told = f"{type(self).__name__} failed itself and looks no more at this training: {self._failed}"
+        told = f"{type(self).__name__} failed and is inactive for the rest of this training: {self._failed}"
         warnings.warn(told, GuardWarning, stacklevel=3)
 
     def _look_at(self, training: Any) -> TrainingView:
-        """Take a Trainer, or the view of another training, for the one that is looked at."""
+        """Make a Trainer, or the view of another training, the one that is observed."""
         self._view, self._viewed = view_of(training), id(training)
         return self._view
 
@@ -222,20 +265,25 @@ class Guard(Callback):
         self.ears.off()
         view = view_of(training)
         if self.skipped and not self.looked and view.is_global_zero:
-            # Lightning's logger, since that shows what is no warning: to look at nothing is no alarm.
+            # Lightning's logger, since it shows messages below a warning: a skipped look is not an alarm.
             logging.getLogger(view.log_name).info(self.report())
         if view is training:
-            # A view of a Trainer doesn't keep it alive, another may.
+            # A view doesn't keep its Trainer alive; another object given as a view may.
             self._view, self._viewed = None, 0
 
     @classmethod
     def arguments(cls, monitor: str, mode: str) -> dict[str, Any]:
-        """What to construct the guard with where ``monitor`` is the metric that counts and ``mode`` its better side."""
+        """Return the arguments to construct the guard with.
+
+        Args:
+            monitor: The name of the metric that the training is judged by, empty if there is none.
+            mode: "min" or "max", whichever is better for the metric, or empty.
+        """
         return {}
 
 
 class _Keeping:
-    """A guard's hook at a batch's beginning, and before it the care for what would be rescued."""
+    """The hook of a guard with the action "save" at the start of a batch: it first keeps the state to rescue."""
 
     def __init__(self, guard: Guard) -> None:
         self.guard = guard

@@ -1,4 +1,4 @@
-"""A sign of life for whoever watches the process from outside."""
+"""The guard that writes a heartbeat for a process that watches the training from outside."""
 
 from __future__ import annotations
 
@@ -13,17 +13,26 @@ from faultlab.guards.guard import Action, Guard
 from faultlab.guards.support.training_view import TrainingView
 
 VARIABLE = "FAULTLAB_HEARTBEAT"
-"""The environment variable that names the file; ``faultlab watch`` sets it."""
+"""The environment variable with the path of the file; ``faultlab watch`` sets it."""
 
 
 class Heartbeat(Guard):
-    """Tells ``faultlab watch`` how far training is: that it has begun, its step and epoch, and that it has finished.
+    """A heartbeat for ``faultlab watch``, and a guard against a full disk.
 
-    It writes a line to the file that the environment variable ``FAULTLAB_HEARTBEAT`` names, once in ``interval``
-    seconds at most, and keeps quiet where there is none. It alarms where that can't be written since the disk is full.
+    It writes its state (begun, finished or failed), the step and the epoch to the file that the environment variable
+    ``FAULTLAB_HEARTBEAT`` names, and does nothing if the variable is not set. It raises an alarm if the file can't be
+    written since the disk is full.
+
+    Args:
+        interval: The minimum time between writes, in seconds.
+        action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
+        leave_out: Names of checks whose alarms are ignored.
     """
 
-    checks = {"disk-full": "the disk that the sign of life is written to is full"}
+    checks = {"disk-full": "the disk that the heartbeat is written to is full"}
+    causes = {
+        "disk-full": "disk, space, checkpoint, lost",
+    }
 
     def __init__(self, interval: float = 1.0, *, action: Action = "raise", leave_out: tuple[str, ...] = ()) -> None:
         super().__init__(action=action, leave_out=leave_out)
@@ -32,7 +41,7 @@ class Heartbeat(Guard):
         self._due = 0.0
 
     def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
-        # Of several processes that train together one is enough.
+        # One of several processes that train together is enough.
         self._path = os.environ.get(VARIABLE, "") if trainer.is_global_zero else ""
         self._beat(trainer, "begun")
 
@@ -64,11 +73,11 @@ class Heartbeat(Guard):
             os.replace(new, self._path)
             self.looked += 1
         except OSError as failed:
-            self.skip(f"the sign of life can't be written: {failed.strerror}")
+            self.skip(f"the heartbeat can't be written: {failed.strerror}")
             if failed.errno in (errno.ENOSPC, errno.EDQUOT):
                 folder = os.path.dirname(self._path) or "."
                 self.alarm(
                     "disk-full",
                     f"no space is left on the disk of {folder} at step {trainer.global_step}",
-                    "Free some before the next checkpoint: one that is written to a full disk is lost.",
+                    "Free some space before the next checkpoint, which would be lost.",
                 )

@@ -1,4 +1,4 @@
-"""Methods that look like hooks are hooks, and the callbacks that were there at the beginning stay."""
+"""The guard that checks that methods named like hooks are hooks, and that callbacks stay attached."""
 
 from __future__ import annotations
 
@@ -55,19 +55,29 @@ _TAKEN_FOR_SETUP = {"setup_data": "setup", "data_setup": "setup", "set_up": "set
 
 
 class HooksCalled(Guard):
-    """Detects methods of the module, the datamodule and callbacks that Lightning will never call, though they look like
-    its hooks.
+    """A guard against methods that look like Lightning's hooks but are never called, and against lost callbacks.
 
-    Those are hooks that Lightning 2 removed, and names of their own classes that are all but the name of a hook. A
-    method that the class itself calls somewhere is let pass, a validation loader by another name where there is one by
-    its own or nothing to validate, and one that sets up data by another name where it has been called. It also detects
-    callbacks that are gone from the Trainer before the training is over, and batches of which it was not told itself.
+    It checks the module, the datamodule and callbacks for hooks that Lightning 2 removed and for methods whose names
+    are nearly those of a hook. Allowed are methods that the class itself calls, a validation loader under another name
+    if there is a real one or nothing to validate, and a method that sets up data under another name if it was called.
+
+    The guard also detects callbacks that are removed from the Trainer during training, and steps taken without a call
+    of its own hooks.
+
+    Args:
+        action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
+        leave_out: Names of checks whose alarms are ignored.
     """
 
     checks = {
-        "not-a-hook": "a method looks like a hook and is none",
-        "callback-gone": "a callback is no longer among the Trainer's",
-        "not-called": "the guard was told of no batch though steps were taken",
+        "not-a-hook": "a method looks like a hook but is not one",
+        "callback-gone": "a callback is no longer among the Trainer's callbacks",
+        "not-called": "steps were taken, but the guard's hook for batches was not called",
+    }
+    causes = {
+        "not-a-hook": "hook, never called",
+        "callback-gone": "callback, missing, training",
+        "not-called": "callback, hook, never called, batch, step",
     }
 
     def __init__(self, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:
@@ -96,8 +106,8 @@ class HooksCalled(Guard):
                 name, meant = found[0]
                 self.alarm(
                     "not-a-hook",
-                    f"{type(owner).__name__}.{name} looks like a hook and is never called: Lightning knows {meant}",
-                    f"Rename it to {meant}; a method that is meant for something else is better named otherwise.",
+                    f"{type(owner).__name__}.{name} looks like a hook but is never called: Lightning's hook is {meant}",
+                    f"Rename it to {meant}, or to something less similar if it is meant for another purpose.",
                 )
 
     def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
@@ -117,9 +127,9 @@ class HooksCalled(Guard):
         if not self._batches and trainer.global_step > self._steps_before:
             self.alarm(
                 "not-called",
-                f"{trainer.global_step - self._steps_before} steps were taken, and the callback's hook "
+                f"{trainer.global_step - self._steps_before} steps were taken, but the callback's hook "
                 "on_train_batch_end was never called",
-                "Is there something between the Trainer and its callbacks that leaves calls out?",
+                "Look for code between the Trainer and its callbacks that skips calls.",
             )
         self._callbacks = []
 
@@ -130,9 +140,9 @@ class HooksCalled(Guard):
         if gone:
             self.alarm(
                 "callback-gone",
-                f"the callback {trainer_state.names(gone)} is missing from the Trainer, which it was among when "
-                "training began",
-                "Look for whoever writes to trainer.callbacks.",
+                f"the callback {trainer_state.names(gone)} is missing from the Trainer, but was there when training "
+                "started",
+                "Look for code that assigns trainer.callbacks.",
             )
 
 
@@ -141,7 +151,7 @@ def _package_class(owner: Any, name: str) -> type:
 
 
 def _almost_hooks(owner: Any, known: set[str], hooks: Iterable[str] = ()) -> list[tuple[str, str]]:
-    """Methods that are all but the name of a hook, with that; of ``hooks`` alone where they are given."""
+    """Return methods that are named nearly like a hook, with that hook; only ``hooks`` are considered if given."""
     found: list[tuple[str, str]] = []
     is_module = hasattr(owner, "training_step")
     defined, used = _own_methods(owner)
@@ -155,20 +165,20 @@ def _almost_hooks(owner: Any, known: set[str], hooks: Iterable[str] = ()) -> lis
         if not meant and (name.startswith("on_") or is_module or hooks):
             candidates = [*hooks] or ([*HOOKS, *_STEPS] if is_module else list(HOOKS))
             meant = next(iter(difflib.get_close_matches(name, candidates, 1, 0.9)), None)
-        # Whoever has the real one too has the other for something else.
+        # A class that defines the real hook uses the other name for something else.
         if meant and meant not in defined:
             found.append((name, meant))
     return found
 
 
 def _misnamed_validation(owner: Any) -> list[tuple[str, str]]:
-    """A method that gives a validation loader by another name than the hook's."""
+    """Return methods that look like a validation loader under another name than the hook's."""
     defined, used = _own_methods(owner)
     return [(name, "val_dataloader") for name in defined if name in _TAKEN_FOR_VALIDATION and name not in used]
 
 
 def _unmade(owner: Any) -> list[tuple[str, str]]:
-    """A method of a datamodule that is to set something up and was never called: nothing that it sets is there."""
+    """Return methods of a datamodule that set up data but were not called: their attributes don't exist."""
     defined, used = _own_methods(owner)
     found = []
     for name, meant in _TAKEN_FOR_SETUP.items():
@@ -182,7 +192,7 @@ def _unmade(owner: Any) -> list[tuple[str, str]]:
 
 
 def _own_methods(owner: Any) -> tuple[dict[str, Any], set[str]]:
-    """The methods of a user's own classes by name, and the names that these use."""
+    """Return the methods of a user's own classes by name, and the names that they use."""
     own = [cls for cls in type(owner).__mro__ if not _stock(cls)]
     defined = {name: value for cls in reversed(own) for name, value in vars(cls).items() if inspect.isfunction(value)}
     return defined, {name for function in defined.values() for name in function.__code__.co_names}

@@ -1,4 +1,4 @@
-"""The weights that training begins with are numbers, differ from each other, and are of a sane size."""
+"""The guard that checks that training starts with weights that are finite, varied and of a plausible size."""
 
 from __future__ import annotations
 
@@ -27,20 +27,32 @@ _DENSE = (
 
 
 class InitialWeights(Guard):
-    """Detects, before the first step, weights that are not finite, all zero, all alike, or absurdly large.
+    """A guard against weights that are not finite, all zero, constant, or far too large before the first step.
 
-    Linear and convolutional layers that are to learn are judged for size: a spread above ``large`` times that of
-    one over the root of their inputs is too large. Layers of zeros are usual as last ones of a branch; only if most
-    are so, or several hold one and the same number other than zero, is it an alarm. It keeps quiet about layers of
-    its own kind.
+    Trainable linear and convolutional layers are judged by their size. A weight of zeros is usual at the end of a
+    branch, so that the alarm requires that most are zero, or that several are constant but not zero. Other layers are
+    not judged.
+
+    Args:
+        large: How many times 1 / sqrt(inputs) the standard deviation of a layer's weights may be.
+        shifted: The absolute value above which all biases of a layer count as shifted.
+        action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
+        leave_out: Names of checks whose alarms are ignored.
     """
 
     checks = {
         "not-finite": "a parameter or buffer is NaN, or a parameter infinite",
         "huge": "weights are far larger than their number of inputs allows",
         "zero": "most weight matrices are all zero",
-        "constant": "weight matrices hold one and the same number",
-        "shifted": "every bias of a layer is far from zero",
+        "constant": "weight matrices are constant",
+        "shifted": "all biases of a layer are far from zero",
+    }
+    causes = {
+        "not-finite": "not finite, nan, initialized, memory",
+        "huge": "too large, variance, initialized, explode, saturate, activations, scale, layer",
+        "zero": "zero, weights, initialized, vanish, did not change, gradient, checkpoint",
+        "constant": "constant, identical, initialized, symmetry, neurons, weights, random",
+        "shifted": "bias, dead, relu, zero, hidden, neuron, layer",
     }
 
     def __init__(
@@ -71,18 +83,18 @@ class InitialWeights(Guard):
             findings.append(
                 (
                     "zero",
-                    f"{len(zero)} of {len(weights)} weight matrices are initialised with zero: {some(zero)}. Gradients "
-                    "behind them vanish, and they did not change from that",
-                    "Were the weights initialised, or a placeholder loaded in the place of a checkpoint?",
+                    f"{len(zero)} of {len(weights)} weight matrices are initialized with zero: {some(zero)}. "
+                    "Gradients behind them vanish, so that they did not change",
+                    "Initialize the weights, or load the right checkpoint in place of a placeholder.",
                 )
             )
         if constant and (len(constant) > 1 or len(constant) == len(weights)):
             findings.append(
                 (
                     "constant",
-                    f"{some(constant)} are initialised with one constant each, so that neurons stay identical: "
+                    f"{some(constant)} are each initialized with one constant, so that neurons stay identical and "
                     "symmetry is never broken",
-                    "Initialise weights at random.",
+                    "Initialize the weights randomly.",
                 )
             )
         huge = [name for name, weight, spread in spreads if _inputs(weight) ** 0.5 * spread > self.large]
@@ -90,9 +102,9 @@ class InitialWeights(Guard):
             findings.append(
                 (
                     "huge",
-                    f"{some(huge)} is initialised far too large: the variance is more than {self.large**2:g} over the "
+                    f"{some(huge)} is initialized too large: the variance is more than {self.large**2:g} over the "
                     "number of inputs, so that activations explode or saturate",
-                    "Use the layer's own initialisation, or scale it by 1 / sqrt(inputs).",
+                    "Use the layer's default initialization, or scale it by 1 / sqrt(inputs).",
                 )
             )
         shifted = [name.removesuffix("weight") + "bias" for name, layer in layers if self._is_shifted(layer)]
@@ -100,8 +112,8 @@ class InitialWeights(Guard):
             findings.append(
                 (
                     "shifted",
-                    f"{some(shifted)} begins far from zero in every neuron: with a ReLU behind it the layer is dead",
-                    "Hidden biases usually begin at or near zero.",
+                    f"all biases of {some(shifted)} start far from zero: with a ReLU behind it the layer is dead",
+                    "Initialize the biases of hidden layers at or near zero.",
                 )
             )
         self._findings.say(self, findings)
@@ -119,8 +131,8 @@ class InitialWeights(Guard):
         return [
             (
                 "not-finite",
-                f"{some(bad)} is NaN or not finite before training begins",
-                "Is it initialised, or did its memory hold whatever was there before?",
+                f"{some(bad)} is NaN or not finite before training starts",
+                "Initialize it, since its memory may hold arbitrary values.",
             )
         ]
 
@@ -130,5 +142,5 @@ class InitialWeights(Guard):
 
 
 def _inputs(weight: torch.Tensor) -> int:
-    """How many inputs each output of a layer has."""
+    """Return the number of inputs of each output of a layer."""
     return max(1, weight[0].numel())

@@ -1,4 +1,4 @@
-"""This training goes as known good runs of the same configuration went."""
+"""The guard that compares a training with known good runs, and the callback that records those."""
 
 from __future__ import annotations
 
@@ -29,31 +29,34 @@ _COMPARABLE = {
     "data": set(_OF_MODULE),
     "module": set(_OF_DATA),
 }
-"""What can still be compared where the Trainer's settings, or what datamodule or module declare, are others."""
+"""The checks that remain comparable if the settings, or what the datamodule or the module declares, differ."""
 
 _OPEN = (-math.inf, math.inf)
 
 _REMEDIES = {
-    "settings": "Is that a setting left from another run? Record new known good runs if it is on purpose.",
-    "hyperparameters": "Record new known good runs if that is on purpose.",
-    "structure": "Has the definition of model or optimizer changed? Record new known good runs if it is on purpose.",
-    "initialisation": "Is every layer initialised as it was, and are the right weights loaded?",
-    "data": "Has the data, its preprocessing, its labels or the way it is loaded changed?",
-    "mode": "Who calls eval() or train(), and are dropout and normalisation as they should be?",
-    "activations": "Look at that layer's weights, at its input, and at what runs before it.",
+    "settings": "Check whether the setting was left from another run, or record new known good runs if the change is "
+    "on purpose.",
+    "hyperparameters": "Record new known good runs if the change is on purpose.",
+    "structure": "Check the definition of the model and the optimizer, or record new known good runs if the change "
+    "is on purpose.",
+    "initialisation": "Check how each layer is initialized, and whether the right weights are loaded.",
+    "data": "Check what has changed in the data, its preprocessing, its labels or its loader.",
+    "mode": "Look for calls of eval() and train(), and check dropout and normalization.",
+    "activations": "Look at the weights and the input of that layer, and at the code that runs before it.",
     "loss": "Look at what has changed since those runs: data, labels, the loss function, gradients, the optimizer.",
     "gradients": "Look at the loss, at what is detached, clipped or scaled, and at whether gradients are cleared.",
     "updates": "Look at the optimizer, its learning rate and parameters, and at whether its step is taken.",
-    "weights": "Look at the optimizer, at what else writes to them, and at the checkpoint that they came from.",
-    "optimizer-state": "Was the optimizer's state lost, reset or not restored from the checkpoint?",
+    "weights": "Look at the optimizer, at other code that writes to them, and at the checkpoint that they were "
+    "loaded from.",
+    "optimizer-state": "Check whether the optimizer's state was lost, reset or not restored from the checkpoint.",
     "learning-rate": "Look at the learning rate, and at when its scheduler is stepped.",
-    "metrics": "Is the metric computed and logged as it was, on the same validation data?",
-    "length": "What ended training, an epoch or validation early, or let it go on?",
+    "metrics": "Check that the metric is computed and logged as before, on the same validation data.",
+    "length": "Look for what ended the training, an epoch or a validation too early or too late.",
 }
 
 
 def _sensing(cls: _C) -> _C:
-    """Gives a class the hooks of its sensor, each followed by ``_after``."""
+    """Give a class the hooks of its sensor, each followed by a call of ``_after``."""
     for hook in HOOKS:
         if hasattr(Sensor, hook):
             sensed = _sensed(hook)
@@ -70,8 +73,8 @@ def _sensed(hook: str) -> Callable[..., None]:
             try:
                 getattr(self._sensor, hook)(trainer, pl_module, *args, **kwargs)
                 self.looked += 1
-            except Exception as error:  # a training that can't be looked at in some way is no failure of it
-                _log.debug("%s could not look at %s", type(self).__name__, hook, exc_info=True)
+            except Exception as error:  # a training that can't be observed in some way has not failed
+                _log.debug("%s could not observe %s", type(self).__name__, hook, exc_info=True)
                 self._unheard(error, hook)
             self._after(hook, trainer)
 
@@ -81,12 +84,18 @@ def _sensed(hook: str) -> Callable[..., None]:
 
 @_sensing
 class KnownGoodRecorder(Callback):
-    """Records a healthy run, to be compared with by `KnownGood`: a few of them, with different seeds.
+    """A callback that records a healthy run for `KnownGood`. Record several runs with different seeds.
 
-    ``looked`` counts its looks, ``skipped`` those that failed, by what went wrong.
+    Runs that are resumed or that don't end by themselves are not recorded.
 
-    At the run's end ``summary`` is the record, which JSON can hold, and it is added to ``file`` if there is one. Runs
-    that are resumed, or that end otherwise than by themselves, are no examples, and are not recorded.
+    Args:
+        file: The file that the run is added to at its end, created if it does not exist. None to keep it in ``summary``
+            only.
+
+    Attributes:
+        summary: The record after the run, as JSON data; None before.
+        looked: How often it looked at this run.
+        skipped: How often a look failed, by reason.
     """
 
     def __init__(self, file: str | Path | None = None) -> None:
@@ -122,7 +131,7 @@ class KnownGoodRecorder(Callback):
 
 
 def profile_of(file: str | Path) -> Mapping[str, Any]:
-    """Return the profile of the known good runs in a file; they are combined anew only when the file has changed."""
+    """Return the profile of the known good runs in a file, combined again only if the file has changed."""
     return _combined(os.path.abspath(file), os.stat(file).st_mtime_ns)
 
 
@@ -133,36 +142,60 @@ def _combined(file: str, changed: int) -> Mapping[str, Any]:
 
 @_sensing
 class KnownGood(Guard):
-    """Compares a training with known good runs of the same configuration, which `KnownGoodRecorder` has recorded.
+    """A guard against deviations from known good runs of the same configuration, recorded by `KnownGoodRecorder`.
 
-    ``profile`` is the recorder's file, or what ``combine`` makes of the recorders' summaries; without one the guard
-    keeps quiet. Of numbers, the band is what those runs had, five standard deviations to either side, and some per
-    cent: wide enough for other seeds. Three runs are the least that tell how far runs are apart; fewer make for wider
-    bands.
+    The band of a number contains the values of those runs, five standard deviations to either side and some percent, so
+    that other seeds fit in. Record at least three runs; with fewer the bands are wider.
 
-    Where the Trainer's settings differ, or the hyperparameters that module or datamodule declare (``hparams``), the run
-    is of another configuration, and only what does not depend on them is compared; the log says so once. The checks
-    ``settings`` and ``hyperparameters`` alarm on the difference itself. ``hyperparameters`` is left out by default,
-    since they are declared on purpose.
+    If the Trainer's settings differ, or the hyperparameters that the module or the datamodule declares (``hparams``),
+    the configuration is another one: the guard then compares only what does not depend on it, and logs that once. The
+    checks ``settings`` and ``hyperparameters`` raise an alarm on the difference itself.
+
+    Args:
+        profile: The recorder's file, or the result of `faultlab.guards.known_profile.combine` on the recorders'
+            summaries. None to deactivate the guard.
+        action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
+        leave_out: Names of checks whose alarms are ignored. ``hyperparameters`` is among them by default, since they
+            are usually changed on purpose.
+
+    Raises:
+        ValueError: The file holds no known good runs, or those of another version.
     """
 
     level = "full"
     checks = {
-        "settings": "the Trainer has other settings than in known good runs",
-        "hyperparameters": "the module or the datamodule declares other hyperparameters",
-        "structure": "layers, parameters, optimizers or schedules are others",
-        "initialisation": "weights begin with other statistics",
-        "data": "batches have another layout or other statistics, or are loaded otherwise",
+        "settings": "the Trainer's settings differ from those of known good runs",
+        "hyperparameters": "the hyperparameters of the module or the datamodule differ",
+        "structure": "layers, parameters, optimizers or schedules differ",
+        "initialisation": "weights start with other statistics",
+        "data": "batches have another layout or other statistics, or are loaded differently",
         "mode": "other parts of the model are in eval mode",
-        "activations": "layers give outputs of other statistics in the first steps",
+        "activations": "outputs of layers have other statistics in the first steps",
         "loss": "the loss is outside the band of known good runs at this step",
-        "gradients": "gradients are of another size at this step",
-        "updates": "weights move by more or less than they did at this step",
-        "weights": "weights or buffers have other statistics at an epoch's beginning or the end",
-        "optimizer-state": "what the optimizer remembers is of another size at an epoch's beginning",
-        "learning-rate": "the learning rate is another one at this step",
+        "gradients": "gradients have another size at this step",
+        "updates": "weights move more or less than in known good runs at this step",
+        "weights": "weights or buffers have other statistics at the start of an epoch or at the end",
+        "optimizer-state": "the optimizer's state has another size at the start of an epoch",
+        "learning-rate": "the learning rate differs at this step",
         "metrics": "a logged metric is missing, new, or outside the band of known good runs",
-        "length": "training, an epoch or a validation was shorter or longer",
+        "length": "the training, an epoch or a validation is shorter or longer",
+    }
+    causes = {
+        "settings": "",
+        "hyperparameters": "",
+        "structure": "changed, optimizer",
+        "initialisation": "initialized, layer, weights",
+        "data": "labels",
+        "mode": "mode, eval, training, dropout, normalization",
+        "activations": "layer, weights",
+        "loss": "loss function, labels, gradients, optimizer, changed",
+        "gradients": "gradients, detached, clipped, scaled, loss",
+        "updates": "optimizer, learning rate, parameters, step",
+        "weights": "optimizer, checkpoint",
+        "optimizer-state": "optimizer, lost, reset, restored, checkpoint",
+        "learning-rate": "learning rate, scheduler, step",
+        "metrics": "metric, logged, same, validation data",
+        "length": "early, epoch, validation, training",
     }
 
     def __init__(
@@ -184,13 +217,13 @@ class KnownGood(Guard):
         self._off: set[str] = set()
         self._fired: set[str] = set()
         self._others: dict[str, str] = {}
-        self._found: list[tuple[str, str]] = []
+        self._found: list[tuple[str, str, str]] = []
 
     def _unheard(self, error: Exception, where: str = "a part of the module") -> None:
         self.skip(f"{where}: {type(error).__name__}: {error}")
 
     def fact(self, check: str, name: str, value: Any) -> None:
-        """Compares a fact with what it may be."""
+        """Compare a fact with its allowed values."""
         known = self._facts.get(check)
         if known is None or check in self._off or check in self._fired:
             return
@@ -201,25 +234,26 @@ class KnownGood(Guard):
             usual = " or ".join(map(str, allowed[:3])) if allowed else "nothing of the kind"
             owner = "trainer" if check == "settings" else name.partition(".")[0]
             if check in ("settings", "hyperparameters"):
-                self._others.setdefault(owner, f"{name} is {value}, and was {usual}")
-            self._finds(check, f"{name} is {value}, and known good runs had {usual}")
+                self._others.setdefault(owner, f"{name} is {value} instead of {usual}")
+            self._finds(check, f"{name} is {value}, but known good runs had {usual}", f"{name}, {value}, {usual}")
 
     def number(self, check: str, name: str, cell: int, value: float, chance: float = 0.0) -> None:
-        """Compares a number with its band."""
+        """Compare a number with its band."""
         self.numbers(check, (name,), cell, (value,))
 
     def numbers(self, check: str, names: Sequence[str], cell: int, values: Sequence[float]) -> None:
-        """Compares numbers with their bands, up to the first that is outside."""
+        """Compare numbers with their bands, up to the first one outside."""
         bands = self._bands.get(check)
         if bands is None or check in self._off or check in self._fired:
             return
         for name, value in zip(names, values):
             band = bands.get(name)
             low, high = _OPEN if band is None else band.get(cell, _OPEN)
-            # The other way round NaN would lie in every band.
+            # The reverse comparison would accept NaN.
             if not low <= value <= high and (low, high) != _OPEN:
                 at = f" at batch {self._sensor.position}" if self._sensor else ""
-                self._finds(check, f"{name} is {value:.4g}{at}, and known good runs allow {_said(low, high)}")
+                found = f"{name} is {value:.4g}{at}, but known good runs allow {_said(low, high)}"
+                self._finds(check, found, f"{name}, {value:.4g}")
                 return
 
     def _compare_lines(self, name: str, lines: list[str], allowed: list[list[str]] | None) -> None:
@@ -232,12 +266,13 @@ class KnownGood(Guard):
         old = known[index] if index < len(known) and marks is lines else f"{len(known)} of them"
         if marks is not lines:
             new, old = f"{new} or one of the next {block}", "others"
-        self._finds("structure", f"of {name} this training {new}, where known good runs had {old}")
+        found = f"in its {name} this training {new}, but known good runs had {old}"
+        self._finds("structure", found, f"{name}, {new}, {old}")
 
-    def _finds(self, check: str, found: str) -> None:
+    def _finds(self, check: str, found: str, causes: str) -> None:
         self._fired.add(check)
         if check not in self.leave_out:
-            self._found.append((check, found))
+            self._found.append((check, found, causes))
 
     def _after(self, hook: str, trainer: TrainingView) -> None:
         if hook == "on_fit_start" and self._others:
@@ -246,21 +281,21 @@ class KnownGood(Guard):
             if trainer.is_global_zero:
                 what = "; ".join(self._others.values())
                 left = [check for check in self.checks if check in comparable and check not in self.leave_out]
-                # Whoever takes a short run's record into a long one would think that its loss is watched. Lightning's
-                # logger, since that shows what is no warning: another configuration is no alarm.
+                # Users of a short run's record in a long one would think that its loss is compared. By Lightning's
+                # logger, since it shows messages below a warning: another configuration is not an alarm.
                 logging.getLogger(trainer.log_name).info(
-                    "KnownGood: another configuration than the known good runs (%s), so that it compares only: %s. "
-                    "Record runs of this configuration with KnownGoodRecorder",
+                    "KnownGood: the configuration differs from that of the known good runs (%s), so only these "
+                    "checks are compared: %s. Record runs of this configuration with KnownGoodRecorder",
                     what,
                     ", ".join(left) or "nothing",
                 )
         if hook == "on_fit_end":
             self._leave()
-        # The gravest first; under an observer that swallows it the others follow in the next hooks.
+        # The most severe first. If an observer catches it, the others follow in the next hooks.
         self._found.sort(key=lambda found: list(self.checks).index(found[0]))
         while self._found:
-            check, found = self._found.pop(0)
-            self.alarm(check, found, _REMEDIES[check])
+            check, found, causes = self._found.pop(0)
+            self.alarm(check, found, _REMEDIES[check], causes)
 
     def on_exception(self, trainer: TrainingView, pl_module: Any, exception: BaseException) -> None:
         sensor = self._sensor
@@ -277,7 +312,7 @@ class KnownGood(Guard):
 
 
 def _bands(checks: Mapping[str, Any]) -> dict[str, dict[str, dict[int, tuple[float, float]]]]:
-    """The bands of a profile by check, name and cell; what is open to a side goes on without end."""
+    """Return the bands of a profile by check, name and cell, with infinite bounds where a band is open."""
     return {
         check: {
             name: {

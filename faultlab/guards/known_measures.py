@@ -1,6 +1,7 @@
-"""What is measured of a training to compare it with other runs of the same configuration: facts and numbers.
+"""Measurements of a training for the comparison with other runs of the same configuration: facts and numbers.
 
-A fact is a JSON value that a healthy run repeats; a number one that it repeats nearly. Functions here only look.
+A fact is a JSON value that a healthy run repeats exactly, a number one that it repeats approximately. All functions
+here only read. The names that they return are keys of recorded files: a rewording makes the records useless.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _projections: dict[int, torch.Tensor] = {}
 
 
 def plain(value: Any) -> Any:
-    """The value as JSON has it; None of what says more about this process than about the configuration."""
+    """Return the value as JSON data, None if it depends on this process rather than on the configuration."""
     if isinstance(value, bool | int | str) or value is None:
         return value
     if isinstance(value, float):
@@ -44,12 +45,12 @@ def plain(value: Any) -> Any:
 
 
 def settings(trainer: TrainingView) -> dict[str, Any]:
-    """The training's settings by name."""
+    """Return the training's settings by name."""
     return {name: plain(value) for name, value in trainer.settings().items()}
 
 
 def hyperparameters(trainer: TrainingView, module: Any) -> dict[str, Any]:
-    """What module and datamodule declare to have been made with."""
+    """Return the hyperparameters that the module and the datamodule declare."""
     found = {}
     for owner, part in (("module", module), ("data", trainer.datamodule)):
         declared = getattr(part, "hparams", None)
@@ -59,7 +60,7 @@ def hyperparameters(trainer: TrainingView, module: Any) -> dict[str, Any]:
 
 
 def structure(trainer: TrainingView, module: Any) -> dict[str, list[str]]:
-    """Layers, parameters, optimizers and schedules, a line each."""
+    """Return layers, parameters, optimizers and schedules, as one line each."""
     names = {id(parameter): name for name, parameter in module.named_parameters()}
     parts = [(name, part) for name, part in module.named_modules() if name]
     layers = [f"{name}: {type(part).__name__}({' '.join(part.extra_repr().split())})" for name, part in parts]
@@ -86,7 +87,7 @@ def structure(trainer: TrainingView, module: Any) -> dict[str, list[str]]:
 
 
 def fingerprints(lines: list[str]) -> tuple[list[str], int]:
-    """The lines, or where they are too long to be kept a digest of every so many, and how many that is."""
+    """Return the lines and 1, or, if they are too long to be kept, digests of blocks and the length of a block."""
     if sum(map(len, lines)) <= _LONG:
         return lines, 1
     block = -(-len(lines) // _DIGESTS)
@@ -95,7 +96,7 @@ def fingerprints(lines: list[str]) -> tuple[list[str], int]:
 
 
 def loading(loaders: Any) -> dict[str, Any]:
-    """How the data is loaded: by which sampler, how many samples there are, how large a batch is asked for."""
+    """Return how the data is loaded: the sampler, the number of samples, the batch size."""
     found: dict[str, Any] = {}
     for number, loader in enumerate(_loaders(loaders)):
         where = f" of loader {number}" if number else ""
@@ -109,7 +110,7 @@ def loading(loaders: Any) -> dict[str, Any]:
 
 
 def leaves(batch: Any, where: str = "") -> Iterator[tuple[str, torch.Tensor]]:
-    """The tensors of a batch with their places."""
+    """Yield the tensors of a batch with their places."""
     if isinstance(batch, torch.Tensor):
         yield where or "the batch", batch
     elif isinstance(batch, Mapping):
@@ -124,13 +125,13 @@ def leaves(batch: Any, where: str = "") -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def batch_size(found: list[tuple[str, torch.Tensor]]) -> int:
-    """The most usual first dimension of a batch's tensors."""
+    """Return the most frequent first dimension of a batch's tensors."""
     sizes = [len(leaf) for _, leaf in found if leaf.ndim]
     return max(set(sizes), key=sizes.count) if sizes else 0
 
 
 def of_batch(leaf: torch.Tensor) -> dict[str, float]:
-    """The numbers of one tensor of a batch."""
+    """Return the numbers of one tensor of a batch."""
     if leaf.numel() == 0 or leaf.is_complex() or leaf.layout is not torch.strided:
         return {}
     if leaf.ndim < 2 and leaf.numel() <= _FEW and not leaf.is_floating_point() and leaf.device.type == "cpu":
@@ -153,7 +154,7 @@ def of_batch(leaf: torch.Tensor) -> dict[str, float]:
 
 
 def _of_few(values: list[int]) -> dict[str, float]:
-    """The same of some whole numbers, which is quicker without tensors."""
+    """Return the same for a few integers, which is faster without tensors."""
     n = len(values)
     counts = Counter(values)
     mean = sum(values) / n
@@ -166,7 +167,7 @@ def _of_few(values: list[int]) -> dict[str, float]:
 
 
 def of_weights(tensor: torch.Tensor) -> dict[str, tuple[float, float]]:
-    """The numbers of a tensor of weights, each with the deviation that chance alone gives it."""
+    """Return the numbers of a weight tensor, each with the deviation that chance alone gives it."""
     if tensor.numel() == 0 or tensor.is_complex() or tensor.layout is not torch.strided:
         return {}
     values = _sampled(tensor.detach().flatten(), SAMPLED).float()
@@ -183,7 +184,7 @@ def of_weights(tensor: torch.Tensor) -> dict[str, tuple[float, float]]:
 
 
 def of_activation(output: Any) -> dict[str, float]:
-    """The numbers of what a layer gives."""
+    """Return the numbers of a layer's output."""
     tensor = next((leaf for _, leaf in leaves(output)), None)
     if tensor is None or not tensor.is_floating_point() or tensor.numel() == 0:
         return {}
@@ -192,13 +193,13 @@ def of_activation(output: Any) -> dict[str, float]:
 
 
 def norms(tensors: list[torch.Tensor]) -> list[float]:
-    """The norms of some tensors, at one look."""
+    """Return the norms of several tensors, with a single transfer."""
     dense = [t.detach().to_dense() if t.is_sparse else t.detach() for t in tensors]
     return torch.stack([n.float() for n in torch._foreach_norm(dense)]).tolist() if dense else []
 
 
 def chosen(named: Iterable[tuple[str, Any]], limit: int = TENSORS) -> dict[str, Any]:
-    """At most so many of the named things, evenly spread, the first and the last among them."""
+    """Return at most ``limit`` of the named objects, evenly spread, including the first and the last."""
     found = list(named)
     if len(found) <= limit:
         return dict(found)
@@ -206,18 +207,18 @@ def chosen(named: Iterable[tuple[str, Any]], limit: int = TENSORS) -> dict[str, 
 
 
 def moving(named: Iterable[tuple[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """The chosen tensors without tiny ones: by chance a few values may have any mean, and next to no norm."""
+    """Return the chosen tensors without tiny ones, whose mean and norm may have any value by chance."""
     return chosen((name, tensor) for name, tensor in named if tensor.numel() >= 8)
 
 
 def evaluating(module: Any) -> list[str]:
-    """The first few parts that are in eval mode, then their number."""
+    """Return the first few parts that are in eval mode, then their number."""
     names = [name or "the module" for name, part in module.named_modules() if not part.training]
     return [*names[:3], str(len(names))]
 
 
 def fine(position: int) -> tuple[int, bool]:
-    """The cell of a batch and whether it is one batch alone: the first 64 are, later ones share eight an octave."""
+    """Return the cell of a batch and whether it is alone in it: the first 64 are, later ones share eight an octave."""
     if position < 64:
         return position, True
     octave = position.bit_length() - 7
@@ -225,7 +226,7 @@ def fine(position: int) -> tuple[int, bool]:
 
 
 def coarse(position: int) -> int | None:
-    """The cell of a batch that is looked at more closely (0, 1, 2, 3, 4, 6, 8, 12, ...), None of the others."""
+    """Return the cell of a batch that is measured more closely (0, 1, 2, 3, 4, 6, 8, 12, ...), None for the others."""
     if position < 2:
         return position
     octave = position.bit_length() - 1
@@ -234,7 +235,7 @@ def coarse(position: int) -> int | None:
 
 
 def _moments(values: torch.Tensor) -> list[float]:
-    """Mean, deviation, the least and the greatest value, and the share of zeros."""
+    """Return the mean, the deviation, the minimum, the maximum and the share of zeros."""
     values = _sampled(values.flatten(), SAMPLED)
     found = torch.stack([values.mean(), values.std(correction=0), *torch.aminmax(values)]).tolist()
     return [*found, 1 - int(torch.count_nonzero(values)) / len(values)]

@@ -1,4 +1,4 @@
-"""What known good runs have in common: their summaries in a file, and the bands that another run has to lie in."""
+"""The profile of known good runs: their summaries in a file, and the bands that another run has to stay in."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ CHANCE = "chance"
 
 @dataclass(frozen=True)
 class Rule:
-    """How near to known good runs a number has to be.
+    """The allowed distance of a number from known good runs.
 
-    ``slack`` is a share of the number that it may always be off, ``floor`` an absolute amount; ``neighbours`` are the
-    cells to either side whose spread over the runs is taken together with its own, ``deviations`` how many times that
-    it may be off, ``below`` how many times as far downwards; ``strict`` are numbers that do not
-    vary by chance; ``logarithmic`` are those that vary by factors.
+    ``slack`` is the share of the number that it may always deviate, ``floor`` the absolute amount. ``neighbours`` is
+    the number of cells to either side whose spread over the runs is combined with its own, ``deviations`` how many
+    times the spread it may deviate, and ``below`` a factor of that downwards. ``strict`` numbers do not vary by chance;
+    ``logarithmic`` ones vary by factors.
     """
 
     slack: float = 0.1
@@ -53,11 +53,11 @@ RULES = {
 }
 
 Cell = list[float]
-"""How many values, their mean, their standard deviation, the least and the greatest one."""
+"""The number of values, their mean, standard deviation, minimum and maximum."""
 
 
 class Summary:
-    """A sink that keeps what a run tells it."""
+    """A sink that keeps the facts and numbers of a run."""
 
     def __init__(self) -> None:
         self._facts: dict[str, dict[str, list[Any] | None]] = {}
@@ -65,13 +65,13 @@ class Summary:
         self._chances: dict[str, dict[str, float]] = {}
 
     def fact(self, check: str, name: str, value: Any) -> None:
-        """Keeps a value that the fact may have."""
+        """Keep a value of a fact."""
         value = fingerprints(value)[0] if check == "structure" else value
         facts = self._facts.setdefault(check, {})
         facts[name] = _either(facts.get(name, []), [value])
 
     def number(self, check: str, name: str, cell: int, value: float, chance: float = 0.0) -> None:
-        """Counts a value in."""
+        """Add a value to a number's cell."""
         cells = self._cells.setdefault(check, {}).setdefault(name, {})
         n, mean, squares, low, high = cells.get(cell, (0, 0.0, 0.0, value, value))
         step = value - mean
@@ -82,12 +82,12 @@ class Summary:
             chances[name] = max(chances.get(name, 0.0), chance)
 
     def numbers(self, check: str, names: Sequence[str], cell: int, values: Sequence[float]) -> None:
-        """Counts several in."""
+        """Add several values."""
         for name, value in zip(names, values):
             self.number(check, name, cell, value)
 
     def to_json(self) -> dict[str, Any]:
-        """The summary of this one run."""
+        """Return the summary of this run."""
         numbers: dict[str, dict[str, Any]] = {}
         for check, name, cells in _named(self._cells):
             kept = {str(cell): [_short(values)] for cell, values in cells.items()}
@@ -97,11 +97,14 @@ class Summary:
 
 
 def merge(summaries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """One summary of several: what each fact was, and each number's values, run by run."""
+    """Return one summary of several: the values of each fact, and each number's values run by run."""
     merged: dict[str, Any] = {"format": FORMAT, "runs": 0, "facts": {}, "numbers": {}}
     for summary in summaries:
         if summary["format"] != FORMAT:
-            raise ValueError(f"a summary of known good runs has format {summary['format']}: record them anew")
+            raise ValueError(
+                f"a summary of known good runs has the unsupported format {summary['format']}. Record "
+                "the runs again with KnownGoodRecorder"
+            )
         merged["runs"] += summary["runs"]
         for check, name, seen in _named(summary["facts"]):
             facts = merged["facts"].setdefault(check, {})
@@ -114,10 +117,16 @@ def merge(summaries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def combine(summaries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """The profile of some known good runs: what each fact may be, and the band of each number.
+    """Return the profile of known good runs: the allowed values of each fact, and the band of each number.
 
-    The band of a number is all that was seen, five standard deviations to either side of the mean (more where few runs
-    tell how large that is), and the slack of its check.
+    A band contains all observed values, five standard deviations to either side of the mean (more if there are few runs
+    to estimate it), and the slack of its check.
+
+    Args:
+        summaries: The recorders' summaries. Empty ones are skipped.
+
+    Raises:
+        ValueError: A summary has an unsupported format.
     """
     merged = merge(summary for summary in summaries if summary)
     bands: dict[str, dict[str, dict[str, list[float | None]]]] = {}
@@ -136,7 +145,7 @@ def _rule(check: str, name: str) -> Rule:
 
 
 def _outward(name: str, band: list[float]) -> list[float | None]:
-    """The band of an extreme is open inwards: a batch need not have the rarest values."""
+    """Return the band of an extreme, which is open inwards, since a batch need not contain the rarest values."""
     return [None if "the maximum" in name else band[0], None if "the minimum" in name else band[1]]
 
 
@@ -147,7 +156,7 @@ def _named(checks: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, 
 
 
 def _either(known: list[Any] | None, seen: list[Any] | None) -> list[Any] | None:
-    """All values that a fact may have; None where they are so many that it says nothing."""
+    """Return all values of a fact, None if there are so many that they carry no information."""
     if known is None or seen is None:
         return None
     both = known + [value for value in seen if value not in known]
@@ -162,7 +171,7 @@ def _bands(cells: dict[int, list[Cell]], chance: float, rule: Rule) -> dict[str,
     if rule.logarithmic and min(everything) > 0:
         in_logs = {cell: [_in_logs(values) for values in runs] for cell, runs in cells.items()}
         by_factors = _in_scale(in_logs, chance, rule, True)
-        if max(_variances(in_logs).values()) > 1:  # what comes near to zero now and then may as well be there
+        if max(_variances(in_logs).values()) > 1:  # A number that is nearly zero now and then may as well be zero.
             by_factors = {c: [min(low, found.get(c, [0.0])[0]), high] for c, (low, high) in by_factors.items()}
         found = by_factors
     return {str(cell): band for cell, band in found.items()}
@@ -178,18 +187,18 @@ def _in_scale(cells: dict[int, list[Cell]], chance: float, rule: Rule, logarithm
 
 
 def _variances(cells: Mapping[int, list[Cell]]) -> dict[int, float]:
-    """The variance between runs of each cell."""
+    """Return the variance between runs of each cell."""
     return {cell: _variance([values[1] for values in runs]) if len(runs) > 1 else 0.0 for cell, runs in cells.items()}
 
 
 def _variance(values: list[float]) -> float:
-    # What the standard library does in fractions takes half of the time that a short training does.
+    # The standard library's computation in fractions takes half as long as a short training.
     mean = math.fsum(values) / len(values)
     return math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
 
 
 def _near(variances: Mapping[int, float], cell: int, rule: Rule) -> list[float]:
-    """The variances of the cells around; those that are as good as zero say nothing of the others."""
+    """Return the variances of the neighboring cells, without those that are nearly zero."""
     near = [variances[c] for c in range(cell - rule.neighbours, cell + rule.neighbours + 1) if c in variances]
     least = max(near) / 10
     return [variance for variance in near if variance >= least]
@@ -207,10 +216,10 @@ def _band(values: Sequence[Cell], variances: list[float], chance: float, rule: R
         known = (len(values) - 1) * len(variances) + (many - len(values)) / 4 + (20 if chance else 0)
         factor = rule.deviations * (1 + 3 / known) if known else 2 * rule.deviations
         if many == len(values) and not chance:
-            # Neighbouring cells are of the same few runs, so they know less than their number says.
+            # Neighboring cells are of the same few runs, so that they know less than their number suggests.
             factor *= min(3.0, 1 + 48 / max(1, len(values) - 1) ** 5)
         margin = factor * spread * math.sqrt(1 + 1 / len(values))
-        # One or two runs say little of the spread between runs.
+        # One or two runs show little of the spread between runs.
         margin = max(margin, {1: 1.5, 2: 0.7}.get(len(values), 0.0) * (1.0 if logarithmic else spread))
     low, high = min(low, mean - rule.below * margin), max(high, mean + margin)
     if rule.strict:
@@ -241,7 +250,7 @@ def _rounded(value: float) -> float:
 
 
 def append(file: str | Path, summary: Mapping[str, Any]) -> None:
-    """Adds a run's summary to a file, whole or not at all, whatever other processes add meanwhile."""
+    """Add a run's summary to a file, atomically, even if other processes add theirs at the same time."""
     path = Path(file)
     path.parent.mkdir(parents=True, exist_ok=True)
     with _alone(path):
@@ -252,12 +261,12 @@ def append(file: str | Path, summary: Mapping[str, Any]) -> None:
 
 
 def read(file: str | Path) -> dict[str, Any]:
-    """The summary in a file, or of all of them in a list."""
+    """Return the summary in a file, or that of a list of them."""
     content = json.loads(Path(file).read_text())
     if isinstance(content, list):
         return merge(content)
     if not isinstance(content, dict) or content.get("format") != FORMAT or "numbers" not in content:
-        raise ValueError(f"{file} holds no known good runs: record them with KnownGoodRecorder({str(file)!r})")
+        raise ValueError(f"{file} holds no known good runs. Record them with KnownGoodRecorder({str(file)!r})")
     return content
 
 
@@ -265,7 +274,7 @@ def read(file: str | Path) -> dict[str, Any]:
 def _alone(path: Path) -> Iterator[None]:
     try:
         import fcntl
-    except ImportError:  # Windows: the file is whole all the same, but two that end at once may lose one
+    except ImportError:  # Windows: the file is complete, but of two processes that end at once one may be lost
         yield
         return
     with open(path.with_name(f"{path.name}.lock"), "w") as lock:

@@ -1,4 +1,7 @@
-"""What looks at a training at chosen moments, and tells a sink the facts and numbers that it finds."""
+"""The sensor that measures a training at chosen moments and passes facts and numbers to a sink.
+
+The names that it passes are keys of recorded files: a rewording makes the records useless.
+"""
 
 from __future__ import annotations
 
@@ -15,22 +18,27 @@ from faultlab.guards.support.training_view import TrainingView
 
 
 class Sink(Protocol):
-    """Who is told. ``check`` is the name of the check that a finding is for."""
+    """The receiver of measurements. ``check`` is the name of the check that a measurement belongs to."""
 
     def fact(self, check: str, name: str, value: Any) -> None:
-        """Something that a healthy run repeats."""
+        """Receive a fact, which a healthy run repeats exactly."""
 
     def number(self, check: str, name: str, cell: int, value: float, chance: float = 0.0) -> None:
-        """Something that it repeats nearly; ``cell`` says when, ``chance`` by how much luck alone moves it."""
+        """Receive a number, which it repeats approximately, for the moment ``cell``.
+
+        ``chance`` is the deviation by chance alone.
+        """
 
     def numbers(self, check: str, names: Sequence[str], cell: int, values: Sequence[float]) -> None:
-        """Several such numbers at once."""
+        """Receive several numbers at once."""
 
 
 class Sensor:
-    """Follows one training from its beginning to its end. Positions are batches since the training was begun.
+    """Measures one training from start to end. Positions are batches since the training started.
 
-    ``failed`` is told of what goes wrong where it listens to a part of the module.
+    Args:
+        sink: The receiver of the measurements.
+        failed: Called with the exception if observing a part of the module fails.
     """
 
     def __init__(self, sink: Sink, failed: Callable[[Exception], None]) -> None:
@@ -52,7 +60,7 @@ class Sensor:
 
     @property
     def position(self) -> int:
-        """The batch that is trained on, or was last."""
+        """The current batch, or the last one."""
         return (self.start or 0) + max(0, self.batches - 1)
 
     def on_fit_start(self, trainer: TrainingView, module: Any) -> None:
@@ -117,7 +125,7 @@ class Sensor:
         mine = measure.moving((name, p) for name, p in module.named_parameters() if id(p) in held)
         found = {name: p.grad for name, p in mine.items() if p.grad is not None}
         sizes = dict(zip(found, measure.norms(list(found.values()))))
-        # What is so much smaller than the others is rounding, as of a bias before normalisation.
+        # A norm so much smaller than the others is rounding, such as that of a bias before normalization.
         rounding = 1e-5 * max(sizes.values(), default=0.0)
         for name in mine:
             size = sizes.get(name, 0.0)
@@ -169,7 +177,7 @@ class Sensor:
         self.ended(trainer)
 
     def ended(self, trainer: TrainingView) -> None:
-        """Tells how long the training was."""
+        """Report the length of the training."""
         total = self.batches + (self.start or 0)
         self.sink.number("length", "the number of training batches in all", 0, total)
         self.sink.number("length", "the number of optimizer steps in all", 0, trainer.global_step)
@@ -241,12 +249,12 @@ class Sensor:
         found = {name: float(value) for name, value in (trainer.callback_metrics or {}).items()}
         self.sink.fact("metrics", f"what is logged {when}", sorted(found))
         for name, value in found.items():
-            # What each training batch logs is as uncertain as one batch, and the losses are looked at anyway.
+            # A metric logged for training batches varies as much as a single batch, and the losses are compared anyway.
             if name not in self._of_training:
                 self.sink.number("metrics", f"the metric {name} {when}", cell, value)
 
     def _relations(self, metrics: dict[str, float]) -> None:
-        """Metrics that agree in every digit, with others or with themselves, do not do so by chance."""
+        """Report metrics that are equal in every digit to others or to their last values, which is not by chance."""
         broken = {name: value for name, value in metrics.items() if value != round(value)}
         own = {name: value for name, value in broken.items() if name not in self._of_training}
         pairs = [(name, other) for name in own for other in broken if other != name]
@@ -279,7 +287,7 @@ class Sensor:
 
 
 class _Moments:
-    """The mean of each of some numbers over the batches so far, and the squares of what they are away from it."""
+    """The running means of several numbers, and the sums of their squared deviations."""
 
     def __init__(self, names: list[str]) -> None:
         self.names = names

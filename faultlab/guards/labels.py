@@ -1,4 +1,4 @@
-"""The labels can be what they should be, vary, and are as frequent in training as in validation."""
+"""The guard that checks that labels are valid, vary, and are as frequent in training as in validation."""
 
 from __future__ import annotations
 
@@ -19,24 +19,36 @@ IGNORED = -100
 
 
 class Labels(Guard):
-    """Detects labels that are constant, all ignored, out of range, sorted, or distributed unlike those of validation.
+    """A guard against labels that are constant, ignored, out of range, sorted, or unlike those of validation.
 
-    ``classes`` is the number of classes; where it is not said, classes are only compared with those seen. Class by
-    class, training and validation are compared only where a loader draws plainly, there are three classes at least,
-    and validation has run in full or nearly so: training on one class of two is how anomalies are learnt. Where most
-    classes of validation never come in training, they are others on purpose, as where a metric is learnt.
-    ``imbalance`` is the share of samples by which the classes may differ in frequency. It keeps quiet where a batch
-    does not say which of its parts the labels are.
+    Class frequencies of training and validation are compared only if the loader samples sequentially or at random
+    without replacement, there are at least three classes, and validation has run in full or nearly so: anomaly
+    detection trains on one class of two on purpose. If most classes of validation never occur in training, as in metric
+    learning, that counts as intended. The guard ignores batches that don't show which part the labels are.
+
+    Args:
+        classes: The number of classes. None to compare labels only with those seen so far.
+        imbalance: The allowed difference of class frequencies, as a share of samples.
+        action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
+        leave_out: Names of checks whose alarms are ignored.
     """
 
     judges = "batches"
     checks = {
-        "out-of-range": "a label is no class",
-        "ignored": "all labels of a batch are to be ignored",
-        "constant": "all labels of a batch are the same though they vary in validation",
-        "class-missing": "a class of the validation data never comes in training",
+        "out-of-range": "a label is not a valid class",
+        "ignored": "all labels of a batch are ignored by the loss",
+        "constant": "all labels of a batch are the same, though they vary in validation",
+        "class-missing": "a class of the validation data never occurs in training",
         "imbalanced": "classes are less balanced in training than in validation",
-        "shifted": "training targets lie elsewhere, or are spread otherwise, than validation targets",
+        "shifted": "training targets have another location or spread than validation targets",
+    }
+    causes = {
+        "out-of-range": "label, out of range, classes",
+        "ignored": "label, ignored, -100, nan, loss, mean, skip",
+        "constant": "label, constant, single class, vary, shuffled, sorted, epoch",
+        "class-missing": "class, missing, never seen, filtered, training, validation",
+        "imbalanced": "balanced, rare, classes, loss, training, validation",
+        "shifted": "label, targets, shifted, scaled, half, training, validation",
     }
 
     def __init__(
@@ -81,7 +93,7 @@ class Labels(Guard):
             self._take(seen, labels, self._validation)
 
     def _is_of_kind(self, labels: Tensor) -> bool:
-        """Whether they are a class or a number a sample, or classes in sequence, as from the first batch on."""
+        """Return whether labels have the form of the first batch: one class or number per sample, or a sequence."""
         kind = "float" if labels.is_floating_point() else "class"
         kind += "" if labels.numel() == len(labels) else "es"
         self._kind = self._kind or kind
@@ -98,7 +110,7 @@ class Labels(Guard):
             return
         self._complete = self._complete or not trainer.sanity_checking
         if trainer.sanity_checking:
-            # Enough of it for what is compared before the first validation, and counted anew then.
+            # Enough of it for comparisons before the first validation, which then counts again from the start.
             self._enough = covers(trainer)
         elif self._looked:
             self._compare(trainer.current_epoch, ended=True)
@@ -127,24 +139,24 @@ class Labels(Guard):
         if low == high == IGNORED:
             self.alarm(
                 "ignored",
-                f"all labels of batch {batch_idx} are {IGNORED}, which losses ignore: its loss is the mean of nothing, "
-                f"NaN",
-                "Drop such samples where the data are made, or skip the batch on purpose.",
+                f"all labels of batch {batch_idx} are {IGNORED}, which losses ignore: its loss is the mean of "
+                "nothing, NaN",
+                "Drop such samples in the dataset, or skip the batch explicitly.",
             )
         limit = self.classes
         if limit is None and high > self._highest and self._are_classes() and (self._looked >= 8 or self._validation):
-            # Rare classes may come late: only what can be no number of a class is out of range.
+            # Rare classes may occur late, so only a number that can't be a class is out of range.
             limit = int(1000 * (self._highest + 1))
         if limit is not None and (high >= limit or (self.classes and low < 0 and low not in (IGNORED, -1.0))):
             self.alarm(
                 "out-of-range",
-                f"the labels of batch {batch_idx} go from {low:.0f} to {high:.0f} and are out of range: "
-                + (f"there are {limit} classes" if self.classes else f"the highest before was {self._highest:.0f}"),
-                "Are classes numbered from 0, and is every label one of them?",
+                f"the labels of batch {batch_idx} range from {low:.0f} to {high:.0f}, which is out of range: "
+                + (f"there are {limit} classes" if self.classes else f"the highest so far was {self._highest:.0f}"),
+                "Number the classes from 0, and check that every label is one of them.",
             )
 
     def _are_classes(self) -> bool:
-        """Whether the numbers seen so far leave few gaps, as classes do and counts do not."""
+        """Return whether the numbers seen so far have few gaps, as classes do and counts do not."""
         distinct = len(self._validation.keys() | self._training.keys())
         return self._highest > 0 and (self._kind == "classes" or self._highest < 4 * distinct)
 
@@ -155,15 +167,15 @@ class Labels(Guard):
         usual, where = (self._validation, "validation") if self._validation else (self._training, "earlier batches")
         total, count = sum(usual.values()), len(keys)
         share = (usual[keys[0]] + 3) / (total + 3)
-        # A label that is frequent, or the normal one of two, may well fill a batch.
+        # A frequent label, or the normal one of two, may well fill a batch.
         if total < 32 or len(usual) < 3 or count * math.log(min(1.0, share)) > -25:
             return
-        what = f"are labelled {keys[0]:.0f}, a single class" if self._kind == "class" else "have identical labels"
+        what = f"are labeled {keys[0]:.0f}, a single class" if self._kind == "class" else "have identical labels"
         self.alarm(
             "constant",
-            f"all {count} samples of batch {batch_idx} {what}, while labels vary in {where}: they are constant, or "
-            f"the data are sorted and not shuffled",
-            "Count the classes of an epoch; set shuffle=True where the data are sorted.",
+            f"all {count} samples of batch {batch_idx} {what}, though labels vary in {where}: they are constant, or "
+            "the data are sorted and not shuffled",
+            "Count the classes of an epoch, and set shuffle=True if the data are sorted.",
         )
 
     def on_train_epoch_end(self, trainer: TrainingView, pl_module: Any) -> None:
@@ -178,7 +190,7 @@ class Labels(Guard):
         there, here = sum(self._validation.values()), sum(self._training.values())
         if self._kind != "class" or len(self._validation) < 3 or there < 32 or here < 32 or not self._are_classes():
             return
-        # Counts, ranks and the like are as many as there are samples.
+        # Counts, ranks and the like have nearly as many values as there are samples.
         if 4 * len(self._validation) > there:
             return
         if sum(label not in self._training for label in self._validation) > len(self._validation) / 2:
@@ -188,13 +200,13 @@ class Labels(Guard):
             if not self._training[label] and count >= 12 and here * math.log1p(-min(0.99, least)) < -18:
                 self.alarm(
                     "class-missing",
-                    f"class {label:.0f} is missing: it is never seen in {here} training samples, and has {count} of "
+                    f"class {label:.0f} is missing: it is never seen in {here} training samples, but {count} times in "
                     f"{there} validation samples",
-                    "Split the data with stratification; was the class filtered out?",
+                    "Check whether the class was filtered out, and split the data with stratification.",
                 )
         shares = {label: (self._training[label] / here, count / there) for label, count in self._validation.items()}
         gap = sum(max(0.0, other - own) for own, other in shares.values())
-        # What the gap is, on average, between two samples of one distribution.
+        # The average gap between two samples of the same distribution.
         noise = sum(0.4 * math.sqrt(other / here + other / there) for _, other in shares.values())
         if gap > self.imbalance + noise and _entropy(self._training) < _entropy(self._validation) - 0.1:
             rare = min(shares, key=lambda label: shares[label][0] - shares[label][1])
@@ -202,23 +214,23 @@ class Labels(Guard):
                 "imbalanced",
                 f"classes are less balanced in training than in validation: class {rare:.0f} is rare, "
                 f"{shares[rare][0]:.1%} of {here} training samples and {shares[rare][1]:.1%} of {there} in validation",
-                "Weigh the loss or the sampler by class, or split the data with stratification.",
+                "Weight the loss or the sampler by class, or split the data with stratification.",
             )
 
     def _targets(self) -> None:
         here, there = (sorted(counts.elements()) for counts in (self._training, self._validation))
         if min(len(here), len(there)) < 32:
             return
-        # Quartiles, since targets may have heavy tails or be zero as a rule.
+        # Quartiles, since targets may have heavy tails or be mostly zero.
         low, middle, high = _quartiles(here)
         lower, centre, higher = _quartiles(there)
         spread, usual = high - low, higher - lower
         if usual > 0 and (abs(middle - centre) > 2 * max(usual, spread) or not usual / 20 < spread < 20 * usual):
             self.alarm(
                 "shifted",
-                f"half of the training labels lie between {low:.3g} and {high:.3g}, half of the validation labels "
-                f"between {lower:.3g} and {higher:.3g}: they are shifted or scaled unlike each other",
-                "Are the targets of both scaled alike?",
+                f"half of the training labels lie between {low:.3g} and {high:.3g}, but half of the validation labels "
+                f"between {lower:.3g} and {higher:.3g}: the targets are shifted or scaled differently",
+                "Scale the targets of training and validation in the same way.",
             )
 
 

@@ -1,4 +1,4 @@
-"""Labels belong to their inputs, in training as in validation."""
+"""The guard that checks that labels belong to their inputs, in training as in validation."""
 
 from __future__ import annotations
 
@@ -19,22 +19,37 @@ _OFFSETS = (0, 1, -1, 2, -2)
 
 
 class LabelsAligned(Guard):
-    """Detects labels that have nothing to do with their inputs, or the opposite, or change from epoch to epoch.
+    """A guard against labels that are unrelated to their inputs, opposite, or change from epoch to epoch.
 
-    It compares training with validation: how features and labels go together linearly, and for sequences of tokens how
-    often a label is the token at a fixed distance; ``weaker`` is what has to be left of that in one of them. Where
-    validation shows no such relation it keeps quiet. Labels change if a sample that is recognised by its inputs has
-    another label in a later epoch; up to ``changed`` of the samples may, and so may what is no label of a sample: whole
-    numbers that hardly come twice, as drawn steps of time, and parts as large as the inputs, as noisy copies.
+    It compares training with validation: the linear relation of features and labels, and for token sequences how often
+    a label is the token at a fixed distance. Without such a relation in either it does nothing.
+
+    Labels change if a sample, recognized by its inputs, has another label in a later epoch. Ignored are integers that
+    hardly ever repeat, such as drawn time steps, and parts as large as the inputs, such as noisy copies.
+
+    Args:
+        weaker: The share of the relation that has to remain in the weaker of the two.
+        changed: The share of samples whose labels may change.
+        most: Batches of training and of validation to look at.
+        action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
+        leave_out: Names of checks whose alarms are ignored.
     """
 
     judges = "batches"
     checks = {
-        "unrelated": "labels have no relation to the inputs in training, though they have in validation",
-        "opposite": "labels relate to the inputs the other way round, or by another mapping, than in validation",
-        "validation-unrelated": "labels have no relation to the inputs in validation, though they have in training",
+        "unrelated": "labels have no relation to the inputs in training, though they do in validation",
+        "opposite": "labels have the opposite relation to the inputs than in validation, or another mapping",
+        "validation-unrelated": "labels have no relation to the inputs in validation, though they do in training",
         "offset": "labels are less often the token at a fixed distance in training than in validation, or the reverse",
         "changing": "samples have other labels in a later epoch",
+    }
+    causes = {
+        "unrelated": "labels, shuffled, random, inverted, renumbered, missing, order, same, training, validation",
+        "opposite": "labels, opposite, inverted, permuted, renumbered, mapping, classes, negated, sign, feature, "
+        "order, same, training, validation",
+        "validation-unrelated": "labels, belong, shuffled, missing, validation, training data",
+        "offset": "labels, offset, noisy, shuffled, renumbered, permuted, missing, same, training, validation",
+        "changing": "labels, noisy, shuffled, random, order, epoch",
     }
     _MOST = 20_000
 
@@ -88,7 +103,7 @@ class LabelsAligned(Guard):
         rows, width = seen.features, labels.numel() // len(labels)
         if rows is None or inputs.ndim < 2 or not rows.shape[1] or width > (CLASSES if _is_real(labels) else 1):
             return
-        # Inputs of varying length have no features that could be told apart.
+        # Inputs of varying length have no features that can be compared.
         form = rows.shape[1], width, _is_real(labels)
         self._form = self._form or form
         if self._form == form:
@@ -138,7 +153,7 @@ class LabelsAligned(Guard):
         if self._epochs == 1:
             if len(self._known) < self._MOST:
                 for sample, label in pairs:
-                    # Of samples that come twice in an epoch it isn't known which is which.
+                    # Samples that occur twice in an epoch can't be distinguished.
                     self._known[sample] = None if sample in self._known else label
             return
         self._drawn += len(pairs)
@@ -154,19 +169,19 @@ class LabelsAligned(Guard):
         ):
             self.alarm(
                 "changing",
-                f"{self._other} of {self._again} samples that were seen in the first epoch have other labels now: "
-                f"labels are noisy, shuffled, or drawn at random",
-                "Does every sample keep its label, whatever the order in which samples come?",
+                f"{self._other} of {self._again} samples from the first epoch have other labels now: labels are "
+                "noisy, shuffled, or drawn at random",
+                "Keep the label of every sample, independent of the order of samples.",
             )
 
     def _recur(self) -> bool:
-        """Whether labels come several times, as classes do."""
+        """Return whether labels repeat, as classes do."""
         known = [label for label in self._known.values() if label is not None]
         return 4 * len(set(known)) <= len(known)
 
     def _judge(self) -> None:
         training, validation = self._training, self._validation
-        # An epoch mostly ends with its validation, and nothing new has come between the two.
+        # An epoch usually ends with its validation, and nothing has changed between the two.
         known, self._judged = self._judged, (self._looked, self._drawn, validation, validation.samples, self._complete)
         if known == self._judged and not self._shifts["train"][1]:
             return
@@ -188,23 +203,23 @@ class LabelsAligned(Guard):
             if share + 2 * error < self.weaker:
                 self.alarm(
                     "validation-unrelated",
-                    f"the relation of labels to inputs that training data show is missing in validation: {share:.0%} "
-                    f"are left over {validation.samples} samples, as if these labels were shuffled",
-                    "Does every validation label belong to its sample?",
+                    f"the relation of labels to inputs in the training data is missing in validation: {share:.0%} "
+                    f"remain over {validation.samples} samples, as if these labels were shuffled",
+                    "Check that every validation label belongs to its sample.",
                 )
 
     def _may_be_augmented(self) -> bool:
-        """Whether training inputs may be moved, turned or flipped, which takes the relation of each pixel away.
+        """Return whether training inputs may be moved, turned or flipped, which removes the relation of each pixel.
 
-        Not where they came again unchanged in another epoch, or where what such augmentations leave as it was, the
-        values in their order of size, has no relation to the labels either.
+        They are not if they recur unchanged in another epoch, or if their sorted values, which such augmentations
+        preserve, have no relation to the labels either.
         """
         if self._again >= max(8, 0.4 * self._drawn) or not self._form or self._form[0] < 16:
             return False
         here, there = compared(self._training.sorted(), self._validation.sorted())
         if not here.numel():
             return True
-        # Values in their order say less, and only confirm what is missing anyway.
+        # Sorted values contain less information, and only confirm a relation that is missing anyway.
         clear, theirs = signal(there, self._validation.samples, above_chance=2.0)
         if not clear or theirs <= 0:
             return True
@@ -215,16 +230,18 @@ class LabelsAligned(Guard):
         if clear or share < -0.3:
             self.alarm(
                 "opposite",
-                f"training inputs go with labels otherwise than in validation (by {share:.2f}, where 1 is alike and -1 "
-                f"is opposite, over {samples} samples): inverted, permuted or renumbered labels, or negated inputs",
-                "Is the mapping of classes to labels, and the order and sign of features, the same for both?",
+                f"training inputs have another relation to labels than in validation (by {share:.2f}, where 1 is the "
+                f"same and -1 is opposite, over {samples} samples): inverted, permuted or renumbered labels, or "
+                "negated inputs",
+                "Use the same mapping of classes to labels, and the same order and sign of features, for training "
+                "and validation.",
             )
         else:
             self.alarm(
                 "unrelated",
-                f"the relation of labels to inputs that validation data show is missing in training: {share:.0%} are "
-                f"left over {samples} samples, as if labels were shuffled, random, inverted or renumbered",
-                "Are inputs and labels put in order, or drawn, by one and the same index?",
+                f"the relation of labels to inputs in the validation data is missing in training: {share:.0%} remain "
+                f"over {samples} samples, as if labels were shuffled, random, inverted or renumbered",
+                "Check that inputs and labels are ordered or drawn by the same index.",
             )
 
     def _offsets(self) -> None:
@@ -238,10 +255,10 @@ class LabelsAligned(Guard):
             where = "training" if here < there else "validation"
             self.alarm(
                 "offset",
-                f"a label is the token {_OFFSETS[best]:+d} positions from it in {here:.0%} of the cases in training "
-                f"and in {there:.0%} in validation: {where} labels are noisy, shuffled or renumbered, "
-                f"or inputs permuted or missing",
-                "Are labels cut from the same sequence as their inputs, at the same offset for both?",
+                f"a label is the token {_OFFSETS[best]:+d} positions from it in {here:.0%} of the cases in training, "
+                f"but in {there:.0%} in validation: {where} labels are noisy, shuffled or renumbered, or inputs "
+                "permuted or missing",
+                "Take labels from the same sequence as their inputs, at the same offset for training and validation.",
             )
 
 
@@ -250,7 +267,7 @@ def _is_real(labels: Tensor) -> bool:
 
 
 def _shifts(inputs: Tensor, labels: Tensor) -> Tensor:
-    """How often a label is the token at each of the offsets."""
+    """Return how often a label is the token at each of the offsets."""
     width = inputs.shape[1]
     shares = []
     for offset in _OFFSETS:

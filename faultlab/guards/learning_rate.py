@@ -1,4 +1,4 @@
-"""The learning rate takes the course that its scheduler is there for."""
+"""The guard that checks that the learning rate follows its scheduler."""
 
 from __future__ import annotations
 
@@ -19,21 +19,36 @@ _Turns = tuple[int, Any]
 
 
 class LearningRate(Guard):
-    """Detects a scheduler that is not stepped, or one that nobody steps, and a rate that is zero or collapses.
+    """A guard against schedulers that are not stepped, or too often, and against rates that are zero or collapse.
 
-    A rate collapses if a turn of its scheduler takes it to ``drop`` of what it was, or if it is ``negligible`` next
-    to its highest while ``left`` of the training is still to come; where it falls by a factor at every step, also if
-    it will be by the middle of what is left, to a hundred times that. It keeps quiet about this where the length is
-    not known, and about rates that ReduceLROnPlateau lowers little by little or a cosine brings up again. Under
-    manual optimisation, where the module steps its schedulers, these have two epochs to take a first turn.
+    A rate collapses if one turn of its scheduler reduces it to ``drop`` of its value, or if it is ``negligible``
+    compared with its highest value while the share ``left`` of the training is still to come. If it falls by a factor
+    at every step, it also collapses if it will reach a hundred times ``negligible`` by the middle of the rest. This is
+    not judged if the length of the training is unknown, for gradual reductions by ReduceLROnPlateau, and for cosines,
+    which rise again. Under manual optimization, where the module steps its schedulers, they have two epochs for their
+    first turn.
+
+    Args:
+        drop: The share of a rate that a single turn has to leave.
+        negligible: The share of the highest rate below which a rate is negligible.
+        left: The share of the training that has to be left for a collapse.
+        action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
+        leave_out: Names of checks whose alarms are ignored.
     """
 
     checks = {
-        "zero": "the learning rate is zero for a step that no warm-up explains",
-        "unstepped": "a scheduler had its turn and was not stepped",
-        "unknown-scheduler": "an optimizer was given a scheduler that Lightning knows nothing of",
-        "too-often": "a scheduler of epochs is stepped within an epoch",
+        "zero": "the learning rate is zero in a step, without a warm-up",
+        "unstepped": "a scheduler was due and was not stepped",
+        "unknown-scheduler": "an optimizer has a scheduler that Lightning does not know",
+        "too-often": "a scheduler with the interval of an epoch is stepped within an epoch",
         "collapses": "the learning rate is negligible while much of the training is still to come",
+    }
+    causes = {
+        "zero": "learning rate, zero, scheduler, weights change",
+        "unstepped": "scheduler, learning rate, constant, manual, step",
+        "unknown-scheduler": "scheduler, learning rate, constant, key, return",
+        "too-often": "scheduler, interval, epoch, step, optimizer",
+        "collapses": "learning rate, collapses, decay, scheduler, length, interval, epoch, step",
     }
 
     def __init__(
@@ -76,7 +91,7 @@ class LearningRate(Guard):
         self._began = trainer.global_step
         schedulers = [config.scheduler for config in _configs(trainer)]
         known = [getattr(scheduler, "optimizer", None) for scheduler in schedulers]
-        # A checkpoint brings the first rates of a scheduler with it; a module may keep and step one by itself.
+        # A checkpoint restores the initial rates of a scheduler, and a module may keep and step one itself.
         if self._began or not automatic(pl_module) or _keeps_scheduler(pl_module) or any(o is None for o in known):
             return
         for optimizer in optimizers_of(trainer):
@@ -86,9 +101,9 @@ class LearningRate(Guard):
                     [
                         (
                             "unknown-scheduler",
-                            f"a scheduler was made for {type(optimizer).__name__} and Lightning does not know it: the "
-                            "learning rate will stay constant",
-                            'Return it, under the key "lr_scheduler".',
+                            f"a scheduler was created for {type(optimizer).__name__}, but Lightning does not know it: "
+                            "the learning rate will stay constant",
+                            'Return it from configure_optimizers under the key "lr_scheduler".',
                         )
                     ],
                 )
@@ -125,9 +140,9 @@ class LearningRate(Guard):
         zeros = self._zeros[id(optimizer)] = self._zeros.get(id(optimizer), 0) + 1
         schedulers = [config.scheduler for config in self._configs]
         own = [s for s in schedulers if getattr(s, "optimizer", optimizer) is optimizer]
-        # A warm-up by the step may begin at zero, once; no factor leads away from a rate that is zero to begin with.
+        # A warm-up by step may start at zero for one step, but no factor raises a rate that is zero to begin with.
         stays = all(not any(getattr(s, "base_lrs", [1])) for s in own) if own else not _keeps_scheduler(pl_module)
-        # One that comes round to zero goes up again by itself.
+        # A periodic rate rises from zero by itself.
         if any(type(s).__name__.startswith(_PERIODIC) and any(getattr(s, "base_lrs", [1])) for s in own):
             return
         if zeros > 1 or (stays and automatic(pl_module)):
@@ -136,14 +151,14 @@ class LearningRate(Guard):
                 [
                     (
                         "zero",
-                        f"the learning rate of {type(optimizer).__name__} is zero: no weight changes",
-                        "Look at what it is worked out from, such as a floor division, and at the scheduler's course.",
+                        f"the learning rate of {type(optimizer).__name__} is zero: no weights change",
+                        "Look at the expression that computes it, such as a floor division, and at the scheduler.",
                     )
                 ],
             )
 
     def _taken(self, trainer: TrainingView, own: bool, batch_idx: int) -> list[Finding]:
-        """Compares the schedulers' own counts of turns with the turns that were due."""
+        """Compare the schedulers' own counts of turns with the turns that were due."""
         findings: list[Finding] = []
         epoch = self._epoch
         for config in self._configs:
@@ -161,16 +176,16 @@ class LearningRate(Guard):
                 findings.append(
                     (
                         "unstepped",
-                        f"{kind}, a scheduler, was due {due} times and never stepped: the learning rate stays constant",
-                        "Does lr_scheduler_step (or the module, under manual optimisation) call scheduler.step()?",
+                        f"{kind}, a scheduler, was due {due} times but never stepped: the learning rate stays constant",
+                        "Call scheduler.step() in lr_scheduler_step, or in the module under manual optimization.",
                     )
                 )
             if own and not by_step and batch_idx > 1 and count != latest:
                 findings.append(
                     (
                         "too-often",
-                        f"{kind}, a scheduler whose interval is the epoch, was stepped before batch {batch_idx}",
-                        "Step it in one place; Lightning steps what configure_optimizers returns.",
+                        f"{kind}, a scheduler with the interval of an epoch, was stepped before batch {batch_idx}",
+                        "Step it in one place only; Lightning steps the schedulers that configure_optimizers returns.",
                     )
                 )
         return findings
@@ -184,14 +199,14 @@ class LearningRate(Guard):
         ratios = [*course.ratios]
         by_step = any(getattr(config, "interval", "") == "step" for config in self._configs)
         gradual = any(getattr(config, "reduce_on_plateau", False) for config in self._configs)
-        # A factor at every step is easily one that was meant for epochs.
+        # A factor at every step was probably meant for epochs.
         steady = by_step and len(ratios) == 4 and max(ratios) < 0.95 and max(ratios) - min(ratios) < 0.01
         fallen = rate / course.highest
         to_come = fallen * ratios[-1] ** (left / 2) if steady else fallen
         if (rate <= self.drop * before and fallen <= self.drop) or (
             (fallen < self.negligible or to_come < 100 * self.negligible * steady) and not gradual
         ):
-            said = f"it decayed to {fallen:.2g} of its highest" + ("" if fallen == to_come else ", and goes on so")
+            said = f"it decayed to {fallen:.2g} of its highest" + ("" if fallen == to_come else ", and keeps falling")
             return [
                 (
                     "collapses",
@@ -204,7 +219,7 @@ class LearningRate(Guard):
 
 
 class _Course:
-    """What the rates of one parameter group were so far, and the last four factors from step to step."""
+    """The history of the rates of one parameter group, with the last four factors from step to step."""
 
     def __init__(self) -> None:
         self.latest: float | None = None
@@ -219,9 +234,9 @@ class _Course:
 
 
 def _turns_of(scheduler: Any) -> _Turns | None:
-    """What a scheduler counts its turns by; None where it does not."""
+    """Return the counts of a scheduler's turns, None if it has none."""
     count = getattr(scheduler, "_step_count", None)
-    # CosineAnnealingWarmRestarts leaves the first count as it is.
+    # CosineAnnealingWarmRestarts does not advance the first count.
     return (count, getattr(scheduler, "last_epoch", None)) if isinstance(count, int) else None
 
 
@@ -231,7 +246,7 @@ def _configs(trainer: TrainingView) -> list[Any]:
 
 
 def _keeps_scheduler(module: Any) -> bool:
-    """Whether the module keeps a scheduler as an attribute, to step it itself."""
+    """Return whether the module keeps a scheduler as an attribute, to step it itself."""
     held = [
         part for value in vars(module).values() for part in (value if isinstance(value, (list, tuple)) else [value])
     ]

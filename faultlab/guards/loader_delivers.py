@@ -1,4 +1,4 @@
-"""The training loader brings what it promises: as many batches as it has, of the size that was asked for."""
+"""The guard that checks that the training loader yields as many batches as it promises, of the requested size."""
 
 from __future__ import annotations
 
@@ -15,21 +15,35 @@ from faultlab.guards.support.training_view import TrainingView
 
 
 class LoaderDelivers(Guard):
-    """Detects epochs with fewer batches than promised, batches that are too small, and a training without any batch.
+    """A guard against epochs with too few batches, batches that are too small, and a training without any batch.
 
-    What was promised is the trainer's number of training batches, and the loader's ``batch_size``; where the module or
-    the datamodule has a hyperparameter ``batch_size``, the loader's is compared with it. ``samples`` is the number of
-    samples that the training data must have, where you know it. An end that was asked for (``should_stop``,
-    ``max_steps``) is none too early. Batches of loaders with batch samplers or streams of their own may have any size.
+    It expects the trainer's number of training batches, and batches of the loader's ``batch_size``, which it compares
+    with the hyperparameter ``batch_size`` of the module or the datamodule. An end that was requested (``should_stop``,
+    ``max_steps``) is allowed. Batches of loaders with batch samplers or streams of their own may have any size.
+
+    Args:
+        samples: The expected number of training samples, None if unknown.
+        action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
+        leave_out: Names of checks whose alarms are ignored.
     """
 
     checks = {
-        "nothing-trained": "fit ended and not one batch was trained on",
+        "nothing-trained": "fit ended without training on any batch",
         "short-epoch": "an epoch had fewer batches than promised, or than the first one",
-        "early-end": "fit ended before the last epoch and nobody asked for it",
-        "batch-size": "the loader's batch size is not that of the hyperparameters",
+        "early-end": "fit ended before the last epoch without a request to stop",
+        "batch-size": "the loader's batch size differs from the hyperparameters",
         "small-batch": "a batch has fewer samples than the loader's batch size",
-        "samples": "the training data have another number of samples than you said",
+        "samples": "the training data have another number of samples than declared",
+    }
+    causes = {
+        "nothing-trained": "never trained, no step, no training batch, empty, zero batches, drop_last, "
+        "limit_train_batches, epochs",
+        "short-epoch": "batches, epoch, cut short, short, length, exhausted, iterator, stopiteration, missing, "
+        "dataset, validation, return",
+        "early-end": "ended early, fewer epochs, stopiteration, hook",
+        "batch-size": "batch size, batch_size, dataloader",
+        "small-batch": "batch size, fewer samples, one sample, 1 sample, dropped, merged, collate, hook",
+        "samples": "dataset, length, samples, truncated, duplicated, read, training data",
     }
 
     def __init__(self, samples: int | None = None, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:
@@ -59,20 +73,20 @@ class LoaderDelivers(Guard):
         self._size = loader.batch_size
         self._strict = loader.collate_fn is default_collate
         wanted = _hyperparameter(trainer, pl_module)
-        # Of what several devices, or several batches before a step, share each has a part.
+        # Devices share a batch, and so do the accumulated batches of a step.
         parts = {wanted, wanted // max(1, trainer.accumulate_grad_batches)} if wanted else set()
         if parts and self._size and self._size not in parts and trainer.world_size == 1:
             self.alarm(
                 "batch-size",
-                f"the training loader's batch size is {self._size} and the hyperparameter batch_size is {wanted}",
-                "Is the setting passed on to the DataLoader, and by the name that it reads?",
+                f"the training loader's batch size is {self._size}, but the hyperparameter batch_size is {wanted}",
+                "Check that the setting is passed to the DataLoader, under the name that it reads.",
             )
         count = len(loader.dataset) if isinstance(loader.dataset, Sized) else None
         if self.samples is not None and count is not None and count != self.samples:
             self.alarm(
                 "samples",
-                f"the training dataset has a length of {count} samples and should have {self.samples}",
-                "Is the dataset truncated or duplicated where it is read?",
+                f"the training dataset has a length of {count} samples, but should have {self.samples}",
+                "Check whether the dataset is truncated or duplicated where it is read.",
             )
 
     def on_train_epoch_start(self, trainer: TrainingView, pl_module: Any) -> None:
@@ -88,13 +102,13 @@ class LoaderDelivers(Guard):
         if count is None or count >= self._size:
             self._full |= count == self._size
             return
-        # Without a batch of the full size before it, a collate_fn of the user's may lay batches out in its own way.
+        # Without an earlier batch of the full size, a user's collate_fn may lay out batches in its own way.
         is_last = batch_idx + 1 >= trainer.num_training_batches
         if not is_last and (self._strict or self._full) and self._size not in _first_sides(seen):
             self.alarm(
                 "small-batch",
                 f"batch {batch_idx} has {count} sample{'s' * (count != 1)}, fewer than the batch size of {self._size}",
-                "Are samples dropped or merged on the way, by collate_fn or a transfer hook?",
+                "Check whether collate_fn or a transfer hook drops or merges samples.",
             )
 
     def on_train_batch_end(
@@ -110,18 +124,18 @@ class LoaderDelivers(Guard):
         promised, came = trainer.num_training_batches, self._in_epoch
         first = self._first_epoch
         if self._resumed and first is None:
-            # An epoch that is gone on with has fewer batches left.
+            # A resumed epoch has fewer batches left.
             self._first_epoch, self._resumed = came, False
             return
         self._first_epoch = max(came, first or 0)
-        # Weight averaging goes over the data once more, with a batch more than there is.
+        # Weight averaging iterates over the data once more, with one more batch than there is.
         if _was_stopped(trainer) or self._averaging:
             return
         if not math.isinf(promised) and parameter_samples.counted(trainer.train_dataloader):
             if came < promised:
-                self._cut_short(f"{came} of {promised} batches that the loader's length promises", trainer)
+                self._cut_short(f"{came} of the {promised} batches of the loader's length", trainer)
         elif first and came < first / 2:
-            self._cut_short(f"{came} batches where the first one had {first}", trainer)
+            self._cut_short(f"{came} batches, but the first one had {first}", trainer)
         elif not came:
             self._cut_short("no batch at all", trainer)
 
@@ -129,8 +143,8 @@ class LoaderDelivers(Guard):
         self.alarm(
             "short-epoch",
             f"epoch {trainer.current_epoch} had {what}: it was cut short, and its validation may be missing too",
-            "Is the loader's iterator exhausted or its length wrong, did a StopIteration escape from the step or the "
-            "dataset, or did on_train_batch_start return -1?",
+            "Check the loader's iterator and length, look for a StopIteration that leaves the step or the dataset, "
+            "and check that on_train_batch_start does not return -1.",
         )
 
     def on_train_end(self, trainer: TrainingView, pl_module: Any) -> None:
@@ -138,13 +152,13 @@ class LoaderDelivers(Guard):
         if self._trained and limit is not None and 0 < self._last_epoch + 1 < limit and not _was_stopped(trainer):
             self.alarm(
                 "early-end",
-                f"the training ended early, after epoch {self._last_epoch} of {limit}, and nobody asked it to stop: "
-                f"it had fewer epochs than planned",
-                "Does a hook, such as on_train_epoch_end, let a StopIteration out?",
+                f"the training ended early, after epoch {self._last_epoch} of {limit}, with fewer epochs than planned "
+                "and without a request to stop",
+                "Look for a StopIteration that leaves a hook, such as on_train_epoch_end.",
             )
 
     def on_fit_end(self, trainer: TrainingView, pl_module: Any) -> None:
-        # A training that goes on from its end, or whose time is up, has nothing left to do.
+        # A training that resumes at its end, or whose time is up, has nothing left to do.
         if self._trained or trainer.global_step or trainer.should_stop:
             return
         limit, promised = trainer.limit_train_batches, trainer.num_training_batches
@@ -159,8 +173,8 @@ class LoaderDelivers(Guard):
                 reason += f" (drop_last, at a batch size of {loader.batch_size})"
         self.alarm(
             "nothing-trained",
-            f"fit ended with no step done and no training batch seen, so the model was never trained: {reason}",
-            "Give it data and epochs to train on before the model is used.",
+            f"fit ended without a step or a training batch, so the model was never trained: {reason}",
+            "Provide data and epochs to train on before the model is used.",
         )
 
 
@@ -171,7 +185,7 @@ def _was_stopped(trainer: TrainingView) -> bool:
 
 
 def _plain_loader(loader: Any) -> DataLoader[Any] | None:
-    """The only training loader, if it is a DataLoader over data with numbers."""
+    """Return the only training loader, if it is a DataLoader of a map-style dataset."""
     if isinstance(loader, (list, tuple)) and len(loader) == 1:
         loader = loader[0]
     plain = isinstance(loader, DataLoader) and not isinstance(loader.dataset, IterableDataset)
@@ -179,7 +193,7 @@ def _plain_loader(loader: Any) -> DataLoader[Any] | None:
 
 
 def _hyperparameter(trainer: TrainingView, pl_module: Any) -> int | None:
-    """The batch size that the datamodule, or the module, was asked for."""
+    """Return the batch size that the datamodule or the module declares."""
     for owner in (trainer.datamodule, pl_module):
         declared = hyperparameters(owner)
         for name in ("train_batch_size", "batch_size"):
@@ -190,5 +204,5 @@ def _hyperparameter(trainer: TrainingView, pl_module: Any) -> int | None:
 
 
 def _first_sides(seen: batch_view.Look) -> set[int]:
-    """The sizes of the first two dimensions, either of which may be that of samples."""
+    """Return the sizes of the first two dimensions, since either may be that of samples."""
     return {side for tensor in seen.usual.values() for side in tensor.shape[:2]}

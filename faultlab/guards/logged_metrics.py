@@ -1,4 +1,4 @@
-"""What is logged is there, is finite, and moves."""
+"""The guard that checks that logged metrics are present, finite, and change."""
 
 from __future__ import annotations
 
@@ -13,23 +13,34 @@ from faultlab.guards.support.training_view import TrainingView
 
 
 class LoggedMetrics(Guard):
-    """Detects metrics that are missing, not finite, or stuck, as validation and training epochs leave them.
+    """A guard against metrics that are missing, not finite, or constant after a validation or a training epoch.
 
-    ``metric`` is the one that counts, ``expected`` are others that have to be there. Without them it only knows what
-    has been logged before: a metric that two validations in a row have logged has to come in the next ones too.
+    A metric that was logged in two validations in a row has to be logged in the next ones too. Losses and ``metric``
+    have to be finite, any other metric only if it once was. A validation loss must not be exactly the same after the
+    weights have changed (for two validations under manual optimization), nor may all metrics be the same in three
+    validations.
 
-    Losses and the metric that counts have to be finite, any other one only if it once was. A loss of validation must
-    not be the same to the bit after the weights have changed (twice under manual optimisation), nor all metrics
-    together three times. What is of averaged weights, by its name, may be missing, NaN or constant until the average
-    begins; a loss that never was a number beside another one that is may take its time too. A training without
-    validation is judged by what training logs.
+    Metrics of averaged weights, by their names, may be missing, NaN or constant until the average begins. A loss may be
+    NaN at first if another one is finite. A training without validation is judged by its training metrics.
+
+    Args:
+        metric: The metric that the training is judged by. Empty if there is none.
+        expected: Other metrics that have to be logged.
+        action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
+        leave_out: Names of checks whose alarms are ignored.
     """
 
     checks = {
-        "missing": "a metric that is waited for is not logged",
-        "vanished": "a metric that was logged is logged no more",
+        "missing": "an expected metric is not logged",
+        "vanished": "a metric that was logged before is no longer logged",
         "not-finite": "a metric is NaN or infinite",
-        "constant": "a metric of validation does not move though the weights do",
+        "constant": "a validation metric does not change, though the weights do",
+    }
+    causes = {
+        "missing": "metric, missing, logged, validation",
+        "vanished": "metric, missing, logged, validation, early",
+        "not-finite": "metric, not finite, nan, log of, zero, loss",
+        "constant": "metric, constant, weights change, bit, validation",
     }
 
     def __init__(
@@ -67,7 +78,7 @@ class LoggedMetrics(Guard):
         found = trainer_state.metrics(trainer)
         self._judge_finite(found, "training")
         if not self._validated:
-            # What training logs may come only with its epoch's end, after this hook.
+            # Training metrics may be logged only at the end of the epoch, after this hook.
             wanted = [name for name in self.expected if name not in found and not trainer_state.is_average(name)]
             if self._times and wanted:
                 self._say_missing(wanted, found, "training")
@@ -89,16 +100,17 @@ class LoggedMetrics(Guard):
             return
         logged = dict(trainer.callback_metrics or {})
         found = trainer_state.metrics(trainer)
-        # Lightning keeps the values of earlier epochs; what was logged anew since validation began is another object.
+        # Lightning keeps the values of earlier epochs; a value that was logged since validation started is another
+        # object.
         fresh = {name for name in found if logged.get(name) is not self._objects.get(name)}
         steps, sanity = trainer.global_step, bool(trainer.sanity_checking)
         validation = {name for name in fresh if "train" not in name.lower()}
         self._judge_finite(found, "validation")
         if steps > self._steps >= 0:
-            # Of networks that learn alternately, the one that is validated may have waited for an epoch.
+            # Of networks trained alternately, the validated one may have waited for an epoch.
             patience = 1 if trainer_state.learns(pl_module) else 2
             optimizers = optimizers_of(trainer)
-            # A search that has come to rest leaves the weights as they are.
+            # A line search that has converged leaves the weights unchanged.
             at_rest = self._moved if optimizers and all(map(searches, optimizers)) else ()
             judged = {name: found[name] for name in validation if name not in at_rest}
             self._judge_constant(judged, steps - self._steps, patience)
@@ -118,8 +130,8 @@ class LoggedMetrics(Guard):
         if gone:
             self.alarm(
                 "vanished",
-                f"{trainer_state.names(gone)} was logged in the validations before, and is missing in this one",
-                "Does validation end early, or is the metric logged only on some condition?",
+                f"{trainer_state.names(gone)} was logged in earlier validations, but is missing in this one",
+                "Check whether validation ends early, or whether the metric is logged only under a condition.",
             )
 
     def _can_look(self, trainer: TrainingView) -> bool:
@@ -130,15 +142,16 @@ class LoggedMetrics(Guard):
         return True
 
     def _say_missing(self, wanted: list[str], found: dict[str, float], where: str) -> None:
-        others = trainer_state.names(sorted(found)) or "nothing at all"
+        others = trainer_state.names(sorted(found)) or "nothing"
         self.alarm(
             "missing",
-            f"the metric {trainer_state.names(wanted)} is missing after {where}: it was not logged, {others} was",
-            "Is self.log called with that very name, and does validation run?",
+            f"the metric {trainer_state.names(wanted)} is missing after {where}: it is not among the logged metrics "
+            f"({others})",
+            "Check the name in self.log, and that validation runs.",
         )
 
     def _waits(self, name: str, found: dict[str, float], last: bool) -> bool:
-        """Whether a metric that is NaN may be one that has not begun yet."""
+        """Return whether a metric that is NaN may not have started yet."""
         if not math.isnan(found[name]) or name in self._was_finite:
             return False
         if trainer_state.is_average(name):
@@ -155,8 +168,9 @@ class LoggedMetrics(Guard):
             what = "NaN" if math.isnan(found[grave[0]]) else "infinite"
             self.alarm(
                 "not-finite",
-                f"the metric {trainer_state.names(grave)} is not finite but {what} after {where}",
-                "Is the loss itself so, or is the metric a quotient of nothing (0 / 0) or the log of a zero?",
+                f"the metric {trainer_state.names(grave)} is {what} and thus not finite after {where}",
+                "Check whether the loss is not finite either, or whether the metric divides by zero (0 / 0) or takes "
+                "the log of zero.",
             )
 
     def _judge_constant(self, found: dict[str, float], steps: int, patience: int) -> None:
@@ -164,21 +178,21 @@ class LoggedMetrics(Guard):
         self._moved.update(name for name in found if name not in same and name in self._values)
         same = [name for name in same if name in self._moved or not trainer_state.is_average(name)]
         self._repeats = {name: self._repeats.get(name, 0) + 1 for name in same}
-        # A loss of zero has nowhere left to go.
+        # A loss of zero can't fall further.
         done = [name for name in same if "loss" in name.lower() and found[name] == 0]
-        # A share of a few samples is easily the same twice, a mean of floats is not.
+        # A share of a few samples may well repeat, a mean of floats does not.
         self._same = self._same + 1 if same and len(same) == len(found) else 0
         losses = [name for name in same if "loss" in name.lower() and self._repeats[name] >= patience]
         stuck = [name for name in losses if name not in done] or (same if self._same >= 2 and not done else [])
         if stuck:
             self.alarm(
                 "constant",
-                f"the metric {trainer_state.names(stuck)} is constant: {found[stuck[0]]:.6g} as in the validation "
-                f"before, {steps} steps ago, to the last bit",
-                "Do the weights change, and is the metric computed anew in each validation?",
+                f"the metric {trainer_state.names(stuck)} is constant: it is {found[stuck[0]]:.6g}, exactly as in the "
+                f"last validation {steps} steps ago",
+                "Check that the weights change, and that the metric is computed in each validation.",
             )
 
 
 def _stage(name: str) -> bool:
-    """Whether a metric is one of validation, by its name."""
+    """Return whether a metric is one of validation, by its name."""
     return "val" in name.lower()

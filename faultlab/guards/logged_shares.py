@@ -1,4 +1,4 @@
-"""Shares as logged metrics, for what is a matter of degree where an alarm says yes or no."""
+"""Metrics for failures that are a matter of degree."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ SUPERVISED = "faultlab/supervised_share"
 
 
 class LoggedShares(Callback):
-    """Logs, at the Trainer's ``log_every_n_steps``, shares of what came by since it last did.
+    """A callback that logs shares of failing values, for failures that are a matter of degree.
 
-    ``faultlab/nonfinite_loss_share`` is that of the losses going into backward that are NaN or infinite, and
-    ``faultlab/supervised_share`` that of the labels other than ``ignore_index``, where labels are whole numbers and
-    more than one a sample, as of tokens and pixels.
+    It logs two metrics at the Trainer's ``log_every_n_steps``, each over the steps since it last did:
+    ``faultlab/nonfinite_loss_share`` is the share of losses passed to backward that are NaN or infinite.
+    ``faultlab/supervised_share`` is the share of labels other than ``ignore_index``, if labels are integers and there
+    are several for each sample, such as tokens or pixels.
 
-    They go to the loggers alone: what callbacks and the progress bar see stays as it was. It has to be asked for, since
-    it adds metrics to the logs of whoever has it, and counts labels at every step.
+    The metrics are sent only to the loggers, not to callbacks or the progress bar. `all` leaves this callback out,
+    since it adds metrics to your logs and counts labels at every step.
 
     Args:
-        ignore_index: The label that the loss leaves out.
+        ignore_index: The label that the loss ignores.
     """
 
     def __init__(self, ignore_index: int = -100) -> None:
         self.ignore_index = ignore_index
         self._logged = -1
-        # Tensors as long as nobody asks, so that a device is waited for only where its numbers are logged.
+        # Tensors until they are logged, so that the device is synchronized only then.
         self._bad: Any = 0
         self._supervised: Any = 0
         self._losses = self._labels = 0
@@ -55,7 +56,7 @@ class LoggedShares(Callback):
         batch_view.forget()
         view = view_of(trainer)
         step, interval = view.logged_step, view.log_every_n_steps
-        # Several batches are of one step where gradients are accumulated.
+        # With accumulated gradients several batches belong to one step.
         if interval and step != self._logged and (step + 1) % interval == 0:
             self._logged = step
             self._log(view)

@@ -1,4 +1,4 @@
-"""The loss is what a loss has to be: one finite number that hangs on the parameters and goes where losses go."""
+"""The guard that checks that the loss is a finite scalar that depends on parameters and takes plausible values."""
 
 from __future__ import annotations
 
@@ -19,31 +19,47 @@ _TRANSPARENT = ("Div", "Mul", "Neg", "Add", "Sum", "Mean", "ToCopy", "View", "Al
 _NEVER_NEGATIVE = ("MseLoss", "BinaryCrossEntropy", "SmoothL1Loss", "HuberLoss")
 _FEW_NODES = 12
 _SIGNED = 8
-"""So many positive losses say that the next ones are: those that weigh log-probabilities may begin with a few."""
+"""The number of positive losses that make a negative one suspect; weighted log-probabilities may start with a few."""
 
 
 class LossContract(Guard):
-    """Detects a loss that is no scalar, not finite, without a parameter behind it, stuck at one value, or running away.
+    """A guard against a loss that is not a finite scalar, depends on no parameter, is stuck, or diverges.
 
-    It looks at every loss that goes into backward. ``repeats`` equal losses in a row are stuck if they are the first
-    ones, and four times as many later on, where a training may have come to rest. A loss is a spike if it is
-    ``spike`` times the highest of the last thirty, and ``above_start`` times the first ones. It diverges if ``run``
-    in a row are ``above_start`` times the highest of the first ones; under manual optimisation, where losses work
-    against each other, it is not judged for that, nor for its sign, and compared with those that were made alike. A
-    loss that has been negative or zero before may be so again, and one that has gone below zero in small steps, as the
-    likelihood of a density does, may go on.
+    It looks at every loss that is passed to backward. Under manual optimization, where losses may work against each
+    other, a loss is judged neither for its sign nor for divergence, and is compared only with those computed in the
+    same way. A loss that was negative or zero before may be so again, and one that has become negative gradually, such
+    as a negative log-likelihood of a density, is not judged.
+
+    Args:
+        repeats: Equal losses in a row that count as stuck from the first batch on; four times as many later.
+        spike: How many times the highest of the last thirty losses a spike has to be.
+        above_start: How many times the highest of the first losses a spike or a diverging loss has to be.
+        run: Losses in a row above that for a divergence.
+        action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
+        leave_out: Names of checks whose alarms are ignored.
     """
 
     checks = {
         "not-finite": "a loss is NaN or infinite",
-        "no-parameter": "a loss depends on no parameter",
+        "no-parameter": "a loss does not depend on any parameter",
         "not-scalar": "a loss has more than one element",
-        "wrong-sign": "the negative of an error is minimised",
+        "wrong-sign": "the negative of an error is minimized",
         "zero": "the loss is exactly zero from the first batch on",
-        "turned-negative": "a loss that never was negative is far below zero",
+        "turned-negative": "a loss that was never negative is far below zero",
         "stuck": "the loss has the same value for several batches",
-        "spike": "the loss leaps far above everything before",
-        "diverges": "the loss stays far above where training began",
+        "spike": "the loss jumps far above all values before",
+        "diverges": "the loss stays far above its first values",
+    }
+    causes = {
+        "not-finite": "loss, not finite, nan, inf, zero, batch",
+        "no-parameter": "loss, constant, no parameter, gradient, requires_grad, change, training_step, tensor, none",
+        "not-scalar": "loss, scalar, shape, reduced, mean, none",
+        "wrong-sign": "loss, sign, negated, negative, increases, minimized",
+        "zero": "loss, zero, empty mask",
+        "turned-negative": "loss, negative, sign, changed, negated",
+        "stuck": "loss, constant, parameters change",
+        "spike": "loss, spike, size, update, weights changed, batch",
+        "diverges": "loss, diverges, increases, too large, learning rate, sign, negated, gradients, batch",
     }
 
     def __init__(
@@ -81,13 +97,13 @@ class LossContract(Guard):
         self._own_way = parameter_samples.has_own_way(pl_module)
 
     def on_before_backward(self, trainer: TrainingView, pl_module: Any, loss: Any) -> None:
-        # Under manual optimisation the first, second, ... loss of a batch are losses of different kinds.
+        # Under manual optimization the first, second, ... loss of a batch are losses of different kinds.
         which, self._which = (self._which, "" if automatic(pl_module) else _made_of(loss)), self._which + 1
         if not isinstance(loss, torch.Tensor) or loss.is_complex():
             return
         if loss.numel() != 1:
             self._findings.say(
-                self, [("not-scalar", f"the loss has the shape {tuple(loss.shape)} and is no scalar", _REDUCE)]
+                self, [("not-scalar", f"the loss has the shape {tuple(loss.shape)} and is not a scalar", _REDUCE)]
             )
             return
         value = float(loss.detach())
@@ -99,29 +115,30 @@ class LossContract(Guard):
                 (
                     "not-finite",
                     f"the loss is {value}, which is not finite, at step {getattr(trainer, 'global_step', '?')}",
-                    "Look at this batch for NaN and inf, and at logarithms, roots and divisions of what may be zero.",
+                    "Look at this batch for NaN and inf, and at logarithms, roots and divisions of values that may "
+                    "be zero.",
                 )
             )
-        # A placeholder is a round number, and the same again.
+        # A placeholder is a round number that repeats.
         suspect = value - value != 0 or value == int(value) or not self._courses.get(which)
-        # A module that has taken its step by itself may only report what the loss was.
+        # A module that has taken its step by itself may only report the loss.
         reported = self._own_way and parameter_samples.writes(pl_module) != self._writes
         if suspect and not reported and _hangs_on_nothing(loss):
             findings.append(
                 (
                     "no-parameter",
-                    f"the loss of {value:.4g} is a constant that depends on no parameter: none gets a gradient, and "
-                    "none will change",
-                    "Does training_step return a fresh tensor with requires_grad=True in the place of its loss?",
+                    f"the loss of {value:.4g} is a constant that depends on no parameter: no parameter gets a "
+                    "gradient or will change",
+                    "Return the loss itself from training_step, not a fresh tensor with requires_grad=True.",
                 )
             )
         if value < 0 and automatic(pl_module) and _is_negated_error(loss):
             findings.append(
                 (
                     "wrong-sign",
-                    f"the loss is {value:.4g}, though made of an error that is never negative: its sign is wrong, and "
-                    "minimising it increases the error",
-                    "Drop the minus before the loss.",
+                    f"the loss is {value:.4g}, though it is computed from an error that is never negative: its sign "
+                    "is wrong, and minimizing it increases the error",
+                    "Remove the minus before the loss.",
                 )
             )
         if math.isfinite(value):
@@ -134,13 +151,13 @@ class LossContract(Guard):
         findings: list[Finding] = []
         same = course.repeats + 1 if value == course.latest else 1
         if value == 0 and not course.seen_nonzero and course.count:
-            findings.append(("zero", "the loss is exactly zero, and was so from the first batch on", _MASKED))
+            findings.append(("zero", "the loss is exactly zero, and has been from the first batch on", _MASKED))
         elif value and same >= (self.repeats if course.count < same else 4 * self.repeats):
             findings.append(
                 (
                     "stuck",
-                    f"the loss was exactly {value:.6g} for {same} batches in a row: constant, whatever the batch",
-                    "Is it computed from this batch, and do the parameters change?",
+                    f"the loss was exactly {value:.6g} for {same} batches in a row: it is constant, whatever the batch",
+                    "Compute it from this batch, and check that the parameters change.",
                 )
             )
         course.cross(value)
@@ -151,9 +168,9 @@ class LossContract(Guard):
             findings.append(
                 (
                     "spike",
-                    f"the loss leapt to {value:.4g}, a spike: the highest of the {len(course.recent)} before was "
-                    f"{recent:.4g}",
-                    "Look at this batch, at the size of the last update, and at whether weights or loss were changed.",
+                    f"the loss jumped to {value:.4g}, a spike: the highest of the {len(course.recent)} losses before "
+                    f"was {recent:.4g}",
+                    "Look at this batch, at the size of the last update, and at changes of the weights or the loss.",
                 )
             )
         lately = [*[*course.recent][len(course.recent) - self.run + 1 :], value]
@@ -161,9 +178,10 @@ class LossContract(Guard):
             findings.append(
                 (
                     "diverges",
-                    f"the loss diverges: it was above {min(lately):.4g} for {self.run} batches, and {start:.4g} at "
+                    f"the loss diverges: it was above {min(lately):.4g} for {self.run} batches, but {start:.4g} at "
                     "most in the first ones",
-                    "Is the learning rate too large, or the sign of loss or gradients negated, so that it increases?",
+                    "Check whether the learning rate is too large, or whether the loss or the gradients have the "
+                    "wrong sign, so that it increases.",
                 )
             )
         if course.leapt and alone and value < -self.above_start * start:
@@ -171,18 +189,18 @@ class LossContract(Guard):
                 (
                     "turned-negative",
                     f"the loss is {value:.4g}, though it was never negative in the first {course.leapt} batches",
-                    "Did it change its sign, and does it have a lower bound at all?",
+                    "Check whether it changed its sign, and whether it has a lower bound.",
                 )
             )
         return findings
 
 
-_REDUCE = "Reduce it by mean() or sum(); a reduction='none' gives one loss a sample."
-_MASKED = "Is it multiplied by zero, or is the mask of what takes part empty?"
+_REDUCE = "Reduce it by mean() or sum(); with reduction='none' there is one loss for each sample."
+_MASKED = "Check whether it is multiplied by zero, or whether its mask is empty."
 
 
 class _Course:
-    """What the losses of one kind were so far."""
+    """The history of the losses of one kind."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -195,7 +213,7 @@ class _Course:
         self.recent: deque[float] = deque(maxlen=30)
 
     def cross(self, value: float) -> None:
-        """Notes after how many batches the loss has gone from well above zero to well below it at once."""
+        """Record after how many batches the loss has jumped from well above zero to well below."""
         if self.positive and value < 0 < (self.latest or 0) and self.count >= _SIGNED:
             self.leapt = self.count if min(-value, self.latest or 0) > 0.1 * self.start else 0
 
@@ -211,7 +229,7 @@ class _Course:
 
 
 def _made_of(loss: Any) -> str:
-    """The last functions that made a loss: in alternate epochs the first loss may be another network's."""
+    """Return the last functions of a loss, since in alternate epochs the first loss may be another network's."""
     names: list[str] = []
     node = getattr(loss, "grad_fn", None)
     while node is not None and len(names) < 6:
@@ -225,7 +243,7 @@ def _parents(node: Any) -> Iterator[Any]:
 
 
 def _hangs_on_nothing(loss: torch.Tensor) -> bool:
-    """Whether the whole graph is a few steps from a leaf that is no parameter. What is larger, or foreign, is not."""
+    """Return whether the graph is small, has no custom functions, and ends in no parameter."""
     if loss.grad_fn is None:
         return loss.requires_grad and not isinstance(loss, torch.nn.Parameter)
     waiting: list[Any] = [loss.grad_fn]
@@ -236,14 +254,14 @@ def _hangs_on_nothing(loss: torch.Tensor) -> bool:
         if seen > _FEW_NODES or isinstance(getattr(node, "variable", None), torch.nn.Parameter):
             return False
         if isinstance(node, torch.autograd.function.BackwardCFunction):
-            # A function of the user's own, or a checkpoint, hides what is behind it.
+            # A custom function, or a checkpoint, hides the graph behind it.
             return False
         waiting.extend(_parents(node))
     return True
 
 
 def _is_negated_error(loss: torch.Tensor) -> bool:
-    """Whether scaling and adding of squared errors or cross-entropies, and nothing else, made the loss."""
+    """Return whether a loss is computed only by scaling and adding squared errors or cross-entropies."""
     waiting: list[Any] = [loss.grad_fn]
     seen = 0
     while waiting:

@@ -1,4 +1,4 @@
-"""The training gets somewhere: its loss, and the metric that counts, become better than they were and than guessing."""
+"""The guard that checks that the loss and the metric improve, and become better than guessing."""
 
 from __future__ import annotations
 
@@ -16,38 +16,56 @@ from faultlab.guards.support.better_side import better_side
 from faultlab.guards.support.training_view import TrainingView
 
 _TELLING = 0.2
-"""A change of a loss that has to be seen in the noise of its batches, as a share of it, for a look to tell anything."""
+"""The share of a loss that a change must have to stand out from the noise; otherwise a look is inconclusive."""
 
 
 _LATEST = 4096
 
 
 class LossFalls(Guard):
-    """Detects a training that does not learn: after a while, or at its end, the loss is no better than it began.
+    """A guard against a training that does not learn: its loss or its metric has not improved.
 
-    It is judged at the end of each epoch after ``epochs`` of them and ``early`` steps, and at the end of the training.
-    The loss is what `training_step` returns under automatic optimisation. It has to fall by ``least`` of what it began
-    with. Where it is, by its form, the cross-entropy of some integer labels of the batch, it also has to get below
-    their entropy, which guessing by the labels' frequencies gives, or to be still on its way. It must not rise by
-    ``worse`` of its beginning. The metric (the declared one, else the loss of validation) must not be what the sanity
-    check saw of the untrained module, within half of ``least`` (twice ``least`` for a declared metric, five times where
-    there is no loss to judge), nor worse by ``worse`` if it never was better; one that has been elsewhere meanwhile may
-    pass through where it was, but not end there. Its better side is ``mode``, or what its name says; where these two
-    contradict each other, or nobody says it, it only has to move. A model that knew a good deal before, by such an
-    entropy, may stay where it is.
+    It judges at the end of each epoch after ``epochs`` epochs and ``early`` steps, and at the end of the training. The
+    loss is the return value of `training_step` under automatic optimization. It has to fall, and must not rise. If its
+    graph shows that it is the cross-entropy of integer labels of the batch, it also has to fall below their entropy,
+    the loss of guessing by the labels' frequencies, or to be still falling.
 
-    It keeps quiet about resumed trainings, about trainings of fewer than ``steps`` steps, where losses of single
-    batches vary so much that so many steps tell nothing, about losses that wander around zero or come back to it from
-    below, as those of policies do, and, without a declared metric, about manual optimisation.
-    A loss is not compared with its beginning where the module keeps what it has seen in a buffer, as contrastive
-    losses keep a queue of negatives. For other losses that are not meant to fall, leave it out.
+    The metric must not stay within half of ``least`` of its value in the sanity check (twice ``least`` if it is
+    declared, five times if there is no loss to judge), and must not become worse by ``worse`` unless it was better
+    before. If the better side is unknown or contradicts the metric's name, the metric only has to change. A pretrained
+    model, whose loss starts well below such an entropy, may stay as it is.
+
+    Not judged are resumed trainings, trainings of fewer than ``steps`` steps, losses that vary too much from batch to
+    batch, losses that wander around zero or return to it from below, as those of policies do, and manual optimization
+    without a declared metric. The loss is not compared with its first values if the module keeps what it has seen in a
+    buffer, as contrastive losses keep a queue of negatives. Leave the guard out for other losses that are not meant to
+    fall.
+
+    Args:
+        metric: The metric that the training is judged by. Empty for the validation loss.
+        mode: "min" or "max", whichever is better for the metric. Empty to infer it from the name.
+        least: The required fall of the loss, as a share of its first values.
+        worse: The deterioration of the loss or the metric that raises an alarm, as a share.
+        epochs: Epochs before the first judgment.
+        steps: The minimum length of a training to be judged, in steps.
+        early: Steps before the first judgment within the training.
+        action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
+        leave_out: Names of checks whose alarms are ignored.
     """
 
     checks = {
         "at-chance": "the loss is that of guessing by the frequency of the labels",
-        "no-better": "the loss is no better than at the beginning",
-        "rises": "the loss is far above what it began with",
-        "metric-no-better": "the metric that counts is no better than before the training",
+        "no-better": "the loss is no better than at the start",
+        "rises": "the loss is far above its first values",
+        "metric-no-better": "the metric is no better than before the training",
+    }
+    causes = {
+        "at-chance": "did not improve, guessing, frequency, labels, shuffled, constant, random, belong, layer, "
+        "gradient, learning rate, loss",
+        "no-better": "did not improve, weights change, learning rate, gradients, optimizer, labels, belong, loss",
+        "rises": "diverges, too large, learning rate, gradient, loss, label, sign",
+        "metric-no-better": "did not improve, weights change, gradients, optimizer, learning rate, training mode, "
+        "batchnorm, running statistics, same, validation",
     }
 
     def __init__(
@@ -103,7 +121,7 @@ class LossFalls(Guard):
         self._kept = memories.kept(pl_module)
 
     def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        # While others look at the batch too, who are done with it by its end.
+        # While other guards look at the batch too, since they release it at its end.
         looks = self._learns and not self._resumed and len(self._labels) < 16
         self._among = guessing.integers(batch) if looks else None
 
@@ -119,7 +137,7 @@ class LossFalls(Guard):
         loss = trainer_state.loss_of(outputs)
         if loss is None:
             return
-        # Asking a device for a number waits for all that it has still to do.
+        # Reading a number from a device waits for all of its pending work.
         self._pending.append(loss)
         if len(self._pending) >= 64:
             self._settle()
@@ -148,7 +166,7 @@ class LossFalls(Guard):
         elif self._untrained is not None and self._name in found and not self._resumed:
             self._latest = found[self._name]
             self._validations += 1
-            # As for the loss: a rate that is small, or warms up, has not got far after a few short epochs.
+            # As for the loss: with a small rate, or during warm-up, little is learned in a few short epochs.
             if self._validations >= self.epochs and trainer.global_step >= self.early:
                 self._judge_metric(pl_module, last=False)
             self._been_elsewhere |= not self._stayed()
@@ -171,7 +189,7 @@ class LossFalls(Guard):
         if not (math.isfinite(began) and math.isfinite(ends)):
             return
         lowest = min(self._chances(), default=None)
-        # It knew a good deal to begin with, as a pretrained model does: there it may stay.
+        # A model that starts well below the entropy, such as a pretrained one, may stay there.
         knew = lowest is not None and began < 0.7 * lowest
         noise = _noise(self._losses)
         margin = max(self.worse * abs(began), 3 * noise * math.sqrt(1 / len(head) + 1 / len(tail)))
@@ -179,11 +197,11 @@ class LossFalls(Guard):
         if has_risen and not self._remembers(pl_module):
             self.alarm(
                 "rises",
-                f"the training loss has risen: it began with {began:.4g} and is {ends:.4g} after {count} steps",
-                "The training diverges: is the learning rate too large, or a gradient, a loss or a label of the wrong "
-                "sign or value?",
+                f"the training loss has risen from {began:.4g} at the start to {ends:.4g} after {count} steps",
+                "Check whether the learning rate is too large, so that the training diverges, or whether a gradient, "
+                "a loss or a label has the wrong sign or value.",
             )
-        # Some trainings take their time before they leave the level of guessing.
+        # Some trainings stay at the level of guessing for a while.
         if count < self.steps or not (last or (self._epochs >= self.epochs and count >= self.early)):
             return
         third = count // 3
@@ -197,47 +215,48 @@ class LossFalls(Guard):
         if chance and began > 0.9 * chance and 0.97 * chance < ends < 1.25 * chance and not falls:
             self.alarm(
                 "at-chance",
-                f"the training loss did not improve on guessing: {ends:.4g} after {count} steps, where guessing by the "
-                f"frequency of the labels gives {chance:.4g}",
-                "Do inputs and labels belong together (shuffled, constant or random ones do not), does every layer get "
-                "a gradient, and does its learning rate fit?",
+                f"the training loss did not improve on guessing: it is {ends:.4g} after {count} steps, and guessing "
+                f"by the frequency of the labels gives {chance:.4g}",
+                "Check whether inputs and labels belong together (shuffled, constant or random ones do not), whether "
+                "every layer gets a gradient, and whether the learning rate fits.",
             )
-        # Where losses vary much from batch to batch, few of them don't say whether it falls.
+        # If losses vary much from batch to batch, a few of them don't show whether it falls.
         telling = 2 * error <= _TELLING * abs(first)
-        # A loss that weighs log-probabilities by what was gained wanders around zero, or comes back to it in the end.
+        # A log-probability weighted by an advantage wanders around zero, or returns to it in the end.
         gains = _wanders(self._losses) or (began < 0 and min(first, middle) < began - error)
         has_stayed = began - ends < self.least * abs(began) and first - latest < error and telling and not knew
         if has_stayed and not gains and not self._remembers(pl_module):
             self.alarm(
                 "no-better",
-                f"the training loss did not improve: it began with {began:.4g} and is {ends:.4g} after {count} steps",
-                "Do the weights change, in the right direction and by enough (learning rate, gradients, optimizer), "
-                "and do inputs and labels belong together?",
+                f"the training loss did not improve: it was {began:.4g} at the start and is {ends:.4g} after {count} "
+                "steps",
+                "Check whether the weights change enough and in the right direction (learning rate, gradients, "
+                "optimizer), and whether inputs and labels belong together.",
             )
 
     def _remembers(self, pl_module: Any) -> bool:
-        """Whether the module has kept something of what it has seen meanwhile."""
+        """Return whether the module has kept something of what it has seen since."""
         return memories.kept(pl_module) != self._kept
 
     def _gain(self) -> float | None:
-        """What the metric has gained since the sanity check, as a share of what there was to gain."""
+        """Return the gain of the metric since the sanity check, as a share of the possible gain."""
         before, now = self._untrained, self._latest
         if before is None or now is None or not (math.isfinite(before) and math.isfinite(now)):
             return None
-        # What is left to gain of a share is what is missing from the whole.
+        # The possible gain of a share is its distance from one.
         highest = self._side == "max"
         scale = min(before, 1 - before) if highest and 0 < before < 1 else abs(before)
         return (now - before if highest else before - now) / max(scale, 1e-12)
 
     @property
     def _side(self) -> str:
-        """The better side of the metric; empty where nobody says it, or what is said contradicts its name."""
+        """The better side of the metric; empty if it is unknown or contradicts the metric's name."""
         named = better_side(self._name)
         return named if not self.mode or self.mode == named else ("" if named else self.mode)
 
     def _stayed(self) -> bool:
         gain = self._gain()
-        # Where there is no loss to judge: BatchNorm's statistics alone move a metric by some per cent.
+        # If there is no loss to judge: BatchNorm's statistics alone move a metric by some percent.
         same = self.least * ((2.0 if self._learns else 5.0) if self.metric else 0.5)
         return gain is not None and abs(gain) <= same
 
@@ -248,22 +267,23 @@ class LossFalls(Guard):
         stayed = self._stayed() and (last or not self._been_elsewhere)
         chance = min(self._chances(), default=None)
         knew = chance and "loss" in self._name and before < 0.7 * chance
-        # A model that knew a good deal may overfit, and what the sanity check saw was only a part of the data.
+        # A pretrained model may overfit, and the sanity check saw only a part of the data.
         lost = now > 0.97 * chance if knew and chance else gain < -self.worse and bool(self._side)
-        # So may one that had learnt something before.
+        # So may one that had learned something before.
         lost = lost and not self._was_better
         remembers = "loss" in self._name and self._remembers(pl_module)
         if (lost or (not knew and stayed)) and not remembers:
             self.alarm(
                 "metric-no-better",
                 f"{self._name} did not improve: it was {before:.4g} before training and is {now:.4g} after "
-                f"{self._validations} epochs of it",
-                "Do the weights change by enough (gradients, optimizer, learning rate), and is the model in validation "
-                "what it is in training (modes, BatchNorm's running statistics, inputs prepared in the same way)?",
+                f"{self._validations} epochs",
+                "Check whether the weights change enough (gradients, optimizer, learning rate), and whether the "
+                "model works in validation as in training (modes, BatchNorm's running statistics, preparation of "
+                "inputs).",
             )
 
     def _chances(self, explained: bool = False) -> list[float]:
-        """The losses of guessing each of the integers in the batches, in nats; or those that explain the loss."""
+        """Return the losses of guessing the batches' integers, in nats, or only of those that explain the loss."""
         if self._entropies is None:
             count = min(map(len, self._labels), default=0)
             self._entropies = [guessing.entropy([labels[i] for labels in self._labels]) for i in range(count)]
@@ -273,13 +293,13 @@ class LossFalls(Guard):
 
 
 def _wanders(losses: list[float]) -> bool:
-    """Whether losses are of both signs by turns, which those are not that cross zero once on their way."""
+    """Return whether losses alternate in sign, unlike those that cross zero once on their way."""
     signs = [loss > 0 for loss in losses[-_LATEST:] if loss]
     return sum(one is not next_one for one, next_one in itertools.pairwise(signs)) > 2
 
 
 def _noise(losses: list[float]) -> float:
-    """By how much the losses of neighbouring steps scatter, as a standard deviation, whatever their course."""
+    """Return the standard deviation between losses of neighboring steps, whatever their trend."""
     if len(losses) < 2:
         return 0.0
     return float(torch.tensor(losses[-_LATEST:]).diff().abs().median()) / 0.954

@@ -1,4 +1,4 @@
-"""The loss that validation reports is the one that the training step computes on the same batches."""
+"""The guard that recomputes the logged validation loss with the training step."""
 
 from __future__ import annotations
 
@@ -14,25 +14,36 @@ from faultlab.guards.support.training_view import TrainingView
 
 
 class MetricsRecomputed(Guard):
-    """Detects a logged validation metric that is not what an independent look at the same batches gives.
+    """A guard against a logged validation metric that differs from an independent computation on the same batches.
 
-    A copy of the module in eval mode computes its training loss on each validation batch, without gradients; their mean
-    over all samples is compared with the logged metric (the one given, if its name has "loss" in it, else the loss of
-    validation). The two may differ by design, by label smoothing or a penalty say: so they are only held to agree
-    (within ``tolerance``, a share) once they have agreed, mostly in the sanity check already, and that not by chance:
-    with other weights, too, both steps have to give the same for a batch. With ``strict`` they always have to agree.
+    A copy of the module in eval mode computes the training loss of each validation batch, without gradients. The mean
+    over all samples is compared with the logged metric. The two may differ by design, for instance by label smoothing
+    or a penalty. Therefore they have to agree only once they have agreed before, usually in the sanity check, and if
+    both steps also give the same loss for a batch with other weights, so that this was not by chance.
 
-    ``compute`` is another way to recompute, ``compute(module, batch)`` giving the metric's mean over a batch; that one
-    has to agree from the beginning. Without it the guard keeps quiet under manual optimisation, for metrics that are no
-    losses, and for batches whose number of samples it can't tell, and where the step draws
-    random numbers.
+    Without ``compute`` the guard skips manual optimization, metrics that are not losses, batches with an unknown number
+    of samples, and steps that draw random numbers.
+
+    Args:
+        metric: The metric to compare, if its name contains "loss" or ``compute`` is given. Empty for the validation
+            loss.
+        compute: A function ``compute(module, batch)`` that returns the metric's mean over a batch. It has to agree from
+            the start.
+        tolerance: The allowed difference, as a share of the value.
+        strict: Whether the loss has to agree from the start, too.
+        action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
+        leave_out: Names of checks whose alarms are ignored.
     """
 
     level: ClassVar[Level] = "full"
     judges = "metrics"
     checks = {
-        "differs": "the logged metric is not the recomputed one",
-        "mean-of-means": "the logged metric is the mean of the batches' means, and not that over the samples",
+        "differs": "the logged metric differs from the recomputed one",
+        "mean-of-means": "the logged metric is the mean of the batches' means, not of the samples",
+    }
+    causes = {
+        "differs": "metric, logged, reset, accumulated, constant, training, eval, mode, same, validation",
+        "mean-of-means": "metric, mean, average, batch_size, batch size, large, logged",
     }
 
     def __init__(
@@ -77,7 +88,7 @@ class MetricsRecomputed(Guard):
     def on_validation_batch_start(
         self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        # By now weights that are averaged are in their place.
+        # Averaged weights have been swapped in by now.
         if self._due:
             self._due = False
             self._trial = trials.shared(pl_module, trainer, self.skip)
@@ -92,7 +103,7 @@ class MetricsRecomputed(Guard):
         if value is None or size is None or dataloader_idx:
             self._trial = self._first = None
             if size is None:
-                self.skip("the tensors of a batch do not agree on the number of its samples")
+                self.skip("the tensors of a batch disagree on the number of samples")
             elif dataloader_idx:
                 self.skip("there are several validation loaders")
         else:
@@ -108,9 +119,9 @@ class MetricsRecomputed(Guard):
                     return trainer_state.number(self.compute(trial.module, batch))
                 before = draws.mark()
                 outputs = trial.step(batch, batch_idx)
-                # A loss that rests on chance is another each time.
+                # A loss that draws random numbers differs each time.
                 if draws.since(before):
-                    self.skip("the loss rests on chance")
+                    self.skip("the loss draws random numbers")
                     return None
             loss = trainer_state.loss_of(outputs)
             if loss is None:
@@ -118,7 +129,7 @@ class MetricsRecomputed(Guard):
                 return None
             return float(loss)
         except Exception as error:
-            self.skip(f"the loss can't be computed anew: {type(error).__name__}: {error}")
+            self.skip(f"the loss can't be recomputed: {type(error).__name__}: {error}")
             return None
 
     def on_validation_end(self, trainer: TrainingView, pl_module: Any) -> None:
@@ -140,31 +151,31 @@ class MetricsRecomputed(Guard):
         if not self._near(of_means, mean, 1e-3) and self._near(logged, of_means, 1e-4):
             self.alarm(
                 "mean-of-means",
-                f"{name} is logged as {logged:.6g}, the average of the batches' averages, where the mean over its "
+                f"{name} is logged as {logged:.6g}, the average of the batches' averages, but the mean over its "
                 f"{samples} samples is {mean:.6g}: a small batch counts as much as a large one",
-                "Log it with the number of samples as batch_size, and not with a fixed one.",
+                "Log it with the number of samples as batch_size, not with a fixed one.",
             )
         elif self._near(logged, mean, self.tolerance):
-            # As near as this other losses come by chance: no reason to expect that they agree.
+            # Other losses may be this close by chance, and need not agree in general.
             return
         elif self._agreed or self.strict or self.compute is not None:
             self.alarm(
                 "differs",
-                f"the metric {name} is logged as {logged:.6g}, and recomputed on the same {samples} samples it is "
-                f"{mean:.6g}",
-                "Is it the value of these batches alone (not accumulated without a reset, not an old or constant one, "
-                "not that of training), and does validation run in eval mode?",
+                f"the metric {name} is logged as {logged:.6g}, but is {mean:.6g} if recomputed on the same {samples} "
+                "samples",
+                "Log the value of these batches alone (not accumulated without a reset, not an old or constant one, "
+                "not that of training), and check that validation runs in eval mode.",
             )
 
     def _is_by_design(self, name: str, trial: trials.Trial, batch: Any) -> bool:
-        """Whether both agree with other weights too; where that can't be tried, that they have is enough."""
+        """Return whether both agree with other weights too, or whether that can't be tried."""
         if self.compute is not None or batch is None:
             return True
         try:
             with trial.running(evaluates=True):
                 loss, logged = _with_other_weights(trial, batch)
         except Exception as error:
-            self.skip(f"the copy's validation step failed: {type(error).__name__}: {error}")
+            self.skip(f"the validation step of the copy failed: {type(error).__name__}: {error}")
             return True
         if loss is None or name not in logged:
             return True
@@ -180,9 +191,9 @@ class MetricsRecomputed(Guard):
 
 
 def _with_other_weights(trial: trials.Trial, batch: Any) -> tuple[float | None, dict[str, float]]:
-    """What the copy's training step returns, and what its validation step logs, with weights that nobody learnt.
+    """Return the training loss and the logged metrics of the copy with random weights.
 
-    At its beginning a loss that weighs its terms by parameters, or smooths its labels, may be the one without that.
+    A loss that weights its terms by parameters, or smooths its labels, may at first equal the one that does not.
     """
     logged: dict[str, float] = {}
 

@@ -1,4 +1,4 @@
-"""A metric that gathers batches gathers those of one stage alone."""
+"""The guard that checks that a metric object accumulates the batches of one stage only."""
 
 from __future__ import annotations
 
@@ -10,17 +10,25 @@ from faultlab.guards.support.training_view import TrainingView
 
 
 class MetricsSeparate(Guard):
-    """Detects one torchmetrics object that is updated in training and in validation, so that the stages are mixed.
+    """A guard against a torchmetrics object that mixes training and validation.
 
-    It is an alarm only where what was gathered is used: where the object itself is logged for a whole epoch, or was
-    computed at the end of validation without a reset between the stages. One whose values of single batches alone are
-    logged, or which is reset in between, is let pass. It looks before and after validation, not at training steps.
+    It raises an alarm only if the accumulated value is used: if the object itself is logged for a whole epoch, or is
+    computed at the end of validation without a reset between the stages. It looks before and after validation, not at
+    training steps.
+
+    Args:
+        action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
+        leave_out: Names of checks whose alarms are ignored.
     """
 
     judges = "metrics"
     checks = {
-        "validation-mixed": "a metric of validation holds batches of training too",
-        "training-mixed": "a metric of training holds batches of validation, or loses its own to them",
+        "validation-mixed": "a validation metric contains batches of training",
+        "training-mixed": "a training metric contains batches of validation, or loses its own to them",
+    }
+    causes = {
+        "validation-mixed": "metric, mixed, training, validation",
+        "training-mixed": "metric, mixed, replaced, updated, logged, training, validation",
     }
 
     def __init__(self, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:
@@ -59,7 +67,7 @@ class MetricsSeparate(Guard):
         self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         if self._metrics and self._carried is None:
-            # By now everybody has reset what is to begin anew.
+            # By now every metric that starts again has been reset.
             self._carried = self._counts()
 
     def on_validation_epoch_end(self, trainer: TrainingView, pl_module: Any) -> None:
@@ -77,8 +85,8 @@ class MetricsSeparate(Guard):
                 self.alarm(
                     "training-mixed",
                     f"the metric {name} ({type(metric).__name__}) is logged for the epoch in training and updated in "
-                    "validation: what it says of training is mixed with, or replaced by, validation",
-                    "Give each stage a metric object of its own, such as train_metric and val_metric.",
+                    "validation: its training value is mixed with, or replaced by, validation",
+                    "Use a separate metric object for each stage, such as train_metric and val_metric.",
                 )
 
     def on_validation_end(self, trainer: TrainingView, pl_module: Any) -> None:
@@ -93,9 +101,9 @@ class MetricsSeparate(Guard):
     def _say_validation(self, name: str, metric: Any, carried: int) -> None:
         self.alarm(
             "validation-mixed",
-            f"the metric {name} ({type(metric).__name__}) holds {carried} batches of training when validation begins, "
-            "and its value of validation is worked out with them",
-            "Give each stage a metric object of its own, such as train_metric and val_metric.",
+            f"the metric {name} ({type(metric).__name__}) contains {carried} batches of training when validation "
+            "starts, and its validation value is computed with them",
+            "Use a separate metric object for each stage, such as train_metric and val_metric.",
         )
 
     def _counts(self) -> list[int]:
@@ -103,5 +111,5 @@ class MetricsSeparate(Guard):
 
 
 def _is_metric(part: Any) -> bool:
-    # Nobody who has no metric is to pay for importing torchmetrics.
+    # Without importing torchmetrics, for trainings that don't use it.
     return any(cls.__module__ == "torchmetrics.metric" and cls.__name__ == "Metric" for cls in type(part).__mro__)

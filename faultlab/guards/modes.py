@@ -1,4 +1,4 @@
-"""The module trains in training mode, is validated in evaluation mode, and gradients are on when they are needed."""
+"""The guard that checks training and eval modes, and that gradients are enabled in training."""
 
 from __future__ import annotations
 
@@ -13,17 +13,27 @@ from faultlab.guards.support.training_view import TrainingView
 
 
 class Modes(Guard):
-    """Detects training in eval mode, validation in training mode, and gradients that are switched off in training.
+    """A guard against training in eval mode, validation in training mode, and disabled gradients in training.
 
-    What counts is the module itself, or all of its layers together. Parts that are in eval mode on purpose (frozen
-    backbones, teachers) are let pass, as is a validation whose module has an `on_validation_model_eval` of its own.
+    It judges the module itself, or all of its layers together. Parts in eval mode on purpose (frozen backbones,
+    teachers) are allowed, and so is any mode in validation if the module overrides `on_validation_model_eval`.
+
+    Args:
+        action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
+        leave_out: Names of checks whose alarms are ignored.
     """
 
     checks = {
-        "eval-before-training": "the module is in eval mode when training begins",
+        "eval-before-training": "the module is in eval mode when training starts",
         "eval-in-training": "the module is in eval mode while it is trained",
         "training-in-validation": "the module is in training mode while it is validated",
-        "grad-disabled": "gradients are switched off in a training step",
+        "grad-disabled": "gradients are disabled in a training step",
+    }
+    causes = {
+        "eval-before-training": "eval mode, training",
+        "eval-in-training": "eval mode, training, dropout, batchnorm, statistics, callback, hook",
+        "training-in-validation": "training mode, dropout, batchnorm, validation_step",
+        "grad-disabled": "grad mode, gradients, loss",
     }
 
     def __init__(self, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:
@@ -37,19 +47,19 @@ class Modes(Guard):
 
     def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._layers = [m for m in pl_module.modules() if m.training and m is not pl_module and not _frozen(m)]
-        # Nothing to compare with where the whole is in eval mode already, which is said once.
+        # If the whole module is in eval mode already, that is raised once and there is nothing to compare.
         self._trained = bool(pl_module.training)
         if not pl_module.training:
             differing = [type(m).__name__ for m in pl_module.modules() if isinstance(m, _DIFFERENT) and not m.training]
             found = (
-                f", with {len(differing)} layers (the first a {differing[0]}) that work otherwise then"
+                f", with {len(differing)} layers (the first a {differing[0]}) that work differently then"
                 if differing
                 else ""
             )
             self.alarm(
                 "eval-before-training",
-                f"training begins and the module is in eval mode{found}",
-                "Call train() on what is to be trained: Lightning leaves modules in the mode in which it finds them.",
+                f"training starts with the module in eval mode{found}",
+                "Call train() on the module before fit, since Lightning does not change the mode.",
             )
 
     def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
@@ -60,8 +70,10 @@ class Modes(Guard):
         if not torch.is_grad_enabled():
             self.alarm(
                 "grad-disabled",
-                "gradients are disabled (grad mode is off) when the loss of a training step is to be propagated back",
-                "Look for set_grad_enabled(False) in the step; `with torch.no_grad():` can't be left behind.",
+                "gradients are disabled (grad mode is off) when the loss of a training step is about to be "
+                "differentiated",
+                "Look for set_grad_enabled(False) in the step, and use `with torch.no_grad():` instead, which ends "
+                "by itself.",
             )
 
     def on_train_batch_end(
@@ -80,9 +92,9 @@ class Modes(Guard):
         if pl_module.training and not self._own_mode:
             self.alarm(
                 "training-in-validation",
-                "the module is in training mode during validation: dropout drops, and BatchNorm learns from the "
-                "validation data",
-                "Look for train() in validation_step or in what it calls.",
+                "the module is in training mode during validation: dropout drops values, and BatchNorm learns from "
+                "the validation data",
+                "Look for train() in validation_step or in code that it calls.",
             )
 
     def _judge_training(self, pl_module: Any, where: str) -> None:
@@ -94,8 +106,8 @@ class Modes(Guard):
             return
         self.alarm(
             "eval-in-training",
-            f"the module is in eval mode in {where}: dropout drops nothing, BatchNorm learns no statistics",
-            "Look for eval() in the step or in a hook (also of a callback) that has no train() after it.",
+            f"the module is in eval mode in {where}: dropout drops nothing, and BatchNorm learns no statistics",
+            "Look for eval() without a later train() in the step or in a hook, also of a callback.",
         )
 
 

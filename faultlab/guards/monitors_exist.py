@@ -1,4 +1,4 @@
-"""What callbacks and schedulers monitor is logged, and they know which side of it is the better one."""
+"""The guard that checks that monitored metrics are logged and ranked in the right order."""
 
 from __future__ import annotations
 
@@ -12,15 +12,25 @@ from faultlab.guards.support.training_view import TrainingView
 
 
 class MonitorsExist(Guard):
-    """Detects a callback or a schedule that monitors what nobody logs, or takes the worse side for the better.
+    """A guard against callbacks and schedules that monitor a missing metric or rank it in the wrong order.
 
-    ``metric`` and ``mode`` say it for one metric. For others it goes by the words in the name: a loss or an error is to
-    fall, an accuracy to rise; of a name that has no such word, or both kinds, it thinks nothing.
+    Which order is right follows from ``mode`` for ``metric``, and for other metrics from the words in their names: a
+    loss or an error has to fall, an accuracy to rise. Names with neither or both kinds of words are not judged.
+
+    Args:
+        metric: The metric whose better side is declared. Empty if there is none.
+        mode: "min" or "max", whichever is better for ``metric``.
+        action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
+        leave_out: Names of checks whose alarms are ignored.
     """
 
     checks = {
-        "wrong-mode": "a monitored metric is ranked from the wrong side",
+        "wrong-mode": "a monitored metric is ranked in the wrong order",
         "not-logged": "a monitored metric is not logged",
+    }
+    causes = {
+        "wrong-mode": "monitor, mode, best, worst, min, max",
+        "not-logged": "monitor, not available, logged",
     }
 
     def __init__(
@@ -42,7 +52,7 @@ class MonitorsExist(Guard):
 
     def on_validation_end(self, trainer: TrainingView, pl_module: Any) -> None:
         if not trainer.sanity_checking:
-            # What is of averaged weights may begin late.
+            # Metrics of averaged weights may start late.
             self._judge_names(trainer, lambda name: "val" in name.lower() and not trainer_state.is_average(name))
 
     def on_train_end(self, trainer: TrainingView, pl_module: Any) -> None:
@@ -55,9 +65,9 @@ class MonitorsExist(Guard):
             if better and mode in ("min", "max") and mode != better:
                 self.alarm(
                     "wrong-mode",
-                    f"{owner} monitors {name} with mode={mode!r}, and takes the worst for the best: {name} is better "
+                    f"{owner} monitors {name} with mode={mode!r} and takes the worst for the best: {name} is better "
                     f"the {'lower' if better == 'min' else 'higher'} it is",
-                    f"Construct it with mode={better!r}; nobody infers it from the name.",
+                    f"Construct it with mode={better!r}, which is not inferred from the name.",
                 )
 
     def _judge_names(self, trainer: TrainingView, concerned: Any) -> None:
@@ -71,13 +81,13 @@ class MonitorsExist(Guard):
                 logged = trainer_state.names(sorted(map(str, found))) or "nothing"
                 self.alarm(
                     "not-logged",
-                    f"{owner} monitors {name}, which is not available: nobody has logged it, but {logged}",
-                    "Is it logged under this very name, in a stage that runs?",
+                    f"{owner} monitors {name}, which is not available: it is not among the logged metrics ({logged})",
+                    "Log it under exactly this name, in a stage that runs.",
                 )
 
 
 def _monitors(trainer: TrainingView) -> list[tuple[str, str, str]]:
-    """Who monitors what in which mode."""
+    """Return the objects that monitor a metric, with its name and their mode."""
     found = []
     for callback in trainer.callbacks:
         name, mode = getattr(callback, "monitor", None), getattr(callback, "mode", None)

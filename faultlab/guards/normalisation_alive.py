@@ -1,4 +1,4 @@
-"""The running statistics of batch normalisation are learnt, plausible, and written by nobody else."""
+"""The guard that checks that BatchNorm learns plausible running statistics, and that nothing else writes them."""
 
 from __future__ import annotations
 
@@ -17,21 +17,34 @@ _STOCK = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 class NormalisationAlive(Guard):
-    """Detects BatchNorm layers whose running statistics do not move, are broken, or are written by somebody else.
+    """A guard against BatchNorm layers whose running statistics don't move, are invalid, or are overwritten.
 
-    It looks at the layers that train: in training mode, with weights that require gradients or none at all. Layers that
-    are frozen, or that follow another network's (momentum encoders), are let pass, as are classes derived from torch's.
-    Within what is compiled, whose graphs write the statistics themselves, who has written them isn't known.
-    Values are looked at in every tenth step (in every 50th on a device that is waited for), once an epoch, and where
-    somebody has written them. Between steps anybody may do that, as averaging callbacks do.
+    It looks at the layers that train: in training mode, with weights that require gradients or without weights. Frozen
+    layers, those that follow another network (momentum encoders), and classes derived from torch's are ignored.
+    Compiled code writes the statistics itself, so that other writes can't be distinguished there.
+
+    Values are checked in an eighth of the steps that the guard looks at, once per epoch, and whenever something has
+    written them. Between steps they may be written, as averaging callbacks do.
+
+    Args:
+        action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
+        leave_out: Names of checks whose alarms are ignored.
     """
 
     checks = {
         "not-finite": "running statistics are NaN or infinite, or a variance is negative",
-        "overwritten": "running statistics were written in a training step, and not by their layer",
+        "overwritten": "running statistics were written in a training step, but not by their layer",
         "no-momentum": "the momentum is zero, so that running statistics never move",
         "standstill": "no running statistics moved in a whole epoch",
         "moved-in-validation": "running statistics moved in validation",
+    }
+    causes = {
+        "not-finite": "running statistics, batchnorm, not finite, nan, infinite, buffer, negative variance, "
+        "noise, average, reset, output, validation, mode",
+        "overwritten": "running statistics, batchnorm, buffer, copies, average, validation, training, mode",
+        "no-momentum": "running statistics, batchnorm, momentum, average, weight, validation",
+        "standstill": "running statistics, batchnorm, training mode, layer",
+        "moved-in-validation": "running statistics, batchnorm, training mode, validation_step, moved",
     }
 
     def __init__(self, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:
@@ -58,9 +71,9 @@ class NormalisationAlive(Guard):
         if still:
             self.alarm(
                 "no-momentum",
-                f"the momentum of BatchNorm in {_named(still)} is 0: its running statistics stay what they are, and "
+                f"the momentum of BatchNorm in {_named(still)} is 0: its running statistics never change, and "
                 "validation uses them",
-                "In torch the momentum is the weight of the new value: 0.1 is usual, None takes a plain average.",
+                "Set the momentum to the weight of a new value, usually 0.1, or to None for a plain average.",
             )
 
     def on_train_epoch_start(self, trainer: TrainingView, pl_module: Any) -> None:
@@ -74,7 +87,7 @@ class NormalisationAlive(Guard):
         self._compiled = {name for name, _ in self._layers if name not in heard}
         self._statistics = [part.running_mean for _, part in self._layers]
         self._statistics += [part.running_var for _, part in self._layers]
-        # Counts that were taken of other statistics tell nothing of these.
+        # Counts of other statistics are not comparable.
         self._written = []
 
     def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
@@ -91,13 +104,13 @@ class NormalisationAlive(Guard):
             return
         self._steps += 1
         if self._written:
-            # What somebody writes is looked at where it is seen; what comes of a batch, the loss shows too.
+            # Values written by something else are checked at the write; bad values from a batch also show in the loss.
             if self._steps % 8 == 1:
                 self._judge_values(f"batch {batch_idx}")
             self._judge_writes(f"batch {batch_idx}")
 
     def _judge_writes(self, where: str) -> None:
-        # The layer's own update does not count as a write: torch's kernels do not tell the tensor.
+        # The layer's own update is not counted as a write, since torch's kernels don't advance the version.
         written = [statistic._version for statistic in self._statistics]
         if written != self._written:
             changed = [
@@ -110,8 +123,8 @@ class NormalisationAlive(Guard):
             if touched:
                 self.alarm(
                     "overwritten",
-                    f"the running statistics of BatchNorm in {_named(touched)} were overwritten within {where}, by "
-                    "something other than the layer: validation will use them, training does not",
+                    f"the running statistics of BatchNorm in {_named(touched)} were overwritten within {where}, not "
+                    "by the layer: validation will use them, training does not",
                     "Look for copies and averages of the model's buffers, and for load_state_dict within a step.",
                 )
 
@@ -127,9 +140,10 @@ class NormalisationAlive(Guard):
         if bad:
             self.alarm(
                 "not-finite",
-                f"the running statistics (buffers) of BatchNorm in {_named(bad)} are not finite but NaN or infinite "
-                f"after {where}, and with them every output in validation",
-                "One bad batch is enough: look at the inputs of this one, and reset_running_stats() after it.",
+                f"the running statistics (buffers) of BatchNorm in {_named(bad)} are NaN or infinite, and thus not "
+                f"finite, after {where}, and so will be every output in validation",
+                "Look at the inputs of this batch, since one bad batch is enough, and call reset_running_stats() "
+                "after it.",
             )
 
     def on_train_epoch_end(self, trainer: TrainingView, pl_module: Any) -> None:
@@ -140,7 +154,7 @@ class NormalisationAlive(Guard):
                 "standstill",
                 f"no running statistics of BatchNorm moved in epoch {trainer.current_epoch}, in "
                 f"{_named([name for name, _ in self._layers])}",
-                "Do the layers run in training, and in training mode?",
+                "Check that the layers run in training, and in training mode.",
             )
         if self._layers:
             self._judge_values(f"epoch {trainer.current_epoch}")
@@ -148,8 +162,8 @@ class NormalisationAlive(Guard):
         if negative:
             self.alarm(
                 "not-finite",
-                f"the running variance of BatchNorm in {_named(negative)} is negative, which no variance is",
-                "Something else than the layer has written it: look for averages and noise on the model's buffers.",
+                f"the running variance of BatchNorm in {_named(negative)} is negative, which is impossible",
+                "Look for averages and noise on the model's buffers: something else than the layer has written them.",
             )
         self._steps = 0
 
@@ -166,9 +180,9 @@ class NormalisationAlive(Guard):
         if moved:
             self.alarm(
                 "moved-in-validation",
-                f"the running statistics of BatchNorm in {_named(moved)} moved in validation: the model has taken in "
-                "the validation data",
-                "Something puts the layers into training mode in validation: look for train() in validation_step.",
+                f"the running statistics of BatchNorm in {_named(moved)} moved in validation: the model has learned "
+                "from the validation data",
+                "Look for train() in validation_step or in code that it calls: the layers are in training mode.",
             )
 
 
@@ -177,7 +191,7 @@ def _trains(layer: Any) -> bool:
 
 
 def _count(layer: Any) -> int:
-    """How often the layer has taken a batch in, by its own count's versions, which cost no look at the device."""
+    """Return how often the layer has processed a batch, by the version of its counter, without reading the device."""
     return layer.num_batches_tracked._version if isinstance(layer.num_batches_tracked, Tensor) else -1
 
 

@@ -1,4 +1,4 @@
-"""What should learn is in an optimizer, and what is in an optimizer is the module's."""
+"""The guard that checks that optimizers hold all trainable parameters of the module, and only those."""
 
 from __future__ import annotations
 
@@ -16,15 +16,21 @@ _MANY_NODES = 100_000
 
 
 class OptimizerCoverage(Guard):
-    """Detects parameters that no optimizer holds, and optimizers that hold nothing or what is not the module's.
+    """A guard against parameters that no optimizer holds, and against optimizers that hold none or foreign ones.
 
-    Parameters that require no gradient are taken for frozen on purpose, unless ``all_train`` is set, and so are
-    those of submodules in eval mode. A parameter is left out if the loss gives it a gradient and nobody moves it while
-    optimizers are stepped: target networks get none, and what a module learns in a way of its own moves. The
-    normalisation that a finetuning callback of Lightning's leaves trainable until its turn comes is let pass.
-    ``apart`` lists beginnings of names that are no concern of it. It looks when training starts and at each epoch, and
-    once at the graph of the first loss, for parameters that the module does not know. It keeps quiet about a missing
-    optimizer under manual optimisation, where a module may have its own way to learn.
+    A parameter without requires_grad counts as frozen on purpose, unless ``all_train`` is set, and so do the parameters
+    of submodules in eval mode. A parameter is left out if the loss gives it a gradient but nothing changes it while
+    optimizers are stepped. Target networks get no gradient, and parameters that the module updates itself change.
+    Normalization layers that a finetuning callback of Lightning keeps trainable until their turn are allowed.
+
+    The guard looks when training starts and at each epoch, and once at the graph of the first loss for parameters that
+    are not registered. Under manual optimization, where a module may learn without one, a missing optimizer is allowed.
+
+    Args:
+        all_train: Whether all parameters have to be trainable.
+        apart: Prefixes of parameter names that are ignored.
+        action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
+        leave_out: Names of checks whose alarms are ignored.
     """
 
     checks = {
@@ -33,8 +39,17 @@ class OptimizerCoverage(Guard):
         "foreign": "an optimizer holds parameters that are not the module's",
         "twice": "a parameter is in an optimizer twice",
         "left-out": "a parameter that requires a gradient is in no optimizer",
-        "unregistered": "a parameter takes part in the loss and is not registered in the module",
-        "frozen": "a parameter requires no gradient, though all should learn",
+        "unregistered": "a parameter takes part in the loss but is not registered in the module",
+        "frozen": "a parameter is frozen, though all should be trained",
+    }
+    causes = {
+        "none": "optimizer, no parameter, change, return",
+        "empty": "optimizer, empty, no parameter, change",
+        "foreign": "optimizer, foreign, replaced, copy, layer, parameters",
+        "twice": "optimizer, twice, parameter, list",
+        "left-out": "optimizer, missing, frozen, trainable, freeze, requires_grad, parameters",
+        "unregistered": "registered, untrained, optimizer, layer, list, dict, loss, parameters",
+        "frozen": "frozen, no gradient, requires_grad",
     }
 
     def __init__(
@@ -67,7 +82,7 @@ class OptimizerCoverage(Guard):
         self._findings.say(self, self._look(trainer, pl_module))
 
     def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        # At an epoch's first batch and not at its start, by which a module or a callback may unfreeze what is next.
+        # At the first batch and not at the start of the epoch, where a module or a callback may unfreeze parameters.
         if batch_idx == 0:
             self._findings.say(self, self._look(trainer, pl_module))
             self._unheld = [(p, p._version) for p in self._candidates(trainer, pl_module)]
@@ -95,8 +110,8 @@ class OptimizerCoverage(Guard):
                 [
                     (
                         "unregistered",
-                        f"{len(strange)} parameters that the loss depends on are not registered in the module and in "
-                        f"no optimizer, so that they stay untrained (shapes: {shapes})",
+                        f"{len(strange)} parameters that the loss depends on are neither registered in the module nor "
+                        f"in an optimizer, so that they stay untrained (shapes: {shapes})",
                         "Keep layers in nn.ModuleList or nn.ModuleDict, not in a plain list or dict.",
                     )
                 ],
@@ -115,14 +130,20 @@ class OptimizerCoverage(Guard):
         optimizers = optimizers_of(trainer)
         findings: list[Finding] = []
         if self.all_train and (frozen := [named[id(p)] for p in module.parameters() if not p.requires_grad]):
-            findings.append(("frozen", f"{some(frozen)} is frozen: it requires no gradient", "Unfreeze it."))
+            findings.append(
+                (
+                    "frozen",
+                    f"{some(frozen)} is frozen: it requires no gradient",
+                    "Unfreeze it with requires_grad_(True).",
+                )
+            )
         if not optimizers:
             if trainable and automatic(module):
                 findings.append(
                     (
                         "none",
                         "there is no optimizer, so that no parameter changes",
-                        "Does configure_optimizers return it?",
+                        "Return one from configure_optimizers.",
                     )
                 )
             return findings
@@ -132,19 +153,19 @@ class OptimizerCoverage(Guard):
                 (
                     "empty",
                     f"{some(empty)}, an optimizer, is empty: it holds no parameter, so that its steps change nothing",
-                    "Look at how its list of parameters is made, and whether a generator was used up before.",
+                    "Look at how its list of parameters is built, and whether a generator was exhausted before.",
                 )
             )
-        # A lone number is there for the Trainer to have an optimizer, where the module learns in a way of its own.
+        # A single number is a placeholder so that the Trainer has an optimizer; the module learns without it.
         real = [o for o in optimizers if sum(p.numel() for p in parameters_of(o)) != 1]
         foreign = [p for optimizer in real for p in parameters_of(optimizer) if id(p) not in named]
         if foreign:
             findings.append(
                 (
                     "foreign",
-                    f"{len(foreign)} of the {len(held)} parameters in the optimizer are foreign: not the module's, but "
-                    "of a copy or of a layer that was replaced",
-                    "Make the optimizer last, from self.parameters(), and replace no layer after it.",
+                    f"{len(foreign)} of the {len(held)} parameters in the optimizer are foreign: not the module's, "
+                    "but those of a copy or of a layer that was replaced",
+                    "Create the optimizer last, from self.parameters(), and replace no layer after that.",
                 )
             )
         for optimizer in optimizers:
@@ -154,13 +175,13 @@ class OptimizerCoverage(Guard):
                     (
                         "twice",
                         f"{type(optimizer).__name__} holds a parameter twice",
-                        "List each parameter in one group.",
+                        "Put each parameter into one group only.",
                     )
                 )
         return findings
 
     def _candidates(self, trainer: TrainingView, module: Any) -> list[Any]:
-        """The trainable parameters that no optimizer holds, but for those that rest on purpose."""
+        """Return the trainable parameters that no optimizer holds, without those that rest on purpose."""
         optimizers = optimizers_of(trainer)
         if not optimizers or trainer.is_flattened:
             return []
@@ -172,7 +193,7 @@ class OptimizerCoverage(Guard):
         resting = {
             id(p)
             for part in module.modules()
-            # Where the module itself is in eval mode, its parts are for no reason of their own.
+            # If the module itself is in eval mode, the mode of its parts has no meaning.
             if (module.training and part is not module and not part.training)
             or (thawing and isinstance(part, torch.nn.modules.batchnorm._BatchNorm))
             for p in part.parameters(recurse=False)
@@ -196,24 +217,24 @@ class OptimizerCoverage(Guard):
                 "left-out",
                 f"{len(names)} of {trainable} trainable parameters are missing in every optimizer and will not be "
                 f"trained: {some(names)}",
-                "Hand self.parameters() to the optimizer, or freeze with requires_grad_(False) what should stay.",
+                "Pass self.parameters() to the optimizer, or freeze parameters on purpose with requires_grad_(False).",
             )
         ]
 
 
 def _is_alive(gradient: torch.Tensor) -> bool:
-    """Whether a gradient says anything: who steps by means of their own may clear it to zero."""
+    """Return whether a gradient is informative, since a module that steps by itself may have set it to zero."""
     return gradient.is_sparse or bool(gradient.any())
 
 
 def _is_thawing(trainer: TrainingView) -> bool:
-    """Whether a callback adds parameters to the optimizers as it unfreezes them."""
+    """Return whether a callback adds parameters to the optimizers as it unfreezes them."""
     callbacks = trainer.callbacks
     return any(cls.__name__ == "BaseFinetuning" for one in callbacks for cls in type(one).__mro__)
 
 
 def _leaves(node: Any) -> list[Any]:
-    """The parameters at the leaves of a graph."""
+    """Return the parameters at the leaves of a graph."""
     waiting, seen, found = [node] if node is not None else [], {node}, []
     while waiting and len(seen) < _MANY_NODES:
         current = waiting.pop()

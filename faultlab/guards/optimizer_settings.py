@@ -1,4 +1,4 @@
-"""The optimizers' settings are of a size that can work."""
+"""The guard that checks that the optimizers' settings have plausible values."""
 
 from __future__ import annotations
 
@@ -18,24 +18,38 @@ _DECOUPLED = ("AdamW", "SGD", "Lion")
 
 
 class OptimizerSettings(Guard):
-    """Detects a learning rate, weight decay, epsilon or momentum that no training is served by.
+    """A guard against a learning rate, weight decay, epsilon or momentum that can't work.
 
-    A rate may be ``highest_rate`` at most for the kinds of optimizer whose steps have about the length of the rate
-    (Adam and its kin), and is negligible below ``lowest_rate`` there. Weight decay may take ``shrinkage`` of the
-    weights a step at most, where it is applied to them directly, and be ``highest_decay`` at most where it goes
-    through the gradients of an adaptive optimizer. A rate that a scheduler multiplies by a function is what comes of
-    that. It looks when training starts and when an epoch does; of
-    optimizers that it doesn't know it judges only what is wrong for any. A rate of zero is left to LearningRate,
-    which knows whether it stays so.
+    Rates are judged for optimizers whose steps are about as long as the rate (Adam and similar ones). If a scheduler
+    multiplies the rate by a function, the product is judged. The guard looks when training and when each epoch starts.
+    For unknown optimizers it judges only what is invalid for any. A rate of zero is judged by `LearningRate`.
+
+    Args:
+        highest_rate: The highest learning rate of Adam and similar optimizers.
+        lowest_rate: The learning rate below which such an optimizer learns next to nothing.
+        shrinkage: The share of the weights that decay may take at each step, if it is applied to them directly.
+        highest_decay: The highest weight decay that is added to the gradients of an adaptive optimizer.
+        highest_epsilon: The highest epsilon of an adaptive optimizer.
+        action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
+        leave_out: Names of checks whose alarms are ignored.
     """
 
     checks = {
         "rate-impossible": "a learning rate is negative or not finite",
-        "rate-huge": "a learning rate is absurdly large for its optimizer",
-        "rate-negligible": "a learning rate is absurdly small for its optimizer",
-        "decay-huge": "weight decay alone shrinks the weights by much at every step",
-        "epsilon": "an epsilon drowns what it is added to, or is zero in the parameters' precision",
+        "rate-huge": "a learning rate is too large for its optimizer",
+        "rate-negligible": "a learning rate is too small for its optimizer",
+        "decay-huge": "weight decay alone shrinks the weights considerably at every step",
+        "epsilon": "an epsilon dominates the sum it is part of, or is zero in the parameters' precision",
         "momentum": "a momentum or beta is 1 or more, or negative",
+    }
+    causes = {
+        "rate-impossible": "learning rate, negative, not finite, diverge, loss",
+        "rate-huge": "learning rate, diverge, adam, moves, weights",
+        "rate-negligible": "learning rate, negligible",
+        "decay-huge": "weight decay, shrink, learning rate, weights",
+        "epsilon": "epsilon, eps, precision, float16, float32, underflow, update, too small, vanish, gradient, "
+        "not finite, zero, mixed, parameters",
+        "momentum": "momentum",
     }
 
     def __init__(
@@ -78,7 +92,7 @@ class OptimizerSettings(Guard):
             scaled = _is_scaled(trainer, optimizer)
             for group in optimizer.param_groups:
                 rate = _number(group.get("lr"))
-                # A warm-up begins below the rate that it leads to.
+                # A warm-up starts below the rate that it leads to.
                 initial = 0.0 if scaled else _number(group.get("initial_lr"))
                 findings += self._rate(kind, rate, initial)
                 findings += self._decay(kind, max(rate, initial), group)
@@ -87,7 +101,7 @@ class OptimizerSettings(Guard):
                 momenta = [_number(value) for value in (*betas, group.get("momentum"))]
                 if any(value < 0 or value >= 1 for value in momenta):
                     findings.append(
-                        ("momentum", f"{kind} has momenta of {momenta}", "Each has to be 0 at least and below 1.")
+                        ("momentum", f"{kind} has momenta of {momenta}", "Set each to at least 0 and less than 1.")
                     )
         return findings
 
@@ -97,7 +111,8 @@ class OptimizerSettings(Guard):
                 (
                     "rate-impossible",
                     f"the learning rate of {kind} is {rate:g}, " + ("negative" if rate < 0 else "not finite"),
-                    "Look at what the rate is worked out from; a negative one climbs the loss, to diverge.",
+                    "Look at the expression that computes the rate; with a negative one the loss increases until it "
+                    "diverges.",
                 )
             ]
         highest = max(rate, initial)
@@ -105,29 +120,29 @@ class OptimizerSettings(Guard):
             return [
                 (
                     "rate-huge",
-                    f"the learning rate of {kind} is {highest:g}, so that each step moves each weight about that "
-                    "far: it will diverge",
-                    "Rates of Adam and its kin are mostly between 1e-5 and 1e-2.",
+                    f"the learning rate of {kind} is {highest:g}, and each step moves each weight by about as much: "
+                    "it will diverge",
+                    "Choose a rate between 1e-5 and 1e-2, as usual for Adam and similar optimizers.",
                 )
             ]
         if kind in _ADAPTIVE and 0 < highest < self.lowest_rate:
-            return [("rate-negligible", f"the learning rate of {kind} is {highest:g}: negligible", "Make it larger.")]
+            return [("rate-negligible", f"the learning rate of {kind} is {highest:g}: negligible", "Increase it.")]
         return []
 
     def _decay(self, kind: str, rate: float, group: dict[str, Any]) -> list[Finding]:
         decay = _number(group.get("weight_decay"))
         direct = kind in _DECOUPLED or bool(group.get("decoupled_weight_decay"))
         taken = rate * decay
-        # Where the rate is absurd, it is to blame.
+        # If the rate is too large, that is the cause.
         absurd = kind in _ADAPTIVE and rate > self.highest_rate
         if decay <= 0 or absurd or not (taken > self.shrinkage if direct else decay > self.highest_decay):
             return []
         return [
             (
                 "decay-huge",
-                f"the weight decay of {kind} is {decay:g}, which at a learning rate of {rate:g} shrinks the weights by "
-                f"{taken:.1%} a step",
-                "Usual weight decay is between 0 and 0.1.",
+                f"the weight decay of {kind} is {decay:g}, which at a learning rate of {rate:g} shrinks the weights "
+                f"by {taken:.1%} per step",
+                "Choose a weight decay between 0 and 0.1.",
             )
         ]
 
@@ -139,8 +154,9 @@ class OptimizerSettings(Guard):
             return [
                 (
                     "epsilon",
-                    f"the epsilon (eps) of {kind} is {epsilon:g}, next to which gradients vanish: updates too small",
-                    "The usual one is 1e-8. Is it passed in the wrong place?",
+                    f"the epsilon (eps) of {kind} is {epsilon:g}, so large that gradients vanish beside it: updates "
+                    "are too small",
+                    "Set it to about 1e-8, and check whether it is passed as the wrong argument.",
                 )
             ]
         kinds = {p.dtype for p in group["params"] if isinstance(p, torch.Tensor) and p.is_floating_point()}
@@ -151,15 +167,15 @@ class OptimizerSettings(Guard):
                     (
                         "epsilon",
                         f"the epsilon (eps) of {kind} is {epsilon:g}, which is zero in the precision of the "
-                        f"parameters, {name}: an underflow, and weights are not finite where it is divided by",
-                        "Keep the parameters in float32 with precision='16-mixed' or 'bf16-mixed', or set eps.",
+                        f"parameters, {name}: an underflow, and divisions by it make weights not finite",
+                        "Keep the parameters in float32 with precision='16-mixed' or 'bf16-mixed', or increase eps.",
                     )
                 ]
         return []
 
 
 def _is_scaled(trainer: TrainingView, optimizer: Any) -> bool:
-    """Whether the first rate of an optimizer is only what a function's values are multiplied by."""
+    """Return whether the initial rate of an optimizer is only a factor of a function's values."""
     configs = trainer.lr_scheduler_configs or []
     waiting = [config.scheduler for config in configs if getattr(config.scheduler, "optimizer", None) is optimizer]
     while waiting:

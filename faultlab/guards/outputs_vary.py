@@ -1,4 +1,4 @@
-"""The model's outputs are numbers, differ from sample to sample, and its activations are alive."""
+"""The guard that checks that the model's outputs are finite and vary, and that its activations are alive."""
 
 from __future__ import annotations
 
@@ -19,23 +19,35 @@ _BOUNDED = (nn.Tanh, nn.Sigmoid)
 
 
 class OutputsVary(Guard):
-    """Detects outputs of the model that are not finite, the same for every sample, or of lower precision than it works
-    in, and activation layers that are dead or saturated.
+    """A guard against outputs that are not finite, constant or in low precision, and against dead activations.
 
-    It listens at the module, where its forward is called as ``self(...)``, else at the last of its parts that ran, and
-    at activation layers: for numbers in every step, for the rest in the first steps and in every ``every``-th. Constant
-    outputs, dead and saturated layers are said after ``patience`` such looks in a row, since some models begin with
-    zeros. Saturation of a part's last layer is an answer that is sure, and let pass. Of a compiled network it hears the
-    outputs, and of a module that was compiled as a whole nothing.
+    It observes the module, if its forward pass is called as ``self(...)``, or else the last of its parts that ran, and
+    activation layers. Finite values are checked in every step, the rest in the first steps and then regularly. The
+    saturation of the last layer of a part is allowed, since it means a confident answer. Within a compiled network only
+    the outputs are observed, and of a module that is compiled as a whole nothing.
+
+    Args:
+        every: Steps between looks at everything but finite values, after the first steps.
+        patience: Looks in a row for constant outputs and dead or saturated layers, since some models start with zeros.
+        saturated: The share of values near the bounds, from 0 to 1, above which a layer is saturated.
+        action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
+        leave_out: Names of checks whose alarms are ignored.
     """
 
     level: ClassVar[Level] = "full"
     checks = {
         "not-finite": "an output of the model is NaN or infinite",
         "constant": "the outputs are the same for all samples",
-        "half-precision": "outputs are of lower precision than the parameters and the computation",
-        "dead": "an activation layer gives zeros alone",
-        "saturated": "an activation layer gives its bounds alone",
+        "half-precision": "outputs have a lower precision than the parameters and the computation",
+        "dead": "an activation layer returns only zeros",
+        "saturated": "an activation layer returns only its bounds",
+    }
+    causes = {
+        "not-finite": "output, forward, in forward, not finite, nan, infinite, overflow, log of, zero",
+        "constant": "same output, constant, dead, zero, layer, weights, samples, in forward",
+        "half-precision": "half, precision, float16, float32, output, forward, mixed, parameters, loss",
+        "dead": "activation, dead, zero, output, relu, bias, scale, gradient, learning rate, samples",
+        "saturated": "activation, saturated, scale, bias, gradient, learning rate, samples",
     }
 
     def __init__(
@@ -97,7 +109,7 @@ class OutputsVary(Guard):
     def _watcher(self, name: str, pl_module: Any) -> Any:
         def watch(module: Any, args: Any, output: Any) -> None:
             if module.training and not trials.trying():
-                # As it is now: where the loss is judged, autocast is over.
+                # The current state: when the loss is judged, autocast has ended.
                 self._outputs.append((name, output, _autocasts(pl_module)))
 
         return watch
@@ -131,12 +143,12 @@ class OutputsVary(Guard):
             for kind in ("dead", "saturated"):
                 self._count(f"{kind} {name}", kind == state)
             if state and self._rows[f"{state} {name}"] >= self.patience:
-                what = "is dead: it gives zero" if state == "dead" else "is saturated: it gives its bounds"
+                what = "is dead: it returns zero" if state == "dead" else "is saturated: it returns its bounds"
                 self.alarm(
                     state,
-                    f"the activation {name} {what} for all samples, {self._rows[f'{state} {name}']} looks in a row; "
-                    "what is before it gets no gradient",
-                    "Look at the bias and the scale of what feeds it, and at the learning rate.",
+                    f"the activation {name} {what} for all samples, in {self._rows[f'{state} {name}']} looks in a "
+                    "row, so that the layers before it get no gradient",
+                    "Look at the bias and the scale of its input, and at the learning rate.",
                 )
 
     def _judge_outputs(self, name: str, outputs: list[Tensor], autocast: bool, pl_module: Any) -> None:
@@ -145,22 +157,21 @@ class OutputsVary(Guard):
             self.alarm(
                 "not-finite",
                 f"{bad} values of the forward output of {name} are not finite (NaN or infinite)",
-                "Look for an overflow, a division by zero or a log of zero in forward, and at the inputs.",
+                "Look for an overflow, a division by zero or the log of zero in forward, and at the inputs.",
             )
             return
         half = [output for output in outputs if output.dtype in (torch.float16, torch.bfloat16)]
         if half and not autocast and _works_in_single(pl_module):
             self.alarm(
                 "half-precision",
-                f"the forward output of {name} is in half precision ({half[0].dtype}), where the parameters are "
-                "float32 "
-                "and nothing asked for mixed precision",
+                f"the forward output of {name} is in half precision ({half[0].dtype}), though the parameters are "
+                "float32 and mixed precision is off",
                 "Cast to float32 before the loss, and leave the precision to the Trainer.",
             )
         if not self._listening:
             return
         rows = [output for output in outputs if output.dim() >= 1 and len(output) >= 4]
-        # A glance at two samples is nearly always enough to tell that they differ.
+        # Comparing two samples nearly always suffices to see that they differ.
         constant = bool(rows) and all(
             torch.equal(output[0], output[-1]) and bool((output == output[:1]).all()) for output in rows
         )
@@ -168,9 +179,10 @@ class OutputsVary(Guard):
         if constant and self._rows[f"constant {name}"] >= self.patience:
             self.alarm(
                 "constant",
-                f"the forward output of {name} is constant: the same output for all {len(rows[0])} samples of a batch, "
-                f"{self._rows[f'constant {name}']} looks in a row",
-                "Are the inputs the same, or is something in forward zero (a gate, a dead layer, weights)?",
+                f"the forward output of {name} is constant: all {len(rows[0])} samples of a batch have the same "
+                f"output, in {self._rows[f'constant {name}']} looks in a row",
+                "Check whether the inputs are the same, or whether something in forward is zero (a gate, a dead "
+                "layer, weights).",
             )
 
     def _count(self, what: str, seen: bool) -> None:

@@ -1,4 +1,4 @@
-"""The model can learn a single batch by heart."""
+"""The guard that checks that the model can overfit a single batch."""
 
 from __future__ import annotations
 
@@ -14,18 +14,28 @@ from faultlab.guards.support.training_view import TrainingView
 
 
 class OverfitsBatch(Guard):
-    """Detects a model that can't learn one batch: before the first step a copy of it is trained on the first batch.
+    """A guard against a model that can't learn one batch. It trains a copy of the model on the first batch.
 
-    The loss of the copy has to fall by ``least`` of what it was, in ``steps`` steps of Adam at ``rate``. The training
-    itself goes on as if nothing had been. Since that costs as many steps, `guards.all` leaves this guard out.
+    The copy is trained with Adam before the first step. The training itself is not affected, but `all` leaves this
+    guard out, since it costs as many steps.
 
-    It keeps quiet under manual optimisation, on resuming, where the module can't be copied or the copy's step fails,
-    and where the loss is next to nothing already or no number, which is for others to say.
+    The guard skips manual optimization, resumed trainings, modules that can't be copied, copies whose step fails, and
+    losses that are nearly zero or not finite.
+
+    Args:
+        steps: Steps of Adam on the batch.
+        rate: The learning rate of Adam.
+        least: The required fall of the copy's loss, as a share.
+        action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
+        leave_out: Names of checks whose alarms are ignored.
     """
 
     level: ClassVar[Level] = "full"
     optional: ClassVar[bool] = True
     checks = {"does-not-learn": "a copy of the model can't learn the first batch"}
+    causes = {
+        "does-not-learn": "loss, output, gradient, dead, constant, detached, layer",
+    }
 
     def __init__(
         self,
@@ -52,17 +62,17 @@ class OverfitsBatch(Guard):
         losses = self._train(trainer, pl_module, batch, batch_idx)
         if len(losses) < self.steps or not all(map(math.isfinite, losses)) or abs(losses[0]) < 1e-6:
             return
-        # Dropout and noise make single losses differ.
+        # Dropout and noise make single losses vary.
         few = max(1, self.steps // 10)
         began, ends = sum(losses[:few]) / few, sum(losses[-few:]) / few
         began = max(began, losses[0])
         if began - ends < self.least * abs(began):
             self.alarm(
                 "does-not-learn",
-                f"a copy of the model can't learn a single batch: its loss was {began:.4g}, and is {ends:.4g} after "
+                f"a copy of the model can't learn a single batch: its loss was {began:.4g} and is {ends:.4g} after "
                 f"{self.steps} steps on that batch alone",
-                "Does the output depend on the inputs, does every layer get a gradient (dead, constant or detached "
-                "ones do not), and does the loss compare what it should?",
+                "Check whether the output depends on the inputs, whether every layer gets a gradient (dead, constant "
+                "or detached ones do not), and whether the loss compares the right values.",
             )
 
     def _train(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> list[float]:
@@ -82,7 +92,7 @@ class OverfitsBatch(Guard):
                     optimizer.step()
                     losses.append(float(loss.detach()))
         except Exception as error:
-            self.skip(f"the copy's training failed: {type(error).__name__}: {error}")
+            self.skip(f"the training of the copy failed: {type(error).__name__}: {error}")
             return []
         self.looked += 1
         return losses

@@ -1,4 +1,4 @@
-"""The loss of sequences is that of their tokens, and not of what fills them up."""
+"""The guard that checks that the loss of sequences ignores their padding."""
 
 from __future__ import annotations
 
@@ -17,19 +17,28 @@ _LOSSES = ("cross_entropy", "nll_loss")
 
 
 class PaddingIgnored(Guard):
-    """Detects a cross-entropy that counts the padding of a batch of token sequences.
+    """A guard against a cross-entropy that counts the padding of token sequences.
 
-    It looks for padding in one of the first batches: token numbers of which one fills the ends of rows of different
-    lengths and comes nowhere else, and which the user knows for padding: an embedding's `padding_idx` is that number,
-    or the batch has a mask or lengths that say the same. A copy of the module then runs the training step, and the
-    calls of `cross_entropy` and `nll_loss` say what is counted: an alarm is a reduced loss over all places, with one
-    target at all that are padding, which neither `ignore_index` nor a weight of zero leaves out.
+    It looks for padding in the first batches: a token that fills the ends of rows of different lengths, occurs nowhere
+    else, and is declared as padding by an embedding's `padding_idx` or by a mask or lengths in the batch. A copy of the
+    module then runs the training step, and the calls of `cross_entropy` and `nll_loss` show what is counted. The alarm
+    is raised for a reduced loss over all positions that excludes the padding's target neither by `ignore_index` nor by
+    a weight of zero.
 
-    It keeps quiet about losses that are reduced, masked or worked out by the module itself.
+    Losses that the module reduces, masks or computes itself are not judged.
+
+    Args:
+        share: The minimum share of padding in a batch.
+        looks: Batches to search for padding.
+        action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
+        leave_out: Names of checks whose alarms are ignored.
     """
 
     level: ClassVar[Level] = "full"
     checks = {"counted": "the loss counts padding"}
+    causes = {
+        "counted": "loss, ignore_index, -100, targets, mean",
+    }
 
     def __init__(
         self, share: float = 0.05, looks: int = 8, *, action: Action = "raise", leave_out: Iterable[str] = ()
@@ -50,7 +59,7 @@ class PaddingIgnored(Guard):
         if padding is None or not _is_known(pl_module, batch_view.look(batch), *padding):
             return
         self._looked = self.looks
-        # In training mode, where a step changes running statistics.
+        # Not a shared copy: in training mode a step changes running statistics.
         trial = trials.own(pl_module, trainer, self.skip)
         if trial is None:
             return
@@ -60,16 +69,16 @@ class PaddingIgnored(Guard):
             try:
                 trial.step(batch, batch_idx)
             except Exception as error:
-                self.skip(f"the copy's training step failed: {type(error).__name__}: {error}")
+                self.skip(f"the training step of the copy failed: {type(error).__name__}: {error}")
                 return
         self.looked += 1
         if watch.counted:
             share = float(places.float().mean())
             self.alarm(
                 "counted",
-                f"the loss of batch {batch_idx} counts padding: {share:.0%} of its places hold the token {token}, "
-                f"which fills the sequences up, and {watch.counted} counts them like words",
-                f"Give the loss ignore_index={token} (or set the padding's targets to -100), so that it is the mean "
+                f"the loss of batch {batch_idx} counts padding: {share:.0%} of its positions hold the token {token}, "
+                f"which fills up the sequences, and {watch.counted} counts them like words",
+                f"Pass ignore_index={token} to the loss, or set the padding's targets to -100, so that it is the mean "
                 "over real tokens.",
             )
 
@@ -80,7 +89,7 @@ class PaddingIgnored(Guard):
 
 
 class _Losses(TorchFunctionMode):
-    """Sees the calls of losses; ``counted`` is the name of one that counts padding."""
+    """Observes calls of losses; ``counted`` is the name of one that counts padding."""
 
     def __init__(self, places: Tensor) -> None:
         super().__init__()
@@ -105,9 +114,9 @@ class _Losses(TorchFunctionMode):
 def _counts(
     loss: Any, places: Tensor, input: Tensor, target: Tensor, weight: Tensor | None = None, *args: Any, **kwargs: Any
 ) -> bool:
-    """Whether a call counts a target at the places of padding, which lie in the order of the batch or shifted by one.
+    """Return whether a call counts a target at the positions of padding, in the order of the batch or shifted by one.
 
-    The remaining arguments are ``size_average``, ``ignore_index``, ``reduce`` and ``reduction``, as torch has them.
+    The remaining arguments are ``size_average``, ``ignore_index``, ``reduce`` and ``reduction``, as in torch.
     """
     ignored = kwargs.get("ignore_index", args[1] if len(args) > 1 else -100)
     reduction = kwargs.get("reduction", args[3] if len(args) > 3 else "mean")
@@ -125,13 +134,13 @@ def _counts(
         if weight is not None and float(weight[int(at[0])]) == 0:
             continue
         each = loss(input, target, reduction="none", ignore_index=ignored).reshape(targets.shape)
-        # Where the model leaves nothing to be learnt at padding, counting it does no harm.
+        # If the model has nothing left to learn at the padding, counting it does no harm.
         return bool(each[wanted].mean() > 1e-3)
     return False
 
 
 def _padding(seen: batch_view.Look, share: float) -> tuple[int, Tensor] | None:
-    """The token that fills a batch's sequences up, and where, ``bool[rows, places]``; None where there is none."""
+    """Return the padding token of a batch and its positions, ``bool[rows, positions]``, or None if there is none."""
     for tensor in seen.usual.values():
         if tensor.dtype not in (torch.int64, torch.int32) or tensor.dim() != 2 or min(tensor.shape) < 4:
             continue
@@ -148,12 +157,12 @@ def _padding(seen: batch_view.Look, share: float) -> tuple[int, Tensor] | None:
 
 
 def _count(values: Tensor) -> int:
-    """How many different values there are."""
+    """Return the number of different values."""
     return len(set(values.flatten().tolist()))
 
 
 def _is_known(pl_module: Any, seen: batch_view.Look, token: int, places: Tensor) -> bool:
-    """Whether an embedding, a mask or lengths say too that the token is padding."""
+    """Return whether an embedding, a mask or lengths confirm that the token is padding."""
     if any(isinstance(part, nn.Embedding) and part.padding_idx == token for part in pl_module.modules()):
         return True
     lengths = (~places).sum(1)

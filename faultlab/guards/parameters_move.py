@@ -1,4 +1,4 @@
-"""Each step moves the parameters, neither by nothing nor by as much as they are."""
+"""The guard that checks that each step moves the parameters by a plausible amount."""
 
 from __future__ import annotations
 
@@ -19,20 +19,35 @@ _FEW = 128
 
 
 class ParametersMove(Guard):
-    """Detects optimizer steps after which the parameters are what they were, or somewhere else altogether.
+    """A guard against optimizer steps that leave the parameters unchanged, or move them too little or too far.
 
-    It compares a sample of 64 values of each parameter before and after a batch with a step in it. A step is too
-    large if it is ``too_large`` times as long as all sampled weights together, or ten times that where these are few.
-    Updates are negligible if, over ``settled`` steps, they are so small that all steps planned could move the weights
-    by ``negligible`` of themselves at most; it keeps quiet about that in trainings of less than ``shortest`` steps,
-    or of unknown length. Where an update may be too small for the weights' precision, ``patience`` steps in a row
-    without a change are let pass.
+    It compares a sample of 64 values of each parameter before and after batches with a step. The size of updates is
+    judged only in trainings of a known length.
+
+    Args:
+        too_large: The length of a step that is too large, as a share of that of all sampled weights; ten times that if
+            these are few.
+        negligible: The distance that all planned steps together have to be able to move the weights, as a share of
+            their size.
+        shortest: The minimum number of planned steps for updates to be judged as negligible.
+        settled: Steps that have to be observed for that.
+        patience: Steps in a row that may leave the parameters unchanged, if an update may be too small for their
+            precision.
+        action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
+        leave_out: Names of checks whose alarms are ignored.
     """
 
     checks = {
-        "unchanged": "an optimizer was stepped and no parameter changed",
-        "too-large": "one step moved the parameters by as much as they are",
+        "unchanged": "an optimizer was stepped, but no parameter changed",
+        "too-large": "one step moved the parameters by as much as their own size",
         "negligible": "all steps of the training together will hardly move the parameters",
+    }
+    causes = {
+        "unchanged": "optimizer step, no parameter changed, update, dropped, lost, precision, copies, gradients, "
+        "learning rate, weights",
+        "too-large": "too large, update, explode, gradient norm, momentum, learning rate, size, moved, "
+        "parameters, optimizer, batch",
+        "negligible": "update, too small, learning rate, vanish, gradients, size, weights, training length",
     }
 
     def __init__(
@@ -75,14 +90,14 @@ class ParametersMove(Guard):
         if not looked:
             self._before = None
         if batch_idx == 0 or self._weights is None:
-            weights = Weights.of(trainer, pl_module, anew=True)
+            weights = Weights.of(trainer, pl_module, renew=True)
             if weights is not self._weights:
                 self._weights, self._before = weights, None
         if self._before is None and self._weights is not None:
             self._before = self._weights.sample.take()[: self._weights.sample.length]
 
     def on_before_optimizer_step(self, trainer: TrainingView, pl_module: Any, optimizer: Any) -> None:
-        # By the end of the batch a scheduler has set the next rates.
+        # A scheduler sets the next rates before the end of the batch.
         self._stepped.append((optimizer, [group.get("lr", 0.0) for group in optimizer.param_groups]))
 
     def on_train_batch_end(
@@ -109,14 +124,14 @@ class ParametersMove(Guard):
             return
         ratio = length / size if size else 0.0
         findings: list[Finding] = []
-        # Weights that begin at zero have no size that an update could be compared with, and a few may well leap.
+        # Weights that start at zero have no size to compare an update with, and a few weights may well jump.
         if ratio > self.too_large * (1 if len(before) >= _FEW else 10) and size > 1e-3 * len(before) ** 0.5:
             findings.append(
                 (
                     "too-large",
                     f"the step of batch {batch_idx} moved the parameters by {ratio:.3g} times their own size: updates "
                     "explode",
-                    "Is the learning rate too large? Look at the gradient norm and at the optimizer's state (moments).",
+                    "Reduce the learning rate, and look at the gradient norm and at the optimizer's state (moments).",
                 )
             )
         if len(self._travelled) < self.settled and math.isfinite(ratio):
@@ -134,8 +149,9 @@ class ParametersMove(Guard):
         return [
             (
                 "negligible",
-                f"updates are too small: {steps:.0f} steps like these move the weights by {reach:.2%} of their size",
-                "Is the learning rate too small for a training of this length, or do the gradients vanish?",
+                f"updates are too small: {steps:.0f} such steps move the weights by {reach:.2%} of their size",
+                "Check whether the learning rate is too small for a training of this length, or whether the "
+                "gradients vanish.",
             )
         ]
 
@@ -145,7 +161,7 @@ class ParametersMove(Guard):
             return
         expected = max((_expected(optimizer, rates) for optimizer, rates in self._stepped), default=0.0)
         self._still += 1
-        # What has moved before may well have come to rest, a line search at any gradient.
+        # Weights that moved before may have converged, with a line search at any gradient.
         if (
             expected == 0
             or (self._travelled and (expected < 1e-4 or any(searches(optimizer) for optimizer, _ in self._stepped)))
@@ -159,14 +175,15 @@ class ParametersMove(Guard):
                     "unchanged",
                     "the optimizer step changed no parameter, though there are gradients and a learning rate: its "
                     "update was dropped",
-                    "Is the update undone, lost below the weights' precision, or made to copies of the parameters?",
+                    "Check whether the update is undone, lost in the weights' precision, or applied to copies of the "
+                    "parameters.",
                 )
             ],
         )
 
 
 def _rate_to_come(optimizers: list[Any]) -> float:
-    """By what the steps may still grow, where a warm-up begins below its scheduler's rate or momentum gathers."""
+    """Return the growth factor that steps may still have, during a warm-up or while momentum accumulates."""
     factors = [1.0]
     for group in [group for optimizer in optimizers for group in optimizer.param_groups]:
         rate, peak = group.get("lr"), max(group.get("initial_lr") or 0, group.get("max_lr") or 0)
@@ -178,7 +195,7 @@ def _rate_to_come(optimizers: list[Any]) -> float:
 
 
 def _expected(optimizer: Any, rates: list[Any]) -> float:
-    """About how far the optimizer's step should move its parameters, next to their size; 0 without a gradient."""
+    """Return roughly how far the step should move the parameters, as a share of their size; 0 without a gradient."""
     found = 0.0
     for group, rate in zip(optimizer.param_groups, rates):
         for parameter in group["params"]:
@@ -187,7 +204,7 @@ def _expected(optimizer: Any, rates: list[Any]) -> float:
                 continue
             highest = float(gradient.detach().abs().max())
             if highest and highest - highest == 0:
-                # What is less than its epsilon an adaptive optimizer no longer scales up.
+                # An adaptive optimizer does not scale up gradients below its epsilon.
                 least = group.get("eps") or 0.0
                 adaptive = type(optimizer).__name__ in _ADAPTIVE
                 pace = min(1.0, highest / least if least else 1.0) if adaptive else highest

@@ -1,4 +1,4 @@
-"""Guards for a module that is driven by hand: in a training loop of one's own, without a Trainer."""
+"""Guards for a training loop of your own, without a Trainer."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _MISSING = object()
 
 
 class HandLoop(TrainingView):
-    """The view of a training in a loop by hand: what `attach` is told, and what the module's calls show.
+    """The view of a training in a loop of the user's own: the arguments of `attach`, and what the module's calls show.
 
-    Schedules, checkpoints, and when validation comes due are the loop's own affair and unknown.
+    Schedules, checkpoints and the plan of validation are unknown.
     """
 
     def __init__(self, optimizers: list[Optimizer], train: Any, validation: Any, accumulates: int, epochs: int) -> None:
@@ -37,13 +37,19 @@ class HandLoop(TrainingView):
         self.num_training_batches = _length(train)
 
     def settings(self) -> dict[str, Any]:
-        """Return those that are known."""
+        """Return the known settings."""
         known = ("fast_dev_run", "max_epochs", "max_steps", "accumulate_grad_batches")
         return {name: getattr(self, name) for name in known}
 
 
 class Attached:
-    """Guards that watch a loop by hand, until ``detach`` or the end of the ``with`` block; see `attach`."""
+    """Guards that observe a training loop until ``detach`` or the end of the ``with`` block; `attach` returns it.
+
+    Attributes:
+        module: The module.
+        guards: The guards, as a list.
+        trainer: What the guards know of the training.
+    """
 
     def __init__(self, module: Any, guards: Any, loop: HandLoop) -> None:
         self.module = module
@@ -68,7 +74,11 @@ class Attached:
             self._undo.append(optimizer.register_step_post_hook(self._after_step).remove)
 
     def detach(self) -> None:
-        """Ends the training for the guards, and leaves module and optimizers as they were."""
+        """End the training for the guards, and restore the module and the optimizers.
+
+        Raises:
+            Alarm: A guard raises an alarm at the end of the training.
+        """
         try:
             self._end_batch()
             self._end_validation()
@@ -149,18 +159,18 @@ class Attached:
         self._modes = [(part, part.training) for part in self.module.modules()]
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         if isinstance(loss, torch.Tensor) and loss.requires_grad:
-            # Fires where the backward pass begins, whatever the loss was divided by before.
+            # Called when backward starts, even if the loss was divided by something first.
             alive = weakref.ref(loss)
             loss.register_hook(lambda gradient: self._before_backward(alive()))  # type: ignore[no-untyped-call]
         return outputs
 
     def _before_backward(self, loss: Any) -> None:
-        # A guard may work out a gradient of the loss by itself, which ends up here again.
+        # A guard may compute a gradient of the loss itself, which calls this again.
         if loss is None or self._batch is None or self._in_backward:
             return
         self._in_backward = True
         try:
-            # Within a backward pass gradients are off, as they are not before one.
+            # Gradients are disabled within backward, but enabled before it.
             with torch.enable_grad():
                 self._call("on_before_backward", loss)
         finally:
@@ -168,7 +178,7 @@ class Attached:
 
     def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
-        # With a closure the gradients are those of the step before.
+        # With a closure the gradients are those of the previous step.
         if self._batch is not None and closure is None:
             self._call("on_after_backward")
             self._call("on_before_optimizer_step", optimizer)
@@ -187,7 +197,7 @@ class Attached:
         loss = trainer_state.loss_of(outputs)
         now = [(part, part.training) for part in self.module.modules()]
         try:
-            # Where the end shows only by what comes next, that has often been made ready for: eval() called.
+            # If the end shows only in the next call, the user may already have called eval() for that.
             for part, training in self._modes:
                 part.training = training
             self._call("on_train_batch_end", {} if loss is None else {"loss": loss}, batch, number)
@@ -249,7 +259,7 @@ def attach(
     accumulate_grad_batches: int = 1,
     max_epochs: int = -1,
 ) -> Attached:
-    """Has guards (all cheap ones) watch a loop by hand that calls the module's ``training_step`` and the optimizers.
+    """Let guards observe a training loop that calls the module's ``training_step`` and steps the optimizers.
 
     >>> with attach(module, optimizers=optimizer):      # doctest: +SKIP
     ...     for epoch in range(3):
@@ -258,9 +268,21 @@ def attach(
     ...             module.training_step(batch, index).backward()
     ...             optimizer.step()
 
-    An epoch begins where a batch has the index 0. A batch is over when each optimizer has stepped, or where the next
-    one begins: what guards say at its end is said there. What the steps log is collected for the guards, and goes
-    nowhere else. ``detach``, or the end of the block, puts everything back.
+    An epoch starts at the batch with index 0. A batch ends when each optimizer has stepped, or when the next one
+    starts; only then do guards raise the alarms of its end. Values that the steps log are passed to the guards and
+    nowhere else.
+
+    Args:
+        module: A module with a ``training_step`` and, for validation, a ``validation_step``.
+        guards: One or several guards, or a `GuardSet`. None for all cheap ones.
+        optimizers: The optimizers that the loop steps.
+        train_dataloader: The training loader, for guards that look at it.
+        val_dataloaders: The validation loader, or a collection of them.
+        accumulate_grad_batches: Batches whose gradients are accumulated for one step.
+        max_epochs: The planned number of epochs, -1 if unknown.
+
+    Returns:
+        A context manager that restores everything at the end of its block, or by its method ``detach``.
     """
     if guards is None:
         from faultlab.guards import all as ready

@@ -1,4 +1,4 @@
-"""What the model says of a sample depends on that sample alone."""
+"""The guard that checks that the model's output for a sample depends on that sample only."""
 
 from __future__ import annotations
 
@@ -19,17 +19,22 @@ _Normalising = nn.modules.batchnorm._BatchNorm
 
 
 class SamplesIndependent(Guard):
-    """Detects a forward whose output for a sample depends on the other samples of the batch, on their order, on what
-    was asked before, or on chance that nobody seeds.
+    """A guard against outputs that depend on other samples, on earlier calls, or on unseeded random numbers.
 
-    Once an epoch a copy of the module, in eval mode, is given inputs of the first training batch twice, sixteen samples
-    of them, and then the latter half of those. Equal inputs have to give equal outputs, and the half its outputs. A
-    forward that draws random numbers in eval mode is only looked at further if ``deterministic`` says that it must not.
+    Once per epoch a copy of the module in eval mode is run twice on sixteen samples of the first training batch, and
+    then on their second half. Equal inputs have to give equal outputs, and the half the same outputs as before.
 
-    It keeps quiet where the first dimension of all inputs is not that of the samples (by the loader's batch size),
-    where the inputs are of a class of somebody's own, where the outputs are not one a sample, and with normalisation or
-    quantisation that uses the batch in eval mode too. A model that
-    compares the samples of a batch with each other by design keeps it busy for nothing: leave it out there.
+    Not judged are inputs whose first dimension is not that of samples (by the loader's batch size), inputs of custom
+    classes, outputs without a row for each sample, and layers that use the batch for normalization or quantization in
+    eval mode too. Leave the guard out for a model that compares the samples of a batch by design.
+
+    Args:
+        tolerance: The allowed difference of outputs, as a share of the largest value; fifty times that in half
+            precision.
+        deterministic: Whether a forward pass that draws random numbers in eval mode raises an alarm. Otherwise it is
+            not judged.
+        action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
+        leave_out: Names of checks whose alarms are ignored.
     """
 
     level: ClassVar[Level] = "full"
@@ -38,6 +43,11 @@ class SamplesIndependent(Guard):
         "random": "equal inputs give different outputs",
         "cached": "different inputs give the same outputs",
         "mixes": "a sample's output depends on the other samples of the batch",
+    }
+    causes = {
+        "random": "random, deterministic, seed, noise, differ, same output, belong, eval, forward, training mode",
+        "cached": "cached, same output, samples, forward",
+        "mixes": "mixes, other samples, independent, leak, permuted, sorted, softmax, dimension, output, in forward",
     }
 
     def __init__(
@@ -78,18 +88,18 @@ class SamplesIndependent(Guard):
             self.skip("the loader's batch size is not known")
             return
         if not fitting:
-            self.skip("the step calls several parts of the module, or none that can be heard")
+            self.skip("the step calls several parts of the module, or none that can be observed")
             return
         if any(map(_uses_batch, pl_module.modules())):
-            self.skip("a layer uses the whole batch in eval mode too")
+            self.skip("a layer uses the whole batch in eval mode, too")
             return
         name, args, kwargs = fitting[0]
         inputs = trainer_state.tensors((args, kwargs))
         if len(trainer_state.tensors(_part((args, kwargs), 1))) != len(inputs):
-            self.skip("inputs of a class of somebody's own can't be taken apart")
+            self.skip("inputs of a custom class can't be split")
             return
         if not inputs or any(not tensor.dim() or len(tensor) != size for tensor in inputs) or size < 4:
-            self.skip("the inputs are no batch of four samples or more by their first dimension")
+            self.skip("the inputs are not a batch of at least four samples by their first dimension")
             return
         trial = trials.shared(pl_module, trainer, self.skip)
         if trial is None:
@@ -98,7 +108,7 @@ class SamplesIndependent(Guard):
         try:
             found = self._compare(trial, runner, args, kwargs, min(size, _TRIED))
         except Exception as error:
-            self.skip(f"the copy's forward failed: {type(error).__name__}: {error}")
+            self.skip(f"the forward pass of the copy failed: {type(error).__name__}: {error}")
             return
         self.looked += 1
         if found:
@@ -121,31 +131,31 @@ class SamplesIndependent(Guard):
                 drew = drew or draws.drawn(seed)
                 return [tensor.clone() for tensor in trainer_state.tensors(output) if tensor.is_floating_point()]
 
-        # What goes through the batch as if it were time tells the later samples of the earlier ones alone.
+        # The second half: a layer that takes the batch for time leaks only from earlier samples to later ones.
         start = size // 2
         half = size - start
         kept = _kept(runner)
         first = run(size, 1)
         part: list[Tensor] | None = None
-        with contextlib.suppress(Exception):  # to be met again below, if chance is not found before
+        with contextlib.suppress(Exception):  # raised again below, if no randomness is found before
             part = run(size, 1, start)
         if not drew and part is not None and self._is_part(part, _tail(first, half)):
-            # Neither chance nor the other samples make a difference.
+            # Neither randomness nor the other samples make a difference.
             return None
         again = run(size, 1)
-        # What draws nothing does not depend on the seed.
+        # Without draws the output does not depend on the seed.
         other = run(size, 2) if drew else again
         differs = self._differ(first, again)
         if differs and not drew and list(map(id, _kept(runner))) != list(map(id, kept)):
-            # A recurrent network goes on from where the call before has left it.
+            # A recurrent network continues from the state of the call before.
             self.skip("the module keeps tensors from one call to the next")
             return None
         if differs or (self.deterministic and self._differ(first, other)):
             return (
                 "random",
-                "the same inputs give different outputs in eval mode: forward is not deterministic, it has noise or "
-                "random numbers in it",
-                "What is random belongs into training alone; what is drawn should come from torch's seeded generator.",
+                "the same inputs give different outputs in eval mode: forward is not deterministic, since it "
+                "contains noise or random numbers",
+                "Draw random numbers only in training, from torch's seeded generator.",
             )
         if self._differ(first, other):
             return None
@@ -153,8 +163,8 @@ class SamplesIndependent(Guard):
         if part and all(a.shape == b.shape and torch.equal(a, b) for a, b in zip(part, first, strict=False)):
             return (
                 "cached",
-                f"{half} samples give the same output as {size}: forward gives back what it has cached",
-                "Keep no output on the module from one call to the next.",
+                f"{half} samples give the same output as {size}: forward returns what it has cached",
+                "Don't keep outputs on the module between calls.",
             )
         if not _is_each_samples_own(first, part, size, half):
             return None
@@ -162,8 +172,8 @@ class SamplesIndependent(Guard):
             where, remedy = mixing.place(run, size)
             return (
                 "mixes",
-                f"the outputs of {half} samples are others when {size - half} other samples are in the batch: samples "
-                "are mixed, permuted or leak into each other, so they are not independent" + where,
+                f"the outputs of {half} samples change if {size - half} other samples are in the batch: samples are "
+                "mixed, permuted or leak into each other, and are not independent" + where,
                 remedy or "Look for a wrong dimension (batch_first, reshape, softmax, roll, sort) in forward.",
             )
         return None
@@ -179,19 +189,19 @@ class SamplesIndependent(Guard):
                 continue
             far, size = torch.stack([(a - b).abs().max(), a.abs().max()]).tolist()
             tolerance = self.tolerance if a.dtype in (torch.float32, torch.float64) else 50 * self.tolerance
-            # What is not finite in one of them leaves no finite distance.
+            # The distance is not finite if an output is not.
             if math.isfinite(far) and math.isfinite(size) and far > tolerance * max(size, 1e-6):
                 return True
         return False
 
 
 def _is_each_samples_own(whole: list[Tensor], part: list[Tensor], size: int, half: int) -> bool:
-    """Whether all outputs have a row for each sample, of which ``whole`` is given ``size`` and ``part`` ``half``."""
+    """Return whether all outputs have a row for each sample: ``size`` rows in ``whole``, ``half`` in ``part``."""
     return all(a.dim() and len(a) == size and len(b) == half for a, b in zip(whole, part, strict=False))
 
 
 def _tail(outputs: list[Tensor], count: int) -> list[Tensor]:
-    """The last rows, where there are more."""
+    """Return the last rows of each output that has more."""
     return [output[-count:] if output.dim() and len(output) > count else output for output in outputs]
 
 
@@ -204,19 +214,19 @@ def _listener(name: str, seen: list[tuple[str, Any, Any]]) -> Any:
 
 
 def _kept(runner: Any) -> list[Tensor]:
-    """What tensors a module and its parts hold that are neither parameters nor buffers."""
+    """Return the tensors of a module and its parts that are neither parameters nor buffers."""
     parts = runner.modules() if isinstance(runner, nn.Module) else ()
     values = [value for part in parts for name, value in vars(part).items() if not name.startswith("_")]
     return [tensor for value in values for tensor in trainer_state.tensors(value)]
 
 
 def _part(value: Any, n: int, start: int = 0) -> Any:
-    """Samples of some inputs from one to before another, of their own memory; None of what can't be taken apart."""
+    """Return copies of the samples ``start`` to ``n`` of some inputs, None for inputs that can't be split."""
     if isinstance(value, Tensor):
         return value.detach()[start:n].clone() if value.dim() else value
     if isinstance(value, Mapping):
         parts = {key: _part(part, n, start) for key, part in value.items()}
-        # A mapping of another class, as tokenizers give, mostly takes another one of the same keys.
+        # A custom mapping, such as a tokenizer's, can usually be constructed from another one with the same keys.
         return parts if type(value) is dict else type(value)(parts)  # type: ignore[call-arg]
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return type(value)(*(_part(part, n, start) for part in value))
@@ -226,6 +236,6 @@ def _part(value: Any, n: int, start: int = 0) -> Any:
 
 
 def _uses_batch(module: nn.Module) -> bool:
-    """Whether a layer takes its statistics, or the range that it rounds to, from the batch in eval mode too."""
+    """Return whether a layer takes its statistics, or its range for rounding, from the batch in eval mode too."""
     name = type(module).__name__.lower()
     return "quant" in name or "observer" in name or (isinstance(module, _Normalising) and module.running_mean is None)

@@ -1,4 +1,4 @@
-"""A learning rate's schedule is as long, in its own turns, as the training in which it takes them."""
+"""The guard that checks that the length of a learning rate schedule fits the training."""
 
 from __future__ import annotations
 
@@ -20,25 +20,35 @@ from faultlab.guards.support.training_plan import Plan
 from faultlab.guards.support.training_view import TrainingView
 
 _LONG = 100
-"""No warm-up and no period that is meant in epochs takes as many turns as this."""
+"""No warm-up and no period in epochs is as long as this."""
 
 
 class ScheduleFits(Guard):
-    """Detects a schedule that is reckoned in steps and stepped once an epoch, or the other way round.
+    """A guard against schedules that are defined in steps but stepped once per epoch, or the other way around.
 
-    It compares the schedule's own length (`total_steps`, `T_max`, `total_iters`, milestones, the steps that
-    transformers' schedules are given) with the turns that the training has for it. A schedule that is merely longer
-    than the training is let pass, since short trials are no failure: its length has to be the training's, in another
-    unit. Where the module steps its schedulers itself, the turns of the first epoch are counted.
+    It compares the schedule's own length (`total_steps`, `T_max`, `total_iters`, milestones, the arguments of
+    transformers' schedules) with the turns that it gets in the training. The alarm requires that its length is that of
+    the training in another unit; a schedule that is merely longer is allowed, for short trials. If the module steps its
+    schedulers itself, the turns of the first epoch are counted.
 
-    It keeps quiet about trainings of unknown length, schedules by metric, and functions of the user's own.
+    Trainings of unknown length, schedules by metric, and custom functions are not judged.
+
+    Args:
+        action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
+        leave_out: Names of checks whose alarms are ignored.
     """
 
     checks = {
-        "stepped-by-epoch": "a schedule that is reckoned in steps is stepped once an epoch",
-        "stepped-by-step": "a schedule that is reckoned in epochs is stepped at every step",
-        "stepped-too-seldom": "a schedule that is reckoned in batches is stepped once for several of them",
-        "misplaced-key": "a scheduler's interval or frequency stands beside the optimizer, where nobody reads it",
+        "stepped-by-epoch": "a schedule that is defined in steps is stepped once per epoch",
+        "stepped-by-step": "a schedule that is defined in epochs is stepped at every step",
+        "stepped-too-seldom": "a schedule that is defined in batches is stepped once for several of them",
+        "misplaced-key": "a scheduler's interval or frequency is set beside the optimizer, where it is ignored",
+    }
+    causes = {
+        "stepped-by-epoch": "scheduler, interval, epoch, step, learning rate, dict",
+        "stepped-by-step": "scheduler, interval, epoch, step",
+        "stepped-too-seldom": "scheduler, frequency, learning rate, batches, step",
+        "misplaced-key": "scheduler, optimizer, key, dict, return",
     }
 
     def __init__(self, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:
@@ -63,7 +73,7 @@ class ScheduleFits(Guard):
             self._judge_keys(configs, pl_module)
         plan = Plan.of(trainer)
         if plan is None:
-            self.skip("how long the training will be is not known beforehand")
+            self.skip("the length of the training is not known in advance")
             return
         self.looked += 1
         if not own:
@@ -93,23 +103,23 @@ class ScheduleFits(Guard):
         if not by_step and (meant := _meant_in_steps(scheduler, length, plan, turns)):
             self.alarm(
                 "stepped-by-epoch",
-                f"{kind} is reckoned in steps ({meant}) and stepped by epochs: it gets {turns} turns in "
-                f"this training of {plan.steps} steps, and the learning rate hardly leaves its beginning",
-                'Say "interval": "step" in the dictionary that holds the scheduler, or reckon it in epochs.',
+                f"{kind} is defined in steps ({meant}) but stepped per epoch: it gets {turns} turns in this training "
+                f"of {plan.steps} steps, so that the learning rate hardly changes",
+                'Set "interval": "step" in the dictionary with the scheduler, or define the schedule in epochs.',
             )
         elif by_step and (meant := _meant_in_epochs(scheduler, length, plan, turns)):
             self.alarm(
                 "stepped-by-step",
-                f"{kind} is reckoned in epochs ({meant}) and stepped at every step: it gets {turns} turns, "
-                f"and is over within the first {meant.rpartition(' ')[2]} steps of {plan.steps}",
-                'Leave "interval" at "epoch", or reckon the schedule in steps (trainer.estimated_stepping_batches).',
+                f"{kind} is defined in epochs ({meant}) but stepped at every step: it gets {turns} turns, and ends "
+                f"within the first {meant.rpartition(' ')[2]} steps of {plan.steps}",
+                'Leave "interval" at "epoch", or define the schedule in steps (trainer.estimated_stepping_batches).',
             )
         elif by_step and length and 2 * turns <= length and length in (plan.batches, plan.steps):
             self.alarm(
                 "stepped-too-seldom",
-                f"{kind} is {length:.0f} turns long, as many as there are batches, and gets {turns}: several batches "
-                "go into one turn, and the learning rate never comes to the schedule's end",
-                "Reckon it by trainer.estimated_stepping_batches, divided by the scheduler's frequency.",
+                f"{kind} is {length:.0f} turns long, as many as there are batches, but gets {turns}: several batches "
+                "belong to one turn, and the learning rate never reaches the end of the schedule",
+                "Set its length to trainer.estimated_stepping_batches, divided by the scheduler's frequency.",
             )
 
     def _judge_keys(self, configs: list[Any], pl_module: Any) -> None:
@@ -118,8 +128,8 @@ class ScheduleFits(Guard):
             if name in misplaced and all(getattr(c, name, usual) == usual for c in configs):
                 self.alarm(
                     "misplaced-key",
-                    f'configure_optimizers returns "{name}" in the dictionary of the optimizer, where nobody reads it: '
-                    f"the scheduler's {name} is still {usual!r}",
+                    f'configure_optimizers returns "{name}" in the dictionary of the optimizer, where it is '
+                    f"ignored: the scheduler's {name} is still {usual!r}",
                     f'Move "{name}" into the dictionary under "lr_scheduler", beside "scheduler".',
                 )
 
@@ -135,7 +145,7 @@ def _turns(scheduler: Any) -> int:
 
 
 def _length(scheduler: Any) -> float | None:
-    """The number of turns after which a schedule is over; None where it has no end or nobody can tell."""
+    """Return the number of turns after which a schedule ends, None if it has no end or that is unknown."""
     if isinstance(scheduler, stock.OneCycleLR):
         return float(scheduler.total_steps)
     if isinstance(scheduler, stock.CosineAnnealingLR):
@@ -153,7 +163,7 @@ def _length(scheduler: Any) -> float | None:
 
 
 def _warm_up(scheduler: Any) -> float | None:
-    """The number of turns in which a schedule comes up to its rate."""
+    """Return the number of turns that a schedule needs to reach its rate."""
     if isinstance(scheduler, stock.LinearLR) and scheduler.end_factor > scheduler.start_factor:
         return float(scheduler.total_iters)
     if isinstance(scheduler, stock.SequentialLR):
@@ -162,7 +172,7 @@ def _warm_up(scheduler: Any) -> float | None:
 
 
 def _keyword(scheduler: Any, name: str) -> float | None:
-    """What the function of a LambdaLR was given, as those of transformers are."""
+    """Return an argument of the function of a LambdaLR, as in transformers' schedules."""
     for function in getattr(scheduler, "lr_lambdas", None) or []:
         value = function.keywords.get(name) if isinstance(function, functools.partial) else None
         if isinstance(value, (int, float)) and math.isfinite(value):
@@ -171,7 +181,7 @@ def _keyword(scheduler: Any, name: str) -> float | None:
 
 
 def _meant_in_steps(scheduler: Any, length: float | None, plan: Plan, turns: int) -> str:
-    """By what a schedule shows that it was reckoned in steps, "" where it does not."""
+    """Return the evidence that a schedule is defined in steps, empty if there is none."""
     if length and 4 * turns <= length and any(abs(length - n) <= 1 for n in plan.all_steps):
         return f"its length is {length:.0f}"
     warm_up = _warm_up(scheduler)
@@ -195,7 +205,10 @@ def _meant_in_steps(scheduler: Any, length: float | None, plan: Plan, turns: int
 
 
 def _meant_in_epochs(scheduler: Any, length: float | None, plan: Plan, turns: int) -> str:
-    """By what a schedule shows that it was reckoned in epochs, "" where it does not; the last word is its end."""
+    """Return the evidence that a schedule is defined in epochs, empty if there is none.
+
+    Its last word is the end of the schedule.
+    """
     if plan.epochs < 5 or turns < 4 * plan.epochs:
         return ""
     if length and length == plan.epochs:
@@ -208,11 +221,11 @@ def _meant_in_epochs(scheduler: Any, length: float | None, plan: Plan, turns: in
 
 
 _KEYS: dict[str, Any] = {"interval": "epoch", "frequency": 1}
-"""A scheduler's settings that a dictionary of `configure_optimizers` may hold, and what they are without it."""
+"""A scheduler's settings in a dictionary of `configure_optimizers`, and their defaults."""
 
 
 def _strings(constants: Iterable[Any]) -> Iterator[str]:
-    """The strings among a function's constants, and those of functions within it."""
+    """Yield the strings among a function's constants, and those of functions within it."""
     for constant in constants:
         if isinstance(constant, str):
             yield constant
@@ -223,11 +236,11 @@ def _strings(constants: Iterable[Any]) -> Iterator[str]:
 
 
 def _keys_beside_optimizer(pl_module: Any) -> set[str]:
-    """The settings of a scheduler that `configure_optimizers` writes into a dictionary with the key "optimizer"."""
+    """Return the scheduler settings that `configure_optimizers` writes into a dictionary with the key "optimizer"."""
     found: set[str] = set()
     try:
         method = inspect.unwrap(type(pl_module).configure_optimizers)
-        # To read the source takes as long as a small step.
+        # Reading the source takes as long as a small step.
         if isinstance(method, types.FunctionType) and _KEYS.keys().isdisjoint(_strings(method.__code__.co_consts)):
             return found
         source = inspect.getsource(method)

@@ -1,4 +1,4 @@
-"""The optimizer steps that the training should have taken were taken, each once."""
+"""The guard that checks that each optimizer step was taken, and only once."""
 
 from __future__ import annotations
 
@@ -20,20 +20,29 @@ from faultlab.guards.support.training_view import TrainingView
 
 
 class StepsTaken(Guard):
-    """Detects a batch after which no backward pass ran or no optimizer was stepped, though it was time for one.
+    """A guard against batches without a backward pass, or without an optimizer step though one was due.
 
-    Lightning skips both for a step that returns None, and goes on counting ``global_step``. ``patience`` batches in
-    a row are let pass, for modules that skip a batch on purpose. Under manual optimisation a module may accumulate
-    as it likes: there ``manual_patience`` batches in a row may go by without a step, unless gradients are cleared
-    meanwhile. It keeps quiet about backward passes that Lightning has no part in, where optimizers are stepped all
-    the same.
+    Lightning skips both for a step that returns None. Under manual optimization a module may accumulate gradients,
+    unless they are cleared without a step. Backward passes outside of Lightning are ignored if optimizers are stepped.
+
+    Args:
+        patience: Batches in a row that a module may skip on purpose.
+        manual_patience: Batches in a row without a step under manual optimization.
+        action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
+        leave_out: Names of checks whose alarms are ignored.
     """
 
     checks = {
-        "no-backward": "a training batch ended and no loss was propagated backwards",
-        "no-step": "as many batches as are accumulated ended and no optimizer was stepped",
+        "no-backward": "a training batch ended without a backward pass",
+        "no-step": "all accumulated batches ended without an optimizer step",
         "stepped-twice": "an optimizer took two steps on the gradients of one backward pass",
-        "state-lost": "an optimizer forgot its momenta between two steps",
+        "state-lost": "an optimizer lost its momenta between two steps",
+    }
+    causes = {
+        "no-backward": "backward, loss, return, none, manual, training_step",
+        "no-step": "optimizer.step, no parameter changed, manual, training_step, batches",
+        "stepped-twice": "optimizer.step, twice, second time, closure, gradients, backward",
+        "state-lost": "optimizer, lost, reset, momenta, restored, resume, not loaded, two steps",
     }
 
     def __init__(
@@ -70,7 +79,7 @@ class StepsTaken(Guard):
         self._backwards += 1
         self._ever_backward = True
         if self._waiting:
-            # Gradients that were to be accumulated are still there; without a step, they were for nothing.
+            # Accumulated gradients would still be there; without a step they were computed for nothing.
             self._discarded += any(parameter.grad is None for parameter in self._waiting)
             self._waiting = []
 
@@ -86,8 +95,8 @@ class StepsTaken(Guard):
             findings.append(
                 (
                     "stepped-twice",
-                    f"{type(optimizer).__name__} is stepped twice on the gradients of one backward pass",
-                    "Is optimizer.step() called a second time, such as by hand after a closure that steps already?",
+                    f"{type(optimizer).__name__} took a second step on the gradients of one backward pass",
+                    "Remove the second call of optimizer.step(), such as one after a closure that steps already.",
                 )
             )
         if lost:
@@ -113,8 +122,8 @@ class StepsTaken(Guard):
             findings.append(
                 (
                     "no-backward",
-                    f"batch {batch_idx} ended and no loss was propagated backwards, so nothing was learnt from it",
-                    "Does training_step return its loss (or call manual_backward) on every path, and not None?",
+                    f"batch {batch_idx} ended without a backward pass, so that nothing was learned from it",
+                    "Return the loss from training_step on every path, not None, or call manual_backward.",
                 )
             )
         self._waiting = [] if own or stepped else [p for o in optimizers_of(trainer) for p in _graded(o)]
@@ -123,10 +132,10 @@ class StepsTaken(Guard):
             findings.append(
                 (
                     "no-step",
-                    f"batch {batch_idx} ended and no optimizer was stepped in the last {self._without_step} batches: "
-                    "no parameter changed",
-                    "Is there an optimizer, and does optimizer_step (or training_step, under manual optimisation) call "
-                    "optimizer.step()?",
+                    f"batch {batch_idx} ended without an optimizer step in the last {self._without_step} batches: no "
+                    "parameter changed",
+                    "Check that there is an optimizer, and that optimizer_step (or training_step, under manual "
+                    "optimization) calls optimizer.step().",
                 )
             )
         for optimizer in self._seen.values():
@@ -139,12 +148,12 @@ class StepsTaken(Guard):
         self._stepped_after.clear()
 
     def _moved(self, module: Any) -> bool:
-        """Whether a module that does a step in its own way has done one, of which Lightning hears nothing."""
+        """Return whether a module that steps by itself has done so, unknown to Lightning."""
         before, self._writes = self._writes, parameter_samples.writes(module)
         return before != self._writes
 
     def _written(self, trainer: TrainingView, module: Any) -> bool:
-        """Whether parameters were written to: a module may step optimizers in which Lightning has no part."""
+        """Return whether parameters were written to: a module may step optimizers that Lightning does not know."""
         versions = Weights.of(trainer, module).sample.versions()
         before, self._versions = self._versions, versions
         return bool(before) and before != versions
@@ -152,11 +161,12 @@ class StepsTaken(Guard):
 
 _LOST: Finding = (
     "state-lost",
-    "the optimizer's state was lost between two steps: its momenta and moments begin anew, as if it had been reset",
-    "Was the optimizer made anew or its state cleared or not loaded? Resume through ckpt_path, which restores it.",
+    "the optimizer's state was lost between two steps: its momenta and moments start again, as if it had been reset",
+    "Check whether the optimizer was created again, or its state was cleared or not loaded. Resume with ckpt_path, "
+    "which restores it.",
 )
 
 
 def _graded(optimizer: Any) -> list[Any]:
-    """The first parameter of an optimizer that has a gradient."""
+    """Return the first parameter of an optimizer that has a gradient, in a list."""
     return [parameter for parameter in parameters_of(optimizer) if parameter.grad is not None][:1]

@@ -1,4 +1,4 @@
-"""Training inputs have the distribution of the validation inputs, feature by feature."""
+"""The guard that checks that training and validation inputs have the same distribution."""
 
 from __future__ import annotations
 
@@ -16,22 +16,37 @@ from faultlab.guards.support.training_view import TrainingView
 
 
 class TrainValidationAlike(Guard):
-    """Detects training inputs that are scaled, shifted, clipped, reordered or otherwise unlike validation inputs.
+    """A guard against training inputs that are scaled, shifted, clipped or reordered unlike validation inputs.
 
-    ``scale`` is the factor between the spreads, and ``shift`` the distance of the means in standard deviations, that
-    the median feature may show; ``outside`` the share of values that may lie outside the other split's range. Compared
-    once validation has passed, or 60 % of it in the sanity check; before, only gross differences count. The first
-    ``most`` batches of a training are looked at. It keeps quiet about token ids and where validation is small.
+    Training and validation are compared after the first validation, or once the sanity check has covered 60 % of it.
+    Before that only large differences count. Token ids and small validation sets are not judged.
+
+    Args:
+        scale: The allowed ratio of the standard deviations, of the median feature.
+        shift: The allowed distance of the means in standard deviations, of the median feature.
+        outside: The share of values that may lie outside the range of the other split.
+        most: Training batches to look at.
+        action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
+        leave_out: Names of checks whose alarms are ignored.
     """
 
     judges = "batches"
     checks = {
-        "scale": "training inputs are spread much more, or less, than validation inputs",
-        "shift": "the mean of training inputs is another than that of validation inputs",
+        "scale": "training inputs have a much larger or smaller spread than validation inputs",
+        "shift": "the mean of training inputs differs from that of validation inputs",
         "range": "training inputs lie outside the range of validation inputs",
         "clipped": "validation inputs lie outside the range of training inputs",
         "constant-features": "features that vary in validation are constant in training",
         "feature-order": "features have another order in training than in validation",
+    }
+    causes = {
+        "scale": "scaled, spread, range, normalized, transform, same, training, validation",
+        "shift": "shifted, mean, range, normalized, transform, same, training, validation",
+        "range": "outside, range, negated, noisy, normalized, training, validation",
+        "clipped": "clipped, clamped, range, outside, normalized, training, validation",
+        "constant-features": "constant, features, columns, vary, zero, missing, read, samples, training data, "
+        "validation",
+        "feature-order": "features, order, permuted, columns, mean, same, training, validation",
     }
 
     def __init__(
@@ -69,7 +84,7 @@ class TrainValidationAlike(Guard):
         if self._passed or dataloader_idx or batch is None or batch_idx >= self.most or not trainer.is_fitting:
             return
         if batch_idx == 0 and not trainer.sanity_checking:
-            # The sanity check's batches come again.
+            # Validation repeats the batches of the sanity check.
             self._validation, self._kept = Moments(), []
         seen = batch_view.look(batch)
         rows, low, high = _rows(seen)
@@ -81,7 +96,7 @@ class TrainValidationAlike(Guard):
             self._kept.append(rows[:256].clone())
 
     def _is_as_wide(self, rows: Tensor) -> bool:
-        # Of inputs whose length varies no feature is the same in two batches.
+        # With inputs of varying length, features of two batches don't correspond.
         self._width = self._width or rows.shape[1]
         return bool(rows.shape[1] == self._width)
 
@@ -106,7 +121,7 @@ class TrainValidationAlike(Guard):
             return
         self._training.add(rows, self._looked % 2, low, high)
         if (self._validation.low, self._validation.high) != self._against:
-            # What lay outside the range of the first batches may lie within that of all.
+            # Values outside the range of the first batches may lie within that of all.
             self._against = self._validation.low, self._validation.high
             self._values = self._beyond = 0
         if self._validation.samples and (low < self._validation.low or high > self._validation.high):
@@ -117,7 +132,7 @@ class TrainValidationAlike(Guard):
             self._own.append(rows[:256].clone())
         self._values += rows.numel()
         self._looked += 1
-        # At the powers of two: what a batch more adds becomes less and less.
+        # At powers of two, since each further batch adds less.
         if self._looked & (self._looked - 1) == 0:
             self._judge(early=not self._complete)
 
@@ -129,7 +144,7 @@ class TrainValidationAlike(Guard):
 
     def _judge(self, early: bool) -> None:
         training, validation = self._training, self._validation
-        # An epoch mostly ends with its validation, and nothing new has come between the two.
+        # An epoch usually ends with its validation, and nothing has changed between the two.
         known, self._judged = self._judged, (self._looked, validation, validation.samples, early)
         if known == self._judged:
             return
@@ -137,7 +152,7 @@ class TrainValidationAlike(Guard):
             return
         spread = validation.spread
         typical = float(spread.square().mean().sqrt())
-        # Features that are nearly always the same say nothing before many samples have come.
+        # Features that are nearly constant show nothing until there are many samples.
         telling = (spread > 0.1 * typical) & (validation.kurtosis < 9)
         count = int(telling.sum())
         if not count or not typical:
@@ -150,7 +165,7 @@ class TrainValidationAlike(Guard):
             self._features(training, validation, telling, typical)
 
     def _scale(self, training: Moments, telling: Tensor, spread: Tensor, least: int, early: bool) -> None:
-        # The spread of few samples, and of sorted data of which only the first were seen, says little.
+        # The spread of few samples, or of the first of sorted samples, is not reliable.
         grossly = (16.0 if early else 1.0) * (1.0 if least == 4 else 3.0)
         grossly *= 1 + 4 / math.sqrt(min(training.samples, self._validation.samples))
         ratio = float((training.spread[telling] / spread[telling]).median())
@@ -161,28 +176,29 @@ class TrainValidationAlike(Guard):
             self.alarm(
                 "constant-features",
                 f"{still} of the {int(telling.sum())} features that vary in validation are constant in training",
-                "Are columns missing or filled with zero in the training data, or samples not read at all?",
+                "Check whether columns are missing or filled with zero in the training data, or samples are not read "
+                "at all.",
             )
         elif not 1 / (self.scale * grossly) < ratio < self.scale * grossly and self._is_no_tail(telling):
             self.alarm(
                 "scale",
                 f"training inputs have {ratio:.3g} times the spread of validation inputs, and a range of "
-                f"{training.low:.3g} to {training.high:.3g} where validation has {self._between()}",
-                "Are both scaled and normalised by the same transform?",
+                f"{training.low:.3g} to {training.high:.3g}, but validation has {self._between()}",
+                "Scale and normalize both by the same transform.",
             )
         moved = (training.mean - self._validation.mean)[telling] / spread[telling]
         shift = float(moved.abs().median())
         if shift > self.shift * grossly:
             self.alarm(
                 "shift",
-                f"the mean of training inputs is {shift:.3g} standard deviations away from that of validation inputs: "
-                f"they are shifted, with a range of {training.low:.3g} to {training.high:.3g} where validation has "
+                f"the mean of training inputs is shifted by {shift:.3g} standard deviations from that of validation "
+                f"inputs, with a range of {training.low:.3g} to {training.high:.3g}, but validation has "
                 f"{self._between()}",
-                "Are both normalised by the same transform, with the same mean subtracted?",
+                "Normalize both by the same transform, subtracting the same mean.",
             )
 
     def _is_no_tail(self, telling: Tensor) -> bool:
-        """Whether the spread differs without the rare large values of heavy tails, which decide it alone."""
+        """Return whether the spread also differs without the rare large values of heavy tails."""
         here, there = (torch.cat(kept)[:, telling] for kept in (self._own, self._kept))
         own, other = ((rows - rows.median(0).values).abs().median(0).values for rows in (here, there))
         if not (varied := other > 0).any():
@@ -198,8 +214,8 @@ class TrainValidationAlike(Guard):
             self.alarm(
                 "range",
                 f"{self._beyond / self._values:.0%} of the training inputs lie outside the range of the validation "
-                f"inputs, {self._between()}: they go from {training.low:.3g} to {training.high:.3g}",
-                "Are they negated, noisy, or normalised unlike validation inputs?",
+                f"inputs, {self._between()}: they range from {training.low:.3g} to {training.high:.3g}",
+                "Check whether they are negated, noisy, or normalized differently from validation inputs.",
             )
         if training.samples < 32 or (training.low <= validation.low and training.high >= validation.high):
             return
@@ -210,9 +226,9 @@ class TrainValidationAlike(Guard):
             self.alarm(
                 "clipped",
                 f"{share:.0%} of the validation inputs lie outside the range of the training inputs, "
-                f"{training.low:.3g} to {training.high:.3g}, as if these were clipped: theirs is "
+                f"{training.low:.3g} to {training.high:.3g}, as if these were clipped: they range from "
                 f"{self._between()}",
-                "Are training inputs clamped, or normalised unlike validation inputs?",
+                "Check whether training inputs are clamped, or normalized differently from validation inputs.",
             )
 
     def _features(self, training: Moments, validation: Moments, telling: Tensor, typical: float) -> None:
@@ -222,30 +238,30 @@ class TrainValidationAlike(Guard):
                 "constant-features",
                 f"{dropped} of the {int(telling.sum())} features that vary in validation are constant in training "
                 f"(feature {', '.join(map(str, still.nonzero().flatten().tolist()[:3]))} and so on)",
-                "Are columns missing or filled with zero in the training data?",
+                "Check whether columns are missing or filled with zero in the training data.",
             )
         if min(training.reliability(), validation.reliability()) < 0.9:
             return
         own, other = training.mean.sort().values, validation.mean.sort().values
-        # Flips, crops and the like make the means of pixels more alike; another order leaves what means there are.
+        # Flips, crops and the like make the means of pixels more similar; another order preserves the set of means.
         kept = correlation(own, other) > 0.97 and 0.85 < float(own.std() / other.std()) < 1.18
         if kept and (agreement := correlation(training.mean, validation.mean)) < 0.6:
             self.alarm(
                 "feature-order",
-                f"the means of the features, over {telling.numel()} of them, correlate by {agreement:.2f} between "
-                f"training and validation: the features seem to have another order, or to be permuted",
-                "Take columns by name, in the same order for both.",
+                f"the means of {telling.numel()} features correlate by {agreement:.2f} between training and "
+                "validation: the features seem to be permuted, or in another order",
+                "Select columns by name, in the same order for both.",
             )
 
 
 def covers(trainer: TrainingView) -> bool:
-    """Whether the sanity check has as much as 60 % of the validation batches: sorted data begin with one class."""
+    """Return whether the sanity check covers 60 % of validation, since sorted data start with one class."""
     checked, there = trainer.num_sanity_val_batches, trainer.num_val_batches
     return checked is not None and there is not None and bool(checked and there) and checked[0] >= 0.6 * there[0]
 
 
 def _rows(seen: batch_view.Look) -> tuple[Tensor | None, float, float]:
-    """A row a sample of floating inputs, with the lowest and highest value."""
+    """Return the inputs as floats, one row for each sample, with the lowest and the highest value."""
     inputs, path = seen.inputs, seen.input_path
     if inputs is None or path is None or not inputs.is_floating_point() or inputs.ndim < 2 or seen.features is None:
         return None, 0.0, 0.0

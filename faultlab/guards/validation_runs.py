@@ -1,4 +1,4 @@
-"""Validation runs when it should, over all of its batches, and on data that training does not have."""
+"""The guard that checks that validation runs when due, on all of its batches, and not on training data."""
 
 from __future__ import annotations
 
@@ -16,20 +16,32 @@ from faultlab.guards.support.validation_length import promised_batches
 
 
 class ValidationRuns(Guard):
-    """Detects validation that never runs though there are data for it, that is cut short, or is on training data.
+    """A guard against validation that never runs though it has data, that is cut short, or that uses training data.
 
-    ``overlap`` is the share of validation samples that may come in training too, recognised by the values of their
-    inputs; it is looked at from 64 distinct validation samples on, since small sets repeat by themselves, and not where
-    masks within the batch, or on the whole of the data as one batch anything else, tell training from validation. It
-    keeps quiet about validation where there are no data for it, and about loaders without a length.
+    Samples are recognized by the values of their inputs, in validations of at least 64 distinct samples, since small
+    sets repeat by chance. They are not compared if something else separates training from validation: masks within the
+    batch, or a single batch with the whole data. Loaders without a length are not judged.
+
+    Args:
+        overlap: The share of validation samples that may also occur in training.
+        action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
+        leave_out: Names of checks whose alarms are ignored.
     """
 
     checks = {
-        "never-runs": "there are validation data and no validation",
+        "never-runs": "there are validation data, but validation never runs",
         "empty": "the validation data are empty",
         "cut-short": "validation ended before its last batch",
         "skipped": "an epoch ended without the validation that was due",
-        "on-training-data": "many validation samples come in training too",
+        "on-training-data": "many validation samples also occur in training",
+    }
+    causes = {
+        "never-runs": "never validated, no validation, limit_val_batches, val_dataloader, validation_step",
+        "empty": "no validation, empty, zero batches, drop_last, smaller, dataset, metric",
+        "cut-short": "validation batches, cut short, ended early, fewer samples, exhausted, iterator, "
+        "stopiteration, never logged, metric, dataset, validation_step",
+        "skipped": "validation, batches, epoch, cut short, short, training",
+        "on-training-data": "same data, leak, disjoint, samples, training, validation",
     }
     _MOST = 20_000
     _LEAST = 64
@@ -51,27 +63,27 @@ class ValidationRuns(Guard):
 
     def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
         if not trainer.plans_validation:
-            self.skip("when validation comes due is the loop's own affair")
+            self.skip("when validation is due is decided by the loop")
         self._whole = trainer.num_training_batches == 1 == promised_batches(trainer, sanity=False)
         if not trainer.has_validation_data:
             return
         if trainer.limit_val_batches == 0:
             self.alarm(
                 "never-runs",
-                "there is a validation loader and limit_val_batches is 0, so validation never runs",
-                "Leave limit_val_batches at 1.0, or the validation data out.",
+                "there is a validation loader, but limit_val_batches is 0, so validation never runs",
+                "Leave limit_val_batches at 1.0, or remove the validation data.",
             )
         elif trainer.enable_validation is False:
             self.alarm(
                 "never-runs",
-                "there is a validation loader and the module has no validation_step, so it is never validated",
-                "Is validation_step spelt as Lightning calls it?",
+                "there is a validation loader, but the module has no validation_step, so it is never validated",
+                "Check the spelling of validation_step.",
             )
         elif promised_batches(trainer) == 0:
             self.alarm(
                 "empty",
-                "the validation loader is empty: it has zero batches, so that no validation metric will be there",
-                "Is the validation dataset empty, or smaller than one batch that drop_last drops?",
+                "the validation loader is empty: it has zero batches, so that there will be no validation metric",
+                "Check whether the validation dataset is empty, or smaller than one batch that drop_last drops.",
             )
 
     def on_train_epoch_start(self, trainer: TrainingView, pl_module: Any) -> None:
@@ -84,14 +96,14 @@ class ValidationRuns(Guard):
     def on_validation_batch_start(
         self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        # The first pass and the sanity check before it show every sample there is.
+        # The first validation and the sanity check before it show all samples.
         if batch is None or self._runs or not trainer.is_fitting or len(self._validation) > self._MOST:
             return
-        # Lightning takes back what the sanity check has drawn, and data that are made up on the way come once more.
+        # Lightning restores the random state after the sanity check, so generated data repeat.
         if trainer.sanity_checking and _is_made_up(trainer.val_dataloaders):
             return
         if not batch_idx and not dataloader_idx and not trainer.sanity_checking:
-            # The sanity check's samples come again.
+            # Validation repeats the samples of the sanity check.
             self._validation, self._counted, self._shared = set(), 0, 0
         seen = batch_view.look(batch)
         keys = seen.input_keys if _is_telling(seen) else []
@@ -118,23 +130,24 @@ class ValidationRuns(Guard):
             self.alarm(
                 "cut-short",
                 f"validation ended early, with {came} of {promised} validation batches: it was cut short, and metrics "
-                f"are of fewer samples or were never logged",
-                "Did a StopIteration escape from validation_step or from the dataset?",
+                "are of fewer samples or were never logged",
+                "Look for a StopIteration that leaves validation_step or the dataset.",
             )
         elif math.isinf(promised) and not trainer.sanity_checking:
             self._compare_with_first(trainer, came)
         self._overlap()
 
     def _compare_with_first(self, trainer: TrainingView, came: int) -> None:
-        """Loaders that promise nothing bring as much in a later validation as in the first, or nearly so."""
+        """Compare later validations with the first one, for loaders without a length."""
         if self._runs == 1:
             self._first = came
         elif came < self._first / 2 and not trainer.is_interrupted:
             self.alarm(
                 "cut-short",
-                f"validation had {came} validation batches where the first one had {self._first}: the loader is "
+                f"validation had {came} validation batches, but the first one had {self._first}: the loader is "
                 "exhausted, and metrics are of fewer samples or were never logged",
-                "Does the loader begin anew at each iter(), and is it no generator or iterator that runs only once?",
+                "Return a fresh iterator from the loader's __iter__, not a generator or an iterator that runs only "
+                "once.",
             )
 
     def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
@@ -160,15 +173,15 @@ class ValidationRuns(Guard):
         distinct, count = len(self._validation), self._counted
         if distinct < self._LEAST or self._whole:
             return
-        # Samples of a few categories are the same by chance, as often as validation samples are among themselves.
+        # Samples with few categories are equal by chance, as often as validation samples are among themselves.
         pairs = (count - distinct + 3) / (count * (count - 1) / 2)
         by_chance = -math.expm1(-pairs * self._drawn)
         if self._shared > max(self.overlap, 2 * by_chance) * distinct:
             self.alarm(
                 "on-training-data",
-                f"{self._shared} of {distinct} validation samples come in training too: the same data, which leak "
-                f"into what validation measures",
-                "Are the two splits disjoint, and does each loader get its own?",
+                f"{self._shared} of {distinct} validation samples also occur in training: the same data leak into "
+                "validation",
+                "Check that the two splits are disjoint, and that each loader gets its own.",
             )
 
     def on_train_epoch_end(self, trainer: TrainingView, pl_module: Any) -> None:
@@ -185,7 +198,7 @@ class ValidationRuns(Guard):
                 "skipped",
                 f"epoch {trainer.current_epoch} ended without the validation that was due, after "
                 f"{self._train_batches} of {promised} training batches",
-                "Does the training loader bring its last batch, or was the epoch cut short?",
+                "Check whether the training loader yields its last batch, or whether the epoch was cut short.",
             )
 
 
@@ -200,13 +213,13 @@ def _is_over(trainer: TrainingView) -> bool:
 
 
 def _is_telling(seen: batch_view.Look) -> bool:
-    """Whether samples are told apart by their inputs: a single number, or a few tokens, come again by chance."""
+    """Return whether inputs identify samples: a single number, or a few tokens, repeat by chance."""
     inputs = seen.inputs
     return inputs is not None and inputs.numel() >= 6 * len(inputs) and not _is_masked(seen, len(inputs))
 
 
 def _is_masked(seen: batch_view.Look, samples: int) -> bool:
-    """Whether a part says of each sample if it takes part, as where all of a graph comes each time."""
+    """Return whether a part of the batch is a mask over samples, as if the whole graph is in each batch."""
     return any(
         tensor.dtype is torch.bool and path != seen.label_path and tensor.shape == (samples,)
         for path, tensor in seen.usual.items()

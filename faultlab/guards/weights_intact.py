@@ -1,4 +1,4 @@
-"""Between optimizer steps nothing changes the weights, the buffers stay numbers, and so do the weights."""
+"""The guard that checks that only optimizer steps change weights, and that weights and buffers stay finite."""
 
 from __future__ import annotations
 
@@ -19,20 +19,32 @@ _STATES = 32
 
 
 class WeightsIntact(Guard):
-    """Detects parameters and optimizer states that something else than an optimizer changes, and values that are none.
+    """A guard against changes of weights and optimizer states outside of steps, and against invalid values.
 
-    Writes are seen by torch's own count of them, and what was written by a sample of 64 values of each parameter.
-    Within a batch, before its first backward, a parameter may change by ``within`` of its size; between two
-    batches, where modules keep weights normalised or clipped, by ``between``. It keeps quiet about the latter where
-    a callback averages or prunes weights, about parameters that no optimizer holds, and about embeddings that keep
-    their rows' norms by themselves.
+    Writes are detected by torch's own count, and their effect by a sample of 64 values of each parameter. Between two
+    batches modules may keep weights normalized or clipped, and callbacks may average or prune them. Parameters that no
+    optimizer holds, and embeddings that normalize their rows themselves, are ignored.
+
+    Args:
+        within: The allowed change of a parameter within a batch before its first backward pass, as a share of its size.
+        between: The allowed change of a parameter between two batches, as a share of its size.
+        absurd: The smallest absolute value that is too large for a parameter.
+        action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
+        leave_out: Names of checks whose alarms are ignored.
     """
 
     checks = {
-        "not-finite": "a parameter is NaN, infinite or absurdly large",
+        "not-finite": "a parameter is NaN, infinite or far too large",
         "buffer-not-finite": "a buffer is NaN",
-        "changed": "parameters changed though no optimizer was stepped",
-        "state-changed": "an optimizer's state changed though it was not stepped",
+        "changed": "parameters changed without an optimizer step",
+        "state-changed": "an optimizer's state changed without a step",
+    }
+    causes = {
+        "not-finite": "nan, inf, not finite, huge, bit, gradients, update, checkpoint",
+        "buffer-not-finite": "buffer, nan, not finite, running statistics, single, batch, update",
+        "changed": "jumped, weights, initialized, scaled, decayed, shuffled, noise, optimizer step, outside, "
+        "training_step, size, changed",
+        "state-changed": "optimizer state, moment, corrupt, changed, two steps",
     }
 
     def __init__(
@@ -75,7 +87,7 @@ class WeightsIntact(Guard):
             self._values, self._versions = self._weights.sample.take(), self._weights.sample.versions()
             self._state_versions = [state._version for state in self._states]
         if batch_idx == 0 or self._weights is None:
-            weights = Weights.of(trainer, pl_module, anew=True)
+            weights = Weights.of(trainer, pl_module, renew=True)
             self._swaps = _swapped(trainer)
             if weights is not self._weights:
                 self._weights = weights
@@ -98,8 +110,8 @@ class WeightsIntact(Guard):
         if weights is None or not self._looking:
             return
         if self._open:
-            # No backward went by: the training step may have changed weights all the same. Under manual optimisation it
-            # may have stepped an optimizer that Lightning has no part in.
+            # Without a backward pass the training step may still have changed weights. Under manual optimization it may
+            # have stepped an optimizer that Lightning does not know.
             self._open = False
             if automatic(pl_module):
                 self._compare(trainer, pl_module)
@@ -111,7 +123,7 @@ class WeightsIntact(Guard):
             self.skip("no optimizer holds a parameter whose values can be read")
         self._batches += 1
         if batch_idx == 0 or self._batches < 3:
-            # The first step makes the states, and a restored one may replace them.
+            # The first step creates the states, and a restored one may replace them.
             self._states = _states(trainer)
         self._state_versions = [state._version for state in self._states]
         if not energy < self.absurd**2:
@@ -125,7 +137,8 @@ class WeightsIntact(Guard):
                 (
                     "state-changed",
                     "the optimizer state (its momenta and moments) was changed between two steps: it is corrupt",
-                    "What else writes into optimizer.state, and was it loaded from another run?",
+                    "Look for code that writes into optimizer.state, and check whether the state was loaded from "
+                    "another run.",
                 )
             )
         versions = weights.sample.versions() if weights is not None else []
@@ -141,7 +154,7 @@ class WeightsIntact(Guard):
         if len(now) != len(before):
             return []
         touched = [new != old for new, old in zip(versions, self._versions)]
-        # One value among many may have changed, which a sample of them misses.
+        # A single changed value is missed by a sample.
         wrong = [t for t, told in zip(sample.tensors, touched) if told and not self._is_sane(t)]
         if wrong:
             return [self._not_finite(wrong, module, "before the step")]
@@ -161,7 +174,7 @@ class WeightsIntact(Guard):
                 "changed",
                 f"weights jumped by {ratio:.1%} of their size outside of any optimizer step: {some(names)} changed "
                 + ("within training_step" if within else "between two batches"),
-                "Is something initialised anew, loaded, scaled, decayed or shuffled there, or noise added?",
+                "Look for code that initializes, loads, scales, decays or shuffles weights there, or adds noise.",
             )
         ]
 
@@ -178,7 +191,7 @@ class WeightsIntact(Guard):
             findings.append(
                 (
                     "buffer-not-finite",
-                    f"{some(names)}, a buffer of the module such as running statistics, is NaN and not finite",
+                    f"{some(names)}, a buffer of the module such as running statistics, is NaN and thus not finite",
                     "Look at the batch that it was updated with, and at batches of a single sample.",
                 )
             )
@@ -188,26 +201,26 @@ class WeightsIntact(Guard):
         named = names_of(module)
         return (
             "not-finite",
-            f"{some(named.get(id(t), '?') for t in wrong)} holds NaN, inf or a huge value {when}: not finite, or as "
-            "if a bit had flipped",
-            "Stop here: look at the last gradients and updates, and go back to a checkpoint from before.",
+            f"{some(named.get(id(t), '?') for t in wrong)} holds NaN, inf or a huge value {when}: it is not finite, "
+            "or a bit has flipped",
+            "Look at the last gradients and updates, and return to an earlier checkpoint.",
         )
 
 
 def _renormed(module: Any) -> set[int]:
-    """The weights of layers that scale their rows down when they look them up, as embeddings with a ``max_norm``."""
+    """Return the weights of layers that normalize rows on lookup, such as embeddings with ``max_norm``."""
     layers = [part for part in module.modules() if getattr(part, "max_norm", None) is not None]
     return {id(parameter) for part in layers for parameter in part.parameters(recurse=False)}
 
 
 def _swapped(trainer: TrainingView) -> bool:
-    """Whether a callback changes weights on purpose, by its name. No guard does, though BatchSchema has "ema" in it."""
+    """Return whether a callback changes weights on purpose, by its name; BatchSchema contains "ema" but does not."""
     callbacks = [one for one in trainer.callbacks if not isinstance(one, Guard)]
     return any(word in type(one).__name__.lower() for one in callbacks for word in _CHANGE_WEIGHTS)
 
 
 def _states(trainer: TrainingView) -> list[torch.Tensor]:
-    """What the optimizers remember of their first parameters, but for their own counts of steps."""
+    """Return the optimizers' states of their first parameters, without the counts of steps."""
     found: list[torch.Tensor] = []
     for optimizer in optimizers_of(trainer):
         for index, state in enumerate(optimizer.state.values()):

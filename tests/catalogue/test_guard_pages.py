@@ -37,6 +37,13 @@ def test_the_page_has_every_guard_with_its_checks_and_what_it_detected() -> None
     assert "[`return.none`](return.md#returnnone)" in page.partition("## StepsTaken")[2].partition("\n## ")[0]
 
 
+def test_the_page_lists_the_arguments_of_a_guard() -> None:
+    section = guard_pages.page().partition("## KnownGood\n")[2].partition("\n## ")[0]
+    assert "\nArgs:\n\n- ``profile``: The recorder's file, or the result of" in section
+    assert "\n  summaries. None to deactivate the guard.\n- ``action``: " in section
+    assert "\nRaises:\n\n- ``ValueError``: " in section
+
+
 def test_the_failure_modes_page_names_the_guards_that_detect_it() -> None:
     assert "StepsTaken" in guard_index.detecting("return.none")
     assert guard_index.detecting("no.such-mode") == []

@@ -26,7 +26,7 @@ assert guards.__file__.startswith({folder!r}), guards.__file__
 assert cls in guards.classes()
 test_contract.test_every_guard_in_the_package_is_offered()
 test_contract.test_a_guard_is_quiet_on_a_healthy_training(cls)
-told = test_contract.test_a_guard_says_what_it_is_what_it_checks_and_what_it_costs
+told = test_contract.test_a_guard_declares_its_purpose_its_checks_and_its_cost
 try:
     told(cls)
 except AssertionError:

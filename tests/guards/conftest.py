@@ -1,4 +1,4 @@
-"""What holds for all tests of guards."""
+"""Fixtures for all tests of guards."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import torch
 
 from faultlab.guards import Guard
 
-# Many small trainings in one process: threads that wait for each other would take most of their time.
+# With many small trainings in one process, threads that wait for each other would take most of the time.
 torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
 def own_errors_are_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A guard that fails itself would pass for a quiet one."""
+    """Raise a guard's own errors, since a guard that fails would pass for a quiet one."""
     monkeypatch.setattr(Guard, "own_errors", "raise")

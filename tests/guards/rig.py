@@ -1,4 +1,4 @@
-"""What tests of guards train: a small healthy module whose parts a test breaks by overriding them."""
+"""The training for tests of guards: a small healthy module. Tests break it by overriding its parts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ QUIET: dict[str, Any] = {
 
 
 class Healthy(pl.LightningModule):
-    """Classifies points by the side of a line that they lie on, with everything a guard may look at."""
+    """Classifies points by their side of a line, with everything that a guard may look at."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,13 +49,13 @@ class Healthy(pl.LightningModule):
 
 
 def points(n: int = 128, seed: int = 0) -> TensorDataset:
-    """Points in four dimensions, ``float32[n, 4]``, and the side that each lies on, ``int64[n]``."""
+    """Return points in four dimensions, ``float32[n, 4]``, and the side of each, ``int64[n]``."""
     inputs = torch.randn(n, 4, generator=torch.Generator().manual_seed(seed))
     return TensorDataset(inputs, (inputs @ torch.tensor([1.0, -1.0, 0.5, 0.2]) > 0).long())
 
 
 def loaders(batch_size: int = 16) -> tuple[DataLoader[Any], DataLoader[Any]]:
-    """A training and a validation loader over different points."""
+    """Return a training and a validation loader over different points."""
     return DataLoader(points(), batch_size=batch_size, shuffle=True), DataLoader(points(64, seed=1), batch_size=32)
 
 
@@ -67,7 +67,7 @@ def fit(
     root: Path | str | None = None,
     **trainer: Any,
 ) -> pl.Trainer:
-    """Trains under the guards, two epochs unless told otherwise, from seed 0; an alarm is raised as it is."""
+    """Train under the guards from seed 0, two epochs by default, and raise their alarms unchanged."""
     torch.manual_seed(0)
     module = Healthy() if module is None else module
     usual = loaders()
@@ -78,7 +78,7 @@ def fit(
 
 
 def alarm_of(guards: Guard | GuardSet | Sequence[pl.Callback], *args: Any, **kwargs: Any) -> Alarm | None:
-    """The alarm that ended the training, None where it went to its end."""
+    """Return the alarm that ended the training, None if there was none."""
     try:
         fit(guards, *args, **kwargs)
     except Alarm as alarm:
@@ -87,7 +87,7 @@ def alarm_of(guards: Guard | GuardSet | Sequence[pl.Callback], *args: Any, **kwa
 
 
 class Streamed:
-    """A loader without a length, of ``count`` batches."""
+    """A loader of ``count`` batches without a length."""
 
     def __init__(self, count: int, batch_size: int = 16) -> None:
         self._loader = DataLoader(points(count * batch_size), batch_size=batch_size)
@@ -97,9 +97,9 @@ class Streamed:
 
 
 class Plan(Healthy):
-    """Learns in a way of its own: the Trainer has an optimizer for a number alone, and no part in the steps.
+    """Learns by itself: the Trainer only has an optimizer for a placeholder, and no part in the steps.
 
-    As plans for other frameworks' optimizers do, it returns what its loss was.
+    Like plans for the optimizers of other frameworks, it returns the loss.
     """
 
     learns = True

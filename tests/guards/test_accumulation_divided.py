@@ -1,4 +1,4 @@
-"""AccumulationDivided: gradients of several batches, added up or averaged."""
+"""AccumulationDivided: gradients of several batches, summed or averaged."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.guards.rig import Healthy, alarm_of, fit
 
 
 class Accumulating(Healthy):
-    """Steps after every ``count`` batches by hand."""
+    """Steps manually after every ``count`` batches."""
 
     count = 4
 
@@ -26,7 +26,7 @@ class Accumulating(Healthy):
         return F.cross_entropy(self(batch[0]), batch[1])
 
     def before_step(self) -> None:
-        """What is done to the gradients."""
+        """Change the gradients; does nothing by default."""
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         optimizer: Any = self.optimizers()
@@ -76,7 +76,7 @@ class WholeEpoch(Accumulating):
 
 
 class TwoLosses(Accumulating):
-    """Two backward passes a batch, as of a real and a made-up half, belong to one step."""
+    """Two backward passes per batch, such as of a real and a generated half, belong to one step."""
 
     count = 1
 
@@ -96,9 +96,9 @@ def test_a_sum_of_several_batches_is_detected_at_the_second_step() -> None:
     "make",
     [Divided, DividedGradients, Clipped, OfSums, Adaptive, EveryBatch, WholeEpoch, TwoLosses, Healthy],
 )
-def test_means_and_what_asks_for_no_mean_are_let_pass(make: Any) -> None:
+def test_means_and_what_asks_for_no_mean_are_allowed(make: Any) -> None:
     fit(AccumulationDivided(), make(), max_epochs=3)
 
 
-def test_what_lightning_accumulates_is_let_pass() -> None:
+def test_what_lightning_accumulates_is_allowed() -> None:
     fit(AccumulationDivided(), accumulate_grad_batches=4)

@@ -1,4 +1,4 @@
-"""What guards find stands in the Trainer's loggers, and changes nothing else."""
+"""Alarms are sent to the Trainer's loggers, and nothing else changes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.guards.rig import Healthy, fit, loaders
 
 
 class Wolf(Guard):
-    """Cries twice."""
+    """Raises two alarms."""
 
     checks = {"wolf": "there is a wolf", "bear": "there is a bear"}
 
@@ -30,7 +30,7 @@ class Wolf(Guard):
 
 
 class Experiment:
-    """Takes what TensorBoard's writer, a run of W&B's and MLflow's client take."""
+    """Has the methods of TensorBoard's writer, a W&B run and MLflow's client."""
 
     def __init__(self) -> None:
         self.texts: dict[str, str] = {}
@@ -52,7 +52,7 @@ class Experiment:
 
 
 class Kept(Logger):
-    """Keeps what it is told."""
+    """Keeps the metrics and texts that it receives."""
 
     name = "kept"
     version = 0
@@ -74,13 +74,13 @@ class Kept(Logger):
 
 
 def called(name: str) -> Kept:
-    """A logger that goes by the name of one of Lightning's."""
+    """Return a logger class with the name of one of Lightning's."""
     made: Kept = type(name, (Kept,), {})()
     return made
 
 
 class Broken(Kept):
-    """Can't do anything for a guard."""
+    """Fails at everything."""
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         random.random(), torch.rand(1)
@@ -88,7 +88,7 @@ class Broken(Kept):
             raise OSError("no space")
 
 
-def test_alarms_are_counted_and_told_in_words_where_a_logger_has_a_place_for_words() -> None:
+def test_alarms_are_counted_and_their_text_is_sent_to_loggers_that_accept_text() -> None:
     loggers = [called(name) for name in ("TensorBoardLogger", "WandbLogger", "MLFlowLogger", "Unheard")]
     with pytest.warns(guards.GuardWarning):
         fit(GuardSet([Wolf(action="warn")]), logger=loggers, log_every_n_steps=1)
@@ -104,7 +104,7 @@ def test_alarms_are_counted_and_told_in_words_where_a_logger_has_a_place_for_wor
     assert vars(unheard) == vars(Experiment())
 
 
-def test_an_alarm_that_ends_the_training_is_told_before() -> None:
+def test_an_alarm_that_ends_the_training_is_logged_before() -> None:
     logger = called("WandbLogger")
     with pytest.raises(Alarm, match="a wolf came"):
         fit(Wolf(), logger=logger)
@@ -134,7 +134,7 @@ def test_whatever_a_logger_does_the_training_stays_what_it_was(logger: Kept) -> 
         assert course([Wolf(action="warn"), LoggedShares()]) == alone
 
 
-def test_nobody_is_told_by_a_guard_that_is_to_keep_to_itself() -> None:
+def test_a_guard_that_announces_nothing_logs_nothing() -> None:
 
     logger = Kept()
     quiet = Wolf(action="warn")
@@ -174,7 +174,7 @@ def test_labels_that_are_one_a_sample_have_no_share() -> None:
     assert not logger.of("faultlab/supervised_share")
 
 
-def test_other_ranks_tell_nobody() -> None:
+def test_other_ranks_log_nothing() -> None:
     logger = Kept()
 
     class Trainer:

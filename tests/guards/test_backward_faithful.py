@@ -1,4 +1,4 @@
-"""BackwardFaithful: what it detects, and what it lets pass."""
+"""BackwardFaithful: what it detects, and what it allows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.guards.rig import Healthy, alarm_of
 
 
 class Turned(Healthy):
-    """Its backward changes the gradients from the third batch on."""
+    """Changes the gradients in backward from the third batch on."""
 
     def __init__(self, turn: Callable[[Any], Any]) -> None:
         super().__init__()
@@ -57,11 +57,11 @@ def test_gradients_that_are_not_the_losss_are_detected(turn: Callable[[Any], Any
 @pytest.mark.parametrize(
     "trainer", [{}, {"accumulate_grad_batches": 3}, {"precision": "bf16-mixed"}, {"gradient_clip_val": 0.01}]
 )
-def test_usual_settings_are_let_pass(trainer: dict[str, Any]) -> None:
+def test_usual_settings_are_allowed(trainer: dict[str, Any]) -> None:
     assert alarm_of(BackwardFaithful(), **trainer) is None
 
 
-def test_two_optimizers_whose_losses_reach_both_are_let_pass() -> None:
+def test_two_optimizers_whose_losses_reach_both_are_allowed() -> None:
     class Two(Healthy):
         def __init__(self) -> None:
             super().__init__()

@@ -11,7 +11,7 @@ from tests.guards.rig import Healthy, alarm_of, fit, loaders
 
 
 class Altering(DataLoader):  # type: ignore[type-arg]
-    """The rig's training loader with one batch, or all from it on, altered."""
+    """The rig's training loader with one batch, or all from it on, changed."""
 
     def __init__(self, alter: Any, at: int = 3, forever: bool = False) -> None:
         super().__init__(loaders()[0].dataset, batch_size=16, shuffle=True)
@@ -23,7 +23,7 @@ class Altering(DataLoader):  # type: ignore[type-arg]
 
 
 class Tolerant(Healthy):
-    """Takes whatever comes: what is tested is the guard and not the framework."""
+    """Accepts any batch, since the guard is tested and not the framework."""
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         return self(torch.randn(4, 4)).sum()
@@ -51,7 +51,7 @@ def with_one(value: float) -> Any:
         ("dtype", "float64", lambda x, y: [x.double(), y]),
         ("dtype", "float32", lambda x, y: [x, y.float()]),
         ("shape", "[16, 1]", lambda x, y: [x, y[:, None]]),
-        ("shape", "without the dimension", lambda x, y: [x[0], y[0]]),
+        ("shape", "without a batch dimension", lambda x, y: [x[0], y[0]]),
         ("length", "0 16, 1 15", lambda x, y: [x, y[:-1]]),
         ("constant", "zero", lambda x, y: [torch.zeros_like(x), y]),
         ("same-samples", "identical", lambda x, y: [x[:1].repeat(len(x), 1), y]),
@@ -77,7 +77,7 @@ def test_channels_that_have_moved_are_detected_and_a_portrait_among_landscapes_i
         guard.on_train_batch_start(trainer, module, [images.movedim(1, -1), labels], 2)
 
 
-def test_lists_that_differ_in_length_and_sequences_too_are_let_pass() -> None:
+def test_lists_that_differ_in_length_and_sequences_too_are_allowed() -> None:
     guard, module = BatchSchema(), Healthy()
     trainer = fit([], module, max_epochs=0)
     for index, (boxes, length) in enumerate([(3, 20), (5, 17), (1, 40)]):
@@ -85,7 +85,7 @@ def test_lists_that_differ_in_length_and_sequences_too_are_let_pass() -> None:
         guard.on_train_batch_start(trainer, module, {"ids": torch.randint(9, (6, length)), "targets": targets}, index)
 
 
-def test_missing_values_that_validation_has_too_are_let_pass() -> None:
+def test_missing_values_that_validation_has_too_are_allowed() -> None:
     lacking = with_one(float("nan"))
     fit(BatchSchema(), Tolerant(), Altering(lacking, 0, forever=True), Altering(lacking, 0))
 
@@ -99,7 +99,7 @@ def test_a_part_that_was_left_on_another_device_is_detected() -> None:
 
 
 @pytest.mark.parametrize("batch", [None, 3, "text", [], {}, object(), [[None, 3]], torch.tensor(1.0), iter(())])
-def test_a_batch_that_is_not_understood_is_let_pass(batch: Any) -> None:
+def test_a_batch_that_is_not_understood_is_allowed(batch: Any) -> None:
     guard, module = BatchSchema(), Healthy()
     trainer = fit([], module, max_epochs=0)
     guard.on_train_batch_start(trainer, module, batch, 0)

@@ -12,7 +12,7 @@ from tests.guards.test_validation_runs import Wide, on, wide
 
 
 class Stuck:
-    """Gives the same batch each time."""
+    """Yields the same batch each time."""
 
     def __init__(self, times: int) -> None:
         self.batches = [next(iter(loaders()[0]))] * times
@@ -47,7 +47,7 @@ def test_samples_that_come_many_times_are_detected() -> None:
     ) or "of 64" in alarm.found
 
 
-def test_duplicates_that_validation_has_too_are_let_pass() -> None:
+def test_duplicates_that_validation_has_too_are_allowed() -> None:
     def coarse(seed: int) -> Any:
         return [((x > 0).float(), y) for x, y in wide(400, seed)]
 
@@ -69,7 +69,7 @@ def test_a_loader_that_does_not_shuffle_is_detected_unless_it_need_not(shuffled:
         DataLoader(points(), batch_size=16, sampler=torch.utils.data.WeightedRandomSampler([1.0, 9.0] * 64, 400)),
     ],
 )
-def test_other_loaders_are_let_pass(train: Any) -> None:
+def test_other_loaders_are_allowed(train: Any) -> None:
     class Any_(Wide):  # noqa: N801 - a module that takes any of these batches
         def training_step(self, batch: Any, batch_idx: int) -> Any:
             return super().training_step(batch[0] if isinstance(batch[0], list) else batch, batch_idx)

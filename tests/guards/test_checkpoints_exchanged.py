@@ -1,4 +1,4 @@
-"""CheckpointsReload beside callbacks and hooks that save other weights than the module's on purpose."""
+"""CheckpointsReload with callbacks and hooks that save other weights than the module's on purpose."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EXCHANGING: dict[str, Any] = {
 
 
 class Shadow(pl.Callback):
-    """Saves averages of its own in the place of the weights, as many projects' callbacks do."""
+    """Saves averages in place of the weights, as callbacks of many projects do."""
 
     def __init__(self) -> None:
         self.shadow: dict[str, Any] = {}
@@ -43,7 +43,7 @@ class Shadow(pl.Callback):
 
 
 class Averaging(Healthy):
-    """The same by the module's own hook."""
+    """Does the same by the module's own hook."""
 
     def on_train_start(self) -> None:
         self._shadow = Shadow()
@@ -62,17 +62,17 @@ def order(first: bool, other: Any, folder: Path) -> list[Any]:
 
 @pytest.mark.parametrize("first", [True, False], ids=["before", "after"])
 @pytest.mark.parametrize("kind", [*EXCHANGING, "shadow"])
-def test_weights_that_a_callback_exchanges_are_let_pass(kind: str, first: bool, tmp_path: Path) -> None:
+def test_weights_that_a_callback_exchanges_are_allowed(kind: str, first: bool, tmp_path: Path) -> None:
     make = EXCHANGING.get(kind, Shadow)
     fit(order(first, make(), tmp_path), max_epochs=3, enable_checkpointing=True)
-    if kind == "pruning":  # Lightning itself can't go on from what it has made permanent
+    if kind == "pruning":  # Lightning itself can't continue from weights that it has pruned permanently
         return
     callbacks = order(first, make(), tmp_path)
     again = pl.Trainer(**{**QUIET, "enable_checkpointing": True}, max_epochs=5, callbacks=callbacks)
     again.fit(Healthy(), *loaders(), ckpt_path=tmp_path / "last.ckpt", weights_only=False)
 
 
-def test_weights_that_the_modules_own_hook_exchanges_are_let_pass(tmp_path: Path) -> None:
+def test_weights_that_the_modules_own_hook_exchanges_are_allowed(tmp_path: Path) -> None:
     fit([CheckpointsReload(), ModelCheckpoint(tmp_path)], Averaging(), enable_checkpointing=True)
 
 

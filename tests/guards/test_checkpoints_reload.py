@@ -1,4 +1,4 @@
-"""CheckpointsReload: what is in a checkpoint, and what comes back from it."""
+"""CheckpointsReload: the contents of a checkpoint, and what is restored from it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def storage(monkeypatch: pytest.MonkeyPatch) -> Any:
     return use
 
 
-def test_a_healthy_training_and_its_resumption_are_let_pass(last: Path) -> None:
+def test_a_healthy_training_and_its_resumption_are_allowed(last: Path) -> None:
     resume(last)
     module = Healthy()
     pl.Trainer(**QUIET, callbacks=CheckpointsReload()).validate(
@@ -61,12 +61,12 @@ def test_a_healthy_training_and_its_resumption_are_let_pass(last: Path) -> None:
     )
 
 
-def test_a_checkpoint_of_a_training_without_the_guard_is_let_pass(tmp_path: Path) -> None:
+def test_a_checkpoint_of_a_training_without_the_guard_is_allowed(tmp_path: Path) -> None:
     fit(saver(tmp_path), **SAVING)
     resume(tmp_path / "last.ckpt")
 
 
-def test_a_file_that_is_cut_off_is_detected_before_the_training_goes_on(tmp_path: Path, storage: Any) -> None:
+def test_a_truncated_file_is_detected_before_the_training_continues(tmp_path: Path, storage: Any) -> None:
     storage(file=lambda path: path.write_bytes(path.read_bytes()[:-200]))
     alarm = alarm_of([CheckpointsReload(), saver(tmp_path)], module := Healthy(), max_epochs=4, **SAVING)
     assert alarm is not None
@@ -98,7 +98,7 @@ def test_missing_weights_and_states_are_detected(tmp_path: Path, storage: Any) -
     assert "only the model" in alarm.found
 
 
-def test_a_module_that_saves_less_on_purpose_is_let_pass(tmp_path: Path) -> None:
+def test_a_module_that_saves_less_on_purpose_is_allowed(tmp_path: Path) -> None:
     class Partly(Healthy):
         def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
             del checkpoint["state_dict"]["head.bias"]
@@ -124,7 +124,7 @@ def test_weights_that_are_not_loaded_are_detected(last: Path) -> None:
     assert caught.value.check == "not-restored"
 
 
-def test_a_new_head_on_loaded_weights_is_let_pass(last: Path) -> None:
+def test_a_new_head_on_loaded_weights_is_allowed(last: Path) -> None:
     class Renewed(Healthy):
         strict_loading = False
 
@@ -138,7 +138,7 @@ def test_a_new_head_on_loaded_weights_is_let_pass(last: Path) -> None:
     resume(last, Renewed())
 
 
-def test_an_optimizer_that_begins_anew_is_detected(last: Path) -> None:
+def test_an_optimizer_that_starts_from_scratch_is_detected(last: Path) -> None:
     class Forgetful(Healthy):
         def on_fit_start(self) -> None:
             self.trainer.strategy.load_optimizer_state_dict = lambda checkpoint: None  # type: ignore[method-assign]
@@ -156,7 +156,7 @@ def test_a_start_from_scratch_beside_a_checkpoint_is_detected_if_it_was_to_be_re
     fit([CheckpointsReload(), saver(last.parent)], **SAVING)
 
 
-def test_a_file_that_is_gone_is_detected_at_the_end(tmp_path: Path, storage: Any) -> None:
+def test_a_deleted_file_is_detected_at_the_end(tmp_path: Path, storage: Any) -> None:
     storage(file=lambda path: path.unlink())
     alarm = alarm_of([CheckpointsReload(), saver(tmp_path, save_top_k=1, save_last=False)], max_epochs=1, **SAVING)
     assert alarm is not None
@@ -164,7 +164,7 @@ def test_a_file_that_is_gone_is_detected_at_the_end(tmp_path: Path, storage: Any
 
 
 class Keeping(Healthy):
-    """Steps by hand, and keeps states of a part called ``layer`` under keys of its own."""
+    """Steps manually, and keeps states of a part called ``layer`` under keys of its own."""
 
     key: Any = None
 
@@ -201,13 +201,13 @@ def test_states_that_a_module_keeps_and_that_are_written_in_the_place_of_its_wei
     assert alarm.check == "other-weights"
     assert "saved_models[1000]" in alarm.found
     fit([CheckpointsReload(), by_steps()], Keeping(), **SAVING)
-    # At the end of an epoch the module's own weights are written, whatever it keeps.
+    # At the end of an epoch the module's own weights are saved, whatever it keeps.
     fit([CheckpointsReload(), ModelCheckpoint(tmp_path)], KeepingTheFirst(), **SAVING)
 
 
 def test_a_truncated_file_of_a_checkpoint_callback_that_the_trainer_does_not_know_is_detected(tmp_path: Path) -> None:
     class Foreign(pl.Callback):
-        """Keeps the best model as that of the other Lightning package does."""
+        """Keeps the best model as the callback of the other Lightning package does."""
 
         best_model_path = ""
         cuts = True

@@ -1,4 +1,4 @@
-"""Several loaders whose batches are combined: how many there are to be, and which parts one may lack."""
+"""Several loaders whose batches are combined: the expected number of batches, and the parts that a batch may lack."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MODES = ["min_size", "max_size", "max_size_cycle", "sequential"]
 
 
 class Combined(Healthy):
-    """Adds up the losses of those loaders that gave a batch."""
+    """Adds the losses of those loaders that yielded a batch."""
 
     def _loss(self, batch: Any) -> Tensor:
         parts = batch.values() if isinstance(batch, dict) else [batch]
@@ -33,7 +33,7 @@ class Combined(Healthy):
 
 
 class Ending(Combined):
-    """Ends each validation after a batch."""
+    """Ends each validation after one batch."""
 
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         if batch_idx:
@@ -42,14 +42,14 @@ class Ending(Combined):
 
 
 def combined(mode: str, seed: int = 2) -> CombinedLoader:
-    """Four batches of one loader beside eight of another."""
+    """Return four batches of one loader combined with eight of another."""
     few, many = points(64, seed), points(128, seed + 1)
     return CombinedLoader({"few": DataLoader(few, 16), "many": DataLoader(many, 16)}, mode=mode)
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("limits", [{}, {"limit_val_batches": 0.5}, {"limit_val_batches": 3}])
-def test_a_validation_over_combined_loaders_is_let_pass(mode: str, limits: dict[str, Any]) -> None:
+def test_a_validation_over_combined_loaders_is_allowed(mode: str, limits: dict[str, Any]) -> None:
     fit(guards.GuardSet([RunEnded(), ValidationRuns()]), Combined(), validation=combined(mode), max_epochs=1, **limits)
 
 

@@ -1,4 +1,4 @@
-"""Guards in trainings of compiled networks, whose training they must not change, break or end."""
+"""Guards in trainings of compiled networks, which they must not change, break or end."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_an_output_of_a_compiled_network_is_heard(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["in place", "itself"])
-def test_whoever_has_listened_leaves_the_module_as_it_was(form: str) -> None:
+def test_guards_leave_the_module_without_hooks(form: str) -> None:
     model = compiled.model(form)
     part = model.network if form == "in place" else model
     before = part._compiled_call_impl
@@ -145,9 +145,9 @@ def test_samples_that_depend_on_each_other_are_detected_behind_a_compiled_networ
 
 
 @pytest.mark.nightly(reason="compiles with aot_eager, which takes seconds")
-def test_statistics_that_a_compiled_graph_writes_are_let_pass_and_others_are_still_watched() -> None:
+def test_statistics_that_a_compiled_graph_writes_are_allowed_and_others_are_still_watched() -> None:
     class Partly(Healthy):
-        """Its body is compiled into a graph that writes the statistics at its end; what follows is not."""
+        """Compiles its body, whose graph writes the statistics at its end, but not the rest."""
 
         def __init__(self, wrong: bool) -> None:
             super().__init__()

@@ -1,7 +1,8 @@
-"""What every ready-made guard keeps to."""
+"""The contract of every ready-made guard."""
 
 from __future__ import annotations
 
+import inspect
 import pickle
 import random
 import re
@@ -35,7 +36,7 @@ TARGETS = {
 EVERY = pytest.mark.nightly(reason="every guard on every target; the quick ring has one target a guard")
 ALONE = pytest.mark.nightly(reason="each guard alone; the quick ring has all of them together")
 FRESH = pytest.mark.nightly(reason="begins with nothing imported; the quick ring has the other package")
-# The guards take the targets in turn, so that none depends on where it stands in the list of another.
+# The guards take the targets in turn, so that none depends on its place in the list of another.
 LOOKING = [
     pytest.param(cls, target, id=f"{cls.__name__}-{target}", marks=() if number % len(TARGETS) == place else EVERY)
     for number, cls in enumerate(GUARDS)
@@ -44,7 +45,7 @@ LOOKING = [
 
 
 def course(target: Any, callbacks: Any, epochs: int = 2) -> dict[str, Any]:
-    """Everything that a guard may not change: parameters, metrics, modes and random states at the end of a training."""
+    """Return everything that a guard must not change: parameters, metrics, modes and random states after a training."""
     torch.manual_seed(0), random.seed(0), numpy.random.seed(0)  # type: ignore[func-returns-value]
     module, data = target()
     trainer = fit(callbacks, module, *data if isinstance(data, tuple) else (data,), max_epochs=epochs)
@@ -75,7 +76,7 @@ def made(cls: type[Guard], **arguments: Any) -> Guard:
 
 @pytest.fixture(scope="module")
 def bare() -> dict[str, dict[str, Any]]:
-    """The course of each target without guards, taken after one that paid for what happens once in a process."""
+    """Return the course of each target without guards, after a first one for what happens once in a process."""
     for target in TARGETS.values():
         course(target, [])
     return {name: course(target, []) for name, target in TARGETS.items()}
@@ -90,12 +91,19 @@ def test_every_guard_in_the_package_is_offered() -> None:
 
 
 @pytest.mark.parametrize("cls", GUARDS, ids=lambda cls: cls.__name__)
-def test_a_guard_says_what_it_is_what_it_checks_and_what_it_costs(cls: type[Guard]) -> None:
+def test_a_guard_declares_its_purpose_its_checks_and_its_cost(cls: type[Guard]) -> None:
     assert cls.__doc__
     assert cls.checks
     assert cls.level in guards.LEVELS
     assert all(re.fullmatch(r"[a-z]+(-[a-z]+)*", check) for check in cls.checks)
     assert any(overrides(cls, hook) for hook in HOOKS)
+
+
+@pytest.mark.parametrize("name", sorted({*guards.__all__} - {"GuardWarning"}))
+def test_what_the_package_offers_documents_its_arguments(name: str) -> None:
+    offered = getattr(guards, name)
+    section = (inspect.getdoc(offered) or "").partition("\n\nArgs:\n")[2].partition("\n\n")[0]
+    assert re.findall(r"^    (\w+): ", section, re.M) == list(inspect.signature(offered).parameters)
 
 
 @pytest.mark.parametrize(("cls", "target"), LOOKING)
@@ -167,7 +175,7 @@ def test_an_alarm_is_an_exception_unless_a_warning_was_asked_for() -> None:
     assert len([entry for entry in warned if entry.category is GuardWarning]) == 1
 
 
-def test_a_guard_that_fails_itself_says_so_once_and_lets_the_training_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_guard_that_fails_warns_once_and_lets_the_training_continue(monkeypatch: pytest.MonkeyPatch) -> None:
     class Clumsy(Guard):
         checks = {"none": "nothing"}
         looks = 0
@@ -179,13 +187,13 @@ def test_a_guard_that_fails_itself_says_so_once_and_lets_the_training_go_on(monk
     with pytest.raises(KeyError):
         fit(Clumsy())
     monkeypatch.setattr(Guard, "own_errors", "warn")
-    with pytest.warns(GuardWarning, match="Clumsy failed itself and looks no more at this training: KeyError"):
+    with pytest.warns(GuardWarning, match="Clumsy failed and is inactive for the rest of this training: KeyError"):
         trainer = fit(clumsy := Clumsy())
     assert (trainer.global_step, clumsy.looks) == (16, 1)
 
 
 class Uncopied(Healthy):
-    """Holds something that can't be copied, as a lock or an open file."""
+    """Holds something that can't be copied, such as a lock or an open file."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -193,13 +201,15 @@ class Uncopied(Healthy):
 
 
 @pytest.mark.parametrize("cls", [guards.SamplesIndependent, guards.OverfitsBatch, guards.MetricsRecomputed])
-def test_a_guard_that_never_could_look_says_why_when_training_ends(cls: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_guard_that_could_never_look_reports_why_when_training_ends(
+    cls: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("INFO")
     together = GuardSet([made(cls), made(guards.StepsTaken)])
     fit(together, Uncopied())
     told = [entry.message for entry in caplog.records if "looked 0 times" in entry.message]
     assert told == [together.report()]
-    assert told[0].startswith(f"{cls.__name__} looked 0 times, and left looks out: the module can't be copied: TypeErr")
+    assert told[0].startswith(f"{cls.__name__} looked 0 times, and skipped looks: the module can't be copied: TypeErr")
     caplog.clear()
     fit(together)
     assert not together.report()
@@ -208,7 +218,7 @@ def test_a_guard_that_never_could_look_says_why_when_training_ends(cls: Any, cap
 
 def test_a_copy_that_fails_is_counted() -> None:
     class Alone(Healthy):
-        """Refuses to be called by a guard."""
+        """Can't be called by a guard."""
 
         def forward(self, inputs: torch.Tensor) -> torch.Tensor:
             if trials.trying():
@@ -279,10 +289,10 @@ def test_guards_are_callbacks_of_the_package_that_is_used(package: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_set_leaves_out_what_it_is_told() -> None:
+def test_a_set_leaves_out_the_named_guards() -> None:
     names = [type(guard).__name__ for guard in guards.all("full", leave_out=["StepsTaken"])]
     assert "StepsTaken" not in names
-    with pytest.raises(ValueError, match="no such guard: Nobody"):
+    with pytest.raises(ValueError, match="unknown guard: Nobody"):
         guards.all(leave_out=["Nobody"])
 
 

@@ -1,4 +1,4 @@
-"""Divergence: a loss that runs away."""
+"""Divergence: a loss that diverges."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.guards.rig import Healthy, alarm_of, fit
 
 
 class Scaled(Healthy):
-    """Its loss is multiplied in some steps."""
+    """Multiplies its loss in some steps."""
 
     steps: tuple[int, ...] = ()
     factor = 50.0
@@ -29,14 +29,14 @@ def test_a_loss_that_runs_away_is_detected_within_its_patience() -> None:
     assert module.global_step == 13
 
 
-def test_a_single_hard_batch_is_let_pass() -> None:
+def test_a_single_hard_batch_is_allowed() -> None:
     class Once(Scaled):
         steps = (10, 11, 13)
 
     fit(Divergence(), Once())
 
 
-def test_a_loss_about_zero_is_let_pass() -> None:
+def test_a_loss_about_zero_is_allowed() -> None:
     class Centred(Healthy):
         def training_step(self, batch: Any, batch_idx: int) -> Any:
             return super().training_step(batch, batch_idx) - 0.3

@@ -1,4 +1,4 @@
-"""DropoutAlive: dropout that drops everything, nothing, or at the wrong time."""
+"""DropoutAlive: dropout of everything, of nothing, or at the wrong time."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ def test_dropping_in_validation_is_detected() -> None:
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.01, 0.5, 0.8])
-def test_ordinary_rates_are_let_pass(rate: float) -> None:
+def test_ordinary_rates_are_allowed(rate: float) -> None:
     fit(DropoutAlive(), with_rate(rate))
 
 
-def test_a_layer_that_is_left_on_in_validation_on_purpose_is_let_pass() -> None:
+def test_a_layer_that_is_left_on_in_validation_on_purpose_is_allowed() -> None:
     class Sampling(Healthy):
         def on_validation_epoch_start(self) -> None:
             self.body[3].train()
@@ -73,7 +73,7 @@ def test_a_layer_that_is_left_on_in_validation_on_purpose_is_let_pass() -> None:
 
 
 class Pretrained(Healthy):
-    """Learns on top of a part with dropout, which is put into eval mode once and so stays."""
+    """Learns on top of a part with dropout that is put into eval mode once and stays so."""
 
     def __init__(self, frozen: bool) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class Pretrained(Healthy):
         return super().forward(self.backbone(inputs))
 
 
-def test_a_frozen_part_in_eval_mode_is_let_pass_and_one_that_learns_is_not() -> None:
+def test_a_frozen_part_in_eval_mode_is_allowed_and_one_that_learns_is_not() -> None:
     fit(DropoutAlive(), Pretrained(frozen=True), train=loaders(64)[0])
     alarm = alarm_of(DropoutAlive(), Pretrained(frozen=False), train=loaders(64)[0])
     assert alarm is not None

@@ -1,4 +1,4 @@
-"""EvaluationRepeats: what draws in eval mode by mistake, and what does on purpose."""
+"""EvaluationRepeats: draws in eval mode by mistake and on purpose."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Attentive(nn.Module):
 
 
 class Noise(nn.Module):
-    """Adds noise, in training alone where it is ``guarded``."""
+    """Adds noise; only in training if it is ``guarded``."""
 
     def __init__(self, guarded: bool) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Noise(nn.Module):
 
 
 class AlwaysOn(nn.Module):
-    """A prenet whose dropout is meant to go on, as in speech synthesis."""
+    """A prenet that keeps dropout on, as in speech synthesis."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         return F.dropout(inputs, 0.2, training=True)
@@ -61,7 +61,7 @@ class Guarded(nn.Module):
 
 
 class Sampling(nn.Module):
-    """Draws a code from what an encoder says of its mean and spread, as a variational autoencoder does."""
+    """Draws a code from the mean and spread that an encoder returns, as a variational autoencoder does."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         mean, log_variance = inputs.chunk(2, dim=1)
@@ -77,7 +77,7 @@ class Binary(nn.Module):
 
 
 class Diffusing(Healthy):
-    """Noise and its strength are drawn by the step, in validation too."""
+    """Draws noise and its strength in the step, in validation too."""
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         inputs = batch[0]
@@ -100,7 +100,7 @@ class Corrupted(Diffusing):
 
 
 class MonteCarlo(Healthy):
-    """Leaves its dropout layers in training mode in validation, to see how sure it is."""
+    """Leaves its dropout layers in training mode in validation to estimate its uncertainty."""
 
     def on_validation_epoch_start(self) -> None:
         self.body[3].train()
@@ -111,10 +111,10 @@ class MonteCarlo(Healthy):
     [
         (Forgetful(), "dropout", "training=self.training"),
         (Attentive(guarded=False), "dropout", "dropout_p=p if self.training"),
-        (Noise(guarded=False), "noise", "self.training is false"),
+        (Noise(guarded=False), "noise", "self.training is False"),
     ],
 )
-def test_dropout_and_noise_that_go_on_in_eval_mode_are_detected(layer: nn.Module, check: str, said: str) -> None:
+def test_dropout_and_noise_in_eval_mode_are_detected(layer: nn.Module, check: str, said: str) -> None:
     alarm = alarm_of(EvaluationRepeats(), Drawing(layer))
     assert alarm is not None
     assert alarm.check == check
@@ -137,7 +137,7 @@ def test_dropout_and_noise_that_go_on_in_eval_mode_are_detected(layer: nn.Module
         Healthy,
     ],
 )
-def test_what_draws_on_purpose_is_let_pass(make: Any) -> None:
+def test_what_draws_on_purpose_is_allowed(make: Any) -> None:
     torch.manual_seed(0)
     fit(EvaluationRepeats(), make())
 

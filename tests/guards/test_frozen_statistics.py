@@ -1,4 +1,4 @@
-"""FrozenStatistics: a frozen network's running statistics, and those that are to move."""
+"""FrozenStatistics: the running statistics of a frozen network, and those that may move."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.guards.rig import Healthy, alarm_of, fit
 
 
 class Transfer(Healthy):
-    """A head on a frozen body, which was trained on inputs of ``scale`` times the spread of these."""
+    """A head on a frozen body, which was trained on inputs with ``scale`` times the spread of these."""
 
     evaluates = False
 
@@ -39,7 +39,7 @@ class Fixed(Transfer):
 
 
 class Teacher(Transfer):
-    """The body follows another one, as a momentum encoder does."""
+    """Has a body that follows another one, as a momentum encoder does."""
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         with torch.no_grad():
@@ -49,7 +49,7 @@ class Teacher(Transfer):
 
 
 class Normalising(Transfer):
-    """The affine part of the frozen body's normalisation is trained, and its statistics belong to that."""
+    """Trains the affine part of the frozen body's normalization, which the statistics belong to."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class Normalising(Transfer):
 
 
 class Alternating(Transfer):
-    """A part that does not take its turn at this moment is in an optimizer all the same."""
+    """Has a part that rests at the moment, but is in an optimizer."""
 
     def configure_optimizers(self) -> Any:
         return torch.optim.Adam(self.parameters(), lr=0.02)
@@ -91,6 +91,6 @@ def test_a_frozen_layer_norms_nothing() -> None:
         Healthy,
     ],
 )
-def test_statistics_that_stay_or_are_to_move_are_let_pass(make: Any) -> None:
+def test_statistics_that_stay_or_are_to_move_are_allowed(make: Any) -> None:
     torch.manual_seed(0)
     fit(FrozenStatistics(), make())

@@ -1,4 +1,4 @@
-"""Gradients: what it detects, and what it lets pass."""
+"""Gradients: what it detects, and what it allows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.guards.rig import Healthy, Plan, alarm_of, points
 
 
 class Wide(Healthy):
-    """Enough weights for what is judged only of many."""
+    """Has enough weights for checks that require many."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class Wide(Healthy):
 
 
 class Turned(Wide):
-    """Gradients that something changes after backward, from some step on."""
+    """Changes its gradients after backward, from some step on."""
 
     def __init__(self, turn: Callable[[Any], None], since: int = 0) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ def test_a_dead_first_layer_is_detected_and_named() -> None:
     assert "body.0.weight" in str(alarm)
 
 
-def test_a_last_layer_that_begins_with_zero_is_let_pass() -> None:
+def test_a_last_layer_that_begins_with_zero_is_allowed() -> None:
     class Zero(Wide):
         def __init__(self) -> None:
             super().__init__()
@@ -108,7 +108,7 @@ def test_a_last_layer_that_begins_with_zero_is_let_pass() -> None:
     assert alarm_of(Gradients(), Zero()) is None
 
 
-def test_a_head_that_is_not_used_is_let_pass() -> None:
+def test_a_head_that_is_not_used_is_allowed() -> None:
     class Spare(Wide):
         def __init__(self) -> None:
             super().__init__()
@@ -120,7 +120,7 @@ def test_a_head_that_is_not_used_is_let_pass() -> None:
 @pytest.mark.parametrize(
     "trainer", [{"gradient_clip_val": 0.1}, {"accumulate_grad_batches": 2}, {"precision": "bf16-mixed"}]
 )
-def test_usual_settings_are_let_pass(trainer: dict[str, Any]) -> None:
+def test_usual_settings_are_allowed(trainer: dict[str, Any]) -> None:
     assert alarm_of(Gradients(), Wide(), **trainer) is None
 
 
@@ -141,7 +141,7 @@ def test_large_gradients_are_looked_at_by_a_sample() -> None:
 
 
 @pytest.mark.parametrize("power", [1, 2])
-def test_a_training_that_has_reached_its_goal_is_let_pass(power: int) -> None:
+def test_a_training_that_has_reached_its_goal_is_allowed(power: int) -> None:
     class Settling(Wide):
         def training_step(self, batch: Any, batch_idx: int) -> Any:
             return self(batch[0]).relu().pow(power).mean()
@@ -153,7 +153,7 @@ def test_a_training_that_has_reached_its_goal_is_let_pass(power: int) -> None:
 
 
 class Alternating(Wide):
-    """Trains its body or its head, the other half frozen, and steps the optimizers of both."""
+    """Trains its body or its head, with the other half frozen, and steps the optimizers of both."""
 
     to_none = True
 
@@ -178,7 +178,7 @@ class Alternating(Wide):
 
 
 @pytest.mark.parametrize("to_none", [True, False])
-def test_halves_that_learn_in_turn_are_let_pass(to_none: bool) -> None:
+def test_halves_that_learn_in_turn_are_allowed(to_none: bool) -> None:
     module = Alternating()
     module.to_none = to_none
     assert alarm_of(Gradients(), module, max_epochs=4, limit_val_batches=0) is None

@@ -1,4 +1,4 @@
-"""GradientsCleared: what it detects, and what it lets pass."""
+"""GradientsCleared: what it detects, and what it allows."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_gradients_set_to_zero_are_cleared() -> None:
     assert alarm_of(GradientsCleared(), Zeroing()) is None
 
 
-def test_accumulation_is_no_missing_clearing() -> None:
+def test_accumulation_does_not_count_as_missing_clearing() -> None:
     assert alarm_of(GradientsCleared(), accumulate_grad_batches=3) is None
 
 

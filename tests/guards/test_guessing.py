@@ -1,4 +1,4 @@
-"""What a loss is the cross-entropy of, told by its form."""
+"""The labels that a loss is the cross-entropy of, identified by its graph."""
 
 from __future__ import annotations
 
@@ -52,5 +52,5 @@ def test_a_cross_entropy_is_known_by_the_scores_that_it_is_made_of(loss: Any, la
         ("val_score", ""),
     ],
 )
-def test_the_better_side_is_said_by_one_word_alone(name: str, side: str) -> None:
+def test_the_better_side_follows_from_a_single_word(name: str, side: str) -> None:
     assert better_side(name) == side

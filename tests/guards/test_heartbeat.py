@@ -1,4 +1,4 @@
-"""Heartbeat tells whoever watches how far training is."""
+"""Heartbeat: the progress of a training, for a process that watches it."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def told(file: Path) -> dict[str, Any]:
     return dict(json.loads(file.read_text()))
 
 
-def test_it_tells_that_training_has_finished(file: Path) -> None:
+def test_it_reports_that_training_has_finished(file: Path) -> None:
     fit(Heartbeat())
     assert told(file) == {"state": "finished", "step": 16, "epoch": 2, "error": ""}
     assert list(file.parent.iterdir()) == [file]
 
 
-def test_it_tells_the_step_while_training_runs(file: Path) -> None:
+def test_it_reports_the_step_while_training_runs(file: Path) -> None:
     seen = []
 
     class Reads(Healthy):
@@ -53,7 +53,7 @@ def test_it_writes_no_more_often_than_it_should(file: Path) -> None:
     assert len(set(seen)) == 1
 
 
-def test_it_tells_what_ended_a_training(file: Path) -> None:
+def test_it_reports_what_ended_a_training(file: Path) -> None:
     class Exits(Healthy):
         def training_step(self, batch: Any, batch_idx: int) -> Any:
             raise SystemExit(0)
@@ -63,7 +63,7 @@ def test_it_tells_what_ended_a_training(file: Path) -> None:
     assert (told(file)["state"], told(file)["error"]) == ("failed", "SystemExit")
 
 
-def test_a_full_disk_is_told(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_detected(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
@@ -73,11 +73,11 @@ def test_a_full_disk_is_told(file: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert "no space is left on the disk" in alarm.found
 
 
-def test_a_folder_that_is_gone_is_none_of_its_business(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_deleted_folder_raises_no_alarm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(VARIABLE, str(tmp_path / "gone" / "heartbeat"))
     assert alarm_of(Heartbeat()) is None
 
 
-def test_nobody_watching_means_nothing_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_watching_process_it_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
     assert alarm_of(Heartbeat()) is None

@@ -1,4 +1,4 @@
-"""HooksCalled: methods that look like hooks, and callbacks that are gone."""
+"""HooksCalled: methods that look like hooks, and callbacks that are lost."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_step_by_another_name_is_detected_where_the_real_one_is_missing() -> N
             return self.inner(batch[0]).mean()
 
         def valid_step(self, batch: Any, batch_idx: int) -> Any:
-            """Nobody calls it."""
+            """Is never called."""
 
         def configure_optimizers(self) -> Any:
             return self.inner.configure_optimizers()
@@ -50,29 +50,29 @@ def test_a_step_by_another_name_is_detected_where_the_real_one_is_missing() -> N
 def test_a_misspelt_hook_of_a_callback_is_detected() -> None:
     class Misspelt(pl.Callback):
         def on_train_epochs_end(self, trainer: Any, pl_module: Any) -> None:
-            """Nobody calls it."""
+            """Is never called."""
 
     alarm = alarm_of([HooksCalled(), Misspelt()])
     assert alarm is not None
     assert "on_train_epoch_end" in alarm.remedy
 
 
-def test_a_method_that_the_class_calls_itself_is_let_pass() -> None:
+def test_a_method_that_the_class_calls_itself_is_allowed() -> None:
     class Calling(pl.Callback):
         def on_batch_end(self) -> None:
-            """Called below."""
+            """Is called below."""
 
         def on_train_batch_end(self, *args: Any) -> None:
             self.on_batch_end()
 
         def on_new_best(self) -> None:
-            """Like no hook at all."""
+            """Resembles no hook."""
 
     fit([HooksCalled(), Calling()])
 
 
 class Data(pl.LightningDataModule):
-    """Keeps its loaders ready from the beginning."""
+    """Creates its loaders at the start."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ class Prepared(Unprepared):
 
 
 def found_in(data: pl.LightningDataModule, module: pl.LightningModule) -> str:
-    """What is said of a datamodule, "" where nothing is."""
+    """Return the finding on a datamodule, empty if there is none."""
     trainer = pl.Trainer(**QUIET, max_epochs=1, callbacks=HooksCalled())
     try:
         trainer.fit(module, datamodule=data)
@@ -133,10 +133,10 @@ def found_in(data: pl.LightningDataModule, module: pl.LightningModule) -> str:
 def test_a_misnamed_hook_of_the_datamodule_is_detected(data: Any, name: str, meant: str) -> None:
     found = found_in(data(), Healthy())
     assert name in found
-    assert found.endswith(f"Lightning knows {meant}")
+    assert found.endswith(f"Lightning's hook is {meant}")
 
 
-def test_a_method_of_the_datamodule_that_somebody_calls_or_needs_for_nothing_is_let_pass() -> None:
+def test_a_method_of_the_datamodule_that_is_called_or_not_needed_is_allowed() -> None:
     class Unvalidated(pl.LightningModule):
         def __init__(self) -> None:
             super().__init__()
@@ -159,7 +159,7 @@ def test_a_method_of_the_datamodule_that_somebody_calls_or_needs_for_nothing_is_
 
 def test_a_callback_that_goes_missing_is_detected() -> None:
     class Watching(pl.Callback):
-        """Whom somebody takes out."""
+        """A callback that is removed."""
 
     class Removing(Healthy):
         def on_train_batch_end(self, *args: Any) -> None:
@@ -171,10 +171,10 @@ def test_a_callback_that_goes_missing_is_detected() -> None:
     assert "Watching" in alarm.found
 
 
-def test_a_guard_that_is_told_of_no_batch_says_so() -> None:
+def test_a_guard_whose_hooks_are_not_called_raises_an_alarm() -> None:
     class Deaf(HooksCalled):
         def on_train_batch_end(self, *args: Any) -> None:
-            """As if it had never been called."""
+            """Do nothing, as if it had never been called."""
 
     alarm = alarm_of(Deaf())
     assert alarm is not None

@@ -1,4 +1,4 @@
-"""InitialWeights: what it detects, and what it lets pass."""
+"""InitialWeights: what it detects, and what it allows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.guards.rig import Healthy, alarm_of
 
 
 class Begun(Healthy):
-    """A module whose weights begin as a function leaves them."""
+    """A module whose weights are initialized by a function."""
 
     def __init__(self, begin: Callable[[Any], Any]) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ def all_of(turn: Callable[[Any], Any]) -> Callable[[Any], None]:
         (spoil, "not-finite", "head.weight"),
         (all_of(nn.init.zeros_), "zero", "zero"),
         (all_of(lambda p: nn.init.constant_(p, 0.1)), "constant", "symmetry"),
-        (all_of(lambda p: p.mul_(100)), "huge", "initialised far too large"),
+        (all_of(lambda p: p.mul_(100)), "huge", "initialized too large"),
         (lambda module: nn.init.constant_(module.body[0].bias, -100.0), "shifted", "body.0.bias"),
     ],
 )
@@ -63,5 +63,5 @@ def test_weights_that_nothing_can_be_learnt_from_are_detected(
         lambda module: setattr(module, "words", nn.Embedding(50, 8)),
     ],
 )
-def test_usual_beginnings_are_let_pass(begin: Callable[[Any], Any]) -> None:
+def test_usual_beginnings_are_allowed(begin: Callable[[Any], Any]) -> None:
     assert alarm_of(InitialWeights(), Begun(begin), max_epochs=1) is None

@@ -1,4 +1,4 @@
-"""KnownGood alarms on what known good runs did not have, and keeps quiet on what they may have."""
+"""KnownGood raises alarms on deviations from known good runs, and allows what those runs varied in."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.zoo import models
 
 
 class Declared(Healthy):
-    """One that declares what it was made with."""
+    """A module that declares its hyperparameters."""
 
     def __init__(self, rate: float = 0.02) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ def profile(summaries: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def alarms(profile: Any, leave_out: Any = (), **arguments: Any) -> dict[str, str]:
-    """What each check says of a training, in the order it is said in."""
+    """Return the alarm of each check of a training, in the order that they are raised in."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         train(KnownGood(profile, action="warn", leave_out=leave_out), arguments.pop("seed", 100), **arguments)
@@ -101,7 +101,7 @@ def test_without_a_profile_it_keeps_quiet() -> None:
     assert alarms(None) == {}
 
 
-def test_another_layer_is_told_at_the_beginning(profile: dict[str, Any]) -> None:
+def test_another_layer_is_detected_at_the_start(profile: dict[str, Any]) -> None:
     def gelu(module: Any) -> None:
         module.body[2] = nn.GELU()
 
@@ -110,7 +110,7 @@ def test_another_layer_is_told_at_the_beginning(profile: dict[str, Any]) -> None
     assert "body.2: ReLU()" in told
 
 
-def test_an_optimizer_of_other_settings_than_it_should_have_is_told(profile: dict[str, Any]) -> None:
+def test_an_optimizer_with_other_settings_is_detected(profile: dict[str, Any]) -> None:
     class Epsilon(Declared):
         def configure_optimizers(self) -> Any:
             return torch.optim.Adam(self.parameters(), lr=0.02, eps=1.0)
@@ -118,7 +118,7 @@ def test_an_optimizer_of_other_settings_than_it_should_have_is_told(profile: dic
     assert "eps=1.0" in alarms(profile, module=Epsilon)["structure"]
 
 
-def test_a_learning_rate_that_nobody_declared_is_told(profile: dict[str, Any]) -> None:
+def test_an_undeclared_learning_rate_is_detected(profile: dict[str, Any]) -> None:
     class Fast(Declared):
         def configure_optimizers(self) -> Any:
             return torch.optim.Adam(self.parameters(), lr=0.03)
@@ -126,7 +126,7 @@ def test_a_learning_rate_that_nobody_declared_is_told(profile: dict[str, Any]) -
     assert "is 0.03 at batch 0" in alarms(profile, module=Fast)["learning-rate"]
 
 
-def test_weights_that_begin_otherwise_are_told(profile: dict[str, Any]) -> None:
+def test_other_initial_weights_are_detected(profile: dict[str, Any]) -> None:
     def huge(module: Any) -> None:
         with torch.no_grad():
             module.head.weight.mul_(5)
@@ -134,19 +134,19 @@ def test_weights_that_begin_otherwise_are_told(profile: dict[str, Any]) -> None:
     assert "head.weight at the beginning" in alarms(profile, then=huge)["initialisation"]
 
 
-def test_shifted_data_is_told_at_the_first_batch(profile: dict[str, Any]) -> None:
+def test_shifted_data_is_detected_at_the_first_batch(profile: dict[str, Any]) -> None:
     x, y = points().tensors
     shifted = DataLoader(TensorDataset(x + 5, y), batch_size=16, shuffle=True)
     assert "[0] in training is" in alarms(profile, data=(shifted, loaders()[1]))["data"]
 
 
-def test_data_in_order_is_told(profile: dict[str, Any]) -> None:
+def test_ordered_data_is_detected(profile: dict[str, Any]) -> None:
     in_order = DataLoader(points(), batch_size=16)
     told = alarms(profile, data=(in_order, loaders()[1]))["data"]
     assert "SequentialSampler, and known good runs had RandomSampler" in told
 
 
-def test_a_loss_far_above_is_told_at_the_first_batch(profile: dict[str, Any]) -> None:
+def test_a_far_higher_loss_is_detected_at_the_first_batch(profile: dict[str, Any]) -> None:
     class Scaled(Declared):
         def training_step(self, batch: Any, batch_idx: int) -> Any:
             return 100 * super().training_step(batch, batch_idx)
@@ -156,7 +156,7 @@ def test_a_loss_far_above_is_told_at_the_first_batch(profile: dict[str, Any]) ->
     assert "at batch 0" in told["gradients"]
 
 
-def test_a_loss_that_is_not_finite_is_told_at_its_step(profile: dict[str, Any]) -> None:
+def test_a_loss_that_is_not_finite_is_detected_at_its_step(profile: dict[str, Any]) -> None:
     class Poisoned(Declared):
         def training_step(self, batch: Any, batch_idx: int) -> Any:
             loss = super().training_step(batch, batch_idx)
@@ -167,7 +167,7 @@ def test_a_loss_that_is_not_finite_is_told_at_its_step(profile: dict[str, Any]) 
     assert {"gradients", "updates", "weights", "metrics"} <= told.keys()
 
 
-def test_what_is_not_updated_is_told(profile: dict[str, Any]) -> None:
+def test_weights_that_are_not_updated_are_detected(profile: dict[str, Any]) -> None:
     class Idle(Declared):
         def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
             optimizer_closure()
@@ -177,14 +177,14 @@ def test_what_is_not_updated_is_told(profile: dict[str, Any]) -> None:
     assert "optimizer-state" in told
 
 
-def test_a_part_in_eval_mode_is_told(profile: dict[str, Any]) -> None:
+def test_a_part_in_eval_mode_is_detected(profile: dict[str, Any]) -> None:
     def frozen(module: Any) -> None:
         module.body[1].eval()
 
     assert "body.1" in alarms(profile, then=frozen)["mode"]
 
 
-def test_a_metric_that_is_missing_stands_still_or_is_another_one_is_told(profile: dict[str, Any]) -> None:
+def test_a_metric_that_is_missing_constant_or_another_one_is_detected(profile: dict[str, Any]) -> None:
     class Missing(Declared):
         def validation_step(self, batch: Any, batch_idx: int) -> None:
             self.log("val_error", F.cross_entropy(self(batch[0]), batch[1]))
@@ -203,7 +203,7 @@ def test_a_metric_that_is_missing_stands_still_or_is_another_one_is_told(profile
     assert "metrics stand still" in alarms(profile, module=Standing)["metrics"]
 
 
-def test_a_training_that_is_over_too_soon_is_told(profile: dict[str, Any]) -> None:
+def test_a_training_that_ends_too_soon_is_detected(profile: dict[str, Any]) -> None:
     class Short(Declared):
         def on_train_batch_start(self, batch: Any, batch_idx: int) -> Any:
             return -1 if batch_idx == 5 else None
@@ -211,7 +211,7 @@ def test_a_training_that_is_over_too_soon_is_told(profile: dict[str, Any]) -> No
     assert "the number of batches of an epoch is 6" in alarms(profile, module=Short)["length"]
 
 
-def test_an_exit_with_status_0_is_told(profile: dict[str, Any]) -> None:
+def test_an_exit_with_status_0_is_detected(profile: dict[str, Any]) -> None:
     class Exits(Declared):
         def training_step(self, batch: Any, batch_idx: int) -> Any:
             raise SystemExit(0)
@@ -220,25 +220,25 @@ def test_an_exit_with_status_0_is_told(profile: dict[str, Any]) -> None:
         train(KnownGood(profile, action="warn"), module=Exits)
 
 
-def test_other_settings_are_told_and_end_the_comparison_of_what_depends_on_them(profile: dict[str, Any]) -> None:
+def test_other_settings_are_detected_and_end_the_comparison_of_what_depends_on_them(profile: dict[str, Any]) -> None:
     told = alarms(profile, accumulate_grad_batches=4)
-    assert "accumulate_grad_batches is 4, and known good runs had 1" in told["settings"]
+    assert "accumulate_grad_batches is 4, but known good runs had 1" in told["settings"]
     assert told.keys() == {"settings"}
     assert alarms(profile, ["settings"], max_epochs=4, gradient_clip_val=0.001) == {}
 
 
-def test_other_hyperparameters_are_another_configuration_and_the_log_says_so(
+def test_other_hyperparameters_are_another_configuration_which_is_logged(
     profile: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    shown = logging.getLogger("pytorch_lightning")  # which shows this level, and hands nothing on
+    shown = logging.getLogger("pytorch_lightning")  # which shows this level, and propagates nothing
     shown.addHandler(caplog.handler)
     try:
         assert alarms(profile, ["hyperparameters"], made={"rate": 0.2}) == {}
     finally:
         shown.removeHandler(caplog.handler)
     assert {record.message for record in caplog.records if record.name == "pytorch_lightning.faultlab"} == {
-        "KnownGood: another configuration than the known good runs (module.rate is 0.2, and was 0.02), so that it "
-        "compares only: settings, data. Record runs of this configuration with KnownGoodRecorder"
+        "KnownGood: the configuration differs from that of the known good runs (module.rate is 0.2 instead of 0.02), "
+        "so only these checks are compared: settings, data. Record runs of this configuration with KnownGoodRecorder"
     }
     assert alarms(profile, made={"rate": 0.2}).keys() == {"hyperparameters"}
 
@@ -299,7 +299,7 @@ def test_runs_that_end_at_once_do_not_lose_each_other(tmp_path: Path, summaries:
     assert read(file)["runs"] == 8
 
 
-def test_a_resumed_or_broken_run_is_no_example(tmp_path: Path) -> None:
+def test_a_resumed_or_broken_run_is_not_recorded(tmp_path: Path) -> None:
     class Breaks(Declared):
         def training_step(self, batch: Any, batch_idx: int) -> Any:
             raise ValueError("broken")
@@ -365,7 +365,7 @@ def test_a_few_labels_have_the_numbers_that_many_have(values: list[int]) -> None
     assert list(few) == list(many)
 
 
-def test_numbers_that_come_together_are_compared_up_to_the_first_outside() -> None:
+def test_numbers_of_one_call_are_compared_up_to_the_first_outside() -> None:
     bands = {"data": {"a": {"0": [0.0, 1.0]}, "b": {"0": [None, 1.0]}, "c": {"0": [0.0, 1.0]}}}
     guard = KnownGood({"facts": {}, "bands": bands, "format": 1, "runs": 3}, action="warn")
     guard.numbers("data", ("a", "other", "c"), 0, (1.0, 9.0, 0.0))
@@ -379,7 +379,7 @@ def test_numbers_that_come_together_are_compared_up_to_the_first_outside() -> No
     assert found.endswith("known good runs allow 1 at most")
 
 
-def test_the_runs_in_a_file_are_combined_once_a_process_and_anew_when_the_file_changes(
+def test_the_runs_in_a_file_are_combined_once_per_process_and_again_when_the_file_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file, combined = tmp_path / "known.json", []

@@ -11,7 +11,7 @@ from tests.guards.rig import Healthy, alarm_of, fit
 
 
 class Many(Healthy):
-    """Takes labels of any kind: what is tested are the labels and not what is learnt from them."""
+    """Accepts labels of any kind, since the labels are tested and not what is learned from them."""
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         return self(batch[0].float().flatten(1)[:, :4]).square().mean()
@@ -21,7 +21,7 @@ class Many(Healthy):
 
 
 def sample(n: int, seed: int, width: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
-    """Inputs, ``float32[n, width]``, and the class of five that the first of them tells."""
+    """Return inputs, ``float32[n, width]``, and the class of five that follows from the first feature."""
     inputs = torch.randn(n, width, generator=torch.Generator().manual_seed(seed))
     return inputs, (inputs[:, 0] * 1.3 + 2.5).clamp(0, 4.99).long()
 
@@ -65,7 +65,7 @@ def test_targets_that_lie_elsewhere_or_do_not_vary_are_detected() -> None:
         assert alarm.check == check
 
 
-def test_a_class_beyond_those_that_were_said_is_detected() -> None:
+def test_a_class_beyond_the_declared_ones_is_detected() -> None:
     fit(Labels(classes=5), Many(), *on(sample(128, 0), sample(128, 1)))
     alarm = alarm_of(Labels(classes=4), Many(), *on(sample(128, 0), sample(128, 1)))
     assert alarm is not None
@@ -79,7 +79,7 @@ def two_in_a_hundred(n: int) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("train", "validation"),
     [
-        # Anomalies are learnt from normal samples alone.
+        # Anomaly detection learns from normal samples only.
         (lambda n: torch.zeros(n).long(), lambda n: torch.arange(n) % 2),
         (lambda n: two_in_a_hundred(n).float(), lambda n: two_in_a_hundred(n).float()),
         (lambda n: two_in_a_hundred(n).long(), lambda n: two_in_a_hundred(n).long()),
@@ -91,7 +91,7 @@ def two_in_a_hundred(n: int) -> torch.Tensor:
     ],
 )
 @pytest.mark.parametrize("seed", range(2))
-def test_labels_that_may_well_be_so_are_let_pass(train: Any, validation: Any, seed: int) -> None:
+def test_labels_that_may_well_be_so_are_allowed(train: Any, validation: Any, seed: int) -> None:
     torch.manual_seed(seed)
     data = on((torch.randn(128, 4), train(128)), (torch.randn(128, 4), validation(128)))
     fit([Labels(), LabelsAligned()], Many(), *data)
@@ -109,7 +109,7 @@ def test_labels_that_do_not_belong_to_their_inputs_are_detected(check: str, said
     torch.manual_seed(0)
     alarm = alarm_of(LabelsAligned(), Many(), *on(relabelled(alter), sample(256, 1)))
     assert alarm is not None
-    # One batch may be too few to tell another relation from none.
+    # One batch may be too small to distinguish another relation from none.
     assert alarm.check in (check, "unrelated")
     assert said in alarm.found
 
@@ -149,7 +149,7 @@ def test_labels_of_tokens_that_have_lost_their_offset_are_detected() -> None:
 
 
 def bars(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Images, ``float32[n, 1, 6, 6]``, as many of whose left columns are bright as the class says."""
+    """Return images, ``float32[n, 1, 6, 6]``, with as many bright left columns as the class."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(5, (n,), generator=generator)
     bright = (torch.arange(6) < labels[:, None]).float()[:, None, None, :].expand(n, 1, 6, 6)
@@ -157,7 +157,7 @@ def bars(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("width", [2, 6])
-def test_augmented_inputs_are_let_pass(width: int) -> None:
+def test_augmented_inputs_are_allowed(width: int) -> None:
     class Moved(TensorDataset):
         def __getitem__(self, index: Any) -> Any:
             x, y = super().__getitem__(index)
@@ -168,19 +168,19 @@ def test_augmented_inputs_are_let_pass(width: int) -> None:
     fit(LabelsAligned(), Many(), train, on(bars(64, 0), bars(128, 1))[1])
 
 
-def test_a_relation_that_nobody_has_is_none_to_miss() -> None:
+def test_a_relation_that_neither_split_has_is_not_missed() -> None:
     torch.manual_seed(0)
     x, y = torch.randn(512, 8), torch.randint(5, (512,))
     fit(LabelsAligned(), Many(), *on((x, y), (torch.randn(256, 8), torch.randint(5, (256,)))))
 
 
-def test_classes_that_are_others_on_purpose_are_let_pass() -> None:
+def test_classes_that_are_others_on_purpose_are_allowed() -> None:
     (seen, labels), (unseen, others) = sample(512, 0), sample(256, 1)
     fit(Labels(), Many(), *on((seen, labels), (unseen, others + 5)))
 
 
 class Drawn(TensorDataset):
-    """Inputs beside something that is drawn anew each time."""
+    """Yields inputs with something that is drawn each time."""
 
     def __init__(self, inputs: torch.Tensor, draw: Any) -> None:
         super().__init__(inputs)
@@ -201,7 +201,7 @@ class Drawn(TensorDataset):
     ],
     ids=["times", "noisy copies", "classes", "numbers"],
 )
-def test_what_is_drawn_anew_is_detected_where_it_is_a_label(draw: Any, check: str | None) -> None:
+def test_values_drawn_in_each_epoch_are_detected_if_they_are_labels(draw: Any, check: str | None) -> None:
     torch.manual_seed(0)
     train = DataLoader(Drawn(sample(256, 0)[0], draw), batch_size=32, shuffle=True)
     alarm = alarm_of(LabelsAligned(), Many(), train, DataLoader(Drawn(sample(64, 1)[0], draw), batch_size=64))

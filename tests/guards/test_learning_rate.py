@@ -1,4 +1,4 @@
-"""LearningRate: what it detects, and what it lets pass."""
+"""LearningRate: what it detects, and what it allows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.guards.rig import Healthy, alarm_of
 
 
 class Scheduled(Healthy):
-    """A module with a scheduler that a function makes; 8 batches an epoch."""
+    """A module with a scheduler that a function creates; 8 batches per epoch."""
 
     def __init__(self, make: Callable[[Any], Any], rate: float = 0.01, **config: Any) -> None:
         super().__init__()
@@ -92,11 +92,11 @@ def test_a_scheduler_that_is_stepped_by_hand_as_well_is_detected() -> None:
         Scheduled(lambda o: schedulers.ReduceLROnPlateau(o, patience=0), monitor="train_loss"),
     ],
 )
-def test_usual_courses_are_let_pass(module: Scheduled) -> None:
+def test_usual_courses_are_allowed(module: Scheduled) -> None:
     assert alarm_of(LearningRate(), module, max_epochs=8) is None
 
 
-def test_a_scheduler_that_the_module_keeps_and_steps_is_let_pass() -> None:
+def test_a_scheduler_that_the_module_keeps_and_steps_is_allowed() -> None:
     class ByHand(Healthy):
         def configure_optimizers(self) -> Any:
             optimizer = torch.optim.Adam(self.parameters(), lr=0.02)

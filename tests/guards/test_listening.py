@@ -1,4 +1,4 @@
-"""What guards listen by comes off the module, however its end is disturbed."""
+"""Guards remove their hooks from the module, however the end of a training is disturbed."""
 
 from __future__ import annotations
 

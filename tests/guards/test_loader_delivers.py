@@ -19,7 +19,7 @@ class Lying(DataLoader):  # type: ignore[type-arg]
 
 
 class Once:
-    """Can be iterated once."""
+    """Can be iterated over once."""
 
     def __init__(self) -> None:
         self.left = iter(loaders()[0])
@@ -38,7 +38,7 @@ def test_an_epoch_with_fewer_batches_than_promised_is_detected() -> None:
 def test_a_loader_that_is_exhausted_is_detected_in_the_second_epoch() -> None:
     alarm = alarm_of(LoaderDelivers(), train=Once())
     assert alarm is not None
-    assert alarm.found.startswith("epoch 1 had 0 batches where the first one had 8")
+    assert alarm.found.startswith("epoch 1 had 0 batches, but the first one had 8")
 
 
 @pytest.mark.parametrize("hook", ["training_step", "on_train_batch_start"])
@@ -105,11 +105,11 @@ def test_samples_that_a_transfer_hook_drops_are_detected() -> None:
     assert (alarm.check, "batch 0 has 3 samples" in alarm.found) == ("small-batch", True)
 
 
-def test_a_number_of_samples_that_was_said_is_compared() -> None:
+def test_a_declared_number_of_samples_is_compared() -> None:
     fit(LoaderDelivers(samples=128))
     alarm = alarm_of(LoaderDelivers(samples=256))
     assert alarm is not None
-    assert "128 samples and should have 256" in alarm.found
+    assert "128 samples, but should have 256" in alarm.found
 
 
 @pytest.mark.parametrize(
@@ -119,11 +119,11 @@ def test_an_end_that_was_asked_for_is_none_too_early(arguments: dict[str, Any]) 
     fit(LoaderDelivers(), **arguments)
 
 
-def test_stopping_early_is_no_early_end() -> None:
+def test_early_stopping_does_not_count_as_an_early_end() -> None:
     fit([LoaderDelivers(), pl.callbacks.EarlyStopping("val_loss", patience=1, min_delta=9.0)], max_epochs=9)
 
 
-def test_a_remainder_and_layouts_of_the_users_own_are_no_small_batches() -> None:
+def test_remainders_and_custom_layouts_do_not_count_as_small_batches() -> None:
     fit(LoaderDelivers(), train=DataLoader(points(100), batch_size=16, shuffle=True))
 
     class Turning(Healthy):
@@ -136,7 +136,7 @@ def test_a_remainder_and_layouts_of_the_users_own_are_no_small_batches() -> None
     fit(LoaderDelivers(), Turning(), DataLoader(points(), batch_size=16, shuffle=True, collate_fn=turned))
 
 
-def test_a_training_that_is_resumed_half_way_or_when_it_is_done_is_let_pass(tmp_path: Any) -> None:
+def test_a_training_that_is_resumed_half_way_or_when_it_is_done_is_allowed(tmp_path: Any) -> None:
     saved = pl.callbacks.ModelCheckpoint(tmp_path, every_n_train_steps=11, save_top_k=-1)
     fit([saved], enable_checkpointing=True, root=tmp_path)
     for max_epochs in (1, 2):

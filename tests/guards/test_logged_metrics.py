@@ -1,4 +1,4 @@
-"""LoggedMetrics: metrics that are missing, not finite or stuck."""
+"""LoggedMetrics: metrics that are missing, not finite or constant."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.guards.rig import Healthy, alarm_of, fit
 
 
 class Reporting(Healthy):
-    """Logs what a test has it log."""
+    """Logs the values of a test."""
 
     def validation_step(self, batch: Any, batch_idx: int) -> Any:
         self.report(float(self.global_step), batch, batch_idx)
@@ -107,7 +107,7 @@ def test_a_metric_rests_where_the_optimizers_search_does_once_it_has_moved() -> 
     assert alarm.check == "constant"
 
 
-def test_a_share_that_is_the_same_twice_is_let_pass_and_one_that_always_is_not() -> None:
+def test_a_share_that_is_the_same_twice_is_allowed_and_one_that_always_is_not() -> None:
     class Coarse(Reporting):
         def report(self, step: float, batch: Any, batch_idx: int) -> None:
             self.log("val_accuracy", 0.5)
@@ -116,7 +116,7 @@ def test_a_share_that_is_the_same_twice_is_let_pass_and_one_that_always_is_not()
     assert alarm_of(LoggedMetrics(), Coarse(), max_epochs=4) is not None
 
 
-def test_a_metric_of_every_other_epoch_is_let_pass() -> None:
+def test_a_metric_of_every_other_epoch_is_allowed() -> None:
     class Seldom(Reporting):
         def report(self, step: float, batch: Any, batch_idx: int) -> None:
             super().report(step, batch, batch_idx)
@@ -128,7 +128,7 @@ def test_a_metric_of_every_other_epoch_is_let_pass() -> None:
 
 
 class Averaged(Reporting):
-    """Reports the loss of averaged weights too, of which there are none before some step."""
+    """Also reports the loss of averaged weights, which start only after some steps."""
 
     before: float | None = None
 

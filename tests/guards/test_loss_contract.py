@@ -1,4 +1,4 @@
-"""LossContract: what it detects, and what it lets pass."""
+"""LossContract: what it detects, and what it allows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.guards.rig import Healthy, alarm_of
 
 
 class Turned(Healthy):
-    """A loss that goes through a function from some step on."""
+    """Applies a function to its loss from some step on."""
 
     def __init__(self, turn: Callable[[Tensor], Any], since: int = 0) -> None:
         super().__init__()
@@ -63,11 +63,11 @@ def test_a_wrong_loss_is_detected(turn: Callable[[Tensor], Any], since: int, che
         lambda loss: None,
     ],
 )
-def test_an_unusual_loss_is_let_pass(turn: Callable[[Tensor], Any]) -> None:
+def test_an_unusual_loss_is_allowed(turn: Callable[[Tensor], Any]) -> None:
     assert alarm_of(LossContract(), Turned(turn)) is None
 
 
-def test_a_loss_that_began_with_a_few_of_one_sign_by_chance_is_let_pass() -> None:
+def test_a_loss_that_began_with_a_few_of_one_sign_by_chance_is_allowed() -> None:
     class Policy(Healthy):
         def training_step(self, batch: Any, batch_idx: int) -> Any:
             loss = super().training_step(batch, batch_idx)
@@ -76,7 +76,7 @@ def test_a_loss_that_began_with_a_few_of_one_sign_by_chance_is_let_pass() -> Non
     assert alarm_of(LossContract(), Policy()) is None
 
 
-def test_one_check_that_goes_on_failing_hides_no_other() -> None:
+def test_a_check_that_keeps_failing_hides_no_other() -> None:
     class Worse(Healthy):
         def training_step(self, batch: Any, batch_idx: int) -> Any:
             loss = super().training_step(batch, batch_idx)
@@ -107,7 +107,7 @@ def test_losses_that_work_against_each_other_may_rise_and_have_any_sign() -> Non
     assert alarm_of(LossContract(), Minimax()) is None
 
 
-def test_a_checkpointed_forward_hides_the_parameters_and_is_let_pass() -> None:
+def test_a_checkpointed_forward_hides_the_parameters_and_is_allowed() -> None:
     class Checkpointed(Healthy):
         def training_step(self, batch: Any, batch_idx: int) -> Any:
             from torch.utils.checkpoint import checkpoint
@@ -131,7 +131,7 @@ def test_what_is_learnt_may_be_the_input_itself() -> None:
 
 
 class Density(Healthy):
-    """Fits the spread of values that hardly vary, whose likelihood has no bound."""
+    """Fits the spread of nearly constant values, whose likelihood has no bound."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""LossFalls: a training that gets nowhere."""
+"""LossFalls: a training that does not learn."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.guards.rig import Healthy, alarm_of, fit, points
 
 
 class Unlearning(Healthy):
-    """Its loss, without what a gradient needs to make it fall."""
+    """Keeps its loss, but without the gradient that would reduce it."""
 
     rate = 0.02
     sign = 1.0
@@ -73,7 +73,7 @@ def test_a_loss_that_stays_where_it_is_is_detected() -> None:
     assert alarm.check in ("no-better", "rises")
 
 
-def test_a_metric_that_is_no_better_than_before_training_is_detected() -> None:
+def test_a_metric_that_did_not_improve_is_detected() -> None:
     class Worse(Healthy):
         def validation_step(self, batch: Any, batch_idx: int) -> Any:
             self.log("val_loss", F.cross_entropy(self(-batch[0]), batch[1]))
@@ -98,7 +98,7 @@ def test_a_declared_metric_is_judged_by_its_mode() -> None:
     assert alarm_of(LossFalls(metric="val_score", mode="min"), Scored(), max_epochs=3) is not None
 
 
-def test_a_metric_of_which_nobody_knows_the_better_side_only_has_to_move() -> None:
+def test_a_metric_with_an_unknown_better_side_only_has_to_move() -> None:
     class Accurate(Scored):
         name = "val_accuracy"
 
@@ -118,7 +118,7 @@ def test_a_metric_of_which_nobody_knows_the_better_side_only_has_to_move() -> No
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("rate", [0.01, 0.04])
-def test_a_training_that_learns_is_let_pass(seed: int, rate: float) -> None:
+def test_a_training_that_learns_is_allowed(seed: int, rate: float) -> None:
     class Learning(Unlearning):
         pass
 
@@ -127,7 +127,7 @@ def test_a_training_that_learns_is_let_pass(seed: int, rate: float) -> None:
     fit(LossFalls(), Learning(), train=train)
 
 
-def test_a_model_that_knew_it_all_before_is_let_pass() -> None:
+def test_a_model_that_knew_it_all_before_is_allowed() -> None:
     module = Healthy()
     fit([], module, max_epochs=8)
     fit(LossFalls(), module)
@@ -149,7 +149,7 @@ def test_a_short_training_is_not_judged() -> None:
 
 
 class Scripted(Healthy):
-    """Logs the losses of validation that it is given, the sanity check's first."""
+    """Logs the validation losses that it is given, that of the sanity check first."""
 
     course: tuple[float, ...] = ()
 
@@ -185,14 +185,14 @@ def test_a_metric_may_pass_through_where_it_was_but_not_end_there() -> None:
 
 
 class Categorised(TensorDataset):
-    """Points with a category that is as frequent as the side they lie on, and a value to be forecast."""
+    """Points with a category as frequent as their side, and a value to forecast."""
 
     def __getitem__(self, index: int) -> Any:
         inputs, category = super().__getitem__(index)
         return {"x": inputs, "shop": category, "future_target": inputs.sum() + 0.7 * torch.randn(())}
 
 
-def test_categories_among_the_inputs_are_no_labels_where_the_labels_are_numbers() -> None:
+def test_categories_among_the_inputs_do_not_count_as_labels_if_the_labels_are_numbers() -> None:
     class Forecasting(Healthy):
         def training_step(self, batch: Any, batch_idx: int) -> Any:
             falling = 0.3 * 0.99**self.global_step
@@ -204,7 +204,7 @@ def test_categories_among_the_inputs_are_no_labels_where_the_labels_are_numbers(
 
 
 class Given(Healthy):
-    """Its loss is the cross-entropy of the labels by its form, and of the values that a test gives."""
+    """Returns a loss that looks like the cross-entropy of the labels, with the values of a test."""
 
     def __init__(self, course: Callable[[int], float]) -> None:
         super().__init__()
@@ -215,7 +215,7 @@ class Given(Healthy):
         return loss * (self.course(self.global_step) / loss.detach())
 
 
-def test_a_loss_that_passes_the_level_of_guessing_on_its_way_down_is_let_pass() -> None:
+def test_a_loss_that_passes_the_level_of_guessing_on_its_way_down_is_allowed() -> None:
     fit(LossFalls(), Given(lambda step: 0.7 + 2 * math.exp(-step / 12)), max_epochs=4)
     alarm = alarm_of(LossFalls(), Given(lambda step: 0.7 + 2 * math.exp(-step / 2)), max_epochs=4)
     assert alarm is not None
@@ -246,7 +246,7 @@ def test_losses_that_vary_much_are_not_judged_after_a_few_steps() -> None:
 
 
 class Views(Healthy):
-    """Contrasts two views of each point; what side the points lie on is in the batch, and of no concern."""
+    """Contrasts two views of each point, and ignores the labels in the batch."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -266,7 +266,7 @@ def test_a_contrast_of_samples_is_not_taken_for_a_cross_entropy_of_their_labels(
 
 
 class Queued(Healthy):
-    """Its negatives come from a queue, and are strangers until the queue is full of its own embeddings."""
+    """Takes its negatives from a queue, which starts with random vectors until its own embeddings fill it."""
 
     table: torch.Tensor
 
@@ -283,7 +283,7 @@ class Queued(Healthy):
         return F.cross_entropy(likeness / 0.1, torch.zeros(len(found), dtype=torch.long))
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """Nothing is learnt of the labels."""
+        """Do nothing, since nothing is learned of the labels."""
 
     def keep(self, known: torch.Tensor) -> None:
         self.table[self.at : self.at + len(known)] = known
@@ -294,7 +294,7 @@ def test_a_loss_against_a_queue_is_not_compared_with_its_beginning_when_the_queu
     assert alarm_of(LossFalls(early=1), Queued(), max_epochs=6) is None
 
 
-def test_an_average_of_weights_is_no_queue_and_a_loss_that_rises_is_detected_beside_it() -> None:
+def test_a_rising_loss_is_detected_beside_an_average_of_weights_which_is_not_a_queue() -> None:
     class Shadowed(Unlearning):
         rate = -0.02
         shadow: torch.Tensor

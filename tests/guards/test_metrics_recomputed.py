@@ -1,4 +1,4 @@
-"""MetricsRecomputed: what validation reports, against the same batches seen independently."""
+"""MetricsRecomputed: the validation metric, recomputed independently on the same batches."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.guards.rig import Healthy, alarm_of, fit, points
 
 
 class Reporting(Healthy):
-    """Reports the loss of validation as a test has it."""
+    """Reports the validation loss as a test asks for it."""
 
     def validation_step(self, batch: Any, batch_idx: int) -> Any:
         loss = F.cross_entropy(self(batch[0]), batch[1])
@@ -62,7 +62,7 @@ def test_the_mean_of_means_is_detected_before_training() -> None:
 
 
 @pytest.mark.parametrize("strict", [True, False])
-def test_losses_that_differ_by_design_are_let_pass_unless_they_must_not(strict: bool) -> None:
+def test_losses_that_differ_by_design_are_allowed_unless_they_must_not(strict: bool) -> None:
     class Smoothed(Reporting):
         def training_step(self, batch: Any, batch_idx: int) -> Any:
             return F.cross_entropy(self(batch[0]), batch[1], label_smoothing=0.3)
@@ -83,15 +83,15 @@ def test_a_metric_of_any_kind_can_be_recomputed_by_the_users_own_function() -> N
     assert alarm_of(guard, Wrong()) is not None
 
 
-def test_a_metric_that_is_no_loss_is_let_pass() -> None:
+def test_a_metric_other_than_a_loss_is_allowed() -> None:
     fit(MetricsRecomputed("val_accuracy"))
 
 
-def test_another_precision_is_let_pass() -> None:
+def test_another_precision_is_allowed() -> None:
     fit(MetricsRecomputed(), precision="bf16-mixed")
 
 
-def test_a_module_that_cannot_be_copied_is_let_pass() -> None:
+def test_a_module_that_cannot_be_copied_is_allowed() -> None:
     class Uncopied(Reporting):
         def __deepcopy__(self, memo: Any) -> Any:
             raise TypeError("can't be copied")
@@ -100,7 +100,7 @@ def test_a_module_that_cannot_be_copied_is_let_pass() -> None:
 
 
 class Weighed(Reporting):
-    """Its training loss is that of validation until the weight in it has been learnt."""
+    """Has a training loss that equals that of validation until its weight is learned."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -110,11 +110,11 @@ class Weighed(Reporting):
         return super().training_step(batch, batch_idx) * self.log_weight.exp() - self.log_weight
 
 
-def test_a_loss_that_is_the_same_at_the_beginning_alone_is_let_pass() -> None:
+def test_a_loss_that_is_the_same_at_the_beginning_alone_is_allowed() -> None:
     fit(MetricsRecomputed(), Weighed(), max_epochs=4)
 
 
-def test_smoothed_labels_before_anything_is_learnt_are_let_pass() -> None:
+def test_smoothed_labels_before_anything_is_learnt_are_allowed() -> None:
     class Smoothed(Reporting):
         def training_step(self, batch: Any, batch_idx: int) -> Any:
             return F.cross_entropy(self(batch[0]), batch[1], label_smoothing=0.1)

@@ -16,7 +16,7 @@ from tests.guards.rig import Healthy, alarm_of, fit
 
 
 class Shared(Healthy):
-    """Updates one object in both stages; what comes of it, a test says."""
+    """Updates one object in both stages; a test decides how it is used."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class Separate(Logged):
 
 
 class TrainingAlone(Separate):
-    """Counts in training, over all epochs, and leaves validation to another."""
+    """Counts in training, over all epochs, and uses another object in validation."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -129,5 +129,5 @@ def test_an_object_that_gathers_both_stages_is_detected(make: Any, check: str) -
 
 @pytest.mark.parametrize("make", [ValuesOfBatches, Reset, Separate, TrainingAlone, Healthy])
 @pytest.mark.parametrize("trainer", [{}, {"val_check_interval": 0.5}])
-def test_objects_that_gather_one_stage_or_are_asked_for_batches_are_let_pass(make: Any, trainer: Any) -> None:
+def test_objects_that_gather_one_stage_or_are_asked_for_batches_are_allowed(make: Any, trainer: Any) -> None:
     fit(MetricsSeparate(), make(), max_epochs=3, **trainer)

@@ -1,4 +1,4 @@
-"""Modes: training in training mode, validation in evaluation mode."""
+"""Modes: training in training mode, validation in eval mode."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_training_mode_in_validation_is_detected() -> None:
     assert alarm.check == "training-in-validation"
 
 
-def test_a_module_that_sets_its_own_mode_for_validation_is_let_pass() -> None:
+def test_a_module_that_sets_its_own_mode_for_validation_is_allowed() -> None:
     class Own(Healthy):
         def on_validation_model_eval(self) -> None:
             self.head.eval()
@@ -79,7 +79,7 @@ def test_gradients_that_are_switched_off_are_detected() -> None:
     assert alarm.check == "grad-disabled"
 
 
-def test_parts_that_are_frozen_and_in_eval_mode_are_let_pass() -> None:
+def test_parts_that_are_frozen_and_in_eval_mode_are_allowed() -> None:
     class Frozen(Healthy):
         def __init__(self) -> None:
             super().__init__()
@@ -92,7 +92,7 @@ def test_parts_that_are_frozen_and_in_eval_mode_are_let_pass() -> None:
     fit(Modes(), Frozen())
 
 
-def test_a_part_that_is_in_eval_mode_for_a_while_is_let_pass() -> None:
+def test_a_part_that_is_in_eval_mode_for_a_while_is_allowed() -> None:
     class Teaching(Healthy):
         def training_step(self, batch: Any, batch_idx: int) -> Any:
             self.eval()

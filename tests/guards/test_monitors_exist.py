@@ -1,4 +1,4 @@
-"""MonitorsExist: what callbacks and schedules monitor, and in which mode."""
+"""MonitorsExist: the metrics that callbacks and schedules monitor, and their modes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_schedule_is_judged_like_a_callback() -> None:
     assert "ReduceLROnPlateau" in alarm.found
 
 
-def test_a_metric_that_nobody_logs_is_detected_after_the_first_validation() -> None:
+def test_a_metric_that_is_not_logged_is_detected_after_the_first_validation() -> None:
     stopping = EarlyStopping("val/loss", strict=False, check_on_train_epoch_end=True)
     alarm = alarm_of([MonitorsExist(), stopping], module := Healthy(), max_epochs=5)
     assert alarm is not None
@@ -51,6 +51,6 @@ def test_a_metric_that_nobody_logs_is_detected_after_the_first_validation() -> N
 
 
 @pytest.mark.parametrize("name", ["val_loss", "val_accuracy"])
-def test_callbacks_that_know_their_metric_are_let_pass(name: str) -> None:
+def test_callbacks_that_know_their_metric_are_allowed(name: str) -> None:
     mode = "min" if name == "val_loss" else "max"
     fit([MonitorsExist(), EarlyStopping(name, mode=mode, patience=9)])

@@ -1,4 +1,4 @@
-"""NormalisationAlive: running statistics that do not move, are broken, or are somebody else's."""
+"""NormalisationAlive: running statistics that don't move, are invalid, or are overwritten."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.guards.rig import Healthy, alarm_of, fit
 
 
 class Touching(Healthy):
-    """Does something to its normalisation in the fourth step."""
+    """Does something to its normalization in the fourth step."""
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         if self.global_step == 3:
@@ -20,7 +20,7 @@ class Touching(Healthy):
         return super().training_step(batch, batch_idx)
 
     def touch(self, layer: Any) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 def test_a_momentum_of_zero_is_detected_before_the_first_step() -> None:
@@ -44,7 +44,7 @@ def test_statistics_that_are_not_finite_are_detected_at_that_step(statistic: str
     assert module.global_step in (3, 4)
 
 
-def test_statistics_that_somebody_else_writes_are_detected_at_that_step() -> None:
+def test_statistics_that_are_overwritten_are_detected_at_that_step() -> None:
     class Writing(Touching):
         def touch(self, layer: Any) -> None:
             layer.running_mean.add_(0.1)
@@ -86,7 +86,7 @@ def test_statistics_that_move_in_validation_are_detected() -> None:
     assert alarm.check == "moved-in-validation"
 
 
-def test_frozen_layers_and_those_that_follow_another_network_are_let_pass() -> None:
+def test_frozen_layers_and_those_that_follow_another_network_are_allowed() -> None:
     class Following(Touching):
         def __init__(self) -> None:
             super().__init__()
@@ -103,7 +103,7 @@ def test_frozen_layers_and_those_that_follow_another_network_are_let_pass() -> N
     fit(NormalisationAlive(), Frozen())
 
 
-def test_a_write_between_steps_is_let_pass() -> None:
+def test_a_write_between_steps_is_allowed() -> None:
     class Swapping(Healthy):
         def on_train_epoch_end(self) -> None:
             self.body[1].running_mean.mul_(0.9)
@@ -111,7 +111,7 @@ def test_a_write_between_steps_is_let_pass() -> None:
     fit(NormalisationAlive(), Swapping())
 
 
-def test_layers_that_are_frozen_half_way_are_let_pass() -> None:
+def test_layers_that_are_frozen_half_way_are_allowed() -> None:
     class Freezing(Healthy):
         def on_train_epoch_end(self) -> None:
             self.body[1].requires_grad_(False)
@@ -119,7 +119,7 @@ def test_layers_that_are_frozen_half_way_are_let_pass() -> None:
     fit(NormalisationAlive(), Freezing(), limit_train_batches=2, max_epochs=3)
 
 
-def test_a_backward_before_the_first_batch_of_an_epoch_is_let_pass_after_layers_were_frozen() -> None:
+def test_a_backward_before_the_first_batch_of_an_epoch_is_allowed_after_layers_were_frozen() -> None:
     class Warming(Healthy):
         def __init__(self) -> None:
             super().__init__()

@@ -1,4 +1,4 @@
-"""OptimizerCoverage: what it detects, and what it lets pass."""
+"""OptimizerCoverage: what it detects, and what it allows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.guards.rig import Healthy, alarm_of
 
 
 class Configured(Healthy):
-    """A module whose optimizer a function makes."""
+    """A module whose optimizer a function creates."""
 
     def __init__(self, configure: Callable[[Any], Any]) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ def test_a_layer_that_is_replaced_between_epochs_is_detected() -> None:
     assert alarm.check == "foreign"
 
 
-def test_frozen_layers_are_let_pass_unless_all_should_learn() -> None:
+def test_frozen_layers_are_allowed_unless_all_should_learn() -> None:
     class Frozen(Healthy):
         def __init__(self) -> None:
             super().__init__()
@@ -89,12 +89,12 @@ def test_frozen_layers_are_let_pass_unless_all_should_learn() -> None:
     assert alarm.check == "frozen"
 
 
-def test_what_is_left_out_on_purpose_is_let_pass() -> None:
+def test_what_is_left_out_on_purpose_is_allowed() -> None:
     module = Configured(lambda module: torch.optim.Adam(module.body.parameters()))
     assert alarm_of(OptimizerCoverage(apart=["head."]), module) is None
 
 
-def test_a_critic_in_eval_mode_is_let_pass() -> None:
+def test_a_critic_in_eval_mode_is_allowed() -> None:
     class Perceptual(Healthy):
         def __init__(self) -> None:
             super().__init__()
@@ -115,7 +115,7 @@ def test_several_optimizers_may_share_the_parameters_among_them() -> None:
 
 
 class Staged(Healthy):
-    """Trains its head at first, and its body once a callback has unfrozen it."""
+    """Trains its head first, and its body once a callback has unfrozen it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ class Staged(Healthy):
         return torch.optim.SGD(self.head.parameters(), 0.05)
 
 
-def test_what_a_callback_adds_when_it_unfreezes_it_is_let_pass() -> None:
+def test_what_a_callback_adds_when_it_unfreezes_it_is_allowed() -> None:
     assert alarm_of([OptimizerCoverage(), BackboneFinetuning(1)], Staged(), max_epochs=3) is None
 
 
@@ -144,7 +144,7 @@ def test_a_head_that_is_left_out_beside_such_a_callback_is_detected() -> None:
 
 
 class Targeted(Healthy):
-    """Learns from a copy of its head that follows it slowly, as value functions and momentum encoders do."""
+    """Learns from a copy of its head that follows slowly, as value functions and momentum encoders do."""
 
     graded = False
 
@@ -161,7 +161,7 @@ class Targeted(Healthy):
         return torch.optim.Adam([*self.body.parameters(), *self.head.parameters()])
 
 
-def test_a_target_network_is_let_pass_unless_the_loss_reaches_it() -> None:
+def test_a_target_network_is_allowed_unless_the_loss_reaches_it() -> None:
     class Reached(Targeted):
         graded = True
 
@@ -171,9 +171,9 @@ def test_a_target_network_is_let_pass_unless_the_loss_reaches_it() -> None:
     assert (alarm.check, "target.weight" in alarm.found) == ("left-out", True)
 
 
-def test_what_the_module_steps_by_itself_is_let_pass() -> None:
+def test_what_the_module_steps_by_itself_is_allowed() -> None:
     class Plan(Healthy):
-        """Has Lightning step a number that nothing needs, and all others by an optimizer of its own."""
+        """Lets Lightning step a placeholder, and everything else by an optimizer of its own."""
 
         def __init__(self) -> None:
             super().__init__()

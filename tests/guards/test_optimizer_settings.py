@@ -1,4 +1,4 @@
-"""OptimizerSettings: what it detects, and what it lets pass."""
+"""OptimizerSettings: what it detects, and what it allows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.guards.rig import Healthy, alarm_of
 
 
 class Configured(Healthy):
-    """A module whose optimizer is of some kind, with some settings put in after its constructor has checked them."""
+    """A module with an optimizer of some kind, whose settings are changed after the constructor's checks."""
 
     def __init__(self, kind: Any, **settings: Any) -> None:
         super().__init__()
@@ -68,12 +68,12 @@ def test_an_epsilon_that_half_precision_cannot_hold_is_detected() -> None:
         (optim.LBFGS, {"lr": 0.001}),
     ],
 )
-def test_unusual_settings_are_let_pass(kind: Any, settings: dict[str, Any]) -> None:
+def test_unusual_settings_are_allowed(kind: Any, settings: dict[str, Any]) -> None:
     assert alarm_of(OptimizerSettings(), Configured(kind, **settings), max_epochs=1) is None
 
 
 class Multiplied(Healthy):
-    """Its rate is 1 times what a function gives, as transformers are warmed up."""
+    """Has a rate of 1 times a function's value, as in the warm-up of transformers."""
 
     def __init__(self, function: Any) -> None:
         super().__init__()

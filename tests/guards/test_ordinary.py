@@ -1,4 +1,4 @@
-"""Trainings that people have every day, over which no guard may raise an alarm or fail."""
+"""Ordinary trainings, on which no guard may raise an alarm or fail."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def watched(module: pl.LightningModule, *callbacks: pl.Callback, **more: Any) ->
 
 @pytest.mark.parametrize("interval", ["step", "epoch"])
 def test_warm_restarts(interval: str) -> None:
-    """This scheduler of torch's leaves the count of its own turns as it is."""
+    """This scheduler does not advance the count of its own turns."""
 
     class Restarting(Healthy):
         def configure_optimizers(self) -> Any:
@@ -71,7 +71,7 @@ def test_a_loss_that_reaches_zero() -> None:
     watched(module, max_epochs=12)
 
 
-def test_classes_that_are_told_apart_to_the_last_bit() -> None:
+def test_classes_that_are_separated_to_the_last_bit() -> None:
     class Fast(Healthy):
         def configure_optimizers(self) -> Any:
             return torch.optim.Adam(self.parameters(), lr=0.1)

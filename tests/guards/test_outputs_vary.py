@@ -1,4 +1,4 @@
-"""OutputsVary: outputs that say nothing, and activations that pass nothing on."""
+"""OutputsVary: constant outputs, and activations that pass nothing on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.guards.rig import Healthy, alarm_of, fit
 
 
 class Changed(Healthy):
-    """Its outputs go through something."""
+    """Applies a function to its outputs."""
 
     def forward(self, inputs: Any) -> Any:
         return self.change(super().forward(inputs))
@@ -93,7 +93,7 @@ def test_a_model_whose_forward_is_bypassed_is_listened_to_at_its_parts() -> None
     assert "head" in alarm.found
 
 
-def test_a_head_that_begins_with_zeros_is_let_pass() -> None:
+def test_a_head_that_begins_with_zeros_is_allowed() -> None:
     module = Healthy()
     for parameter in module.head.parameters():
         nn.init.zeros_(parameter)

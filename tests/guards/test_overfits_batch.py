@@ -13,7 +13,7 @@ from tests.guards.rig import Healthy, alarm_of, fit
 
 
 class Changed(Healthy):
-    """Its outputs go through something."""
+    """Applies a function to its outputs."""
 
     def forward(self, inputs: Any) -> Any:
         return self.change(super().forward(inputs))
@@ -49,7 +49,7 @@ def test_the_training_is_the_same_as_without() -> None:
     assert torch.equal(weights([]), weights(OverfitsBatch()))
 
 
-def test_a_step_that_a_copy_cannot_do_is_let_pass() -> None:
+def test_a_step_that_a_copy_cannot_do_is_allowed() -> None:
     class Once(Healthy):
         def __deepcopy__(self, memo: Any) -> Any:
             raise TypeError("can't be copied")

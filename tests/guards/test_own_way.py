@@ -1,4 +1,4 @@
-"""Modules that learn in a way of their own, which Lightning has no part in."""
+"""Modules that learn by themselves, without Lightning's steps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Idle(Plan):
 
 
 class Manual(Plan):
-    """The same under manual optimisation, where the Trainer's own optimizer is stepped for its count of steps."""
+    """The same under manual optimization, where the Trainer's own optimizer is stepped for its count of steps."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class Manual(Plan):
 
 @pytest.mark.parametrize("make", [Plan, Manual])
 @pytest.mark.parametrize("level", ["cheap", "full"])
-def test_a_plan_of_its_own_is_let_pass_by_all_guards(make: Any, level: guards.Level) -> None:
+def test_a_plan_of_its_own_is_allowed_by_all_guards(make: Any, level: guards.Level) -> None:
     fit(guards.all(level), make(), max_epochs=3)
 
 

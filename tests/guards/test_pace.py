@@ -1,4 +1,4 @@
-"""When cheap guards look, and what they ask the Trainer for it."""
+"""The steps that cheap guards look at, and how often they ask the Trainer for its step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from faultlab.guards.support import pace
 
 
 class Counting:
-    """A trainer that knows how often it was asked for its step."""
+    """A trainer that counts how often it was asked for its step."""
 
     def __init__(self, step: int) -> None:
         self.step = step
@@ -23,7 +23,7 @@ class Counting:
 
 
 class Due(Guard):
-    """Keeps what it was told."""
+    """Keeps what it receives."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""PaddingIgnored: a loss over words and what fills them up."""
+"""PaddingIgnored: a loss over words and padding."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class Writer(Healthy):
         return F.cross_entropy(logits.reshape(-1, WORDS), tokens[:, 1:].reshape(-1), **self.loss)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """Nothing to see."""
+        """Do nothing."""
 
 
 class Plain(Writer):
-    """Its embedding does not know which token is padding."""
+    """Has an embedding without a padding token."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class Labelled(Writer):
 
 
 class Tagger(Writer):
-    """Says of each word whether it is an even one; of padding, it is told that it is."""
+    """Predicts for each word whether it is even; the label of padding is that it is."""
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         tags = batch["tokens"] % 2
@@ -77,14 +77,14 @@ class Tagger(Writer):
 
 
 class OfSentences(Writer):
-    """Says one thing of each sentence."""
+    """Predicts one class for each sentence."""
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         return F.cross_entropy(self(batch["tokens"]).mean(1), batch["tokens"][:, 0])
 
 
 def sentences(mask: str = "", left: bool = False, inner: bool = False, equal: bool = False) -> DataLoader[Any]:
-    """Sentences of 4 to 10 words, filled up to 10, with a mask or lengths by the name ``mask``."""
+    """Return sentences of 4 to 10 words, padded to 10, with a mask or lengths under the name ``mask``."""
     generator = torch.Generator().manual_seed(0)
     rows = []
     for number in range(32):
@@ -128,15 +128,15 @@ def test_a_loss_over_padding_is_detected(module: Any, data: Any) -> None:
         (Chosen(), sentences()),
         (Labelled(), sentences()),
         (OfSentences(), sentences()),
-        # A token that comes within sentences too is a word, and so is one that nobody calls padding.
+        # A token that occurs within sentences too is a word, and so is one that nothing declares as padding.
         (Writer(), sentences(inner=True)),
         (Plain(), sentences()),
         (Writer(), sentences(equal=True)),
     ],
 )
-def test_losses_over_words_alone_and_tokens_that_are_words_are_let_pass(module: Any, data: Any) -> None:
+def test_losses_over_words_alone_and_tokens_that_are_words_are_allowed(module: Any, data: Any) -> None:
     fit(PaddingIgnored(), module, data, data, max_epochs=1)
 
 
-def test_batches_of_other_things_are_let_pass() -> None:
+def test_batches_of_other_things_are_allowed() -> None:
     fit(PaddingIgnored())

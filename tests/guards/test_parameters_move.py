@@ -1,4 +1,4 @@
-"""ParametersMove: what it detects, and what it lets pass."""
+"""ParametersMove: what it detects, and what it allows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.guards.rig import Healthy, alarm_of
 
 
 class Wide(Healthy):
-    """Enough weights to compare an update with, under an optimizer of some kind."""
+    """Has enough weights to compare an update with, under an optimizer of some kind."""
 
     def __init__(self, kind: Any = torch.optim.Adam, **settings: Any) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class Wide(Healthy):
 
 
 class Undone(Wide):
-    """Takes back the updates of some batches."""
+    """Reverts the updates of some batches."""
 
     undone: Collection[int] = range(100)
 
@@ -79,11 +79,11 @@ def test_memory_that_went_wrong_is_detected_by_its_updates() -> None:
         Wide(torch.optim.SGD, lr=0.001),
     ],
 )
-def test_usual_updates_are_let_pass(module: Wide) -> None:
+def test_usual_updates_are_allowed(module: Wide) -> None:
     assert alarm_of(ParametersMove(), module, max_epochs=4) is None
 
 
-def test_a_line_search_that_finds_no_better_point_is_let_pass_once_it_has_moved() -> None:
+def test_a_line_search_without_a_better_point_is_allowed_once_it_has_moved() -> None:
     class Arrived(Undone):
         undone = (2,)
 
@@ -97,7 +97,7 @@ def test_a_line_search_that_never_moves_anything_is_detected() -> None:
     assert alarm.check == "unchanged"
 
 
-def test_a_warm_up_from_zero_is_let_pass() -> None:
+def test_a_warm_up_from_zero_is_allowed() -> None:
     class Warming(Wide):
         def configure_optimizers(self) -> Any:
             optimizer = self.make()

@@ -1,4 +1,4 @@
-"""Whatever is done to a module, a Trainer or a guard while guards watch goes as it would without them.
+"""Anything done to a module, a Trainer or a guard has the same result with guards as without them.
 
 A new guard inherits all of it: each is tried alone, and so are the sets of both levels.
 """
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.usefixtures("nothing_compiled")
 
 
 def crossed(*places: str, more: Sequence[str] = ()) -> list[Any]:
-    """Every guard and set in every place; quick are the sets alone, each in another of the places."""
+    """Return every guard and set at every point; the quick ring has only the sets, each at another point."""
     return [
         pytest.param(
             who,
@@ -52,7 +52,7 @@ def crossed(*places: str, more: Sequence[str] = ()) -> list[Any]:
 
 
 class Network(nn.Module):
-    """Has a part of every kind that a guard listens to."""
+    """Has a part of every kind that a guard hooks."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ class At(pl.Callback):
 
 @pytest.fixture(scope="module")
 def profile() -> Any:
-    """A record of known good runs, without which a guard has nothing to do."""
+    """Return a record of known good runs, without which a guard has nothing to do."""
     summaries = []
     for seed in range(3):
         train([recorder := KnownGoodRecorder()], seed=seed)
@@ -121,7 +121,7 @@ def profile() -> Any:
 
 @pytest.fixture
 def watching(profile: Any) -> Callable[[Any], list[Any]]:
-    """The callbacks of a guard's class, or of a level."""
+    """Return the callbacks of a guard's class, or of a level."""
 
     def made(who: Any) -> list[Any]:
         if who in SETS:
@@ -148,7 +148,7 @@ def train(callbacks: list[Any], module: pl.LightningModule | None = None, seed: 
 
 
 def everything(module: nn.Module) -> dict[str, Any]:
-    """What a training leaves: its weights, random numbers, and what is put on the module and its parts."""
+    """Return what a training leaves: its weights, random numbers, and what is attached to the module and its parts."""
     parts = dict(module.named_modules())
     hooks = [name for name in vars(module) if name.endswith("_hooks")]
     return {
@@ -180,7 +180,7 @@ def seeded() -> Module:
 
 
 def no_hooks(module: nn.Module) -> None:
-    """A copy is told nothing, and has nothing of the guards' in it."""
+    """Check that a copy has none of the guards' hooks."""
     assert b"faultlab" not in pickle.dumps([vars(part).get("_forward_hooks") for part in module.modules()])
 
 

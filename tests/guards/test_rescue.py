@@ -1,4 +1,4 @@
-"""What a guard saves before it ends a training goes on as if nothing had been."""
+"""A training can continue from what a guard saves before it ends it, as if nothing had happened."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.guards.rig import QUIET, Healthy, fit, loaders
 
 
 class Poisoned(Healthy):
-    """Gets a batch of NaN at a step, which spoils its running statistics at once and its weights with the next step."""
+    """Gets a batch of NaN, which corrupts its running statistics at once and its weights with the next step."""
 
     def __init__(self, at: int = 5) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ def rescued(callbacks: Any, root: Path, module: Any = None, **trainer: Any) -> t
 
 
 def weights_at(step: int) -> dict[str, Any]:
-    """What the same training's module was after some steps."""
+    """Return the weights of the same training after some steps."""
     fit([], module := seeded(Poisoned), max_steps=step)
     return module.state_dict()
 
@@ -72,7 +72,7 @@ def test_what_is_saved_before_the_step_is_what_the_module_was_at_the_batchs_begi
     assert str(pickle.loads(pickle.dumps(alarm))) == str(alarm)
 
 
-def test_a_training_goes_on_from_what_was_saved(tmp_path: Path) -> None:
+def test_a_training_continues_from_what_was_saved(tmp_path: Path) -> None:
     _, path = rescued(guards.all("full", action="save"), tmp_path)
     torch.manual_seed(1)
     trainer = pl.Trainer(**QUIET, max_epochs=2, default_root_dir=tmp_path)
@@ -129,7 +129,7 @@ def test_a_state_that_was_never_sound_is_not_called_sound(tmp_path: Path) -> Non
     assert saved["state_dict"]["head.weight"].isfinite().all()
 
 
-def test_hooks_that_fail_to_save_are_no_end_of_a_healthy_training(tmp_path: Path) -> None:
+def test_hooks_that_fail_to_save_do_not_end_a_healthy_training(tmp_path: Path) -> None:
     class Unsaved(Poisoned):
         def on_save_checkpoint(self, checkpoint: Any) -> None:
             raise LookupError("nothing to save")
@@ -144,7 +144,7 @@ def test_a_loop_by_hand_is_alarmed_without_a_checkpoint() -> None:
     optimizer = torch.optim.SGD(module.parameters(), 0.1)
     x = torch.full((8, 4), torch.nan)
     with (
-        pytest.raises(Alarm, match="there is no Trainer that could"),
+        pytest.raises(Alarm, match="there is no Trainer to save it"),
         guards.attach(module, guards.all(action="save"), optimizer),
     ):
         module.training_step((x, torch.zeros(8).long()), 0).backward()
@@ -159,7 +159,7 @@ def test_another_training_of_the_same_trainer_has_a_checkpoint_of_its_own(tmp_pa
     assert len(list(tmp_path.glob("*.ckpt"))) == 2
 
 
-def test_a_guard_that_is_ready_to_save_can_be_pickled_and_goes_on_looking(tmp_path: Path) -> None:
+def test_a_guard_that_is_ready_to_save_can_be_pickled_and_keeps_looking(tmp_path: Path) -> None:
     again = pickle.loads(pickle.dumps(GuardSet([SeesIt(action="save"), LossContract(action="save")])))
     with pytest.raises(Alarm, match="not finite"):
         fit(again, seeded(Poisoned), root=tmp_path)

@@ -1,4 +1,4 @@
-"""RunEnded: a training that did less than was asked for and ended as if it were done."""
+"""RunEnded: a training that did less than requested and ended as if it were complete."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_steps_that_are_a_fraction_of_the_epochs_are_detected_before_the_first()
     assert "9% of the 32 steps" in alarm.found
 
 
-def test_steps_that_are_most_of_the_epochs_are_let_pass() -> None:
+def test_steps_that_are_most_of_the_epochs_are_allowed() -> None:
     fit(RunEnded(), max_epochs=2, max_steps=12)
     fit(RunEnded(), max_epochs=-1, max_steps=3)
 
@@ -70,7 +70,7 @@ def test_steps_of_several_optimizers_end_the_training_sooner_and_are_detected_th
     assert check_of(Manual(), max_epochs=2, max_steps=32) is None
 
 
-def test_an_epoch_that_is_cut_short_is_detected_and_says_by_how_much() -> None:
+def test_an_epoch_that_is_cut_short_is_detected_with_the_missing_batches() -> None:
     class Short(Healthy):
         def training_step(self, batch: Any, batch_idx: int) -> Any:
             if batch_idx == 5:
@@ -147,12 +147,12 @@ def test_an_exception_is_left_as_it_is() -> None:
         fit(RunEnded(), Failing())
 
 
-def test_a_stop_that_a_callback_asked_for_is_let_pass() -> None:
+def test_a_stop_that_a_callback_asked_for_is_allowed() -> None:
     fit([RunEnded(), EarlyStopping("val_loss", patience=1, min_delta=10.0)], max_epochs=6)
     fit([RunEnded(), Timer(duration={"milliseconds": 1}, interval="step")])
 
 
-def test_iterable_data_of_any_length_is_let_pass() -> None:
+def test_iterable_data_of_any_length_is_allowed() -> None:
     class Guessing(IterableDataset):  # type: ignore[type-arg]
         def __len__(self) -> int:
             return 100
@@ -164,14 +164,14 @@ def test_iterable_data_of_any_length_is_let_pass() -> None:
 
 
 def resumed(path: Any, **trainer: Any) -> pl.Trainer:
-    """A training of an epoch, gone on with from its checkpoint."""
+    """Resume a training of an epoch from its checkpoint."""
     fit(RunEnded(), max_epochs=1).save_checkpoint(path)
     again = pl.Trainer(**{**QUIET, "callbacks": RunEnded(), **trainer})
     again.fit(Healthy(), *loaders(), ckpt_path=path, weights_only=False)
     return again
 
 
-def test_a_training_that_is_resumed_is_let_pass(tmp_path: Any) -> None:
+def test_a_training_that_is_resumed_is_allowed(tmp_path: Any) -> None:
     assert resumed(tmp_path / "kept.ckpt", max_epochs=3).global_step == 24
     assert resumed(tmp_path / "kept.ckpt", max_epochs=1, callbacks=RunEnded(debugging=True)).global_step == 8
 

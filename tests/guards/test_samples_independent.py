@@ -1,4 +1,4 @@
-"""SamplesIndependent: what is said of a sample depends on that sample alone."""
+"""SamplesIndependent: outputs that depend on more than their own sample."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.guards.rig import Healthy, alarm_of, fit, points
 
 
 class Changed(Healthy):
-    """Its outputs go through something."""
+    """Applies a function to its outputs."""
 
     def forward(self, inputs: Any) -> Any:
         return self.change(super().forward(inputs))
@@ -49,7 +49,7 @@ def test_outputs_that_depend_on_the_other_samples_are_detected_in_the_first_batc
 
 
 class Recurrent(Healthy):
-    """Its inputs go through a recurrent layer, which takes one dimension for time."""
+    """Passes its inputs through a recurrent layer, which takes one dimension for time."""
 
     def __init__(self, batch_first: bool) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ def test_noise_of_a_source_of_its_own_is_detected() -> None:
 
 
 @pytest.mark.parametrize("deterministic", [True, False])
-def test_random_numbers_of_torch_are_let_pass_unless_they_must_not_be(deterministic: bool) -> None:
+def test_random_numbers_of_torch_are_allowed_unless_they_must_not_be(deterministic: bool) -> None:
     class Sampling(Changed):
         def change(self, outputs: Any) -> Any:
             return outputs + torch.randn_like(outputs)
@@ -104,7 +104,7 @@ def test_random_numbers_of_torch_are_let_pass_unless_they_must_not_be(determinis
     assert (alarm_of(SamplesIndependent(deterministic=deterministic), Sampling()) is not None) == deterministic
 
 
-def test_a_recurrent_network_that_goes_on_from_the_call_before_is_let_pass() -> None:
+def test_a_recurrent_network_that_keeps_its_state_between_calls_is_allowed() -> None:
     class Continuing(Healthy):
         def __init__(self) -> None:
             super().__init__()
@@ -137,7 +137,7 @@ def test_an_output_that_was_kept_is_detected() -> None:
     assert alarm.check == "cached"
 
 
-def test_a_comparison_of_the_samples_with_each_other_is_let_pass() -> None:
+def test_a_comparison_of_the_samples_with_each_other_is_allowed() -> None:
     class Contrasting(Changed):
         def change(self, outputs: Any) -> Any:
             return outputs @ outputs.T
@@ -146,12 +146,12 @@ def test_a_comparison_of_the_samples_with_each_other_is_let_pass() -> None:
             return torch.nn.functional.cross_entropy(self(batch[0]), torch.arange(len(batch[0])))
 
         def validation_step(self, batch: Any, batch_idx: int) -> Any:
-            """Nothing to validate."""
+            """Do nothing."""
 
     fit(SamplesIndependent(), Contrasting())
 
 
-def test_inputs_whose_first_dimension_is_not_that_of_the_samples_are_let_pass() -> None:
+def test_inputs_whose_first_dimension_is_not_that_of_the_samples_are_allowed() -> None:
     class Transposed(Centred):
         def training_step(self, batch: Any, batch_idx: int) -> Any:
             return self(torch.cat([batch[0], batch[0]])).square().mean()
@@ -160,7 +160,7 @@ def test_inputs_whose_first_dimension_is_not_that_of_the_samples_are_let_pass() 
 
 
 class Bag:
-    """A batch of a class of its own, which knows how many samples it has."""
+    """A batch of a custom class that knows its number of samples."""
 
     def __init__(self, inputs: Any, labels: Any) -> None:
         self.inputs, self.labels = inputs, labels
@@ -170,7 +170,7 @@ class Bag:
 
 
 class Bagged(Healthy):
-    """Its forward takes the whole batch."""
+    """Has a forward pass that takes the whole batch."""
 
     def forward(self, bag: Any) -> Any:
         return super().forward(bag.inputs)
@@ -180,7 +180,7 @@ class Bagged(Healthy):
 
 
 class Named(Rolled):
-    """The same for batches with names, and it mixes the samples."""
+    """The same for batches with names; it mixes the samples."""
 
     def forward(self, batch: Any) -> Any:
         return super().forward(batch["inputs"])
@@ -197,10 +197,10 @@ def collated(make: Any) -> DataLoader[Any]:
     return DataLoader(points(), 16, collate_fn=collate)
 
 
-def test_batches_of_a_class_of_its_own_are_let_pass_and_that_is_counted() -> None:
+def test_batches_of_a_class_of_its_own_are_allowed_and_that_is_counted() -> None:
     guard = SamplesIndependent()
     fit(guard, Bagged(), train=collated(Bag), limit_val_batches=0)
-    assert "can't be taken apart" in guard.report()
+    assert "can't be split" in guard.report()
 
 
 @pytest.mark.parametrize("make", [dict, OrderedDict, UserDict])
@@ -210,7 +210,7 @@ def test_samples_that_are_mixed_are_detected_in_batches_with_names(make: Any) ->
     assert alarm.check == "mixes"
 
 
-def test_ranges_that_come_of_the_batch_are_let_pass() -> None:
+def test_ranges_taken_from_the_batch_are_allowed() -> None:
     class FakeQuantize(nn.Module):
         def forward(self, values: Any) -> Any:
             scale = values.detach().abs().max() / 3

@@ -19,7 +19,7 @@ Make = Callable[[Any], Any]
 
 
 def _ramp(step: int, *, num_warmup_steps: int = 0, num_training_steps: int) -> float:
-    """A linear schedule as transformers makes them: a partial function of the numbers of steps."""
+    """Return a linear schedule as in transformers: a partial function of the numbers of steps."""
     return min((step + 1) / (num_warmup_steps + 1), 1.0) * max(0.0, 1 - step / num_training_steps)
 
 
@@ -34,7 +34,7 @@ def ramp(**steps: int) -> Make:
 
 
 class Planned(TrainingView):
-    """A training of which nothing is known but its plan."""
+    """A training of which only the plan is known."""
 
     def __init__(self, plan: dict[str, Any]) -> None:
         vars(self).update(plan)
@@ -43,7 +43,7 @@ class Planned(TrainingView):
 def judged(
     make: Make, interval: str = "epoch", *, batches: float = 50, epochs: int = 20, frequency: int = 1, **trainer: Any
 ) -> str:
-    """The check that alarms when a training of so many epochs and batches begins, "" where none does."""
+    """Return the check that fails at the start of a training of so many epochs and batches, empty if none does."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 0.1)
     config = SimpleNamespace(scheduler=make(optimizer), interval=interval, frequency=frequency, reduce_on_plateau=False)
     planned = {
@@ -94,7 +94,7 @@ def test_a_schedule_reckoned_in_epochs_and_stepped_by_steps_is_detected(make: Ma
     assert judged(make) == ""
 
 
-def test_a_schedule_reckoned_in_batches_of_which_several_make_a_step_is_detected() -> None:
+def test_a_schedule_in_batches_is_detected_if_several_make_a_step() -> None:
     def cosine(optimizer: Any) -> Any:
         return schedulers.CosineAnnealingLR(optimizer, 1000)
 
@@ -113,12 +113,12 @@ def test_a_schedule_reckoned_in_batches_of_which_several_make_a_step_is_detected
         (sequence(5, 95), "epoch", {"epochs": 3}),
         (lambda o: schedulers.OneCycleLR(o, 0.1, total_steps=20_000), "step", {"epochs": 2}),
         (lambda o: schedulers.CosineAnnealingLR(o, 20_000), "step", {"batches": 100, "train_dataloader": range(1000)}),
-        # A warm-up of a few steps, and cosines that come round on purpose.
+        # A warm-up of a few steps, and periodic cosines on purpose.
         (lambda o: schedulers.LinearLR(o, 0.1, total_iters=20), "step", {}),
         (lambda o: schedulers.CosineAnnealingLR(o, 100), "step", {}),
         (lambda o: schedulers.CosineAnnealingWarmRestarts(o, 20), "step", {}),
         (lambda o: schedulers.CyclicLR(o, 0.01, 0.1, step_size_up=8), "epoch", {}),
-        # A batch an epoch, lengths that nobody knows, and functions of the user's own.
+        # One batch per epoch, unknown lengths, and functions of the user's own.
         (lambda o: schedulers.CosineAnnealingLR(o, 20), "epoch", {"batches": 1}),
         (lambda o: schedulers.CosineAnnealingLR(o, 1000), "epoch", {"batches": float("inf")}),
         (lambda o: schedulers.CosineAnnealingLR(o, 1000), "epoch", {"epochs": -1}),
@@ -126,12 +126,12 @@ def test_a_schedule_reckoned_in_batches_of_which_several_make_a_step_is_detected
         (lambda o: schedulers.CosineAnnealingLR(o, 40), "epoch", {}),
     ],
 )
-def test_schedules_that_are_as_they_are_on_purpose_are_let_pass(make: Make, interval: str, trainer: Any) -> None:
+def test_schedules_that_fit_are_allowed(make: Make, interval: str, trainer: Any) -> None:
     assert judged(make, interval, **trainer) == ""
 
 
 class Cycle(Healthy):
-    """Reckons one cycle for the whole training, and has it stepped by what it is told."""
+    """Computes one cycle for the whole training, and is stepped as its argument asks for it."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__()

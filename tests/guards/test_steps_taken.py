@@ -1,4 +1,4 @@
-"""StepsTaken: what it detects, and what it lets pass."""
+"""StepsTaken: what it detects, and what it allows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.guards.rig import Healthy, alarm_of
 
 
 class Manual(Healthy):
-    """Steps by hand, every ``every`` batches."""
+    """Steps manually, every ``every`` batches."""
 
     def __init__(self, every: int = 1, lose: bool = False) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ def test_an_optimizer_that_is_never_stepped_is_detected() -> None:
     assert alarm.check == "no-step"
 
 
-def test_gradients_that_are_thrown_away_are_no_accumulation() -> None:
+def test_discarded_gradients_do_not_count_as_accumulation() -> None:
     alarm = alarm_of(StepsTaken(), Manual(lose=True))
     assert alarm is not None
     assert alarm.check == "no-step"
@@ -82,7 +82,7 @@ def test_an_optimizer_that_forgets_its_momenta_is_detected() -> None:
     assert alarm.check == "state-lost"
 
 
-def test_accumulation_is_no_missing_step() -> None:
+def test_accumulation_does_not_count_as_a_missing_step() -> None:
     assert alarm_of(StepsTaken(), accumulate_grad_batches=3) is None
     assert alarm_of(StepsTaken(), Manual(every=4)) is None
 

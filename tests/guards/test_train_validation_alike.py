@@ -13,14 +13,14 @@ FEATURES = 16
 
 
 class Broad(Healthy):
-    """Takes the first four features of whatever form the inputs have."""
+    """Takes the first four features of inputs of any shape."""
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         return super().forward(inputs.float().flatten(1)[:, :4])
 
 
 def spots(n: int, seed: int) -> torch.Tensor:
-    """Features between 0 and 1, each with a mean of its own, ``float32[n, 16]``."""
+    """Return features between 0 and 1, each with a mean of its own, ``float32[n, 16]``."""
     drawn = torch.rand(n, FEATURES, generator=torch.Generator().manual_seed(seed))
     return drawn ** torch.linspace(0.2, 4.0, FEATURES)
 
@@ -73,14 +73,14 @@ def turned(x: torch.Tensor) -> torch.Tensor:
         lambda x: x.double(),
     ],
 )
-def test_augmented_training_inputs_are_let_pass(alter: Any) -> None:
+def test_augmented_training_inputs_are_allowed(alter: Any) -> None:
     torch.manual_seed(0)
     shape = (-1, 1, 4, 4)
     fit(TrainValidationAlike(), Broad(), *on(alter(spots(512, 0)).view(shape), spots(128, 1).view(shape)))
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_small_sets_sparse_features_and_heavy_tails_are_let_pass(seed: int) -> None:
+def test_small_sets_sparse_features_and_heavy_tails_are_allowed(seed: int) -> None:
     for make in (
         normal,
         lambda n, s: normal(n, s).mul(1.5).exp(),
@@ -95,7 +95,7 @@ def test_sorted_validation_data_are_judged_when_they_have_passed() -> None:
     fit(TrainValidationAlike(), Broad(), *on(far, far.flip(0)), limit_val_batches=1.0, num_sanity_val_steps=1)
 
 
-def test_inputs_of_varying_length_and_token_ids_are_let_pass() -> None:
+def test_inputs_of_varying_length_and_token_ids_are_allowed() -> None:
     class Any_(Broad):  # noqa: N801 - a module that takes any of these batches
         def forward(self, inputs: torch.Tensor) -> torch.Tensor:
             return super().forward(inputs.float()[:, :4])

@@ -1,4 +1,4 @@
-"""TrainingView: guards in a loop of another make, which is neither Lightning's nor one that `attach` drives."""
+"""TrainingView: guards in a loop that is neither Lightning's nor attached by `attach`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Batch = list[torch.Tensor]
 
 
 class Tiny(TrainingView):
-    """What another trainer may tell of itself: no more than a count of steps, its optimizer and its metrics."""
+    """The view of another trainer that knows only a count of steps, its optimizer and its metrics."""
 
     def __init__(self, optimizer: Optimizer | None) -> None:
         self.optimizers = None if optimizer is None else [optimizer]
@@ -194,7 +194,7 @@ def test_a_guard_detects_in_another_loop_what_it_is_for(
 
 
 @pytest.mark.parametrize("level", guards.LEVELS)
-def test_a_healthy_loop_of_another_make_is_let_pass_with_the_same_weights(level: guards.Level) -> None:
+def test_a_healthy_loop_of_another_trainer_is_allowed_with_the_same_weights(level: guards.Level) -> None:
     watched = Loop(*guards.all(level))
     watched.train()
     random = torch.get_rng_state()
@@ -204,7 +204,7 @@ def test_a_healthy_loop_of_another_make_is_let_pass_with_the_same_weights(level:
 
 
 class Mute(Loop):
-    """Tells nothing at all of itself."""
+    """A view that knows nothing."""
 
     def __init__(self, *watching: Guard) -> None:
         super().__init__(*watching)
@@ -219,24 +219,24 @@ class Mute(Loop):
         (guards.OptimizerSettings, "the optimizers are not known"),
         (guards.LoggedMetrics, "the metrics are not known"),
         (guards.ScheduleFits, "the schedules are not known"),
-        (guards.CheckpointsReload, "nobody says where checkpoints are written to"),
-        (guards.RunEnded, "how long the training is to be is not known"),
+        (guards.CheckpointsReload, "the folder of the checkpoints is not known"),
+        (guards.RunEnded, "the planned length of the training is not known"),
         (guards.ParametersMove, "no optimizer holds a parameter whose values can be read"),
         (guards.WeightsIntact, "no optimizer holds a parameter whose values can be read"),
         (guards.SamplesIndependent, "the loader's batch size is not known"),
     ],
 )
-def test_a_guard_says_that_it_looked_at_nothing_where_the_view_knows_nothing(
+def test_a_guard_reports_that_it_looked_at_nothing_if_the_view_knows_nothing(
     make: Callable[[], Guard], unknown: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
     Mute(guard := make()).train()
-    assert guard.report().startswith(f"{type(guard).__name__} looked 0 times, and left looks out: {unknown}")
+    assert guard.report().startswith(f"{type(guard).__name__} looked 0 times, and skipped looks: {unknown}")
     assert [entry.message for entry in caplog.records] == [guard.report()]
 
 
 class Asking(Guard):
-    """Notes what its hooks are given."""
+    """Records the arguments of its hooks."""
 
     checks = {"none": "nothing"}
 
@@ -257,7 +257,7 @@ def test_a_hook_that_asks_for_a_view_gets_that_of_its_trainer_and_any_other_the_
     assert view_of(view_of(trainer)) is view_of(trainer)
 
 
-def test_a_view_says_of_a_trainer_what_that_says_of_itself() -> None:
+def test_a_view_returns_what_the_trainer_returns() -> None:
     seen: dict[str, Any] = {}
 
     class Comparing(Guard):

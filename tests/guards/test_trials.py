@@ -1,4 +1,4 @@
-"""Copies of a module that guards try out: how many there are, and what is left as it was."""
+"""Copies of a module that guards try out: their number, and what they leave unchanged."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.guards.rig import Healthy, alarm_of, fit
 
 
 class Asked(TrainingView):
-    """A trainer as far as copies ask for one."""
+    """A trainer with only what copies need."""
 
     global_step = 0
     sanity_checking = False
@@ -30,7 +30,7 @@ def none(why: str) -> None:
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The modules that copies are made of from now on."""
+    """Return the modules that copies are made of from now on."""
     found: list[Any] = []
     copied = trials.copied
 
@@ -76,7 +76,7 @@ def test_a_copy_of_another_moment_is_not_shared(change: Callable[[Healthy, Asked
     assert trials.shared(module, trainer, none) is not first
 
 
-def test_a_copy_that_nobody_holds_is_gone() -> None:
+def test_a_copy_without_a_reference_is_freed() -> None:
     module, trainer = Healthy(), Asked()
     trials.shared(module, trainer, none)
     gc.collect()
@@ -145,7 +145,7 @@ def test_chance_is_found_where_half_of_the_samples_is_refused() -> None:
     assert alarm.check == "random"
 
 
-def test_a_mark_tells_whether_anybody_has_drawn() -> None:
+def test_a_mark_shows_whether_random_numbers_were_drawn() -> None:
     before = draws.mark()
     assert not draws.since(before)
     with draws.undrawn():

@@ -1,4 +1,4 @@
-"""Copies of modules that guards try out: what deepcopy makes of them, without its walk through all that is empty."""
+"""Copies of modules equal those of deepcopy, without its walk through all empty containers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.guards.rig import Healthy
 
 
 class Odd(nn.Module):
-    """Has what modules have besides layers: shared weights, settings, caches and tensors that are no buffers."""
+    """Has what modules contain besides layers: shared weights, settings, caches and tensors that are not buffers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ def test_what_the_memo_names_is_not_copied() -> None:
     assert made.settings is module.settings
 
 
-def test_a_module_that_says_itself_how_it_is_copied_is_asked() -> None:
+def test_a_module_with_a_copy_method_of_its_own_is_asked() -> None:
     class Own(nn.Module):
         def __deepcopy__(self, memo: dict[int, Any]) -> str:
             return "its own way"
@@ -107,7 +107,7 @@ def test_a_twin_of_an_ordinary_module_takes_no_walk_through_its_attributes(monke
     assert not [kind for kind in walked if issubclass(kind, (nn.Module, nn.Parameter, dict))]
 
 
-def test_a_wrapper_on_an_instance_stands_before_the_copys_own_method() -> None:
+def test_a_wrapper_on_an_instance_wraps_the_copys_own_method() -> None:
     module = Healthy()
     with Patches() as patches:
         module.forward = module.forward  # as a user does who sets methods on the instance

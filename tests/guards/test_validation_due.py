@@ -1,4 +1,4 @@
-"""ValidationDue: validation that never comes, and one that nobody hands data to."""
+"""ValidationDue: validation that is never due, or never gets data."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_who_waits_for_validation_in_vain_is_named(tmp_path: Any) -> None:
     trainer = {**BY_BATCHES, "val_check_interval": 20, "enable_checkpointing": True}
     alarm = alarm_of([ValidationDue(), keep], **trainer)
     assert alarm is not None
-    assert "ModelCheckpoint monitors val_loss in vain" in alarm.found
+    assert "ModelCheckpoint monitors val_loss, which will not be logged" in alarm.found
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_who_waits_for_validation_in_vain_is_named(tmp_path: Any) -> None:
         {"check_val_every_n_epoch": 2},
         {**BY_BATCHES, "val_check_interval": 16},
         {"val_check_interval": 0.5},
-        # A trial over a part of the data, or of a few steps; validation that is switched off; the clock.
+        # A trial on a part of the data, or of a few steps; validation that is turned off; the clock.
         {**BY_BATCHES, "val_check_interval": 8, "limit_train_batches": 2},
         {"max_steps": 3},
         {**BY_BATCHES, "val_check_interval": 50, "limit_val_batches": 0},
@@ -53,7 +53,7 @@ def test_who_waits_for_validation_in_vain_is_named(tmp_path: Any) -> None:
         {"val_check_interval": "00:01:00:00"},
     ],
 )
-def test_rare_validation_that_comes_due_and_trials_are_let_pass(trainer: Any) -> None:
+def test_rare_validation_that_is_due_and_trials_are_allowed(trainer: Any) -> None:
     assert alarm_of(ValidationDue(), **trainer) is None
 
 
@@ -68,7 +68,7 @@ class Keeping(TrainOnly):
 
 
 def training(module: Any, *callbacks: Any, data: Any = None) -> str:
-    """The check that ends a training without a validation loader, "" where none does."""
+    """Return the check that ends a training without a validation loader, empty if none does."""
     torch.manual_seed(0)
     trainer = pl.Trainer(**QUIET, max_epochs=1, callbacks=[ValidationDue(), *callbacks])
     try:
@@ -78,20 +78,20 @@ def training(module: Any, *callbacks: Any, data: Any = None) -> str:
     return ""
 
 
-def test_validation_that_somebody_waits_for_and_that_gets_no_data_is_detected() -> None:
+def test_validation_that_is_needed_but_gets_no_data_is_detected() -> None:
     assert training(Healthy(), EarlyStopping("val_loss", strict=False)) == "no-data"
     assert training(Healthy(), data=Keeping()) == "no-data"
 
 
-def test_a_last_training_on_all_of_the_data_is_let_pass() -> None:
+def test_a_last_training_on_all_of_the_data_is_allowed() -> None:
     assert training(Healthy()) == ""
     assert training(Healthy(), EarlyStopping("train_loss")) == ""
     assert training(Healthy(), data=TrainOnly()) == ""
 
 
-def test_a_datamodule_that_has_set_nothing_aside_for_validation_is_let_pass() -> None:
+def test_a_datamodule_without_a_share_for_validation_is_allowed() -> None:
     class Stocked(Keeping):
-        """Puts Lightning's own hook before its own where there is nothing to validate on."""
+        """Puts Lightning's own hook before its own if there is nothing to validate on."""
 
         def setup(self, stage: str) -> None:
             self.val_set: Any = []
@@ -109,7 +109,7 @@ def test_a_datamodule_that_has_set_nothing_aside_for_validation_is_let_pass() ->
     assert training(Healthy(), data=Keeper()) == "no-data"
 
 
-def test_data_that_are_kept_for_no_validation_step_are_let_pass() -> None:
+def test_data_that_are_kept_for_no_validation_step_are_allowed() -> None:
     class Plain(pl.LightningModule):
         def __init__(self) -> None:
             super().__init__()

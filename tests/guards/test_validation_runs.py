@@ -34,7 +34,7 @@ def test_validation_on_training_data_is_detected(sanity: int) -> None:
     assert (alarm.check, "the same data" in alarm.found) == ("on-training-data", True)
 
 
-def test_validation_on_other_data_is_let_pass_and_so_are_samples_that_are_the_same_by_chance() -> None:
+def test_validation_on_other_data_is_allowed_and_so_are_samples_that_are_the_same_by_chance() -> None:
     fit(ValidationRuns(), Wide(), *on(wide(128), wide(128, seed=1)))
 
     def coarse(seed: int) -> TensorDataset:
@@ -104,11 +104,11 @@ def test_an_epoch_without_the_validation_that_was_due_is_detected() -> None:
         {"limit_val_batches": 1},
     ],
 )
-def test_validation_at_other_times_is_let_pass(arguments: dict[str, Any]) -> None:
+def test_validation_at_other_times_is_allowed(arguments: dict[str, Any]) -> None:
     fit(ValidationRuns(), **arguments)
 
 
-def test_several_validation_loaders_are_let_pass() -> None:
+def test_several_validation_loaders_are_allowed() -> None:
     class Several(Healthy):
         def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
             super().validation_step(batch, batch_idx)
@@ -122,7 +122,7 @@ def test_a_loader_without_a_length_may_end_before_the_limit(arguments: dict[str,
 
 
 class Graph(Wide):
-    """Is given all points each time, and masks that say which of them count."""
+    """Gets all points each time, with masks of those that count."""
 
     def step(self, batch: Any, stage: str) -> torch.Tensor:
         inputs, labels = batch["points"][batch[stage]], batch["labels"][batch[stage]]
@@ -141,13 +141,13 @@ def graph(**more: Any) -> list[dict[str, Any]]:
     return [{"points": inputs, "labels": labels, "train_mask": first, "val_mask": ~first, **more}]
 
 
-def test_masks_over_one_graph_are_let_pass() -> None:
+def test_masks_over_one_graph_are_allowed() -> None:
     several = graph() * 3
     module = Graph()
     fit(ValidationRuns(), module, DataLoader(several, None), DataLoader(several, None), max_epochs=3)
 
 
-def test_the_whole_of_the_data_as_one_batch_is_let_pass_since_masks_may_lie_elsewhere() -> None:
+def test_the_whole_of_the_data_as_one_batch_is_allowed_since_masks_may_lie_elsewhere() -> None:
     data = wide(128)
     whole = DataLoader(data, 128)
     fit(ValidationRuns(), Wide(), whole, whole, max_epochs=3, log_every_n_steps=1)
@@ -161,7 +161,7 @@ def test_a_mask_of_padding_does_not_hide_validation_on_training_data() -> None:
 
 
 class Once:
-    """Validation batches that can be gone through once, without a length."""
+    """Validation batches that can be iterated over once, without a length."""
 
     def __init__(self, again: bool) -> None:
         self._batches = list(loaders()[1])
@@ -176,5 +176,5 @@ def test_validation_batches_that_are_exhausted_by_the_first_validation_are_detec
     alarm = alarm_of(ValidationRuns(), validation=Once(again=False), num_sanity_val_steps=0)
     assert alarm is not None
     assert alarm.check == "cut-short"
-    assert "0 validation batches where the first one had 2" in alarm.found
+    assert "0 validation batches, but the first one had 2" in alarm.found
     fit(ValidationRuns(), validation=Once(again=True), num_sanity_val_steps=0)

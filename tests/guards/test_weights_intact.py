@@ -1,4 +1,4 @@
-"""WeightsIntact: what it detects, and what it lets pass."""
+"""WeightsIntact: what it detects, and what it allows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.guards.rig import Healthy, alarm_of
 
 
 class Tampered(Healthy):
-    """Something happens to it within one training step, or between two batches."""
+    """Is changed within one training step, or between two batches."""
 
     def __init__(self, tamper: Callable[[Any], Any], between: bool = False) -> None:
         super().__init__()
@@ -76,27 +76,27 @@ def test_a_change_that_no_optimizer_made_is_detected(tamper: Callable[[Any], Any
     assert word in str(alarm)
 
 
-def test_weights_that_are_drawn_anew_between_batches_are_detected() -> None:
+def test_weights_that_are_drawn_again_between_batches_are_detected() -> None:
     alarm = alarm_of(WeightsIntact(), Tampered(lambda module: module.head.reset_parameters(), between=True))
     assert alarm is not None
     assert alarm.check == "changed"
     assert "between two batches" in str(alarm)
 
 
-def test_weights_that_are_kept_in_bounds_between_batches_are_let_pass() -> None:
+def test_weights_that_are_kept_in_bounds_between_batches_are_allowed() -> None:
     assert alarm_of(WeightsIntact(), Tampered(decay, between=True)) is None
 
 
-def test_writing_what_was_there_is_no_change() -> None:
+def test_writing_the_same_values_is_not_a_change() -> None:
     assert alarm_of(WeightsIntact(), Tampered(lambda m: m.head.weight.copy_(m.head.weight.clone()))) is None
 
 
-def test_weight_averaging_is_let_pass() -> None:
+def test_weight_averaging_is_allowed() -> None:
     callbacks = [WeightsIntact(), StochasticWeightAveraging(swa_lrs=0.01, swa_epoch_start=1)]
     assert alarm_of(callbacks, max_epochs=3) is None
 
 
-def test_infinities_that_a_mask_holds_are_let_pass() -> None:
+def test_infinities_that_a_mask_holds_are_allowed() -> None:
     class Masked(Healthy):
         def __init__(self) -> None:
             super().__init__()
@@ -105,7 +105,7 @@ def test_infinities_that_a_mask_holds_are_let_pass() -> None:
     assert alarm_of(WeightsIntact(), Masked()) is None
 
 
-def test_steps_that_lightning_does_not_see_are_let_pass() -> None:
+def test_steps_that_lightning_does_not_see_are_allowed() -> None:
     class Direct(Healthy):
         def __init__(self) -> None:
             super().__init__()
@@ -120,15 +120,15 @@ def test_steps_that_lightning_does_not_see_are_let_pass() -> None:
     assert alarm_of(WeightsIntact(), Direct()) is None
 
 
-def test_another_guard_is_no_callback_that_changes_weights() -> None:
-    """In BatchSchema's name are the letters of an exponential moving average."""
+def test_another_guard_does_not_count_as_a_callback_that_changes_weights() -> None:
+    """The name BatchSchema contains the letters of an exponential moving average."""
     alarm = alarm_of([BatchSchema(), WeightsIntact(between=0.01)], module=Tampered(shuffle, between=True))
     assert alarm is not None
     assert alarm.check == "changed"
 
 
 class Embedded(Healthy):
-    """Looks its inputs up by their signs."""
+    """Looks up its inputs by their signs."""
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__()
@@ -139,7 +139,7 @@ class Embedded(Healthy):
         return super().forward(self.table(places))
 
 
-def test_an_embedding_that_keeps_its_rows_short_is_let_pass() -> None:
+def test_an_embedding_that_keeps_its_rows_short_is_allowed() -> None:
     assert alarm_of(WeightsIntact(), Embedded(max_norm=0.5)) is None
 
 

@@ -67,7 +67,7 @@ def test_a_guard_that_fails_itself_is_heard(monkeypatch: pytest.MonkeyPatch) -> 
             raise KeyError("no such thing")
 
     watched, bare = watched_by(monkeypatch, Clumsy)
-    assert ["Clumsy failed itself" in said for said in watched.said] == [True]
+    assert ["Clumsy failed and is inactive" in said for said in watched.said] == [True]
     assert watched.differences(bare) == []
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import itertools
+import json
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -14,6 +16,7 @@ from typing import NamedTuple
 import pytest
 
 from faultlab.report.docs import module_pages
+from tests import warm
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "faultlab"
@@ -56,6 +59,8 @@ VICTIM = (
 )
 HEAVY = ("click", "rich", "pydantic", "jinja2")
 LIGHTNING = ("pytorch_lightning", "lightning", "lightning_fabric")
+# Only commands and tests need these; a training with guards must not pay for them.
+NOT_FOR_GUARDS = ("pytest", "_pytest", "mutmut", *HEAVY)
 LONGEST = 400
 
 
@@ -147,6 +152,30 @@ def test_injectors_name_no_framework_and_attach_nothing() -> None:
 
 def test_what_runs_in_a_victim_imports_none_of_the_drivers_libraries() -> None:
     assert [found for found in imports() if home(found.by) in VICTIM and home(found.what) in HEAVY] == []
+
+
+def test_guards_need_nothing_but_torch_numpy_and_lightning() -> None:
+    foreign = {home(found.what) for found in imports() if home(found.by) == ALONE and not found.own}
+    assert foreign - sys.stdlib_module_names <= {"torch", "numpy", *LIGHTNING}
+
+
+def test_importing_the_guards_imports_no_library_of_commands_or_tests() -> None:
+    code = f"""
+import json, sys
+import pytorch_lightning
+def imported():
+    return [name for name in sys.modules if name.partition(".")[0] in {NOT_FOR_GUARDS}]
+before = imported()
+for name in before:
+    del sys.modules[name]
+from faultlab import guards
+print(json.dumps([before, imported()]))
+"""
+    # A fresh interpreter, since copies of a warm one have imported all these.
+    with warm.FRESH([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        by_lightning, by_guards = json.loads(process.communicate()[0])
+    assert by_guards == []
+    assert {home(name) for name in by_lightning} <= {"rich"}, "Lightning itself imports rich where it is installed"
 
 
 def test_core_rests_on_the_standard_library_alone() -> None:

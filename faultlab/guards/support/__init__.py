@@ -1,1 +1,1 @@
-"""What several ready-made guards share. Imports nothing else of faultlab."""
+"""Code that several ready-made guards share. It imports nothing else of faultlab."""

@@ -1,4 +1,4 @@
-"""What guards found, told to the Trainer's loggers: numbers to all, words to those that have a place for them."""
+"""Alarms sent to the Trainer's loggers: a count to all of them, the text to those that accept text."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _SAID: weakref.WeakKeyDictionary[Any, set[tuple[str, str]]] = weakref.WeakKeyDic
 
 
 def announce(trainer: TrainingView, guard: str, check: str, text: str) -> None:
-    """Tell the loggers of an alarm: `COUNT` as a metric and the text, once for each check of a training.
+    """Send an alarm to the loggers: `COUNT` as a metric, and the text, once for each check of a training.
 
-    It never raises, and touches no metric that callbacks see.
+    It never raises, and changes no metric that callbacks see.
 
     Args:
-        trainer: Whose loggers are told; on ranks other than zero nobody is.
+        trainer: The training whose loggers are used, on rank zero only.
         guard: The name of the guard's class.
-        check: Which of its checks it was.
-        text: The alarm in words.
+        check: The name of the check that failed.
+        text: The text of the alarm.
     """
     loggers = trainer.loggers
     if not loggers or not trainer.is_global_zero:
@@ -45,12 +45,12 @@ def announce(trainer: TrainingView, guard: str, check: str, text: str) -> None:
 
 
 def forget(trainer: TrainingView) -> None:
-    """Begin to count anew, for another training of the Trainer's."""
+    """Reset the count, for another training of the same Trainer."""
     _SAID.pop(trainer, None)
 
 
 def record(trainer: TrainingView, metrics: Mapping[str, float]) -> None:
-    """Log numbers through every logger of the Trainer's, at its step, and nowhere else. It never raises."""
+    """Log numbers through every logger of the Trainer, at its current step, and nowhere else. It never raises."""
     for logger in trainer.loggers:
         _safely(_log_metrics, logger, dict(metrics), trainer.logged_step)
 
@@ -59,8 +59,8 @@ def _safely(say: Callable[..., None], logger: Any, *what: Any) -> None:
     try:
         with undrawn():  # some draw the names of what they write
             say(logger, *what)
-    except Exception:  # what a logger can't do is no failure of the training
-        _log.debug("%s could not be told", type(logger).__name__, exc_info=True)
+    except Exception:  # a failing logger must not end the training
+        _log.debug("%s failed", type(logger).__name__, exc_info=True)
 
 
 def _log_metrics(logger: Any, metrics: dict[str, float], step: int) -> None:
@@ -69,7 +69,10 @@ def _log_metrics(logger: Any, metrics: dict[str, float], step: int) -> None:
 
 
 def _ways(logger: Any) -> list[Callable[..., None]]:
-    """How a logger takes words, by its class's name or that of a base: importing it would take seconds."""
+    """Return the functions that send text to a logger, by the names of its class and bases.
+
+    Importing the loggers to compare classes would take seconds.
+    """
     names = {cls.__name__ for cls in type(logger).__mro__}
     return [way for name, ways in _WORDS.items() if name in names for way in ways]
 
@@ -93,7 +96,7 @@ def _mlflow(logger: Any, place: str, text: str, step: int) -> None:
 
 _WORDS: dict[str, tuple[Callable[..., None], ...]] = {
     "TensorBoardLogger": (_tensorboard,),
-    # Each by itself: an alert goes out only where the run is online.
+    # Two functions, since the alert is sent only if the run is online.
     "WandbLogger": (_wandb_summary, _wandb_alert),
     "MLFlowLogger": (_mlflow,),
 }

@@ -1,4 +1,4 @@
-"""What the guards of the data see of a batch: flattened once, however many of them look at it."""
+"""The view that the data guards share of a batch, computed once for all of them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 SAMPLED = 65_536
-"""A tensor of more values than this is looked at through a sample of them."""
+"""The number of values above which a tensor is sampled."""
 FEATURES = 256
-"""As many features of a sample are told apart at most."""
+"""The maximum number of features of a sample that are compared."""
 
 _DEPTH = 6
 _OPAQUE = ("numpy", "pandas", "polars", "torch", "builtins", "datetime", "pathlib", "PIL")
@@ -22,9 +22,9 @@ _LABEL_STEMS = ("label", "target", "lbl", "tgt")
 
 
 class Look:
-    """One batch: its tensors by path, and what several guards ask of them, each worked out once.
+    """One batch: its tensors by path, and what several guards derive from them, each computed once.
 
-    ``inputs`` and ``labels`` are guesses by name and form, and None where the batch gives no ground for one.
+    ``inputs`` and ``labels`` are guesses by name and shape, None if the batch gives no clue.
     """
 
     def __init__(self, batch: Any) -> None:
@@ -46,9 +46,10 @@ class Look:
         self._bounds: dict[str, tuple[float, float]] = {}
 
     def _find_roles(self) -> tuple[tuple[str, ...], int | None, str | None, str | None]:
-        """What can be looked at; the length that all tensors but single numbers share; the labels and the inputs.
+        """Return the paths of readable tensors, the batch size that all share, the path of labels and that of inputs.
 
-        Labels are a part that is called so, or the second of two. Inputs are the largest other part, of floats if any.
+        Labels are the part with a name for labels, or the second of two. Inputs are the largest other part, of floats
+        if possible.
         """
         usual = tuple(path for path, tensor in self.tensors.items() if is_usual(tensor))
         lengths = {len(self.tensors[path]) for path in outermost(usual) or usual if self.tensors[path].ndim}
@@ -63,17 +64,17 @@ class Look:
 
     @property
     def inputs(self) -> Tensor | None:
-        """The inputs, one row a sample."""
+        """The inputs, one row for each sample."""
         return self._rowwise(self.input_path)
 
     @property
     def labels(self) -> Tensor | None:
-        """The labels, one row a sample."""
+        """The labels, one row for each sample."""
         return self._rowwise(self.label_path)
 
     @property
     def called_labels(self) -> list[Tensor]:
-        """All parts that are called so by a word of their names, "future_target" too; there may be several."""
+        """All parts with a word for labels in their names, such as "future_target"."""
         words = {path: path.rpartition(".")[2].lower().split("_") for path in self.tensors}
         return [tensor for path, tensor in self.tensors.items() if any(map(_is_label, words[path]))]
 
@@ -82,7 +83,7 @@ class Look:
         return tensor if tensor is not None and tensor.ndim and len(tensor) else None
 
     def bounds(self, path: str) -> tuple[float, float]:
-        """The lowest and the highest of a tensor's values; NaN where any of them is."""
+        """Return the lowest and the highest value of a tensor, NaN if it contains NaN."""
         if path not in self._bounds:
             values = sampled(self.usual[path])
             low, high = torch.aminmax(values.byte() if values.dtype == torch.bool else values)
@@ -91,27 +92,27 @@ class Look:
 
     @cached_property
     def features(self) -> Tensor | None:
-        """The inputs as one row of at most `FEATURES` numbers a sample."""
+        """The inputs as one row of at most `FEATURES` numbers for each sample."""
         return None if self.inputs is None else rows_of(self.inputs)
 
     @cached_property
     def input_keys(self) -> list[float]:
-        """A number for each sample's inputs: the same for the same, and in practice another for others."""
+        """A number for each sample's inputs: equal for equal inputs, and in practice different for others."""
         return [] if self.features is None else keys(self.features)
 
     @cached_property
     def label_keys(self) -> list[float]:
-        """A number for each sample's labels."""
+        """A number for each sample's labels, as in `input_keys`."""
         return [] if self.labels is None else keys(rows_of(self.labels))
 
 
 _last: Look | None = None
-# By the form of a batch, which seldom changes: to find them costs more than to look them up.
+# By the form of a batch, which seldom changes. Finding the roles costs more than looking them up.
 _roles: dict[Any, tuple[tuple[str, ...], int | None, str | None, str | None]] = {}
 
 
 def look(batch: Any) -> Look:
-    """The look at a batch, made once as long as the batch is the one that is looked at."""
+    """Return the look at a batch, the same one as long as no other batch is looked at."""
     global _last
     if _last is None or _last.batch is not batch:
         _last = Look(batch)
@@ -119,18 +120,18 @@ def look(batch: Any) -> Look:
 
 
 def forget() -> None:
-    """Lets go of the batch that was looked at last, so that its memory is free when the next one comes."""
+    """Release the batch that was looked at last, so that its memory is free when the next one is loaded."""
     global _last
     _last = None
 
 
 def outermost(paths: Iterable[str]) -> list[str]:
-    """Those of some paths that lie in no list within the batch: such a list may have a part for each sample."""
+    """Return the paths that are not in a list within the batch, since such a list may have a part for each sample."""
     return [path for path in paths if not any(name.isdigit() for name in path.split(".")[1:])]
 
 
 def is_usual(tensor: Tensor) -> bool:
-    """Whether a tensor's values can be looked at at all."""
+    """Return whether a tensor's values can be read."""
     return bool(
         tensor.layout is torch.strided
         and tensor.device.type != "meta"
@@ -139,13 +140,13 @@ def is_usual(tensor: Tensor) -> bool:
 
 
 def sampled(tensor: Tensor, limit: int = SAMPLED) -> Tensor:
-    """The values of a tensor, or as many as ``limit`` of them at equal distances."""
+    """Return the values of a tensor, or at most ``limit`` of them at equal distances."""
     count = tensor.numel()
     return tensor if count <= limit else tensor.reshape(-1)[:: -(-count // limit)]
 
 
 def rows_of(tensor: Tensor, width: int = FEATURES) -> Tensor:
-    """A row of at most ``width`` values a sample, at equal distances."""
+    """Return a row of at most ``width`` values for each sample, at equal distances."""
     flat = tensor.reshape(len(tensor), -1)
     return flat if flat.shape[1] <= width else flat[:, :: -(-flat.shape[1] // width)]
 
@@ -154,30 +155,27 @@ _weights: dict[int, Tensor] = {}
 
 
 def keys(rows: Tensor) -> list[float]:
-    """A number for each row, which does not depend on where in the batch it stands."""
+    """Return a number for each row, which does not depend on the row's place in the batch."""
     width = rows.shape[1]
     if width == 1:
         values: list[float] = rows.reshape(-1).tolist()
         return values
     if width not in _weights:
-        # Scattered, since rows of few values would add up alike under weights that are sums of one another.
+        # Scattered weights, since rows of few values would have equal sums under regular ones.
         _weights[width] = (torch.arange(1, width + 1, dtype=torch.float64) * 12.9898).sin() * 43758.5453 % 1 + 0.1
     weights = _weights[width].to(rows.device) if rows.device.type != "cpu" else _weights[width]
-    # In double precision, and cut to single afterwards: how a product is summed up depends on the size of the batch.
+    # In double precision and rounded to single afterwards, since the order of summation depends on the batch size.
     found: list[float] = (rows.double() @ weights).float().tolist()
     return found
 
 
 def forgetting(guard: Any, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-    """Let go of the batch at its end: the hook of guards that have nothing else to do there.
-
-    Of several such guards in a set one is called.
-    """
+    """Release the batch at its end: the hook of guards that do nothing else there. A set calls only one such hook."""
     forget()
 
 
 def read(one: Tensor, other: Tensor) -> tuple[float, float]:
-    """Two single numbers off a device, waiting for it once."""
+    """Read two scalars from a device with a single synchronization."""
     first, second = torch.stack([one, other]).tolist()
     return float(first), float(second)
 
@@ -197,7 +195,7 @@ def _walk(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:
     try:
         children = None if isinstance(value, Tensor) or not depth else _children(value)
         children = None if children is None else list(children)
-    except Exception:  # what is somebody's own may raise where it is asked for its parts: it is one part then
+    except Exception:  # a user's class may raise if asked for its parts; it then counts as one part
         children = None
     if children is None:
         yield path, value
@@ -211,7 +209,7 @@ def _walk(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:
 
 
 def _children(value: Any) -> Iterable[tuple[Any, Any]] | None:
-    """The named parts of a node, or None for a leaf."""
+    """Return the named parts of a node, None for a leaf."""
     if isinstance(value, Mapping):
         return value.items()
     if isinstance(value, (list, tuple)):
@@ -222,5 +220,5 @@ def _children(value: Any) -> Iterable[tuple[Any, Any]] | None:
         return [(field.name, getattr(value, field.name, None)) for field in dataclasses.fields(value)]
     if hasattr(value, "named_parameters"):
         return None
-    # What can be moved to a device and has attributes is a batch of somebody's own; anything else is a leaf.
+    # An object with attributes and a `to` method is a user's batch class; anything else is a leaf.
     return list(vars(value).items()) if hasattr(value, "to") and hasattr(value, "__dict__") else None

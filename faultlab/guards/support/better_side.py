@@ -1,4 +1,4 @@
-"""Which side of a metric is the better one, as far as its name says."""
+"""The better side of a metric, as far as its name shows it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _INVERTING = {"neg", "negative", "minus", "inverse"}
 
 
 def better_side(name: str) -> str:
-    """ "min" or "max"; empty for a name that has no word for either, has words for both, or is negated."""
+    """Return "min" or "max", empty if the name has words for neither or both, or is negated."""
     words = set(re.split(r"[^a-z0-9]+", name.lower()))
     lower, higher = bool(words & _LOWER), bool(words & _HIGHER)
     return "" if lower == higher or words & _INVERTING else ("min" if lower else "max")

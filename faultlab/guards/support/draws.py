@@ -1,4 +1,4 @@
-"""Random numbers: how a guard draws without anybody detecting, and how it detects that somebody has drawn."""
+"""Random number generators: drawing without leaving a trace, and detecting draws."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 @contextlib.contextmanager
 def undrawn() -> Iterator[None]:
-    """Random numbers that are drawn inside were not drawn, as far as anybody outside can tell."""
+    """Restore the states of all random number generators at the end of the context."""
     states = torch.get_rng_state(), random.getstate(), numpy.random.get_state()
     on_gpu = torch.cuda.get_rng_state_all() if torch.cuda.is_available() and torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
     try:
@@ -29,10 +29,10 @@ _seeded: dict[int, torch.Tensor] = {}
 
 
 def reseed(seed: int) -> None:
-    """Seeds torch's generators; within `undrawn`."""
+    """Seed torch's generators, within `undrawn`."""
     if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.manual_seed(seed)
-    # To work a state out takes as long as a small network's forward pass.
+    # Computing a state takes as long as a small network's forward pass.
     elif seed in _seeded:
         torch.set_rng_state(_seeded[seed])
     else:
@@ -41,21 +41,21 @@ def reseed(seed: int) -> None:
 
 
 def drawn(seed: int) -> bool:
-    """Whether random numbers of torch's may have been drawn since `reseed` with the same seed."""
+    """Return whether torch's random numbers may have been drawn since `reseed` with the same seed."""
     return seed not in _seeded or not torch.equal(_seeded[seed], torch.get_rng_state())
 
 
 Mark = list[torch.Tensor]
-"""Where torch's generators stand."""
+"""The states of torch's generators."""
 
 
 def mark() -> Mark:
-    """Where they stand now, to be compared with later."""
+    """Return the current states, for `since`."""
     on_gpu = torch.cuda.get_rng_state_all() if torch.cuda.is_available() and torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     return [torch.get_rng_state(), *on_gpu]
 
 
 def since(before: Mark) -> bool:
-    """Whether random numbers of torch's may have been drawn since a mark."""
+    """Return whether torch's random numbers may have been drawn since a mark."""
     now = mark()
     return len(now) != len(before) or not all(map(torch.equal, now, before))

@@ -1,4 +1,4 @@
-"""What a guard that may find several things at one look says of them."""
+"""The findings of a guard that may have several at one look."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from faultlab.guards.support.parameter_samples import Finding
 
 
 class Findings:
-    """Has a guard say each of its checks once a training, so that one that goes on failing never hides the others."""
+    """The checks that a guard has already raised in this training, so that a lasting failure doesn't hide others."""
 
     def __init__(self) -> None:
         self._said: set[str] = set()
 
     def clear(self) -> None:
-        """Another training begins, in which all is new."""
+        """Forget what was raised, for another training."""
         self._said.clear()
 
     def say(self, guard: Guard, findings: Iterable[Finding]) -> None:
-        """Alarms for the first finding that is new, or warns of each; the gravest come first."""
+        """Raise the first finding that is new, or warn of each new one. Findings are ordered by severity."""
         for check, found, remedy in findings:
             if check not in self._said:
                 self._said.add(check)

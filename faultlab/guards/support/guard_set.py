@@ -1,4 +1,4 @@
-"""Several guards as one callback: Lightning spends more on calling a callback's empty hooks than a guard on looking."""
+"""Several guards as one callback, since Lightning's calls of empty hooks cost more than the guards themselves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from faultlab.guards.support.lightning_callback import HOOKS, Callback, override
 
 
 class GuardSet(Callback):
-    """Calls each of its guards, in their order, at the hooks that the guard has. Iterates over them."""
+    """Several guards as one callback, which can be iterated over.
+
+    It calls each guard at the hooks that the guard implements.
+
+    Args:
+        guards: The guards, in the order of their calls.
+    """
 
     def __init__(self, guards: Iterable[Guard]) -> None:
         self.guards = list(guards)
@@ -30,15 +36,15 @@ class GuardSet(Callback):
         return len(self.guards)
 
     def report(self) -> str:
-        """What became of the looks of guards that failed, or had to leave some out: a line each, mostly none."""
+        """Return a line for each guard that failed or skipped looks, empty if there are none."""
         return "\n".join(line for guard in self.guards if (line := guard.report()))
 
     def state_dict(self) -> dict[str, Any]:
-        """What the guards want kept in a checkpoint, by class name."""
+        """Return what the guards keep in a checkpoint, by class name."""
         return {type(guard).__name__: state for guard in self.guards if (state := guard.state_dict())}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Gives the guards back what a checkpoint has kept for them."""
+        """Restore what a checkpoint holds for the guards."""
         for guard in self.guards:
             if type(guard).__name__ in state_dict:
                 guard.load_state_dict(state_dict[type(guard).__name__])
@@ -50,7 +56,7 @@ def _only_forgets(guard: Guard, hook: str) -> bool:
 
 
 class _InTurn:
-    """One hook of a set. Looks methods up when called, since whoever watches a guard puts a method on the instance."""
+    """One hook of a set. It looks up methods when called, since observers of a guard replace them on the instance."""
 
     def __init__(self, hook: str, guards: list[Guard]) -> None:
         self.hook = hook
@@ -66,7 +72,7 @@ class _InTurn:
                 getattr(guard, hook)(*args, **kwargs)
 
     def _all(self, *args: Any, **kwargs: Any) -> None:
-        """Every guard's turn, though one may raise: it is the last, in which they leave the module as it was."""
+        """Call every guard even if one raises, since they remove their hooks from the module here."""
         with contextlib.ExitStack() as stack:
             for guard in reversed(self.guards):
                 stack.callback(getattr(guard, self.hook), *args, **kwargs)

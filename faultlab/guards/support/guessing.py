@@ -1,4 +1,4 @@
-"""What a loss would be by guessing: the entropy of the labels that it is the cross-entropy of."""
+"""The loss of guessing: the entropy of the labels that a loss is the cross-entropy of."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _OVER_TWO = ("BinaryCrossEntropyWithLogits", "Sigmoid", "LogSigmoid")
 
 
 def integers(batch: Any) -> list[Tensor]:
-    """What may be labels. Where the batch says what they are, other integers are inputs, whose entropy is no loss."""
+    """Return the tensors that may be labels. If the batch names its labels, other integers are inputs."""
     among = batch_view.look(batch).called_labels or trainer_state.tensors(batch)
     return [tensor for tensor in among if _whole(tensor)]
 
 
 def entropy(labels: list[Tensor]) -> float | None:
-    """The entropy of labels in nats; None for what is no class, or hardly ever the same twice."""
+    """Return the entropy of labels in nats, None if they are not classes or hardly ever repeat."""
     values = torch.cat([tensor.reshape(-1)[:65536].cpu() for tensor in labels])
-    # Negative ones are padding, or what a loss is told to ignore.
+    # Negative labels are padding or are ignored by the loss.
     values = values[values >= 0]
     _, counts = torch.unique(values, return_counts=True)
     if not 2 <= len(counts) <= len(values) / 4:
@@ -33,17 +33,17 @@ def entropy(labels: list[Tensor]) -> float | None:
 
 
 def explained(loss: Any, labels: list[Tensor]) -> set[int]:
-    """Which of a batch's integers a loss may be the cross-entropy of, by the form of what it is made of.
+    """Return the indices of the labels that a loss may be the cross-entropy of, by the shapes in its graph.
 
     A loss that contrasts the samples of a batch has another number of rows than there are labels, or a class for each
-    row; one that compares numbers, or adds up several terms, has no such form at all.
+    row. One that compares numbers or adds several terms has no such shapes.
     """
     form = _form(loss)
     return set() if form is None else {i for i, tensor in enumerate(labels) if _fits(tensor, *form)}
 
 
 def _form(loss: Any) -> tuple[tuple[int, ...], bool] | None:
-    """The shape of the only scores that a loss is made of, and whether there is one for each class."""
+    """Return the shape of the only scores in a loss's graph, and whether they have an entry for each class."""
     waiting = [getattr(loss, "grad_fn", None)]
     found: dict[Any, bool] = {}
     for _ in range(_FEW_NODES):
@@ -60,7 +60,7 @@ def _form(loss: Any) -> tuple[tuple[int, ...], bool] | None:
         else:
             parents = [parent for parent, _ in node.next_functions if parent is not None]
             if not parents:
-                return None  # a penalty on weights, or a score that nothing was made of
+                return None  # a penalty on weights, or scores of unknown origin
             waiting += parents
     if waiting or len(found) != 1:
         return None

@@ -1,4 +1,4 @@
-"""How labels go together with features, and how clear that is."""
+"""The linear relation of labels and features, and its significance."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _KEPT = 16
 
 
 class Relation:
-    """The covariances of features and labels, in four parts of the samples, by which their noise is known."""
+    """The covariances of features and labels, in four folds of the samples, which give an estimate of their noise."""
 
     def __init__(self) -> None:
         self.samples = 0
@@ -25,7 +25,7 @@ class Relation:
         self._correlated: tuple[int, Tensor] | None = None
 
     def add(self, rows: Tensor, labels: Tensor) -> None:
-        # Copies, since a few columns would keep the whole batch alive; summed up together, which costs less.
+        # Copies, since a few columns would keep the whole batch alive. They are summed together, which is faster.
         self._pending.append((rows.clone(), labels.clone()))
         self.samples += len(rows) // FOLDS * FOLDS
         self.coded = not labels.is_floating_point()
@@ -42,7 +42,7 @@ class Relation:
         self._pending = []
 
     def sorted(self) -> Relation:
-        """The same of the values of each sample in their order of size, of the first batches."""
+        """Return the relation for the sorted values of each sample, of the first batches."""
         other = Relation()
         for rows, labels in self.kept:
             other.add(rows.sort(dim=1).values, labels)
@@ -58,14 +58,14 @@ class Relation:
         self._sums = [old + part for old, part in zip(self._sums, new)]
 
     def correlations(self) -> Tensor:
-        """A row a fold: how each feature goes with each label, from -1 to 1."""
+        """Return the correlation of each feature with each label, from -1 to 1, one row for each fold."""
         self._sum_up()
         if self._correlated is not None and self._correlated[0] == self.samples:
             return self._correlated[1]
         each = self.samples / FOLDS
         products, x, y, xx, yy = self._sums
         mean_x, mean_y = x.sum(0) / self.samples, y.sum(0) / self.samples
-        # About the means of all: where classes come in turn, a part may have a single one.
+        # About the overall means: if classes are sorted, a fold may have only one.
         covariance = products / each - mean_x[:, None] * (y[:, None, :] / each)
         covariance = covariance - (x[:, :, None] / each) * mean_y[None, None, :] + mean_x[:, None] * mean_y
         x, y = mean_x, mean_y
@@ -77,39 +77,39 @@ class Relation:
         return found
 
     def common(self) -> Tensor:
-        """Which labels are common: what a rare class has to do with the inputs is decided by a handful of samples."""
+        """Return a mask of the common labels, since the relation of a rare class depends on a handful of samples."""
         self._sum_up()
         counts: Tensor = self._sums[2].sum(0)
         return counts >= 3 * FOLDS if self.coded else torch.ones_like(counts, dtype=torch.bool)
 
 
 def compared(one: Relation, other: Relation) -> tuple[Tensor, Tensor]:
-    """The correlations of both, a row a fold, with the labels that are common in both."""
+    """Return the correlations of both, one row for each fold, for the labels that are common in both."""
     common = one.common() & other.common()
     return one.correlations()[:, :, common].flatten(1), other.correlations()[:, :, common].flatten(1)
 
 
 def signal(folds: Tensor, samples: int, above_chance: float = 5.0) -> tuple[bool, float]:
-    """Whether the folds clearly agree in something, and the squared length of that."""
+    """Return whether the folds clearly agree, and the squared length of what they agree in."""
     gram = folds @ folds.T
     each = (gram.sum(1) - gram.diagonal()) / (FOLDS - 1)
     agreed, whole = float(each.mean()), float(folds.mean(0).square().sum())
     active = max(1, int((folds != 0).any(0).sum()))
-    # Of what is unrelated, the squared correlation of n samples is 1/n on average, and seldom five times that.
+    # For unrelated data the squared correlation of n samples is 1/n on average and seldom five times that.
     chance = above_chance * active / max(1, samples)
     return agreed > max(chance, 0.65 * whole) and float(each.min()) > 0.4 * agreed, agreed
 
 
 def regression(folds: Tensor, onto: Tensor, length: float) -> tuple[float, float]:
-    """What part of a relation is found in another one's folds: 1 in theory where both are the same, and its error."""
+    """Return the share of a relation that another relation's folds contain, 1 if both are the same, and its error."""
     parts = folds @ onto / length
     return float(parts.mean()), float(parts.std()) / math.sqrt(FOLDS)
 
 
 def _targets(labels: Tensor) -> Tensor:
-    """Labels as a row of numbers a sample: one for each class, or the values themselves."""
+    """Return labels as one row of numbers for each sample: an indicator for each class, or the values themselves."""
     if labels.is_floating_point():
         return labels.nan_to_num().float()
     classes = torch.arange(CLASSES, device=labels.device)
-    # Of more classes some share a column, which leaves a relation a relation.
+    # With more classes some share a column, which preserves a relation.
     return (labels.remainder(CLASSES) == classes).float()

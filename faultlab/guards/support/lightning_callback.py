@@ -1,7 +1,7 @@
-"""The Callback that guards derive from: that of every Lightning package which this process has imported.
+"""The Callback class that guards derive from: that of every Lightning package that this process has imported.
 
-``lightning.pytorch`` and ``pytorch_lightning`` are two sets of classes, and importing either takes seconds. A guard
-made of both is one to the Trainer of both.
+``lightning.pytorch`` and ``pytorch_lightning`` have separate classes, and importing either takes seconds. A guard
+derived from both is accepted by both Trainers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ def _installed() -> str:
     for name in NAMESPACES:
         if importlib.util.find_spec(name.partition(".")[0]) is not None:
             return name
-    raise ModuleNotFoundError("the guards are callbacks of Lightning: install pytorch-lightning or lightning")
+    raise ModuleNotFoundError(
+        "no Lightning package is installed, and guards are Lightning callbacks. Install pytorch-lightning or lightning."
+    )
 
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ HOOKS: tuple[str, ...] = tuple(
 
 
 def overrides(callback: Any, hook: str) -> bool:
-    """Whether a callback does something of its own in a hook."""
+    """Return whether a callback implements a hook itself."""
     return _overrides(type(callback), hook)  # type: ignore[arg-type]
 
 

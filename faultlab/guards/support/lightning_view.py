@@ -1,4 +1,4 @@
-"""The `TrainingView` of a Lightning Trainer, and whatever else guards read of Lightning that it does not promise."""
+"""The `TrainingView` of a Lightning Trainer, and what else guards read from Lightning's private interface."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _FLATTENING = ("FSDP", "DeepSpeed", "ModelParallel", "XLA")
 
 
 def view_of(training: Any) -> TrainingView:
-    """Return the view of a Trainer, which is one as long as that lives; what is no Trainer is a view already."""
+    """Return the view of a Trainer, the same one as long as the Trainer lives. Any other object is a view already."""
     if not package(type(training)):  # type: ignore[arg-type]
         view: TrainingView = training
         return view
@@ -42,13 +42,13 @@ def view_of(training: Any) -> TrainingView:
 
 @lru_cache(maxsize=256)
 def package(kind: type) -> str:
-    """Return the Lightning package that a class of Trainers is of, empty for what is none's."""
+    """Return the Lightning package that a Trainer class belongs to, empty if it belongs to none."""
     modules = [cls.__module__ for cls in kind.__mro__]
     return next((m.partition(".trainer")[0] for m in modules if "lightning" in m.partition(".")[0]), "")
 
 
 def _read(path: str, default: Any = None) -> Any:
-    """A property that reads the Trainer by a path of attributes; ``default`` is what a Trainer without them has.
+    """Return a property that reads an attribute path of the Trainer, with a default for a Trainer without it.
 
     It has no setter, since guards change nothing.
     """
@@ -67,14 +67,14 @@ def _read(path: str, default: Any = None) -> Any:
 
 
 def _found(look: Callable[[Any], Any]) -> Any:
-    """A property that is worked out of the Trainer."""
+    """Return a property that is computed from the Trainer."""
     return property(lambda view: look(view.trainer()))
 
 
 class LightningView(TrainingView):
     """A Trainer as guards see it.
 
-    It keeps no Trainer alive. Nothing is remembered: each look is at the Trainer as it is.
+    It does not keep the Trainer alive and caches nothing: each access reads the Trainer as it is.
 
     Args:
         trainer: A Trainer of either Lightning package.
@@ -144,14 +144,14 @@ class LightningView(TrainingView):
         return context
 
     def refuses_checkpoint(self) -> str:
-        # An alarm of one process can't have the others take part in saving.
+        # An alarm in one process can't make the others take part in saving.
         trainer = self.trainer()
         if trainer.world_size == 1 or "DDP" in type(trainer.strategy).__name__:
-            return "" if trainer.is_global_zero else "the alarm is not of the process that saves"
-        return "the weights are spread over several processes"
+            return "" if trainer.is_global_zero else "the alarm was not raised in the process that saves"
+        return "the weights are sharded over several processes"
 
     def checkpoint(self) -> dict[str, Any]:
-        # Of the values that it trains on and not of copies, which averaging callbacks would put in their place.
+        # Of the values that are trained, not of the copies that averaging callbacks would save in their place.
         state: dict[str, Any] = self.trainer()._checkpoint_connector.dump_checkpoint(weights_only=False)
         return state
 
@@ -163,9 +163,9 @@ _VIEWS: weakref.WeakKeyDictionary[Any, LightningView] = weakref.WeakKeyDictionar
 
 
 def hyperparameters(owner: Any) -> Mapping[str, Any]:
-    """Return what a module or datamodule says that it was made with.
+    """Return the hyperparameters that a module or datamodule declares.
 
-    Asking for ``hparams`` would make some where there are none.
+    Accessing ``hparams`` would create them if there are none.
     """
     found = getattr(owner, "_hparams", None)
     return found if isinstance(found, Mapping) else {}
@@ -177,17 +177,17 @@ def trainer_of(module: Any) -> Any:
 
 
 def give_trainer(module: Any, trainer: Any) -> None:
-    """Have a copy of a module take something for its Trainer."""
+    """Attach a Trainer to a copy of a module."""
     object.__setattr__(module, "_trainer", trainer)
 
 
 def last_saved(callback: Any) -> str:
-    """Return the path of the last checkpoint that a callback has written, empty before the first."""
+    """Return the path of the last checkpoint that a callback has saved, empty before the first."""
     return str(getattr(callback, "_last_checkpoint_saved", "") or "")
 
 
 def _logged_step(trainer: Any) -> int:
-    """The step under which a Trainer logs at this moment; that of its optimizers counts other things."""
+    """Return the step that a Trainer logs with, which differs from ``global_step`` for several optimizers."""
     return int(getattr(trainer.fit_loop.epoch_loop, "_batches_that_stepped", trainer.global_step))
 
 
@@ -198,7 +198,7 @@ def _has_validation_data(trainer: Any) -> bool:
 
 
 def _epoch_metrics(loop: Any) -> set[int]:
-    """The metric objects that a loop's results hold for a whole epoch, by identity."""
+    """Return the identities of the metric objects in a loop's results that are logged for a whole epoch."""
     results = getattr(loop, "_results", None)
     found = set()
     for entry in results.values() if isinstance(results, dict) else ():

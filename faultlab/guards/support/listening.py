@@ -1,7 +1,8 @@
-"""Hooks on a module's parts, which are heard from outside where they are compiled.
+"""Hooks on parts of a module that also work if the parts are compiled.
 
-What `torch.compile` makes calls no hook that is set after its first call. One that is set before becomes part of it: it
-breaks the graph, and with ``fullgraph`` the training. So nothing within a compiled module is listened to.
+Code compiled by `torch.compile` ignores hooks that are registered after its first call. A hook registered before
+becomes part of it: it breaks the graph, and with ``fullgraph`` the training. Therefore no part within a compiled module
+is hooked.
 """
 
 from __future__ import annotations
@@ -20,21 +21,21 @@ _Hook = Callable[[Any, Any, Any], None]
 
 
 def parts(module: Any) -> Iterator[tuple[str, Any]]:
-    """The module, under the empty name, and its parts by name, as far as their calls can be heard."""
+    """Yield the names and parts of a module whose calls can be observed, the module itself with an empty name."""
     if not _is_compiled(getattr(module, "training_step", None)):
         yield from _heard(module, "", set())
 
 
 def is_closed(module: Any) -> bool:
-    """Whether what lies within the module is compiled, so that of its calls alone something is heard."""
+    """Return whether everything within the module is compiled, so that only its own calls can be observed."""
     return getattr(module, "_compiled_call_impl", None) is not None or _is_compiled(getattr(module, "forward", None))
 
 
 class Ears:
-    """What one guard listens by. None of it is seen in copies of the module, or of the guard.
+    """The hooks of one guard. Copies of the module or of the guard have none of them.
 
     Args:
-        failed: What a hook that fails is told to, since the training that calls it has no part in the mistake.
+        failed: Called with the exception if a hook fails, since the training must not be affected.
     """
 
     def __init__(self, failed: Callable[[Exception], None]) -> None:
@@ -45,18 +46,18 @@ class Ears:
         return {"failed": self.failed, "_ears": set()}
 
     def after(self, part: nn.Module, hook: _Hook) -> None:
-        """Have ``hook(part, args, output)`` called after each call of the part."""
+        """Call ``hook(part, args, output)`` after each call of the part."""
         self._listen(part, hook, after=True)
 
     def before(self, part: nn.Module, hook: _Hook) -> None:
-        """Have ``hook(part, args, kwargs)`` called before each call of the part."""
+        """Call ``hook(part, args, kwargs)`` before each call of the part."""
         self._listen(part, hook, after=False)
 
     def rest(self) -> None:
-        """Hear nothing until asked anew.
+        """Stop calling the hooks until some are added again.
 
-        Where something is compiled, what was put on the parts stays there until `off`: dynamo compiles a function anew
-        when the hooks of a part that it calls are others than before.
+        If something is compiled, the registered hooks stay on the parts until `off`: dynamo recompiles a function if
+        the hooks of a part that it calls have changed.
         """
         if not _compiles():
             self.off()
@@ -64,9 +65,9 @@ class Ears:
             ear.hooks.get(self, []).clear()
 
     def off(self) -> None:
-        """Take everything off the parts.
+        """Remove all hooks from the parts.
 
-        A signal may interrupt it, and the end of the training then calls it again.
+        A signal may interrupt it; the end of the training then calls it again.
         """
         for ear in [*self._ears]:
             ear.leave(self)
@@ -85,9 +86,9 @@ class Ears:
 
 
 class _Ear:
-    """What stands on one part for all guards, as a hook of torch's. Copied or pickled it is a hook that does nothing.
+    """The torch hook on one part that serves all guards. A copied or pickled one does nothing.
 
-    A copy is no part of the training that is listened to, and who loads it may not have this package.
+    A copy is not part of the observed training, and the process that loads it may not have this package.
     """
 
     def __init__(self, part: nn.Module, after: bool) -> None:
@@ -116,7 +117,7 @@ class _Ear:
         return getattr, (contextlib.nullcontext(), "__exit__")
 
     def leave(self, ears: Ears) -> None:
-        """Hear nothing for a guard, and stand there no more after the last."""
+        """Remove a guard's hooks, and the torch hook itself if no guard is left."""
         self.hooks.pop(ears, None)
         part = self._part()
         if not self.hooks:
@@ -130,14 +131,14 @@ _ON_PARTS: weakref.WeakKeyDictionary[nn.Module, dict[bool, _Ear]] = weakref.Weak
 
 
 def _compiles() -> bool:
-    """Whether anything was given to `torch.compile` in this process."""
+    """Return whether this process has compiled anything with `torch.compile`."""
     frames = sys.modules.get("torch._dynamo.eval_frame")
-    # Those who only keep things from being compiled have an entry too, which is none.
+    # Functions that are only kept from being compiled have an entry too, which is not callable.
     return any(map(callable, getattr(frames, "cached_backends", {}).values()))
 
 
 def _transforms() -> bool:
-    """Whether `torch.func` is transforming what runs now: values are then of many samples at once, or of none."""
+    """Return whether a `torch.func` transform is running. Values then stand for many samples at once, or for none."""
     peek = getattr(getattr(torch._C, "_functorch", None), "peek_interpreter_stack", None)
     return peek is not None and peek() is not None
 
@@ -157,7 +158,7 @@ def _is_compiled(method: Any) -> bool:
 
 
 def _boundary(module: Any) -> _Boundary | None:
-    """What stands before a module that was compiled in place; None where a hook of torch's is heard."""
+    """Return the wrapper of a module that was compiled in place, None if torch's own hooks work."""
     compiled = getattr(module, "_compiled_call_impl", None)
     if compiled is None:
         return None
@@ -167,7 +168,7 @@ def _boundary(module: Any) -> _Boundary | None:
 
 
 class _Boundary:
-    """Calls a module that was compiled in place, and whoever listens. Copied or pickled it is the compiled call."""
+    """A wrapper of a module's compiled call that also calls listeners. A copied or pickled one is the compiled call."""
 
     def __init__(self, module: nn.Module, compiled: Callable[..., Any]) -> None:
         self._module = module
@@ -206,7 +207,7 @@ class _Boundary:
 
 
 class _Listener:
-    """Who listens at a boundary."""
+    """One listener of a `_Boundary`."""
 
     def __init__(
         self,

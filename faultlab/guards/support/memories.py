@@ -1,7 +1,7 @@
-"""Buffers in which a module keeps what it has seen, as a contrastive loss keeps a queue of embeddings.
+"""Buffers where a module keeps what it has seen, such as the queue of embeddings of a contrastive loss.
 
-What such a loss measures against changes while it trains: with the random vectors that a queue begins with it is far
-smaller than with the embeddings of real samples, so that its beginning is no measure of what it is later.
+Such a loss changes its scale while it trains: against the random vectors that the queue starts with it is far smaller
+than against the embeddings of real samples. Its first values therefore are not comparable with later ones.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 
 Kept = dict[str, tuple[int, int]]
-"""Where each such buffer lies in memory, and torch's count of how often it was written to, by name."""
+"""The address of each such buffer and torch's count of writes to it, by name."""
 
 
 def kept(module: Any) -> Kept:
     """Return the buffers that may be a memory of samples: tables of real numbers.
 
-    Statistics are vectors; a table of a parameter's shape is an average of that parameter, or its mask.
+    Vectors are statistics. A table with the shape of a parameter is its average or mask.
     """
     shapes = {parameter.shape for parameter in module.parameters() if not is_lazy(parameter)}
     return {

@@ -1,4 +1,4 @@
-"""Where in a forward the samples of a batch are mixed: the first function whose inputs agree and outputs do not."""
+"""The place in a forward pass that mixes samples: the first function whose inputs agree and whose outputs don't."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _OVER_A_DIMENSION = ("softmax", "log_softmax", "normalize", "layer_norm", "cumsu
 
 
 def place(run: Callable[[int, int, int], Any], size: int) -> tuple[str, str]:
-    """Name the function that begins to mix the samples, and a remedy for it.
+    """Return the function that first mixes the samples, and a remedy for it.
 
     Args:
-        run: Runs the forward on the samples from the third argument to before the first.
-        size: How many samples there are.
+        run: A function of the end of the samples, a seed and their start that runs the forward pass.
+        size: The number of samples.
 
     Returns:
-        Words to append to a finding, and the remedy; empty where no function can be made out.
+        Words to append to a finding, and the remedy; both empty if no function was identified.
     """
     with _Calls() as whole:
         run(size, 1, 0)
@@ -36,7 +36,7 @@ def place(run: Callable[[int, int, int], Any], size: int) -> tuple[str, str]:
             if one.name != other.name:
                 break
             if one.fits(other.given, one.given, start, end) and not one.fits(other.output, one.output, start, end):
-                return f". It begins with {one.name}{one.words}, line {one.line}", _remedy(one)
+                return f", which starts with {one.name}{one.words} in line {one.line}", _remedy(one)
     return "", ""
 
 
@@ -46,7 +46,7 @@ class _Call:
 
     @staticmethod
     def fits(part: list[Tensor], whole: list[Tensor], start: int, end: int) -> bool:
-        """Whether these are those of a part of the samples."""
+        """Return whether tensors are those of a part of the samples."""
         if len(part) != len(whole):
             return False
         for a, b in zip(part, whole, strict=True):
@@ -63,7 +63,7 @@ class _Call:
 
 
 class _Calls(TorchFunctionMode):
-    """Keeps what torch's functions are given and give; those within another function are not told apart."""
+    """Records the inputs and outputs of torch functions, without those called by other functions."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class _Calls(TorchFunctionMode):
 
 
 def _kept(tensor: Tensor) -> Tensor:
-    # A forward changes no weight, and the largest are worth no copy.
+    # A forward pass changes no weights, and the largest of them are not worth a copy.
     return tensor.detach() if isinstance(tensor, torch.nn.Parameter) else tensor.detach().clone()
 
 
@@ -95,15 +95,15 @@ def _words(name: str, args: Any, kwargs: Any) -> str:
 def _remedy(call: _Call) -> str:
     if call.name in _RECURRENT and call.words:
         return (
-            "It takes the batch for time: give the recurrent layer batch_first=True, or its input as (time, batch, "
-            "features)."
+            "Give the recurrent layer batch_first=True, or its input in the order (time, batch, features): it takes "
+            "the batch for time."
         )
     if call.name in _OVER_A_DIMENSION:
-        return "It goes over the batch: write dim=-1, or dim=1 where that is the classes."
+        return "Set dim=-1, or dim=1 if that is the classes: it reduces over the batch."
     if call.name in _RESHAPES:
         return (
-            f"{call.name} moves no dimension, it counts on in the order of memory: bring the batch to the front first, "
-            "by permute or transpose, and then reshape."
+            f"Move the batch to the front by permute or transpose before {call.name}, which keeps the order in memory "
+            "and moves no dimension."
         )
     return ""
 
@@ -120,7 +120,7 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 
 def _line() -> str:
-    """The line that calls, outside of installed packages and of the guards."""
+    """Return the line of the call, outside of installed packages and of the guards."""
     frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         file = frame.f_code.co_filename

@@ -1,4 +1,4 @@
-"""Means and spreads of features, gathered batch by batch."""
+"""Means and standard deviations of features, accumulated batch by batch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class Moments:
-    """Sums over samples, a column a feature; in two halves, which say how reliable a feature's mean is."""
+    """Sums over samples, one column for each feature, in two halves that show how reliable the means are."""
 
     def __init__(self) -> None:
         self.samples = 0
@@ -44,7 +44,7 @@ class Moments:
 
     @property
     def kurtosis(self) -> Tensor:
-        """High where a feature is nearly always the same."""
+        """The kurtosis of each feature, high if it is nearly always the same."""
         return self._once("kurtosis", self._kurtosis)
 
     def _kurtosis(self) -> Tensor:
@@ -54,13 +54,13 @@ class Moments:
         return moment / (squares - mean**2).clamp_min(1e-12) ** 2
 
     def _once(self, name: str, work_out: Callable[[], Tensor]) -> Tensor:
-        """What is asked for several times before another batch is added."""
+        """Return a value that is computed once until another batch is added."""
         if name not in self._known:
             self._known[name] = work_out()
         return self._known[name]
 
     def reliability(self) -> float:
-        """The correlation over features of the two halves' means."""
+        """Return the correlation of the two halves' means over the features."""
         if not all(self._count):
             return 0.0
         return correlation(*(half / max(1, count) for half, count in zip(self._half, self._count)))

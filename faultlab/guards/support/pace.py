@@ -1,8 +1,8 @@
-"""When a cheap guard looks at values: at each of the first steps, and later at two in a row of every sixteen.
+"""The steps when cheap guards look at values: each of the first ones, later two in a row of every sixteen.
 
-What is wrong from the beginning shows at once, what goes wrong later and stays so within a few steps, and a guard that
-compares a step with the one before still has both. Beyond the first steps, what is wrong in one step alone is seen one
-time in eight, unless it leaves a loss that is not finite behind, which is looked for at every step.
+A failure from the start is detected at once, a later one that persists within a few steps, and two steps in a row
+suffice to compare a step with the one before. After the first steps, a failure of a single step is seen one time in
+eight, unless it leaves a loss that is not finite, which is checked in every step.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _told: dict[int, bool] | None = None
 
 
 def due(trainer: TrainingView) -> bool:
-    """Whether values are to be looked at in the step that the trainer is about to take."""
+    """Return whether guards look at values in the step that the trainer is about to take."""
     if _told is None:
         return _is_due(trainer)
     key = id(trainer)
@@ -28,7 +28,7 @@ def due(trainer: TrainingView) -> bool:
 
 
 class OneHook:
-    """While one hook calls several guards no step is taken: which one is next, the Trainer is asked once."""
+    """The context of one hook that calls several guards: the next step is read from the Trainer only once."""
 
     def __enter__(self) -> None:
         global _told

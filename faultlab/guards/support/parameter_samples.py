@@ -1,7 +1,7 @@
-"""What several guards look at: optimizers and their parameters, the training's length, and samples of values.
+"""Functions that several guards share: optimizers and their parameters, the training's length, samples of values.
 
-Everything here reads only. A sample of a parameter is a view that is made once, since parameters stay where they are in
-memory; gradients are allocated anew at each step, so that their sample has to be taken from where they lie then.
+All of it only reads. The sample of a parameter is a view that is made once, since parameters stay in place. Gradients
+are allocated at each step, so that their sample has to be taken from their current address.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from torch.nn.parameter import is_lazy
 from faultlab.guards.support.training_view import TrainingView
 
 Finding = tuple[str, str, str]
-"""A check, what was found, and the remedy."""
+"""The name of a check, what was found, and the remedy."""
 
 _PER_TENSOR = 64
 _LOOKS: weakref.WeakKeyDictionary[Any, Weights] = weakref.WeakKeyDictionary()
 
 
 def optimizers_of(trainer: TrainingView) -> list[Any]:
-    """The optimizers that really have parameter groups; Lightning's mock for none has one, of a dummy."""
+    """Return the optimizers with parameter groups. Lightning's mock for none has one with a dummy, and is left out."""
     found = trainer.optimizers or []
     return [
         optimizer
@@ -35,50 +35,50 @@ def optimizers_of(trainer: TrainingView) -> list[Any]:
 
 
 def searches(optimizer: Any) -> bool:
-    """Return whether the optimizer stops by itself where its search finds no better point, as L-BFGS does."""
+    """Return whether the optimizer stops by itself if its line search finds no better point, as L-BFGS does."""
     return any("tolerance_change" in group for group in optimizer.param_groups)
 
 
 def parameters_of(optimizer: Any) -> list[Any]:
-    """What an optimizer holds, in order."""
+    """Return the parameters of an optimizer, in order."""
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 def names_of(module: Any) -> dict[int, str]:
-    """The names of a module's parameters by identity."""
+    """Return the names of a module's parameters by identity."""
     return {id(parameter): name for name, parameter in module.named_parameters()}
 
 
 def some(names: Iterable[str]) -> str:
-    """The first three names, and how many more there are."""
+    """Return the first three names, and how many more there are."""
     listed = list(names)
     rest = len(listed) - 3
     return ", ".join(listed[:3]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def automatic(module: Any) -> bool:
-    """Whether Lightning calls backward and step, and not the module."""
+    """Return whether Lightning, and not the module, calls backward and step."""
     return bool(getattr(module, "automatic_optimization", True))
 
 
 def overrides_stock(owner: Any, method: str) -> bool:
-    """Whether a module or a datamodule has a method of its own in place of Lightning's."""
+    """Return whether a module or a datamodule overrides a method of Lightning."""
     holder = next((cls for cls in type(owner).__mro__ if method in vars(cls)), object)
     return holder is not object and holder.__module__.partition(".")[0] not in ("pytorch_lightning", "lightning")
 
 
 def has_own_way(module: Any) -> bool:
-    """Whether the module's class says itself what backward or an optimizer's step is, and may do both elsewhere."""
+    """Return whether the module's class overrides backward or the optimizer step, and may do both elsewhere."""
     return overrides_stock(module, "backward") or overrides_stock(module, "optimizer_step")
 
 
 def writes(module: Any) -> int:
-    """How often the module's parameters have been written to in place, by torch's own count."""
+    """Return how often the module's parameters were written in place, by torch's own count."""
     return sum(parameter._version for parameter in module.parameters() if not is_lazy(parameter))
 
 
 def planned_steps(trainer: TrainingView) -> float:
-    """How many optimizer steps, of each optimizer, the training is planned to take; infinity where nobody knows."""
+    """Return how many steps each optimizer is planned to take, infinity if unknown."""
     found = [math.inf]
     batches, epochs = trainer.num_training_batches, trainer.max_epochs
     if isinstance(batches, (int, float)) and isinstance(epochs, int) and epochs > 0:
@@ -90,7 +90,7 @@ def planned_steps(trainer: TrainingView) -> float:
 
 
 def counted(loaders: Any) -> bool:
-    """Whether every loader knows how many batches it has; where one doesn't, a Trainer's count of them is a limit."""
+    """Return whether every loader knows its number of batches. If not, a Trainer's count of batches is only a limit."""
     if isinstance(loaders, dict):
         return all(map(counted, loaders.values()))
     if isinstance(loaders, (list, tuple)):
@@ -103,7 +103,7 @@ def counted(loaders: Any) -> bool:
 
 
 def plain(tensor: Any) -> bool:
-    """Whether the tensor holds numbers of floating point in ordinary memory, so that its values can be read."""
+    """Return whether the tensor holds floating-point numbers in ordinary memory, so that its values can be read."""
     return (
         isinstance(tensor, Tensor)
         and not is_lazy(tensor)
@@ -116,7 +116,7 @@ def plain(tensor: Any) -> bool:
 
 
 def flat(tensor: Tensor) -> Tensor | None:
-    """The tensor's values as one row that shares its memory; None where they do not lie in one piece."""
+    """Return the tensor's values as one row that shares its memory, None if they are not contiguous."""
     detached = tensor.detach()
     if not detached.is_contiguous():
         detached = detached.permute(sorted(range(tensor.dim()), key=tensor.stride, reverse=True))
@@ -124,13 +124,13 @@ def flat(tensor: Tensor) -> Tensor | None:
 
 
 def joined(rows: Sequence[Tensor]) -> Tensor:
-    """Rows one after the other, in the main memory."""
+    """Return rows concatenated, in main memory."""
     row = torch.cat(rows) if len(rows) > 1 else rows[0].clone()  # type: ignore[arg-type]
     return (row if row.dtype in (torch.float32, torch.float64) else row.float()).cpu()
 
 
 class Sample:
-    """Some values of each of many tensors, taken together again and again. ``spans`` says where each one's are."""
+    """Some values of each of many tensors, taken together repeatedly. ``spans`` holds the slice of each tensor."""
 
     def __init__(self, tensors: Sequence[Tensor], extra: Sequence[Tensor] = ()) -> None:
         self.tensors: list[Tensor] = []
@@ -150,19 +150,19 @@ class Sample:
         self._places = self._addresses()
 
     def take(self) -> Tensor:
-        """The values now in one row, of which the first ``length`` are of ``tensors`` and the others of ``extra``."""
+        """Return the current values in one row: first ``length`` values of ``tensors``, then those of ``extra``."""
         return joined(self._views) if self._views else torch.empty(0)
 
     def versions(self) -> list[int]:
-        """How often each tensor has been written to in place, by torch's own count."""
+        """Return how often each tensor was written in place, by torch's own count."""
         return [tensor._version for tensor in self.tensors]
 
     def moved_house(self) -> bool:
-        """Whether a tensor's values lie elsewhere in memory than when the sample was set up."""
+        """Return whether a tensor's address has changed since the sample was set up."""
         return self._addresses() != self._places
 
     def norms(self, values: Tensor) -> list[float]:
-        """The norm of each tensor's part of such a row."""
+        """Return the norm of each tensor's part of such a row."""
         return [float(values[span].norm()) for span in self.spans]
 
     def _addresses(self) -> list[int]:
@@ -170,9 +170,9 @@ class Sample:
 
 
 class Weights:
-    """Samples of what the optimizers hold, and of buffers, shared by the guards of one Trainer: each is taken once.
+    """Samples of the optimizers' parameters and of buffers, which the guards of one Trainer share.
 
-    ``jumped`` is the sample after a change that no optimizer made, so that none is blamed for it.
+    ``jumped`` is the sample after a change that no optimizer made, so that no optimizer is blamed for it.
     """
 
     def __init__(self, trainer: TrainingView, module: Any) -> None:
@@ -188,17 +188,17 @@ class Weights:
         self._energy = 0.0
 
     @classmethod
-    def of(cls, trainer: TrainingView, module: Any, *, anew: bool = False) -> Weights:
-        """The Trainer's; ``anew`` where its optimizers may hold other parameters than before."""
+    def of(cls, trainer: TrainingView, module: Any, *, renew: bool = False) -> Weights:
+        """Return the samples of the Trainer, with ``renew`` made again if its optimizers hold others."""
         found = _LOOKS.get(trainer)
-        if found is None or anew:
+        if found is None or renew:
             fresh = cls(trainer, module)
             if found is None or found.identities != fresh.identities or found.sample.moved_house():
                 _LOOKS[trainer] = found = fresh
         return found
 
     def at(self, batch_idx: int, versions: list[int]) -> tuple[Tensor, float]:
-        """The sample at the end of a batch and the sum of its squares, for whoever asks first and all who follow."""
+        """Return the sample at the end of a batch and the sum of its squares, computed once for all guards."""
         moment = batch_idx, versions
         if self._moment != moment:
             self._moment = moment

@@ -1,4 +1,4 @@
-"""A checkpoint from before a training was spoilt, for guards whose action is "save"."""
+"""A checkpoint of the state before a failure, for guards whose action is "save"."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from faultlab.guards.support.draws import undrawn
 from faultlab.guards.support.training_view import TrainingView
 
 SHARE = 0.02
-"""The part of a training's time that may go into keeping a sound state."""
+"""The share of the training's time that may be spent on keeping a sound state."""
 
 _KEPT: weakref.WeakKeyDictionary[Any, Rescue] = weakref.WeakKeyDictionary()
 
 
 def keep(trainer: TrainingView, pl_module: Any) -> None:
-    """See to it, at the beginning of a training batch, that there is a state to go back to."""
+    """Keep a state to return to, at the start of a training batch."""
     rescue = _KEPT.get(trainer)
     if rescue is None:
         rescue = _KEPT[trainer] = Rescue()
@@ -30,23 +30,23 @@ def keep(trainer: TrainingView, pl_module: Any) -> None:
 
 
 def write(trainer: TrainingView | None) -> str:
-    """Write the last sound state of a training as a checkpoint, once, and say where it is, or why there is none."""
+    """Save the last sound state of a training as a checkpoint, once, and return where it is or why there is none."""
     if trainer is None:
-        return "No checkpoint was saved: there is no Trainer that could."
+        return "No checkpoint was saved: there is no Trainer to save it."
     rescue = _KEPT.get(trainer)
-    return "No checkpoint was saved: no batch had begun." if rescue is None else rescue.write(trainer)
+    return "No checkpoint was saved: no batch had started." if rescue is None else rescue.write(trainer)
 
 
 def forget(trainer: TrainingView) -> None:
-    """Let go of what was kept, for another training of the Trainer's."""
+    """Drop what was kept, for another training of the same Trainer."""
     _KEPT.pop(trainer, None)
 
 
 class Rescue:
     """The last sound state of one training.
 
-    Until an optimizer has stepped in a batch, that is the state of now; only buffers, which forward may have spoilt,
-    are kept from the batch's beginning. After the step it is one kept in main memory, as often as `SHARE` allows.
+    Until an optimizer steps in a batch, that is the current state; only buffers, which forward may have corrupted, are
+    kept from the start of the batch. After the step it is a copy in main memory, renewed as often as `SHARE` allows.
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class Rescue:
         self._buffers = {name: buffer.detach().clone() for name, buffer in pl_module.named_buffers()}
         begun = time.monotonic()
         if begun >= self._due and not trainer.refuses_checkpoint():
-            # What saves may be of the user's own, and fail; the training has no part in that.
+            # Code that saves may be the user's own and may fail, which must not affect the training.
             with contextlib.suppress(Exception):
                 self._keep(_copied(_state(trainer)))
             ended = time.monotonic()
@@ -100,22 +100,25 @@ class Rescue:
                 state = None
         state = state or self._state
         if state is None:
-            return "No checkpoint was saved: the training had no sound state since it began."
+            return "No checkpoint was saved: the training never had a sound state."
         path = _free(os.path.join(trainer.default_root_dir, f"faultlab-rescue-step={state['global_step']}"))
         with undrawn():
             trainer.save(state, path)
-        return f"The state before it, of step {state['global_step']}, is in {path}: go on from there by ckpt_path."
+        return (
+            f"The state before the failure, at step {state['global_step']}, is saved in {path}. Continue from it "
+            "with ckpt_path."
+        )
 
 
 def _state(trainer: TrainingView) -> dict[str, Any]:
     with undrawn(), torch.no_grad():
         state = trainer.checkpoint()
-    # Its own, so that a buffer put into it is not put into the module's.
+    # A dictionary of its own, so that replacing a buffer in it does not change the module.
     return {**state, "state_dict": dict(state["state_dict"])}
 
 
 def _copied(value: Any) -> Any:
-    """The same with all tensors copied, to main memory."""
+    """Return the value with all tensors copied to main memory."""
     if isinstance(value, Tensor):
         return value.detach().cpu() if value.device.type != "cpu" else value.detach().clone()
     if isinstance(value, dict):
@@ -126,7 +129,7 @@ def _copied(value: Any) -> Any:
 
 
 def _not_finite(state: dict[str, Any]) -> set[str]:
-    """The weights, and values of the optimizers, that hold something else than finite numbers."""
+    """Return the names of weights and optimizer values that are not finite."""
     found: dict[str, Any] = dict(state["state_dict"])
     for number, optimizer in enumerate(state.get("optimizer_states", ())):
         for index, kept in optimizer.get("state", {}).items():
@@ -140,7 +143,7 @@ def _not_finite(state: dict[str, Any]) -> set[str]:
 
 
 def _free(path: str) -> str:
-    """The path with the first ending that no file has yet."""
+    """Return the path with the first suffix that no file has yet."""
     number = 0
     while os.path.exists(whole := f"{path}{f'-v{number}' if number else ''}.ckpt"):
         number += 1

@@ -1,4 +1,4 @@
-"""What several guards read of a training in the same way: metrics, batches and losses."""
+"""Functions that several guards share: metrics, batches and losses of a training."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from torch import nn
 from faultlab.guards.support.training_view import TrainingView
 
 ATTACHED = "__faultlab_attached__"
-"""Marks a method that stands before a module's own."""
+"""The attribute that marks a method that wraps a module's own."""
 
 _AVERAGES = frozenset({"ema", "swa", "avg", "average", "averaged", "polyak", "shadow", "teacher", "smoothed"})
 
 
 def number(value: Any) -> float | None:
-    """A scalar as a float, None where it is none."""
+    """Return a scalar as a float, None if it is not one."""
     if isinstance(value, torch.Tensor):
         if value.numel() != 1 or value.is_complex():
             return None
@@ -28,14 +28,14 @@ def number(value: Any) -> float | None:
 
 
 def metrics(trainer: TrainingView) -> dict[str, float]:
-    """The scalars that callbacks can see now."""
+    """Return the scalars that callbacks can currently see."""
     logged = trainer.callback_metrics or {}
     found = {str(name): number(value) for name, value in dict(logged).items()}
     return {name: value for name, value in found.items() if value is not None}
 
 
 def validation_loss(names: Any, wanted: str = "") -> str:
-    """The name among some that is the loss of validation, and the wanted one where it is there."""
+    """Return the name of the validation loss among some names, or the wanted name if it is among them."""
     if wanted:
         return wanted if wanted in names else ""
     fitting = [name for name in names if "val" in name.lower() and "loss" in name.lower()]
@@ -43,7 +43,7 @@ def validation_loss(names: Any, wanted: str = "") -> str:
 
 
 def tensors(batch: Any, depth: int = 4) -> list[torch.Tensor]:
-    """The tensors of a batch, in its order."""
+    """Return the tensors of a batch, in order."""
     if isinstance(batch, torch.Tensor):
         return [batch]
     if depth == 0 or batch is None or isinstance(batch, (str, bytes)):
@@ -58,13 +58,13 @@ def tensors(batch: Any, depth: int = 4) -> list[torch.Tensor]:
 
 
 def samples(batch: Any) -> int | None:
-    """The number of samples of a batch, None where its tensors do not agree on it."""
+    """Return the number of samples of a batch, None if its tensors disagree."""
     sizes = {len(tensor) for tensor in tensors(batch) if tensor.dim()}
     return sizes.pop() if len(sizes) == 1 else None
 
 
 def is_average(name: str) -> bool:
-    """Whether a metric is of averaged weights, by its name: such an average may begin late."""
+    """Return whether a metric is of averaged weights, by its name. Such an average may begin late."""
     return not _AVERAGES.isdisjoint(re.split(r"[^a-z0-9]+", name.lower()))
 
 
@@ -73,18 +73,18 @@ def finite(value: float) -> bool:
 
 
 def names(found: list[str]) -> str:
-    """A few names, and how many more there are."""
+    """Return a few names, and how many more there are."""
     shown = ", ".join(found[:3])
     return shown if len(found) <= 3 else f"{shown} and {len(found) - 3} more"
 
 
 def learns(pl_module: Any) -> bool:
-    """Whether Lightning does backward and step for the module, so that a step's loss is what is minimised."""
+    """Return whether Lightning runs backward and step for the module, so that the loss of a step is minimized."""
     return bool(getattr(pl_module, "automatic_optimization", True))
 
 
 def loss_of(outputs: Any) -> torch.Tensor | None:
-    """The loss in what a training step returned."""
-    # Asking whether something is a Mapping costs more than all the rest.
+    """Return the loss in the output of a training step."""
+    # Checking for a Mapping costs more than everything else.
     value = outputs.get("loss") if type(outputs) is dict or isinstance(outputs, Mapping) else outputs
     return value.detach() if isinstance(value, torch.Tensor) and value.numel() == 1 else None

@@ -1,4 +1,4 @@
-"""How long a training is planned to be, in epochs, batches and steps."""
+"""The planned length of a training, in epochs, batches and steps."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from faultlab.guards.support.training_view import TrainingView
 
 @dataclass(frozen=True)
 class Plan:
-    """The length of a training that is known before it begins.
+    """The length of a training, as far as it is known before it starts.
 
     ``epochs``, ``batches`` and ``steps`` (of the optimizer) are those that it will take; ``steps_an_epoch`` is rounded
-    up. ``all_steps`` are the numbers of steps that somebody may have reckoned with: also without regard to
-    `limit_train_batches`, to `max_steps`, or to what is accumulated; ``all_batches`` is the number of batches without
+    up. ``all_steps`` are the numbers of steps that a user may have calculated, for instance without
+    `limit_train_batches`, `max_steps` or accumulation. ``all_batches`` is the number of batches without
     `limit_train_batches`.
     """
 
@@ -28,7 +28,7 @@ class Plan:
 
     @classmethod
     def of(cls, trainer: TrainingView) -> Plan | None:
-        """The Trainer's plan, None where it depends on what nobody knows beforehand."""
+        """Return the Trainer's plan, None if it depends on what is unknown before the training."""
         batches = _whole(trainer.num_training_batches)
         if not batches:
             return None
@@ -49,7 +49,7 @@ class Plan:
 
 
 def _whole(value: Any) -> int:
-    """A number as it stands, 0 where it is none or infinite."""
+    """Return a number as an integer, 0 if it is not a number or is infinite."""
     return int(value) if isinstance(value, (int, float)) and 0 < value < math.inf else 0
 
 

@@ -1,7 +1,7 @@
-"""What guards see of a training, whoever drives it: the `TrainingView`, with what a view says that knows no better.
+"""The `TrainingView`: what guards see of a training, whichever loop runs it.
 
-A view of another trainer derives from it and gives what it knows. Guards read nothing else, and say by `Guard.skip`
-what they leave out where a view can't tell.
+The view of another trainer derives from it and overrides what it knows; the defaults stand for unknown values. Guards
+read nothing else, and report looks that they skip for lack of a value by `Guard.skip`.
 """
 
 from __future__ import annotations
@@ -12,68 +12,68 @@ from typing import Any, Protocol
 
 
 class TrainingView(Protocol):
-    """One training: how far it is, how long it is to be, and what takes part in it.
+    """One training: its progress, its planned length, and the objects that take part in it.
 
-    Names are Lightning's where Lightning has one. A guard only reads; None says that the view does not know.
+    Names are Lightning's if Lightning has one. Guards only read. None means that the view does not know.
     """
 
-    # How far it is.
+    # Progress.
 
     global_step: int = 0
-    """Steps that optimizers have taken since the training began, all of them together."""
+    """Steps of all optimizers together since the training started."""
 
     current_epoch: int = 0
-    """Epochs that are over, which is the number of the one that runs."""
+    """Completed epochs, which is the number of the running one."""
 
     batch_idx: int | None = None
-    """Training batches of this epoch before the one that runs or ran last."""
+    """Training batches of this epoch before the current one."""
 
     total_batch_idx: int | None = None
-    """Training batches before that one since the training began."""
+    """Training batches before the current one since the training started."""
 
     sanity_checking: bool = False
-    """Whether validation runs only to see whether it can, before the first epoch."""
+    """True if the running validation is the sanity check before the first epoch."""
 
     should_stop: bool = False
-    """Whether somebody has asked the training to stop."""
+    """True if the training was asked to stop."""
 
     is_interrupted: bool = False
-    """Whether a signal ends the training."""
+    """True if a signal ends the training."""
 
     is_fitting: bool = True
-    """Whether validation belongs to a training, and was not asked for by itself."""
+    """True if validation is part of a training, and not run by itself."""
 
     skips_backward: bool = False
-    """Whether batches run without backward on purpose, as where averaged weights get their running statistics."""
+    """True if batches run without backward on purpose, such as to update the running statistics of averaged weights."""
 
-    # How long it is to be.
+    # Planned length.
 
     max_epochs: int | None = None
-    """Epochs after which it ends; -1 for no limit."""
+    """Epochs after which the training ends; -1 for no limit."""
 
     max_steps: int | None = None
-    """Optimizer steps after which it ends; -1 for no limit."""
+    """Optimizer steps after which the training ends; -1 for no limit."""
 
     num_training_batches: float = float("inf")
-    """Batches of an epoch; infinity where nobody knows."""
+    """Batches of an epoch; infinity if unknown."""
 
     num_val_batches: Sequence[float] | None = None
-    """Batches of a validation, of each loader."""
+    """Batches of a validation, for each loader."""
 
     num_sanity_val_batches: Sequence[float] | None = None
-    """Batches of the sanity check, of each loader."""
+    """Batches of the sanity check, for each loader."""
 
     validation_mode: str = ""
-    """How several validation loaders are combined, in Lightning's words; empty for one after the other."""
+    """The mode of Lightning's CombinedLoader for several validation loaders; empty if they run in sequence."""
 
     accumulate_grad_batches: int = 1
-    """Batches whose gradients go into one step."""
+    """Batches whose gradients are accumulated for one step."""
 
     fast_dev_run: bool | int = False
-    """Whether a batch or a few are run for a trial."""
+    """True if only one or a few batches are run, as a trial."""
 
     overfit_batches: float = 0
-    """Batches (or their share) that are the same in each epoch, 0 for none."""
+    """Batches (or their share) that are the same in each epoch; 0 for none."""
 
     limit_train_batches: float | None = None
     """Batches of an epoch (or their share) that are used."""
@@ -82,44 +82,42 @@ class TrainingView(Protocol):
     """Batches of a validation (or their share) that are used."""
 
     check_val_every_n_epoch: int | None = None
-    """Epochs from one validation to the next; None too where batches are counted across epochs."""
+    """Epochs between validations; None also if batches are counted across epochs."""
 
     val_check_interval: int | float | None = None
-    """Batches from one validation to the next, or a share of an epoch."""
+    """Batches between validations, or a share of an epoch."""
 
     plans_validation: bool = False
-    """Whether the view knows by what plan validation comes due; else that is the loop's own affair."""
+    """True if the view knows when validation is due; otherwise the loop decides."""
 
     validates_by_clock: bool = False
-    """Whether validation comes due by the clock."""
+    """True if validation is due by the clock."""
 
     enable_validation: bool | None = None
-    """Whether there are both validation data and a step for them."""
+    """True if there are both validation data and a validation step."""
 
     log_every_n_steps: int = 0
-    """Steps from one line of the logs to the next, 0 where nothing is logged."""
+    """Steps between log entries; 0 if nothing is logged."""
 
-    # What takes part.
+    # Participants.
 
     optimizers: Sequence[Any] | None = None
-    """The optimizers of `torch.optim`."""
+    """The optimizers, of `torch.optim`."""
 
     lr_scheduler_configs: Sequence[Any] | None = None
-    """The schedules, as Lightning describes them: ``scheduler``, ``interval``, ``frequency``, ``monitor``,
-    ``reduce_on_plateau``.
-    """
+    """The schedules as Lightning's LRSchedulerConfig, or objects with the same attributes."""
 
     callbacks: Sequence[Any] = ()
-    """Who is called at hooks, the guards among them."""
+    """The callbacks, the guards among them."""
 
     checkpoint_callbacks: Sequence[Any] | None = None
-    """The callbacks that write checkpoints, with ``best_model_path`` and the like."""
+    """The callbacks that save checkpoints, with attributes such as ``best_model_path``."""
 
     callback_metrics: Mapping[str, Any] | None = None
-    """The latest value of each metric that was logged, by name."""
+    """The latest value of each logged metric, by name."""
 
     loggers: Sequence[Any] = ()
-    """Lightning loggers, to which alarms go."""
+    """The Lightning loggers that alarms are sent to."""
 
     train_dataloader: Any = None
     """The training loader, or a collection of them."""
@@ -128,43 +126,43 @@ class TrainingView(Protocol):
     """The validation loader, or a collection of them."""
 
     datamodule: Any = None
-    """The object that makes the loaders, where there is one beside the module."""
+    """The object that creates the loaders, if it is not the module."""
 
     ckpt_path: str | None = None
-    """The checkpoint that the training goes on from."""
+    """The checkpoint that the training resumes from."""
 
     default_root_dir: str = "."
-    """The folder that checkpoints are written to."""
+    """The folder for checkpoints."""
 
     is_scaled: bool = False
-    """Whether a gradient scaler is at work, which meets infinite gradients on purpose and skips their step."""
+    """True if a gradient scaler is used, which produces infinite gradients on purpose and skips their step."""
 
     is_flattened: bool = False
-    """Whether optimizers hold flattened or sharded parameters instead of the module's own."""
+    """True if optimizers hold flattened or sharded parameters instead of the module's own."""
 
     world_size: int = 1
     """Processes that train together."""
 
     is_global_zero: bool = True
-    """Whether this process is the one of them that writes and tells."""
+    """True if this process is the one that writes and logs."""
 
     @property
     def has_validation_data(self) -> bool:
-        """Whether somebody gives a validation loader, though nobody may have asked for it yet."""
+        """True if there is a validation loader, even if it was not requested yet."""
         return self.val_dataloaders is not None
 
     @property
     def logged_step(self) -> int:
-        """The step under which numbers are logged at this moment."""
+        """The step that numbers are logged with."""
         return self.global_step
 
     @property
     def log_name(self) -> str:
-        """The name of the `logging.Logger` that tells what is no alarm."""
+        """The name of the `logging.Logger` for messages that are not alarms."""
         return "faultlab.guards"
 
     def settings(self) -> Mapping[str, Any]:
-        """Return the settings that a configuration consists of, by name."""
+        """Return the settings of the training, by name."""
         return {}
 
     def epoch_metrics(self) -> tuple[set[int], set[int]]:
@@ -172,17 +170,17 @@ class TrainingView(Protocol):
         return set(), set()
 
     def forward_context(self) -> contextlib.AbstractContextManager[Any]:
-        """Return what a forward pass is to be run in to have the training's precision."""
+        """Return the context that gives a forward pass the training's precision."""
         return contextlib.nullcontext()
 
     def refuses_checkpoint(self) -> str:
-        """Return why this process can write no checkpoint, empty where it can."""
-        return "there is no Trainer that could"
+        """Return why this process can't save a checkpoint, empty if it can."""
+        return "there is no Trainer to save it"
 
     def checkpoint(self) -> dict[str, Any]:
-        """Return what would be saved now, with ``state_dict``, ``optimizer_states`` and ``global_step``."""
+        """Return the checkpoint of the current state, with ``state_dict``, ``optimizer_states`` and ``global_step``."""
         raise RuntimeError(self.refuses_checkpoint())
 
     def save(self, checkpoint: Mapping[str, Any], path: str) -> None:
-        """Write a checkpoint to a file."""
+        """Save a checkpoint to a file."""
         raise RuntimeError(self.refuses_checkpoint())

@@ -1,4 +1,4 @@
-"""A copy of the module to be tried out: the one place where guards make copies and run them.
+"""Copies of the module to try out. No other module makes copies and runs them.
 
 Guards that look at the same moment share a copy, as long as one of them holds it.
 """
@@ -25,19 +25,19 @@ _trying = False
 
 
 def trying() -> bool:
-    """Whether a guard is running a copy of the module at this moment: hooks on layers are not to count that."""
+    """Return whether a guard is running a copy of the module, so that hooks on layers ignore the call."""
     return _trying
 
 
 class Trial:
-    """A copy of a module as it is now, which logs nothing and shares its data and its Trainer with the module.
+    """A copy of a module in its current state, which logs nothing and shares its data and its Trainer with the module.
 
     Args:
         pl_module: The module.
         trainer: The training that it is in.
 
     Raises:
-        Exception: Whatever the module raises where it can't be copied.
+        Exception: Whatever the module raises if it can't be copied.
     """
 
     def __init__(self, pl_module: Any, trainer: TrainingView) -> None:
@@ -57,24 +57,24 @@ class Trial:
         if trainer_of(self.module) is not None:
             give_trainer(self.module, _Unlogged(given))
         for name in [name for name, value in vars(self.module).items() if hasattr(value, trainer_state.ATTACHED)]:
-            delattr(self.module, name)  # it would lead back to the original
+            delattr(self.module, name)  # it would call the original
         for name in ("log", "log_dict", "print"):
             if hasattr(self.module, name):
                 object.__setattr__(self.module, name, _nothing)
 
     @contextlib.contextmanager
     def running(self, *, evaluates: bool = False, grad: bool = False) -> Iterator[None]:
-        """What the copy is run in: no number is drawn, no gradient taken, and the precision is the Trainer's.
+        """Run the copy in the context: random states are restored, and the precision is the Trainer's.
 
         Args:
-            evaluates: Whether in eval mode; else in the modes that the module was copied in.
-            grad: Whether gradients are taken.
+            evaluates: Whether to run in eval mode; otherwise in the modes that the module was copied in.
+            grad: Whether to compute gradients.
         """
         global _trying
         precision = self.trainer.forward_context
         before, _trying = _trying, True
         try:
-            # Lightning validates in inference mode, whose tensors no backward pass can go through.
+            # Lightning validates in inference mode, whose tensors don't support backward.
             with undrawn(), _uncompiled(), torch.inference_mode(False), torch.set_grad_enabled(grad), precision():
                 self._turn(evaluates)
                 yield
@@ -92,7 +92,7 @@ class Trial:
                 part.training = training
 
     def step(self, batch: Any, batch_idx: int, which: str = "training_step") -> Any:
-        """What a step of the copy gives for a batch, whether it asks for the index or not; within `running`."""
+        """Return the output of a step of the copy for a batch, with or without the index; within `running`."""
         own = getattr(self.module, which)
         code = getattr(getattr(own, "__func__", own), "__code__", None)
         takes_index = code is None or code.co_argcount > 2 or "batch_idx" in code.co_varnames
@@ -103,12 +103,12 @@ _SHARED: weakref.WeakKeyDictionary[Any, tuple[Any, weakref.ref[Trial]]] = weakre
 
 
 def own(pl_module: Any, trainer: TrainingView, skip: Callable[[str], None]) -> Trial | None:
-    """A copy for one guard alone, which may change its weights; None where there can be none.
+    """Return a copy for one guard alone, which may change its weights, or None if the module can't be copied.
 
     Args:
         pl_module: The module.
         trainer: The training that it is in.
-        skip: What is told why there is no copy: a guard's `skip`.
+        skip: Called with the reason if there is no copy: a guard's `skip`.
     """
     try:
         return Trial(pl_module, trainer)
@@ -118,7 +118,7 @@ def own(pl_module: Any, trainer: TrainingView, skip: Callable[[str], None]) -> T
 
 
 def shared(pl_module: Any, trainer: TrainingView, skip: Callable[[str], None]) -> Trial | None:
-    """The copy of this moment, for guards that leave its weights as they are; arguments as for `own`."""
+    """Return the copy of this moment, for guards that leave its weights unchanged; arguments as for `own`."""
     moment = trainer.global_step, trainer.sanity_checking, writes(pl_module)
     known = _SHARED.get(pl_module)
     trial = known[1]() if known is not None and known[0] == moment else None
@@ -130,12 +130,12 @@ def shared(pl_module: Any, trainer: TrainingView, skip: Callable[[str], None]) -
 
 
 def keep_apart(pl_module: Any) -> None:
-    """Share the module's present copy with nobody who comes later, since its weights are about to change."""
+    """Stop sharing the module's current copy, since its weights are about to change."""
     _SHARED.pop(pl_module, None)
 
 
 class _Unlogged:
-    """A Trainer for a copy of the module: the real one, without its loggers."""
+    """The Trainer of a copy of the module: the real one without its loggers."""
 
     def __init__(self, trainer: Any) -> None:
         self._trainer = trainer
@@ -148,11 +148,11 @@ class _Unlogged:
 
 @contextlib.contextmanager
 def _uncompiled() -> Iterator[None]:
-    """What is compiled runs as it is written: a copy of it would be compiled anew, at the training's expense."""
+    """Run compiled code eagerly, since a copy would be recompiled, at the training's expense."""
     stance = getattr(torch.compiler, "set_stance", None) if "torch._dynamo" in sys.modules else None
     with stance("force_eager") if stance else contextlib.nullcontext():
         yield
 
 
 def _nothing(*args: Any, **kwargs: Any) -> None:
-    """Stands for methods that report."""
+    """Do nothing, in place of methods that log."""

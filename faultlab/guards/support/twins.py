@@ -1,7 +1,7 @@
-"""A copy of a module to be tried out: what `copy.deepcopy` makes of it, in a fraction of its time.
+"""A copy of a module as `copy.deepcopy` makes it, in a fraction of the time.
 
-Nearly all that a module consists of are hooks that nobody has set, numbers and strings. Those are taken over as they
-are, its parts are copied one by one, and only what is left goes through `copy.deepcopy`.
+Nearly everything in a module is an unused hook table, a number or a string. Those are taken over as they are, its parts
+are copied one by one, and only the rest is passed to `copy.deepcopy`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _COPIES = ("__deepcopy__", "__reduce_ex__", "__reduce__")
 
 
 def copied(value: Any, memo: dict[int, Any]) -> Any:
-    """The copy; ``memo`` says of what there is to be none, and what stands in its place, by identity."""
+    """Return a copy. ``memo`` holds, by identity, the objects that are replaced instead of copied."""
     kind = type(value)
     if kind in _ATOMS or (kind is tuple and all(type(part) in _ATOMS for part in value)):
         return value
@@ -58,7 +58,7 @@ def _filled(made: dict[Any, Any], value: dict[Any, Any], memo: dict[int, Any]) -
 
 
 def _module(module: nn.Module, memo: dict[int, Any]) -> Any:
-    """As pickling would do it, by the state that the module gives of itself."""
+    """Return a copy of a module by the state that it would be pickled with."""
     kind = type(module)
     reduced: tuple[Any, ...] = module.__reduce_ex__(4)  # type: ignore[assignment]
     construct, arguments, state, *rest = reduced
@@ -66,16 +66,16 @@ def _module(module: nn.Module, memo: dict[int, Any]) -> Any:
         return copy.deepcopy(module, memo)
     made: Any = kind.__new__(kind)
     memo[id(module)] = made
-    # Kept, so that nothing else comes to lie where it was while the memo has its place.
+    # Kept alive, so that no other object gets its address while the memo refers to it.
     memo.setdefault(id(memo), []).append(state)
     made.__setstate__(_filled({}, state, memo))
     return made
 
 
 def _function(function: Any, memo: dict[int, Any]) -> Any:
-    """The function itself, unless it leads to parts of what is copied: then it is the copy's own, as it is written.
+    """Return the function itself, or a copy of it, uncompiled, if its closure holds parts of what is copied.
 
-    So is one that a wrapper stands before which says how it was made.
+    A wrapper that records how it was made is made again around the copy.
     """
     make, original = getattr(function, "__faultlab_made__", (None, None))
     if make is not None:
@@ -92,17 +92,17 @@ def _function(function: Any, memo: dict[int, Any]) -> Any:
     made = types.FunctionType(written.__code__, written.__globals__, written.__name__, written.__defaults__, closure)
     made.__kwdefaults__ = written.__kwdefaults__
     vars(made).update(vars(written))
-    # Before what it leads to, since that may be itself.
+    # Before its closure, which may contain the function itself.
     memo[id(function)] = memo[id(written)] = made
     for own, cell in zip(closure, written.__closure__):
-        with contextlib.suppress(ValueError):  # one that nothing was assigned to yet
+        with contextlib.suppress(ValueError):  # a cell without a value yet
             content = cell.cell_contents
             own.cell_contents = copied(content, memo) if _leads_on(cell) else content
     return made
 
 
 def _leads_on(cell: Any) -> bool:
-    """Whether a variable that a function has from where it was made may lead to weights."""
+    """Return whether a closure cell may lead to weights."""
     try:
         content = cell.cell_contents
     except ValueError:
@@ -113,7 +113,7 @@ def _leads_on(cell: Any) -> bool:
 
 
 def _compiled(module: Any, memo: dict[int, Any]) -> Any:
-    """What `torch.compile` made of a module, around a copy of that."""
+    """Return a copy of a module made by `torch.compile`, around a copy of the original."""
     kind: Any = type(module)
     made = kind.__new__(kind)
     memo[id(module)] = made
@@ -130,7 +130,7 @@ def _is_copied_as_modules_are(kind: type) -> bool:
 
 
 def _is_plain(parameter: Tensor) -> bool:
-    """Whether a parameter consists of its values alone."""
+    """Return whether a parameter consists only of its values."""
     return (
         parameter.layout is torch.strided
         and parameter.device.type in ("cpu", "cuda")
