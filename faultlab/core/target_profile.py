@@ -1,4 +1,4 @@
-"""What the clean run teaches about the target: plain data, learnt once in a process of its own, read by everybody."""
+"""The target profile: plain data about the target that a clean run records once in a process of its own."""
 
 from __future__ import annotations
 
@@ -21,18 +21,21 @@ _AMID_STEP = ("on_before_zero_grad", "on_before_backward", "on_after_backward", 
 
 
 def words(path: str) -> list[str]:
-    """The words of a leaf's name: ``attention`` and ``mask`` of ``text.attention_mask``."""
+    """Return the words of a leaf's name: ``attention`` and ``mask`` of ``text.attention_mask``."""
     return path.rpartition(".")[2].lower().split("_")
 
 
 def last_word(path: str) -> str:
-    """The last word of a leaf's name: ``mask`` of ``text.attention_mask``."""
+    """Return the last word of a leaf's name: ``mask`` of ``text.attention_mask``."""
     return words(path)[-1]
 
 
 @dataclass(frozen=True)
 class Leaf:
-    """One tensor of the batch as the loader yields it. ``kind`` is floating or integer; ``low``/``high`` its values."""
+    """One tensor of the batch as the loader yields it.
+
+    ``kind`` is floating or integer; ``low`` and ``high`` are its smallest and largest value.
+    """
 
     kind: str
     dtype: str
@@ -45,8 +48,8 @@ class Leaf:
 class Part:
     """One submodule that the first training step calls.
 
-    ``kind`` is that of ``faultlab.frameworks.torch.layers``, ``steady`` whether it gives the shape that it takes,
-    ``biased`` whether it has a bias of its own, ``width`` the first dimension of its own weight (0 without one).
+    ``kind`` is one of ``faultlab.frameworks.torch.layers``; ``steady`` means that its output has the shape of its
+    input, ``biased`` that it has a bias of its own; ``width`` is the first dimension of its own weight (0 without one).
     """
 
     kind: str
@@ -57,11 +60,11 @@ class Part:
 
 @dataclass(frozen=True)
 class LoaderFacts:
-    """A DataLoader: ``samples`` is None where its dataset has no length, ``batch_size`` where it does not batch.
+    """A DataLoader.
 
-    ``batches`` is the number of a training epoch, None where none is promised, ``length`` what the loader itself says.
-    ``own_sampling`` says that its samples are not those of one of torch's plain samplers, ``arrays`` that its items
-    hold an array with a dimension.
+    ``samples`` is None if its dataset has no length, ``batch_size`` if it does not batch. ``batches`` is the number in
+    a training epoch, None if unknown; ``length`` is the loader's own ``len``. ``own_sampling`` means that its samples
+    are not drawn by one of torch's plain samplers, ``arrays`` that its items hold an array with at least one dimension.
     """
 
     samples: int | None = None
@@ -77,7 +80,7 @@ class LoaderFacts:
 
     @property
     def uneven(self) -> bool:
-        """Whether its last batch is smaller than the others."""
+        """True if its last batch is smaller than the others."""
         sized = self.samples is not None and self.batch_size is not None and not self.drop_last
         return sized and (self.samples or 0) % (self.batch_size or 1) > 0
 
@@ -201,30 +204,30 @@ class TargetProfile:
 
     @property
     def workers(self) -> int:
-        """The workers of the training loader."""
+        """The number of workers of the training loader."""
         return self.loading.workers if self.loading else 0
 
     @property
     def logged(self) -> tuple[str, ...]:
-        """Whatever the module logs."""
+        """The names of all numbers that the module logs."""
         return self.logged_in_training + self.logged_in_validation
 
     @property
     def unlabelled(self) -> str:
-        """Why there are no labels to be broken, in words; empty where there are."""
+        """Why there are no labels to break, in words; else empty."""
         if self.own_labels:
             return "the labels are the inputs themselves, and can't be broken apart from them"
         return "" if self.labels else "no part of the batch is used as labels"
 
     @property
     def past_lightning(self) -> bool:
-        """Whether the module steps torch's own optimizers and never Lightning's wrapper of one."""
+        """True if the module steps torch's own optimizers and never Lightning's wrapper of one."""
         return "Optimizer.step" in self.hooks and "LightningOptimizer.step" not in self.hooks
 
     def busiest_hook(self, callback: str, between_steps: bool = False) -> str:
-        """The hook of a callback that is called most, an empty string without any.
+        """Return the hook of a callback that is called most often, or an empty string.
 
-        With ``between_steps`` of those alone that Lightning calls while no step is on its way from loss to update.
+        With ``between_steps``, only hooks that Lightning does not call between loss and update.
         """
         calls = self.callback_hooks.get(callback, {})
         if between_steps:
@@ -233,24 +236,24 @@ class TargetProfile:
 
     @property
     def hidden_sizes(self) -> list[str]:
-        """The module's arguments that are the width of a hidden layer, those called after something else left out."""
+        """The module's arguments that are the width of a hidden layer, without those named after something else."""
         widths = {self.parts[path].width for path in self.weighted[:-1]} - {0, 1}
         sizes = [name for name, value in self.arguments.items() if type(value) is int and value in widths]
         return [name for name in sizes if not set(name.lower().split("_")) & set(_NOT_HIDDEN)]
 
     @property
     def contents(self) -> tuple[str, ...]:
-        """The inputs without masks, lengths and indices, which say what of the others counts or belongs together.
+        """The inputs without masks, lengths and indices, which select or join the others; all inputs if none are left.
 
-        All of them where no others are left. A mask or length of zero is another failure than inputs that are zero.
+        A mask or length of zero is another failure than inputs of zero.
         """
         return tuple(path for path in self.inputs if not self._selects(path)) or self.inputs
 
     @property
     def movable(self) -> tuple[str, ...]:
-        """The inputs, and then the labels, of which torch detects whether they are on the device that they should be.
+        """The inputs and then the labels for which torch detects a wrong device.
 
-        It takes a single number from anywhere, and by indices without values it reads whatever lies in memory.
+        It accepts a single number from any device, and if indices have no values it reads arbitrary memory.
         """
         leaves = {path: self.leaves[path] for path in (*self.contents, *self.labels) if path in self.leaves}
         return tuple(path for path, leaf in leaves.items() if leaf.kind == "floating" and leaf.shape)
@@ -261,31 +264,31 @@ class TargetProfile:
 
     @property
     def weighted(self) -> list[str]:
-        """The layers with weights of their own, in the order of their calls."""
+        """The layers with weights of their own, in call order."""
         return [path for path, part in self.parts.items() if part.width and part.kind != "container"]
 
     @property
     def steady(self) -> list[str]:
-        """The layers with weights that give the shape they take; those that normalise come last."""
+        """The layers with weights whose output has the shape of their input, normalizations last."""
         found = [path for path in self.weighted if self.parts[path].steady]
         return sorted(found, key=lambda path: self.parts[path].kind in NORMALISATIONS)
 
     def fed(self, kind: str) -> list[str]:
-        """For each activation of a kind the layer with weights called before it, which feeds it."""
+        """Return, for each activation of a kind, the last layer with weights called before it, which feeds it."""
         calls = list(self.parts)
         earlier = [calls[: calls.index(path)] for path, part in self.parts.items() if part.kind == kind]
         return [found[-1] for before in earlier if (found := [path for path in self.weighted if path in before])]
 
     @property
     def steps_per_epoch(self) -> int:
-        """The steps of a whole epoch: a number of steps may end the training within its last one."""
+        """The steps of a whole epoch: with a limit on steps, the training may end within its last epoch."""
         batches = (self.loading.batches if self.loading else None) or 0
         if (self.epochs - 1) * batches < self.steps <= self.epochs * batches:
             return batches
         return max(1, self.steps // max(1, self.epochs))
 
     def to_json(self) -> dict[str, Any]:
-        """The same data each time, which the caller is not to change: every order of a campaign carries them."""
+        """Return the data, the same object each time; don't change it. Every order of a campaign carries it."""
         return self._plain
 
     @cached_property

@@ -76,7 +76,7 @@ def test_a_report_that_was_edited_is_refused(tmp_path: Path, key: str) -> None:
     }
     file = _whole(tmp_path)
     _edit(file, changes[key])
-    with pytest.raises(InconclusiveError, match="its digest is another's"):
+    with pytest.raises(InconclusiveError, match="its digest does not match"):
         evidence.read(file)
 
 
@@ -166,7 +166,7 @@ def test_values_that_no_report_has_are_a_mistake_in_the_call(
 ) -> None:
     file = _whole(tmp_path)
     _edit(file, change, sealed=True)
-    with pytest.raises(UsageError, match="no report of faultlab"):
+    with pytest.raises(UsageError, match=r"no report of faultlab|not a faultlab report"):
         evidence.read(file)
 
 
