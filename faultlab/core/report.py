@@ -124,7 +124,7 @@ class FaultResult:
 
     @property
     def harm_unknown(self) -> str:
-        """Why the harm is not known although it was to be measured; else empty."""
+        """The reason why the harm is not known although it was to be measured; else empty."""
         return self.harm.unknown if self.harm is not None else ""
 
     @property

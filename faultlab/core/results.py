@@ -302,7 +302,7 @@ class Outcome:
 
     @property
     def unreadable(self) -> str:
-        """What a rank sent instead of a result; empty if all sent results."""
+        """The text that a rank sent instead of a result; empty if all sent results."""
         return next((result.text for result in self.results if isinstance(result, Unreadable)), "")
 
     @property

@@ -89,42 +89,85 @@ class LoaderFacts:
 class TargetProfile:
     """The structure of a target.
 
-    ``framework`` is what trains it, ``seams`` names the injection points that faultlab has a hook for there (None where
-    nobody asked).
-    ``forward`` is the path of the part that gives the predictions ("" for the target's own forward, None for none),
-    ``taught_head`` says whether what enters its last layer comes from parameters that learn (None without a layer);
-    ``hooks`` the LightningModule methods that were called; ``losses`` the number of losses a training step sends
-    backward; ``inputs`` and ``labels`` paths into the batch, ``own_labels`` those inputs that are the targets too,
-    where there are no labels beside them, ``names`` those labels that are only compared with each other, as the numbers
-    of persons are; ``batch`` the batch's outermost type (tuple, dict, tensor or object);
-    ``output`` what training_step returns (tensor, dict, none or other); ``clips`` whether gradients are clipped.
-    ``batch_size`` is None where the batch has no dimension of samples: a graph's nodes are none; ``joins`` has the
-    parts that say how samples are joined that lie one behind another (see `faultlab.injection.joined`).
-    ``batches_differ`` says whether two steps are given batches that are not the same. ``hooks`` also holds
-    ``Optimizer.zero_grad`` and ``LightningOptimizer.step`` where they were called, and under manual optimisation
-    ``Optimizer.step`` where training_step steps torch's own, which it or the Trainer holds, and ``clip_grad`` where the
-    module clips gradients by torch's functions itself. ``optimized_tensors`` counts the module's parameters that an
-    optimizer holds, ``optimizer_settings`` names what its groups set, ``decays`` says whether any sets out with a
-    weight decay other than 0, ``optimizer_state`` whether it remembers anything; ``transfers`` says whether the module
-    moves the training's batches to the device; ``first_update`` and ``first_validation`` are the steps of the first
-    update and of the first validation after the sanity check. ``loading`` and ``validation_loading`` describe the first
-    DataLoader of each kind, ``validates_on_training_data`` says that one dataset serves both, ``validation_leaves`` are
-    those of the first validation batch; ``arguments`` are those of the module's constructor that are numbers or words,
-    ``takes`` the names of all (None where the class can't be found by its name); ``logged_in_training`` and
-    ``logged_in_validation`` what the module logs where, ``logged_before_validation`` whether any number of training is
-    logged when numbers of validation are; ``callbacks`` the user's own, ``monitors`` what each of those that the
-    Trainer was built with monitors, ``loggers`` the Trainer's, ``last_logged`` the last step in which one was handed
-    anything. ``updates`` counts the optimizer steps, ``learning_rate`` is the largest that an optimizer set out with;
-    ``accumulates`` and ``clip_value`` are the Trainer's settings, ``clips_itself`` says that the module overrides how
-    gradients are clipped, ``flags`` names the switches of the Trainer that are on, ``endless`` says that no number of
-    epochs ends the training; ``patience`` is that of each callback that stops early, ``ranking`` names those that tell
-    better from worse, both of those that the Trainer was built with; ``logged_objects`` what is logged as a
-    torchmetrics Metric. ``callback_hooks`` counts the calls of each callback's hooks, of those that are called half-way
-    or later; ``checkpoints`` names those that keep the best checkpoint, ``saves`` counts the steps at which any was
-    saved in the clean run that goes on from its checkpoints (None before that). ``directions`` has by a number's name
-    who declares which way it gets better (see `faultlab.core.directions`). ``monitor`` is the metric that the campaign
-    judges by, ``monitor_mode`` min or max; ``unreloadable`` says why the clean run can't go on from its own
-    checkpoints, ``unevaluated`` why its best one can't be evaluated afterwards.
+    Attributes:
+        framework: The framework that trains it.
+        seams: The injection points that faultlab has a hook for there, by name; None if not determined.
+        namespace: The Lightning package of the module.
+        module: The module's class path.
+        automatic: Automatic optimization is on.
+        forward: The path of the part that gives the predictions; "" for the target's own forward, None without one.
+        taught_head: The input of that part's last layer comes from trainable parameters; None without a layer.
+        hooks: The LightningModule methods that were called. Also ``Optimizer.zero_grad`` and
+            ``LightningOptimizer.step`` if they were called. With manual optimization also ``Optimizer.step`` if
+            training_step steps one of torch's own optimizers that it or the Trainer holds, and ``clip_grad`` if the
+            module clips gradients with torch's functions itself.
+        losses: The number of losses that a training step sends backward.
+        output: The type that training_step returns: none, tensor, dict, tuple or object.
+        batch: The type of the batch, of the same kinds.
+        batch_size: The number of samples; None if the batch has no sample dimension. A graph's nodes are not samples.
+        sample_axes: The sample dimension of each part of the batch.
+        joins: The parts that define how samples are concatenated (see `faultlab.injection.joined`).
+        keeps_lists: A list can take the place of each input tensor in the batch.
+        batches_differ: Two steps receive different batches.
+        leaves: The tensors of the batch, by path.
+        inputs: The paths of the inputs in the batch.
+        labels: The paths of the labels.
+        own_labels: The inputs that are also the targets, if there are no separate labels.
+        names: The labels that are only compared with each other, such as person ids.
+        steps: The number of training steps.
+        epochs: The number of epochs.
+        validation_batches: The number of validation batches.
+        layers: The class names of all submodules.
+        parts: The submodules that the first training step calls, by path, in call order.
+        trainable_layers: The number of layers with trainable parameters.
+        frozen_tensors: The number of frozen parameters.
+        floating_buffers: The number of floating-point buffers.
+        outputs_per_sample: The last dimension of the predictions.
+        optimizers: The class names of the optimizers.
+        optimized_tensors: The number of the module's parameters that an optimizer holds.
+        optimizer_settings: The names of the settings in their parameter groups.
+        decays: An optimizer starts with a weight decay other than 0.
+        optimizer_state: An optimizer has state.
+        transfers: The module itself moves training batches to the device.
+        first_update: The step of the first update.
+        first_validation: The step of the first validation after the sanity check.
+        schedulers: The class names of the schedulers.
+        scheduler_intervals: Their intervals.
+        clips: Gradients are clipped.
+        metrics: The names of the logged metrics.
+        loading: The first training DataLoader.
+        validation_loading: The first validation DataLoader.
+        validates_on_training_data: One dataset serves both.
+        validation_leaves: The tensors of the first validation batch.
+        arguments: The constructor's arguments that are numbers or strings.
+        takes: The names of all its arguments; None if the class can't be found by its name.
+        logged_in_training: The names that the module logs in training.
+        logged_in_validation: The names that it logs in validation.
+        logged_before_validation: A number of training is already logged when numbers of validation are.
+        callbacks: The user's own callbacks.
+        monitors: The metric that each callback of the Trainer's arguments monitors.
+        callback_hooks: The number of calls of each callback's hooks, without hooks that are last called before midway.
+        checkpoints: The callbacks that keep the best checkpoint.
+        saves: The number of steps at which a checkpoint was saved in the clean run that continues from its checkpoints;
+            None before that run.
+        loggers: The class names of the Trainer's loggers.
+        last_logged: The last step in which a logger was passed anything.
+        precision: The Trainer's precision.
+        updates: The number of optimizer steps.
+        learning_rate: The largest initial learning rate.
+        accumulates: The Trainer's ``accumulate_grad_batches``.
+        clip_value: The Trainer's ``gradient_clip_val``.
+        clips_itself: The module overrides how gradients are clipped.
+        flags: The switches of the Trainer that are on.
+        endless: No number of epochs ends the training.
+        patience: The patience of each early-stopping callback of the Trainer's arguments.
+        ranking: The callbacks of the Trainer's arguments that compare values of a metric.
+        logged_objects: The names that are logged as a torchmetrics Metric.
+        directions: The objects that declare a direction for a number, by its name (see `faultlab.core.directions`).
+        monitor: The metric that the campaign judges by.
+        monitor_mode: min or max.
+        unreloadable: Why the clean run can't continue from its own checkpoints; else empty.
+        unevaluated: Why its best checkpoint can't be evaluated afterwards; else empty.
     """
 
     framework: str = framework_names.DEFAULT
@@ -214,7 +257,7 @@ class TargetProfile:
 
     @property
     def unlabelled(self) -> str:
-        """Why there are no labels to break, in words; else empty."""
+        """The reason why there are no labels to break; else empty."""
         if self.own_labels:
             return "the labels are the inputs themselves, and can't be broken apart from them"
         return "" if self.labels else "no part of the batch is used as labels"

@@ -86,7 +86,7 @@ def test_a_run_with_loader_workers_begins_anew_and_ends_alike(working: Engine) -
     (outcome,) = lab.run(["return.none@step=5"], at=5).values()
     result = lab.judge(outcome)
     assert (result.status, result.first_step, result.activations) == (Status.WARNED, 5, 1), result
-    assert outcome.stems == []
+    assert outcome.snapshots == []
 
 
 def test_a_fault_forked_at_its_step_ends_as_one_armed_from_the_beginning(working: Engine) -> None:
