@@ -1,4 +1,4 @@
-"""The direction in which a logged number improves, as the target's objects declare it.
+"""The direction that improves a logged number, as the target's objects declare it.
 
 Read by attributes; no framework is imported.
 """

@@ -27,7 +27,7 @@ class Planned:
 
     @property
     def id(self) -> str:
-        """The fault's text, by which reports and folders identify it."""
+        """The fault's text, its identifier in reports and folders."""
         return str(self.fault)
 
     def to_json(self) -> dict[str, Any]:
@@ -60,7 +60,7 @@ class OpenScenario(Task):
 class SwitchedMutant:
     """A source mutant to switch on.
 
-    ``first_step`` is the step in which the clean run first calls its function, ``calls`` the number of calls counted.
+    ``first_step`` is the step of the first call of its function in the clean run, ``calls`` the number of calls.
     """
 
     switch: str

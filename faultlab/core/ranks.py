@@ -10,7 +10,7 @@ from faultlab.core.results import Outcome, RunResult, ShownWarning
 
 
 def activity(outcome: Outcome) -> tuple[int, int | None]:
-    """Return how often the fault acted on all ranks, and the first step in which it acted on any.
+    """Return how often the fault acted on all ranks, and the first step when it acted on any.
 
     Of ranks that never reported, only whether the fault was about to act is known.
     """

@@ -97,7 +97,7 @@ class RunResult(Result):
         of_interruption: The alerts that are only about the interruption of the training.
         warnings: The warnings that a user would see.
         activations: How often the fault acted.
-        first_step: The step in which it first acted.
+        first_step: The step of its first activation.
         broken: How the injector failed; else empty.
         saves: The number of steps after which a checkpoint was written.
         born: The place where the run began.
@@ -229,7 +229,7 @@ RESULTS: Mapping[str, type[Result]] = {
 
 
 def message_of(result: Result) -> dict[str, Any]:
-    """Return the message by which a victim sends its result."""
+    """Return the message that carries a victim's result."""
     return {"result": {"kind": result.kind, **result.to_json()}}
 
 
@@ -251,7 +251,7 @@ class Outcome:
         results: The result of each rank; None for a rank that never reported.
         exit: The exit status; negative for a signal.
         timed_out: The run passed its deadline.
-        acting: The step at which the fault was first about to act.
+        acting: The step when the fault was first about to act.
         output: The head and tail of what the run printed.
         seconds: The duration of the run.
         lost: Why there is no result, if the run was lost; else empty.

@@ -16,7 +16,7 @@ CURVES_FILE = "curves.json"
 TESTS_FILE = "tests.json"
 LOGS = "logs"
 MUTANTS_FOLDER = Path("mutants") / "work"
-"""The scratch copy of the project in which source mutants run."""
+"""The scratch copy of the project where source mutants run."""
 CONCLUSIONS = (REPORT_FILE, "index.html", "lesson.html", CURVES_FILE, ADVICE_FILE, TESTS_FILE)
 """The files with a campaign's conclusions, without those of report formats, which the report knows."""
 KEPT = (PREVIOUS_FILE, PLAN_FILE, OUTCOMES_FILE, KNOWN_FILE, LOGS, MUTANTS_FOLDER.parts[0])

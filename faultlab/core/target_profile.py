@@ -148,10 +148,10 @@ class TargetProfile:
         monitors: The metric that each callback of the Trainer's arguments monitors.
         callback_hooks: The number of calls of each callback's hooks, without hooks that are last called before midway.
         checkpoints: The callbacks that keep the best checkpoint.
-        saves: The number of steps at which a checkpoint was saved in the clean run that continues from its checkpoints;
+        saves: The number of steps with a saved checkpoint in the clean run that continues from its checkpoints;
             None before that run.
         loggers: The class names of the Trainer's loggers.
-        last_logged: The last step in which a logger was passed anything.
+        last_logged: The last step when a logger was passed anything.
         precision: The Trainer's precision.
         updates: The number of optimizer steps.
         learning_rate: The largest initial learning rate.

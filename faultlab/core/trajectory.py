@@ -1,4 +1,4 @@
-"""The course of a run, step by step: the record by which a faulted run is compared with its clean twin."""
+"""The course of a run, step by step: the record for comparing a faulted run with its clean twin."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ Purpose = Literal["victim", "step", "nobody"]
 class Workers:
     """The step that a worker fetches for: torch hands out batches in turn, so each worker can count its own.
 
-    It is the step in which the victim waits for the batch, however early it is fetched, which differs between runs.
+    It is the step when the victim waits for the batch, however early it is fetched, which differs between runs.
     Streams with shares of different lengths lose count once the shortest is exhausted.
     """
 

@@ -34,7 +34,7 @@ _FRAMES = 3
 class Ran:
     """The executions of mutated functions; a function is named by its module and its mangled name.
 
-    ``places`` has for each function the places where it ran, in the order in which they were first reached; ``by_run``
+    ``places`` has for each function the places where it ran, in the order that they were first reached; ``by_run``
     has the places of each run. ``modules`` has the file that each mutated module was imported from.
     """
 
@@ -88,7 +88,7 @@ class Executions:
     def imported(self, function: Callable[..., Any]) -> None:
         """Record the file of a function that gets a trampoline; called when its module is imported."""
         module = str(function.__module__)
-        # A script without a name has none by which one of its mutants could be switched on.
+        # The mutants of a script without a name can't be switched on by name.
         if module != "__main__" and (module, "") not in self._seen:
             self._seen.add((module, ""))
             # Resolved now: the path may go through a link in a folder that is removed after the test.

@@ -1,6 +1,6 @@
 """A faulted run in the current process, under pdb: no fork, no deadline, the terminal's own input and output.
 
-It stops in the user's training step in which the fault first acts, again right after it has acted, and where an
+It stops in the user's training step when the fault first acts, again right after it has acted, and where an
 exception ends the run. Guards are observed as in a campaign, so that the course is the same. This imports torch: it is
 for the process of a command that was asked to debug.
 """
@@ -41,7 +41,7 @@ class QuitError(Exception):
 
 
 class Debugged(Session):
-    """A session that stops in pdb; ``step`` is the first in which the fault acts, None to run through."""
+    """A session that stops in pdb; ``step`` is the first step of the fault, None to run through."""
 
     def __init__(
         self, target: Target, order: Order, step: int | None, say: Say, messages: list[dict[str, Any]]

@@ -273,7 +273,7 @@ class Session:
             self._send({"acting": mutant.first_step})
 
     def _place(self) -> str:
-        """Return the last place before the current code at which this run could be forked."""
+        """Return the last place before the current code where this run could be forked."""
         if self._training is None:
             return "construct"
         return str(self._clock.step) if self._steps_begun else "fit"

@@ -1,4 +1,4 @@
-"""What the loaders yield: batches before guards and transfer hooks see them, and the iterator itself."""
+"""The output of the loaders: batches before guards and transfer hooks see them, and the iterator itself."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from faultlab.injection.values import Stream
 if TYPE_CHECKING:
     from faultlab.injection.armed_fault import Armed
 
-# A training_step that asks for `dataloader_iter` pulls its batches through the second.
+# A training_step with a `dataloader_iter` argument draws its batches through the second one.
 FETCHERS = ("loops.fetchers:_PrefetchDataFetcher", "loops.fetchers:_DataFetcherWrapper")
 
 
@@ -47,10 +47,10 @@ def _mapped(point: Batch, batch: Any, armed: Armed) -> Any:
     leaves = [(path, leaf) for path, leaf in tree.tensors(batch) if path in wanted and _fits(point, leaf)]
     for path, leaf in leaves:
         if id(leaf) not in mapped:
-            # A memory of its own for each leaf: what one remembers is of another's shape and meaning.
+            # A separate memory for each leaf: what one stores has another's shape and meaning.
             armed.ctx.memory = shared.setdefault(path, {})
             mapped[id(leaf)] = armed.map(leaf)
-        # One tensor under two names, as targets are in forecasting, is broken alike under both.
+        # One tensor under two names, as targets in forecasting may be, is broken once for both.
         changed[path] = mapped[id(leaf)]
     armed.ctx.memory = shared
     with armed.putting_in():
@@ -64,7 +64,7 @@ def _fits(point: Batch, leaf: torch.Tensor) -> bool:
 
 
 def _onward(iterator: Iterator[Any]) -> Iterator[Any]:
-    """The same items; unlike Lightning's own iterators it does not begin anew when it is asked for an iterator."""
+    """Yield the same items; unlike Lightning's own iterators, this does not restart when iterated again."""
     while True:
         try:
             item = next(iterator)

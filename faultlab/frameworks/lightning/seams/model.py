@@ -1,4 +1,4 @@
-"""The model itself and what is configured on it: architecture, weights, optimizers and schedulers."""
+"""The model and its configuration: architecture, weights, optimizers and schedulers."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def _copied(state: Any) -> Any:
 
 
 def _replaced(before: Mapping[str, nn.Module], module: nn.Module) -> dict[str, nn.Module]:
-    """The submodules that are no longer where they were, without those inside of others that are not."""
+    """Return the submodules that are no longer in their place, without those inside of other such submodules."""
     after = dict(module.named_modules(remove_duplicate=False))
     gone = {path for path, part in before.items() if after.get(path) is not part}
     return {path: before[path] for path in before if path in gone and path.rpartition(".")[0] not in gone}
@@ -146,7 +146,7 @@ def _values(module: nn.Module) -> list[Any]:
 
 
 def _content(tensor: torch.Tensor) -> Any:
-    """The tensor's values; its identity where it has none to compare (not yet initialised, or sparse)."""
+    """Return the tensor's values; its identity if it can't be compared (not yet initialized, or sparse)."""
     if is_lazy(tensor) or tensor.layout is not torch.strided:
         return id(tensor)
     return tensor.detach().clone()

@@ -42,7 +42,7 @@ def sample(point: Sample, patches: Patches, armed: Armed, site: Site) -> None:
 
 
 class _Items:
-    """A dataset as its fetcher sees it, each item of which the fault may map."""
+    """A dataset as its fetcher sees it; the fault may map each item."""
 
     def __init__(self, dataset: Any, armed: Armed, turns: Turns) -> None:
         self._dataset = dataset
