@@ -38,9 +38,9 @@ def of_trainer(trainer: Any) -> Iterator[tuple[str, dict[str, str]]]:
 def merged(found: Iterable[tuple[str, dict[str, str]]]) -> dict[str, dict[str, str]]:
     """Return all directions declared for each number; two objects of one class that disagree are both listed."""
     declared: dict[str, dict[str, str]] = {}
-    for name, said in found:
+    for name, directions in found:
         known = declared.setdefault(name, {})
-        for who, mode in said.items():
+        for who, mode in directions.items():
             known[who if known.get(who, mode) == mode else f"another {who}"] = mode
     return declared
 

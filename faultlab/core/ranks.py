@@ -42,8 +42,8 @@ def as_one(runs: Sequence[RunResult]) -> RunResult:
     )
 
 
-def _distinct(told: Sequence[Sequence[Alert]]) -> list[Alert]:
-    return list(dict.fromkeys(alert for alerts in told for alert in alerts))
+def _distinct(groups: Sequence[Sequence[Alert]]) -> list[Alert]:
+    return list(dict.fromkeys(alert for alerts in groups for alert in alerts))
 
 
 def _shown(runs: Sequence[RunResult]) -> list[ShownWarning]:

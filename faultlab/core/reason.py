@@ -117,9 +117,9 @@ def reasons_to_json(reasons: Sequence[Reason]) -> dict[str, list[str]]:
 
 def reasons_from_json(data: Mapping[str, Any]) -> list[Reason]:
     """Return the reasons that `reasons_to_json` wrote; raise ValueError if one has an unknown kind."""
-    said, kinds = data["reasons"], data.get("kinds")
+    found, kinds = data["reasons"], data.get("kinds")
     if kinds is None:
         raise ValueError("its reasons have no kinds: it was written by another version of faultlab")
-    if len(said) != len(kinds):
-        raise ValueError(f"it has {len(said)} reasons but {len(kinds)} kinds")
-    return [Reason(ReasonKind(kind), text) for kind, text in zip(kinds, said)]
+    if len(found) != len(kinds):
+        raise ValueError(f"it has {len(found)} reasons but {len(kinds)} kinds")
+    return [Reason(ReasonKind(kind), text) for kind, text in zip(kinds, found)]

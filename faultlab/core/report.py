@@ -27,7 +27,7 @@ class Status(str, Enum):
     """The verdict on a fault.
 
     Attributes:
-        DETECTED: At least one detector raised or signalled that is quiet on clean runs.
+        DETECTED: At least one detector raised or signaled that is quiet on clean runs.
         WARNED: No detector did, but there are warnings that the clean run does not have.
         SILENT: The fault acted and changed the run, and no detector detected it.
         NO_EFFECT: The fault acted, and the run equals the clean one bit for bit.

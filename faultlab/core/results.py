@@ -61,14 +61,14 @@ class Advisory:
     def to_json(self) -> dict[str, Any]:
         return {
             **vars(self),
-            "alarms": _told(self.alarms),
-            "of_interruption": _told(self.of_interruption),
+            "alarms": _alerts_to_json(self.alarms),
+            "of_interruption": _alerts_to_json(self.of_interruption),
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Advisory:
-        told = {name: tuple(_heard(data[name])) for name in ("alarms", "of_interruption")}
-        return cls(**{**data, **told})
+        alerts = {name: tuple(_alerts_from_json(data[name])) for name in ("alarms", "of_interruption")}
+        return cls(**{**data, **alerts})
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,8 @@ class RunResult(Result):
         return {
             **vars(self),
             "trajectory": self.trajectory.to_json(),
-            "alerts": _told(self.alerts),
-            "of_interruption": _told(self.of_interruption),
+            "alerts": _alerts_to_json(self.alerts),
+            "of_interruption": _alerts_to_json(self.of_interruption),
             "warnings": [vars(warning) for warning in self.warnings],
             "advice": self.advice and self.advice.to_json(),
             "profile": self.profile and self.profile.to_json(),
@@ -150,8 +150,8 @@ class RunResult(Result):
     def from_json(cls, data: Mapping[str, Any]) -> RunResult:
         read = {
             "trajectory": Trajectory.from_json(data["trajectory"]),
-            "alerts": _heard(data["alerts"]),
-            "of_interruption": _heard(data["of_interruption"]),
+            "alerts": _alerts_from_json(data["alerts"]),
+            "of_interruption": _alerts_from_json(data["of_interruption"]),
             "warnings": [ShownWarning(**warning) for warning in data["warnings"]],
             "advice": data["advice"] and Advisory.from_json(data["advice"]),
             "profile": data["profile"] and TargetProfile.from_json(data["profile"]),
@@ -233,13 +233,13 @@ def message_of(result: Result) -> dict[str, Any]:
     return {"result": {"kind": result.kind, **result.to_json()}}
 
 
-def read_result(said: Any) -> Result:
+def read_result(data: Any) -> Result:
     """Return the result in such a message, or `Unreadable` if there is none."""
     try:
-        given = dict(said)
+        given = dict(data)
         return RESULTS[given.pop("kind")].from_json(given)
     except (KeyError, TypeError, ValueError, AttributeError):
-        return Unreadable(str(said)[:2000])
+        return Unreadable(str(data)[:2000])
 
 
 @dataclass
@@ -308,9 +308,9 @@ class Outcome:
     @property
     def broken(self) -> str:
         """The injector's failure on the first rank that had one; else empty."""
-        told = (one.reason if isinstance(one, Broken) else run.broken if (run := _run_of(one)) else ""
-                for one in self.results)  # fmt: skip
-        return next(filter(None, told), "")
+        reasons = (one.reason if isinstance(one, Broken) else run.broken if (run := _run_of(one)) else ""
+                   for one in self.results)  # fmt: skip
+        return next(filter(None, reasons), "")
 
     def to_json(self) -> dict[str, Any]:
         results = [result and message_of(result)["result"] for result in self.results]
@@ -318,7 +318,7 @@ class Outcome:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Outcome:
-        results = [None if said is None else read_result(said) for said in data["results"]]
+        results = [None if one is None else read_result(one) for one in data["results"]]
         return cls(**{**data, "results": results})
 
 
@@ -326,9 +326,9 @@ def _run_of(result: Result | None) -> RunResult | None:
     return result.run if isinstance(result, ExaminedRun) else result if isinstance(result, RunResult) else None
 
 
-def _told(alerts: Iterable[Alert]) -> list[dict[str, Any]]:
+def _alerts_to_json(alerts: Iterable[Alert]) -> list[dict[str, Any]]:
     return [asdict(alert) for alert in alerts]
 
 
-def _heard(data: Iterable[Mapping[str, Any]]) -> list[Alert]:
+def _alerts_from_json(data: Iterable[Mapping[str, Any]]) -> list[Alert]:
     return [Alert.from_json(alert) for alert in data]

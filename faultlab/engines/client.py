@@ -38,7 +38,7 @@ class Client:
         connection.close()
         return None
 
-    def hear(self) -> list[dict[str, Any]] | None:
+    def receive(self) -> list[dict[str, Any]] | None:
         """Return the client's messages; None once it has hung up."""
         try:
             data, descriptors, _, _ = socket.recv_fds(self.socket, _CHUNK, 2)

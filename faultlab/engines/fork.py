@@ -129,7 +129,7 @@ class ForkEngine:
     def open(self, name: str, scenario: Mapping[str, Any]) -> None:
         self._hang_up()
         if isinstance(self._warm, keeping.Borrowed):
-            # The keeper has learnt from the previous scenario; its next process knows that too.
+            # The keeper has learned from the previous scenario; its next process knows that too.
             self._end_warm()
         # Two scenarios may have the same name; late messages of the previous one must not be taken for this one's.
         self._serial += 1
@@ -235,8 +235,8 @@ class ForkEngine:
 
     def _prepare_known(self, orders: Iterable[Order]) -> None:
         """Combine the known good runs that guards compare with once, before victims are forked."""
-        told = [order.training.advice or {} for order in orders if order.training is not None]
-        files = {advice["known"] for advice in told if advice.get("known")}
+        advices = [order.training.advice or {} for order in orders if order.training is not None]
+        files = {advice["known"] for advice in advices if advice.get("known")}
         construct = self._link("construct")
         if construct is not None and (new := files - self._known):
             self._known |= new

@@ -171,16 +171,16 @@ class ForkServer:
             self._print(victim, data)
         else:
             for message in victim.lines.feed(data):
-                self._hear(victim, message)
+                self._take_message(victim, message)
 
     def _print(self, victim: _Victim, data: bytes) -> None:
         victim.output.feed(data)
         if victim.order.echo:
-            said = {"text": victim.decoder.decode(data), "to": victim.order.echo}
+            printed = {"text": victim.decoder.decode(data), "to": victim.order.echo}
             with contextlib.suppress(OSError):
-                self._driver.sendall(encode({"printed": said}))
+                self._driver.sendall(encode({"printed": printed}))
 
-    def _hear(self, victim: _Victim, message: dict[str, Any]) -> None:
+    def _take_message(self, victim: _Victim, message: dict[str, Any]) -> None:
         if "acting" in message:
             victim.outcome.acting = message["acting"]
         elif "snapshot" in message:
@@ -236,4 +236,4 @@ class ForkServer:
                 self._print(victim, data)
             else:
                 for message in victim.lines.feed(data):
-                    self._hear(victim, message)
+                    self._take_message(victim, message)

@@ -68,7 +68,7 @@ class Keeper:
             for key, _ in self._selector.select(min(_TICK, self._patience / 4)):
                 if key.fileobj is self._listener:
                     self._accept(self._listener)
-                elif isinstance(key.data, Client) and (driver := self._hear(key.data)):
+                elif isinstance(key.data, Client) and (driver := self._serve_client(key.data)):
                     return driver
             self._reap()
             self._judge()
@@ -80,9 +80,9 @@ class Keeper:
             self._clients.append(client)
             self._selector.register(client.socket, selectors.EVENT_READ, client)
 
-    def _hear(self, client: Client) -> str:
+    def _serve_client(self, client: Client) -> str:
         """Return the driver's address in the process that was forked for it; an empty string in the keeper."""
-        messages = client.hear()
+        messages = client.receive()
         if messages is None:
             self._clients.remove(client)
             self._selector.unregister(client.socket)

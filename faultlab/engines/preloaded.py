@@ -95,7 +95,7 @@ class Preloaded:
         return "CUDA has been initialized" if torch is not None and torch.cuda.is_initialized() else ""
 
     def lacking(self, learnt: dict[str, Any], unfit: set[str]) -> dict[str, Any]:
-        """Return the part of what was learnt that is not imported yet and not unfit."""
+        """Return the part of what was learned that is not imported yet and not unfit."""
         lacking = [name for name in learnt["modules"] if name not in sys.modules and name not in unfit]
         return {**learnt, "modules": lacking}
 

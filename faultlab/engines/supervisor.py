@@ -141,7 +141,7 @@ class Supervisor:
             while self._status is None:
                 for key, _ in selector.select(tick):
                     if key.fd == wakeup:
-                        self._hear(os.read(wakeup, 512))
+                        self._forward_signals(os.read(wakeup, 512))
                     elif not self._forward(key.fd):
                         selector.unregister(key.fd)
                 self._reap()
@@ -166,7 +166,7 @@ class Supervisor:
             (shown + min(0.5, self._grace), lambda: kill_group(group)),
         ]
 
-    def _hear(self, numbers: bytes) -> None:
+    def _forward_signals(self, numbers: bytes) -> None:
         for number in numbers:
             if number in FORWARDED:
                 self._signalled.append(signal.Signals(number).name)

@@ -144,11 +144,11 @@ class Armed:
     def follow_in_workers(self) -> None:
         """Keep copies of this process informed of its step, as `victims_step`."""
 
-        def tell(step: int) -> None:
+        def publish(step: int) -> None:
             self._tally.step = step
 
-        tell(self.clock.step)
-        self.clock.on_step.append(tell)
+        publish(self.clock.step)
+        self.clock.on_step.append(publish)
 
     @property
     def victims_step(self) -> int:

@@ -111,9 +111,9 @@ def _tells_apart(
     places = ((count, len(owners)), (len(owners), count))
     if kind != "owner" and any(part.shape[:2] in places for part in parts.values()):
         return False
-    told = any(other != path and len(part) == len(owners) for other, part in parts.items())
-    if not told or (count > 1 and _NAMES[kind] & set(words(path))):
-        return told
+    matches = any(other != path and len(part) == len(owners) for other, part in parts.items())
+    if not matches or (count > 1 and _NAMES[kind] & set(words(path))):
+        return matches
     # If a batch has only such rows, they lie side by side: several views of each sample, numbered to distinguish them.
     apart = kind != "owner" or any(
         len(part) == count or _stays_within(part, owners) for other, part in parts.items() if other != path

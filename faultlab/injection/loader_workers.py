@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _PATIENCE = 60.0
 
-Purpose = Literal["victim", "step", "nobody"]
+Purpose = Literal["victim", "step", "nothing"]
 
 
 class Workers:
@@ -50,7 +50,7 @@ class Workers:
         # Without a length, Lightning requests a batch one step early.
         self._armed.clock.step = step if promised else max(0, step - 1)
         # Batches fetched ahead at the end of a stream, or of a truncated epoch, are never used.
-        return "nobody" if step >= self._end and self._armed.clock.stage == "train" else "step"
+        return "nothing" if step >= self._end and self._armed.clock.stage == "train" else "step"
 
     def wait_for_victim(self) -> None:
         """Return once the victim waits for the batch: without this worker it continues as long as it has others."""

@@ -33,7 +33,7 @@ _MACHINERY = (
 )
 _HARNESS = "faultlab.worker.session"
 
-Say = Callable[[str], None]
+Show = Callable[[str], None]
 
 
 class QuitError(Exception):
@@ -44,11 +44,11 @@ class Debugged(Session):
     """A session that stops in pdb; ``step`` is the first step of the fault, None to run through."""
 
     def __init__(
-        self, target: Target, order: Order, step: int | None, say: Say, messages: list[dict[str, Any]]
+        self, target: Target, order: Order, step: int | None, show: Show, messages: list[dict[str, Any]]
     ) -> None:
         super().__init__(target, order, messages.append)
         self._stop_at = step
-        self._say = say
+        self._show = show
         self._held = Patches()
 
     def _build_target(self, changed: Mapping[str, Any], interrupted: bool = False) -> Training:
@@ -68,8 +68,8 @@ class Debugged(Session):
                 return step(*args, **kwargs)
             self._stop_at = None
             acts = f"in which {self._task.fault} acts" if self._task.fault else "in which the fault would act"
-            self._say(f"stopped in training_step at step {self._clock.step}, {acts}")
-            self._say("    p batch  shows the batch, n steps, u and d move in the stack, c continues, q quits")
+            self._show(f"stopped in training_step at step {self._clock.step}, {acts}")
+            self._show("    p batch  shows the batch, n steps, u and d move in the stack, c continues, q quits")
             return _under(pdb.Pdb(), step, *args, **kwargs)
 
         return stopping
@@ -94,8 +94,8 @@ class Debugged(Session):
             frame = frame.f_back
         own = self._nearest_own(frame)
         where = f"{own.f_code.co_filename}:{own.f_lineno}" if own else f"the seam {armed.mode.seam}, not in your code"
-        self._say(f"the fault acted for the first time, at step {self._clock.step}, in {where}")
-        self._say("    w shows the stack, u moves up to the callers, c continues, q quits")
+        self._show(f"the fault acted for the first time, at step {self._clock.step}, in {where}")
+        self._show("    w shows the stack, u moves up to the callers, c continues, q quits")
         debugger = pdb.Pdb(skip=[*_MACHINERY, "bdb", "pdb"])
         debugger.set_trace(own or frame)
         # Not in the next function called: at the next line of that frame.
@@ -116,8 +116,8 @@ class Debugged(Session):
             raise KeyboardInterrupt from None
         super()._ended_by(error)
         if error.__traceback__ is not None and not isinstance(error, SystemExit):
-            self._say("an exception ended the run; this is the nearest frame of your code")
-            self._say("    w shows the stack, d moves down to where it was raised, q ends the replay")
+            self._show("an exception ended the run; this is the nearest frame of your code")
+            self._show("    w shows the stack, d moves down to where it was raised, q ends the replay")
             _post_mortem(error.__traceback__, self._target.code.holds)
 
 
@@ -147,11 +147,11 @@ def _post_mortem(traceback: TracebackType, own: Callable[[FrameType], bool]) -> 
     debugger.interaction(None, traceback)
 
 
-def debug(scenario: Mapping[str, Any], order: Order, step: int | None, say: Say) -> Outcome:
+def debug(scenario: Mapping[str, Any], order: Order, step: int | None, show: Show) -> Outcome:
     """Run the order in this process; raise QuitError if the user quits, KeyboardInterrupt on Ctrl-C."""
     os.environ.update(one_thread_environment())
     messages: list[dict[str, Any]] = []
-    Debugged(import_target(scenario, f"{order.root}-import"), order, step, say, messages).run()
+    Debugged(import_target(scenario, f"{order.root}-import"), order, step, show, messages).run()
     outcome = Outcome(order.id)
     for message in messages:
         outcome.acting = message.get("acting", outcome.acting)

@@ -10,7 +10,7 @@ from faultlab.core.orders import Examine, Order, Task, Train
 from faultlab.frameworks.base import Target
 from faultlab.worker.session import Send, Session, Snapshot
 
-CarryOut = Callable[[Target, Order, Send, "Snapshot | None"], None]
+Execute = Callable[[Target, Order, Send, "Snapshot | None"], None]
 
 
 def carry_out(target: Target, order: Order, send: Send, snapshot: Snapshot | None = None) -> None:
@@ -34,4 +34,4 @@ def _named(function: str) -> Callable[..., Any]:
     return found
 
 
-_BY_TASK: Mapping[type[Task], CarryOut] = {Train: _train, Examine: _examine}
+_BY_TASK: Mapping[type[Task], Execute] = {Train: _train, Examine: _examine}

@@ -103,7 +103,9 @@ class Draws:
 
     def _drawing(self, what: str, draw: Callable[..., Any]) -> Callable[..., Any]:
         def drawing(*args: Any, **kwargs: Any) -> Any:
-            return self._told(lambda place: self._sources.setdefault(f"{what}, drawn {place}"), draw, *args, **kwargs)
+            return self._recorded(
+                lambda place: self._sources.setdefault(f"{what}, drawn {place}"), draw, *args, **kwargs
+            )
 
         return drawing
 
@@ -114,12 +116,12 @@ class Draws:
                 # numpy draws a seed if it is given none, which is recorded there.
                 draw = self._drawing("a generator of random without a seed", seed) if what == "random" else seed
                 return draw(*args, **kwargs)
-            told = f"{what}({repr(values[0])[:60]})"
-            return self._told(lambda place: self._seeds.append(f"{told} {place}"), seed, *args, **kwargs)
+            call = f"{what}({repr(values[0])[:60]})"
+            return self._recorded(lambda place: self._seeds.append(f"{call} {place}"), seed, *args, **kwargs)
 
         return seeding
 
-    def _told(self, note: Callable[[str], Any], function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def _recorded(self, note: Callable[[str], Any], function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if not self._inside and (place := self._place(sys._getframe(2))):
             note(place)
         before, self._inside = self._inside, True

@@ -129,7 +129,7 @@ class Session:
                 with profiling.watching() if profiling else contextlib.nullcontext():
                     error = self._fit()
                     if error is None and self._task.reload and not (self._armed and self._armed.broken):
-                        error = self._go_on()
+                        error = self._resume()
                 if profiling and error is None:
                     self._profile = self._training.profile(profiling)
             if error is not None:
@@ -188,7 +188,7 @@ class Session:
         if self._advisers is not None:
             self._advisers.interrupted()
 
-    def _go_on(self) -> BaseException | None:
+    def _resume(self) -> BaseException | None:
         self._observer.goes_on()
         if self._advisers is not None:
             self._advisers.goes_on()
@@ -286,8 +286,8 @@ class Session:
 
     def _armed_with(self, fault: Fault) -> Armed:
         assert self._task.profile is not None
-        told = _registered(fault), self._clock, self._task.profile
-        armed = Armed(fault, *told, lambda step: self._send({"acting": step}))
+        given = _registered(fault), self._clock, self._task.profile
+        armed = Armed(fault, *given, lambda step: self._send({"acting": step}))
         site = Site(type(None))
         if self._training is not None:
             module = self._training.module
@@ -335,8 +335,8 @@ class Session:
         probed = self._task.probe
         return RunResult(
             trajectory=self._trajectory,
-            alerts=self._told([*self._observer.alerts, *self._observer.of_interruption, *self._alerts]),
-            of_interruption=self._told(self._observer.of_interruption),
+            alerts=self._normalized([*self._observer.alerts, *self._observer.of_interruption, *self._alerts]),
+            of_interruption=self._normalized(self._observer.of_interruption),
             warnings=[ShownWarning(key, step, text) for key, (step, text) in self._warnings.seen.items()],
             activations=activations,
             first_step=first_step,
@@ -355,7 +355,7 @@ class Session:
             seconds=time.perf_counter() - self._started,
         )
 
-    def _told(self, alerts: Iterable[Alert]) -> list[Alert]:
+    def _normalized(self, alerts: Iterable[Alert]) -> list[Alert]:
         return [replace(alert, message=self._warnings.told(alert.message)) for alert in alerts]
 
 

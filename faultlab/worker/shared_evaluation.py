@@ -25,10 +25,10 @@ class SharedEvaluation:
 
     def __init__(self, folder: str, digest: str, *circumstances: Any) -> None:
         try:
-            told = repr((digest, *circumstances))
+            text = repr((digest, *circumstances))
         except Exception:  # a user's own __repr__ may raise; such a module is evaluated in each run
-            folder = told = ""
-        self._file = os.path.join(folder, hashlib.sha256(told.encode()).hexdigest()) if folder else ""
+            folder = text = ""
+        self._file = os.path.join(folder, hashlib.sha256(text.encode()).hexdigest()) if folder else ""
 
     def read(self) -> dict[str, float] | None:
         """Return the metrics; None if no run has ended with these weights yet."""

@@ -87,11 +87,11 @@ class _Arrivals(MetaPathFinder):
             return None
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None:
-            spec.loader = _Telling(spec.loader, self._arrived)
+            spec.loader = _Reporting(spec.loader, self._arrived)
         return spec
 
 
-class _Telling(Loader):
+class _Reporting(Loader):
     def __init__(self, loader: Loader, arrived: Callable[[ModuleType], None]) -> None:
         self._loader = loader
         self._arrived = arrived

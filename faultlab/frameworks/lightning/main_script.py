@@ -159,9 +159,9 @@ def run_to_fit(run: Callable[[], object], file: Path, arguments: Sequence[str], 
             if not caught:
                 what = f"{type(error).__name__}: {safe_text(error)}"
                 exits = isinstance(error, SystemExit)
-                said = f"; its last output: {words.last()}" if exits and words.last() else ""
+                printed = f"; its last output: {words.last()}" if exits and words.last() else ""
                 remedy = _ARGUMENTS if exits and not arguments else _REMEDY
-                message = f"{file.name}{_line_in(file, error)} ends with {what}{said}"
+                message = f"{file.name}{_line_in(file, error)} ends with {what}{printed}"
                 raise TargetError(_WHERE, message, remedy) from error
     if not caught:
         message = f"{file.name} runs to its end and calls no Trainer.fit" + (f" of {trains}" if trains else "")

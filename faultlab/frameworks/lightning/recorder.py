@@ -74,13 +74,13 @@ def recorder(namespace: Any, trajectory: Trajectory, clock: Any) -> Any:
     return Recorder()
 
 
-def first_batch(namespace: Any, tell: Callable[[Any], None]) -> Any:
+def first_batch(namespace: Any, report: Callable[[Any], None]) -> Any:
     """Return a callback that reports the first batch of the training."""
 
     class FirstBatch(namespace.Callback):  # type: ignore[misc]
         def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
             if trainer.global_step == 0 and batch_idx == 0:
-                tell(batch)
+                report(batch)
 
     return FirstBatch()
 

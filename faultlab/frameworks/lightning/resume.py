@@ -34,7 +34,7 @@ def with_checkpoints(arguments: dict[str, Any], namespace: Any, root: str, monit
     return {**arguments, "callbacks": callbacks, "enable_checkpointing": enabled}
 
 
-def interruption(namespace: Any, epochs: int, told: Callable[[], None]) -> Any:
+def interruption(namespace: Any, epochs: int, notify: Callable[[], None]) -> Any:
     """Return a callback that ends a training midway through its epochs and reports that, unless it has one epoch."""
 
     class Interruption(namespace.Callback):  # type: ignore[misc]
@@ -43,12 +43,12 @@ def interruption(namespace: Any, epochs: int, told: Callable[[], None]) -> Any:
                 # Lightning would continue to the minimum of epochs and steps.
                 trainer.fit_loop.min_epochs = trainer.fit_loop.epoch_loop.min_steps = None
                 trainer.should_stop = True
-                told()
+                notify()
 
     return Interruption()
 
 
-def go_on(trainer: Any, epochs: int, build_again: BuildAgain) -> LightningTraining:
+def continued(trainer: Any, epochs: int, build_again: BuildAgain) -> LightningTraining:
     """Continue from the last checkpoint in a fresh target, and return it. Let exceptions propagate.
 
     ``epochs`` are those of the uninterrupted training.

@@ -108,7 +108,7 @@ class DataFlow(TorchFunctionMode):
         origin, apart = _union(self._origins, given), _union(self._apart, given)
         if origin:
             self._compare(func, given, result)
-            # A single number is already a loss: a learnt weight of losses is not a model that takes the labels as
+            # A single number is already a loss: a learned weight of losses is not a model that takes the labels as
             # inputs.
             numbers = all(tensor.ndim == 0 for tensor in given if id(tensor) in self._origins)
             if not numbers and self._meets_model(given):
@@ -138,7 +138,7 @@ class DataFlow(TorchFunctionMode):
         return self._origins.get(id(tensor)) == self._apart.get(id(tensor))
 
     def _meets_model(self, given: list[torch.Tensor]) -> bool:
-        """Return True if one of these is a parameter of the model, rather than a scale that a loss has learnt."""
+        """Return True if one of these is a parameter of the model, rather than a scale that a loss has learned."""
         parameters = [tensor for tensor in given if isinstance(tensor, nn.Parameter)]
         judged = any(self._origins.get(id(tensor), set()) - self._apart.get(id(tensor), set()) for tensor in given)
         return any(not judged or parameter.numel() > 1 for parameter in parameters)

@@ -30,8 +30,8 @@ def inside_of_a_loss(module: Any, path: str) -> bool:
     """Return True if the part belongs to a module that computes a loss, and so not to a network that predicts."""
     names = path.split(".")
     above = [".".join(names[:length]) for length in range(1, len(names))]
-    told = names[:-1] + [type(layers.at(module, one)).__name__ for one in above]
-    return any(map(_LOSS.search, told))
+    names_and_classes = names[:-1] + [type(layers.at(module, one)).__name__ for one in above]
+    return any(map(_LOSS.search, names_and_classes))
 
 
 def put_back(module: Any, parts: Mapping[str, Any]) -> bool:
