@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,9 @@ from faultlab.core import seal
 from faultlab.core.alert import Alert
 from faultlab.core.detection import Detection, Prescribed
 from faultlab.core.reason import Reason, ReasonKind, reasons_from_json, reasons_to_json
+from faultlab.core.status import INCONCLUSIVE as INCONCLUSIVE
+from faultlab.core.status import WORST_FIRST, counts_of
+from faultlab.core.status import Status as Status
 from faultlab.core.strict_json import dump as dump
 from faultlab.core.strict_json import plain
 
@@ -22,37 +24,6 @@ SCHEMA = 1
 SOURCE = "source"
 """The family of source mutants. They are not failure modes, and coverage is counted without them."""
 
-
-class Status(str, Enum):
-    """The verdict on a fault.
-
-    Attributes:
-        DETECTED: At least one detector raised or signaled that is quiet on clean runs.
-        WARNED: No detector did, but there are warnings that the clean run does not have.
-        SILENT: The fault acted and changed the run, and no detector detected it.
-        NO_EFFECT: The fault acted, and the run equals the clean one bit for bit.
-        NOT_APPLICABLE: The failure mode can't happen to this target.
-        NOT_ACTIVATED: The fault should have acted and never did. Proves nothing.
-        TIMEOUT: The run passed its deadline. Proves nothing, unless the failure mode is a hang.
-        ERROR: faultlab itself failed. Proves nothing.
-        IGNORED: The scenario exempts it, with a reason and a date.
-    """
-
-    DETECTED = "detected"
-    WARNED = "warned"
-    SILENT = "silent"
-    NO_EFFECT = "no_effect"
-    NOT_APPLICABLE = "not_applicable"
-    NOT_ACTIVATED = "not_activated"
-    TIMEOUT = "timeout"
-    ERROR = "error"
-    IGNORED = "ignored"
-
-
-# A failure mode is as bad as its worst fault; inconclusive faults must not hide behind detected ones.
-_WORST_FIRST = [Status.SILENT, Status.ERROR, Status.NOT_ACTIVATED, Status.TIMEOUT, Status.WARNED, Status.DETECTED,
-                Status.NO_EFFECT, Status.NOT_APPLICABLE, Status.IGNORED]  # fmt: skip
-INCONCLUSIVE = (Status.ERROR, Status.NOT_ACTIVATED, Status.TIMEOUT)
 NO_GATE = "no gate in the scenario"
 _SEVERITY_ORDER = {"critical": 0, "major": 1, "minor": 2}
 
@@ -294,7 +265,7 @@ class Report:
         modes: dict[str, list[Status]] = {}
         for fault in self.faults:
             modes.setdefault(fault.mode, []).append(fault.status)
-        return {mode: min(found, key=_WORST_FIRST.index) for mode, found in sorted(modes.items())}
+        return {mode: min(found, key=WORST_FIRST.index) for mode, found in sorted(modes.items())}
 
     @property
     def ratio(self) -> float | None:
@@ -391,9 +362,3 @@ class Report:
 def severity_order(severity: str) -> int:
     """Return a sort key for severities, most severe first."""
     return _SEVERITY_ORDER.get(severity, 9)
-
-
-def counts_of(statuses: Iterable[Status]) -> dict[str, int]:
-    """Return how many there are of each status, including 0."""
-    counted = Counter(statuses)
-    return {status.value: counted[status] for status in Status}

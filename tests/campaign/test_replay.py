@@ -152,7 +152,7 @@ def _replay(folder: Path, *arguments: str, typed: str = "") -> subprocess.Comple
 
 def _trained(printed: str) -> int:
     """The steps of the training itself that were heard of."""
-    return printed.partition("faultlab: the training is over")[0].count("begins")
+    return printed.partition("faultlab: training finished")[0].count("begins")
 
 
 def test_the_users_output_is_shown_clean_and_faulted_and_the_findings_in_words(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def interruption(namespace: Any, epochs: int, notify: Callable[[], None]) -> Any
     return Interruption()
 
 
-def continued(trainer: Any, epochs: int, build_again: BuildAgain) -> LightningTraining:
+def go_on(trainer: Any, epochs: int, build_again: BuildAgain) -> LightningTraining:
     """Continue from the last checkpoint in a fresh target, and return it. Let exceptions propagate.
 
     ``epochs`` are those of the uninterrupted training.

@@ -100,7 +100,7 @@ class LightningTraining:
         return learnt.profile(self.trainer, self._trajectory.steps, self._trajectory.validation_batches)
 
     def resume(self, epochs: int, build_again: BuildAgain) -> LightningTraining:
-        return resume.continued(self.trainer, epochs, build_again)
+        return resume.go_on(self.trainer, epochs, build_again)
 
     def evaluate_best(self, build_again: BuildAgain) -> None:
         resume.evaluate_best(self, self._trajectory, build_again)
