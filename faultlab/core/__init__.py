@@ -1,4 +1,4 @@
-"""What every layer talks about: faults, orders, outcomes, trajectories, reports.
+"""Data that every layer uses: faults, orders, outcomes, trajectories, reports.
 
-It imports the standard library alone, and of faultlab nothing but the errors.
+It imports the standard library and `faultlab.errors`, nothing else.
 """

@@ -1,4 +1,4 @@
-"""An alert: that somebody raised or signalled, at which step, and in which words."""
+"""An alert: one signal of a detector, with its step and its message."""
 
 # faultlab: runs around each test while a mutant is on
 
@@ -8,16 +8,23 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-# What ModelCheckpoint warns of whenever a training is resumed, or done again.
+# ModelCheckpoint's warning whenever a training is resumed or repeated.
 _NOT_EMPTY = "exists and is not empty"
 
 
 @dataclass(frozen=True)
 class Alert:
-    """``kind`` is guard, test, module, framework or process; ``how`` is raised, stopped, warned or exited.
+    """One signal of a detector.
 
-    ``reason`` groups alike signals: an exception's class, EarlyStopping's reason, a warning's text without numbers.
-    ``causes`` holds the words for the cause that the detector declares as data; if empty, the message is searched.
+    Attributes:
+        kind: guard, test, module, framework or process.
+        name: The detector's name.
+        step: The training step of the signal, from 0.
+        message: The text of the signal.
+        how: raised, stopped, warned or exited.
+        reason: Groups similar signals: an exception's class, EarlyStopping's reason, or a warning's text without
+            numbers.
+        causes: The words for the cause that the detector declares as data; if empty, the message is searched.
     """
 
     kind: str
@@ -30,19 +37,19 @@ class Alert:
 
     @property
     def finds_nothing(self) -> bool:
-        """Whether it only says that training got where it was meant to, or that a folder holds files already."""
+        """True if it only reports that the training reached its goal or that a folder is not empty."""
         goal = self.how == "stopped" and self.reason == "stopping_threshold"
         return goal or (self.how == "warned" and _NOT_EMPTY in self.message)
 
     def same_alert(self, other: Alert) -> bool:
-        """Whether the other alert is the same alarm, at whatever step."""
+        """Return True if the other alert is the same signal, at any step."""
         return (self.kind, self.name, self.how, self.reason) == (other.kind, other.name, other.how, other.reason)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     def as_false_alarm(self) -> dict[str, Any]:
-        """What a report says of it where it is one of a healthy run."""
+        """Return the entry that a report has for a false alarm."""
         return {"kind": self.kind, "name": self.name, "step": self.step, "message": self.message}
 
     @classmethod
@@ -50,12 +57,12 @@ class Alert:
         return cls(**data)
 
 
-# A run that stops because it is done is no alarm; the rest of EarlyStopping's reasons are.
+# A run that stops because it is finished is not an alarm; EarlyStopping's other reasons are.
 _DONE = ("patience_exhausted", "stopping_threshold")
 
 
 def is_false_alarm(alert: Alert) -> bool:
-    """Whether an alert on a clean run is a false alarm, rather than training that is simply done."""
+    """Return True if an alert of a clean run is a false alarm and not the end of a finished training."""
     done = alert.how == "stopped" and alert.reason in _DONE
     return alert.kind == "guard" and not done and not alert.finds_nothing
 
@@ -67,7 +74,7 @@ def causes_of(signal: object) -> str:
 
 
 def safe_text(error: object, limit: int = 2000) -> str:
-    """An exception's or object's text, whatever its ``__str__`` does."""
+    """Return the text of an exception or object, whatever its ``__str__`` does."""
     try:
         text = str(error)
     except Exception as broken:  # a victim's __str__ may raise too

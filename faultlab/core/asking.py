@@ -1,4 +1,4 @@
-"""Objects of somebody else's asked for their attributes, whatever their ``__getattr__`` raises."""
+"""Attribute access on foreign objects whose ``__getattr__`` may raise any exception."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ _NOTHING = object()
 
 
 def asked(thing: Any, name: str, default: Any = None) -> Any:
-    """The attribute of a foreign object, or ``default`` where it has none.
+    """Return an attribute of a foreign object, or ``default`` if it has none.
 
-    ``getattr`` takes AttributeError alone for an answer; a batch whose ``__getattr__`` is that of a dict answers with
-    KeyError, a lazy or remote one with anything.
+    ``getattr`` treats only AttributeError as a missing attribute. A batch whose ``__getattr__`` is that of a dict
+    raises KeyError, and a lazy or remote one may raise anything.
     """
     try:
         return getattr(thing, name, default)
-    except Exception:  # the object's own way of saying no
+    except Exception:  # the object's own way of reporting a missing attribute
         return default
 
 
 def has(thing: Any, name: str) -> bool:
-    """Whether a foreign object has the attribute."""
+    """Return True if a foreign object has the attribute."""
     return asked(thing, name, _NOTHING) is not _NOTHING

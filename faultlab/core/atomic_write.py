@@ -1,4 +1,4 @@
-"""Files that others read, written whole or not at all: nobody sees half of one, and a failed write leaves the old."""
+"""Atomic file writes: readers never see half a file, and a failed write keeps the old one."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from typing import IO
 
 
 def write(file: Path, text: str) -> None:
-    """Writes the text as UTF-8 with its lines as they are, and makes the file's folder. Raises OSError."""
+    """Write the text as UTF-8 without changing its line ends; create the folder. Raise OSError if that fails."""
     with writing(file) as lines:
         lines.write(text)
 
 
 @contextmanager
 def writing(file: Path) -> Iterator[IO[str]]:
-    """Gives a file to write the text to piece by piece, which takes its place once the last piece is written.
+    """Yield a file to write text to piece by piece; it replaces the old file after the last piece.
 
-    Half a character is written as its escape, as JSON has it. Who may read the file, and whether it is reached by a
-    link, stays as it was. Raises OSError.
+    Lone surrogates are written as escapes, as JSON writes them. File permissions and symbolic links are kept. Raise
+    OSError if the file can't be written.
     """
     file = Path(os.path.realpath(file))
     file.parent.mkdir(parents=True, exist_ok=True)
-    # Of its own to each process: two that write at once must not move each other's half.
+    # One for each process: two processes that write at once must not replace each other's unfinished file.
     temporary = file.with_name(f"{file.name}.{os.getpid()}.new")
     try:
         with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as lines:

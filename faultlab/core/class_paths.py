@@ -1,4 +1,4 @@
-"""Classes by their dotted paths."""
+"""Conversion between classes and their dotted paths."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Iterator
 
 
 def path_of(cls: type) -> str:
-    """The dotted path that names a class."""
+    """Return the dotted path that names a class."""
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def found_class(path: str) -> type | None:
-    """The class of that dotted path among the imported modules; None for one that was made inside a function."""
+    """Return the imported class with that dotted path; None for a class defined inside a function."""
     module, _, name = path.rpartition(".")
     found = getattr(sys.modules.get(module), name, None)
     return found if isinstance(found, type) else None
 
 
 def subclasses(base: type) -> Iterator[type]:
-    """Give every class derived from it that exists by now."""
+    """Yield every existing class derived from the base class."""
     found: list[type] = base.__subclasses__()
     for cls in found:
         yield cls

@@ -1,4 +1,4 @@
-"""Two campaigns of one scenario, failure mode by failure mode: what got worse or better, what is tried no more."""
+"""Comparison of two campaigns of one scenario by failure mode: regressions, improvements, modes no longer tried."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from faultlab.core.report import FaultResult, Report, Status
 UNDETECTED = (Status.SILENT, Status.WARNED)
 UNTRIED = (Status.NOT_APPLICABLE, Status.IGNORED)
 OWN = ("guard", "test", "module")
-"""The kinds of detectors that are the user's own; the others detect by luck, or because a process died."""
+"""The kinds of the user's own detectors. The others detect by luck, or because a process died."""
 
 
 @dataclass(frozen=True)
 class Standing:
-    """What became of a failure mode: its status, and who detected it at one fault at least, the worthiest first.
+    """The result of a failure mode in one report: its status and its detectors, best first.
 
-    ``latency`` is in steps, that of the fault which was detected last; None where only tests detected, whose steps are
-    none of the training's. ``naming`` are those of the detectors that named the cause.
+    A detector counts if it detected at least one of the mode's faults. ``latency`` is the longest of its detected
+    faults, in steps; None if only tests detected, because their steps are not the training's. ``naming`` has the
+    detectors that named the cause.
     """
 
     status: Status
@@ -32,7 +33,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Change:
-    """A failure mode whose status is another one than before; None where it was, or is, not in the report."""
+    """A failure mode whose status changed; ``before`` or ``after`` is None if that report does not have it."""
 
     mode: str
     severity: str
@@ -42,10 +43,10 @@ class Change:
 
 @dataclass(frozen=True)
 class Lost:
-    """A detector that detected a failure mode before, and does not any more.
+    """A detector that detected a failure mode before and no longer does.
 
     ``detector`` is written ``guard:Name``, ``test:file.py::test``, ``module``, ``framework`` or ``process``;
-    ``instead`` is the worthiest that still detects, empty where nobody does.
+    ``instead`` is the best detector that still detects it, empty without one.
     """
 
     mode: str
@@ -55,12 +56,12 @@ class Lost:
 
     @property
     def owned(self) -> bool:
-        """Whether it is a guard, a test or a check of the user's, and no accident that happened to end the run."""
+        """True for the user's guards, tests and checks; False for a crash that happened to end the run."""
         return self.detector.partition(":")[0] in OWN
 
     @property
     def by_luck(self) -> bool:
-        """Whether a detector of the user's was lost, and what detects now is an incidental crash."""
+        """True if one of the user's detectors was lost and only an incidental crash still detects the mode."""
         return self.owned and bool(self.instead) and self.instead.partition(":")[0] not in OWN
 
 
@@ -75,11 +76,13 @@ class Later:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is different. ``changed`` has every other status of a failure mode that both tried, or that one of them did
-    not: ``newly_silent``, ``newly_detected``, ``gone`` and ``new`` are parts of it.
+    """The differences between two reports.
 
-    ``gone`` was tried before and is not any more: left out, ignored, or no longer applicable; ``new`` the other way
-    round. ``ratios`` are the coverages and ``scores`` those of the source mutants, before and after.
+    ``changed`` has every failure mode whose status differs, including those that only one report has; ``newly_silent``,
+    ``newly_detected``, ``gone`` and ``new`` are subsets of it.
+
+    ``gone`` was tried before and no longer is: deselected, ignored, or not applicable. ``new`` is the reverse.
+    ``ratios`` are the coverages and ``scores`` the scores of the source mutants, before and after.
     """
 
     scenario: str
@@ -94,13 +97,13 @@ class Comparison:
     scores: tuple[float | None, float | None] = (None, None)
 
     def __bool__(self) -> bool:
-        """Whether there is any difference."""
+        """Return True if there is any difference."""
         numbers = self.ratios[0] != self.ratios[1] or self.scores[0] != self.scores[1]
         return bool(self.changed or self.lost or self.later or numbers)
 
     @property
     def worse(self) -> bool:
-        """Whether something was lost: a failure mode, a detector of the user's, or its being tried."""
+        """True if a failure mode became silent or is no longer tried, or one of the user's detectors was lost."""
         return bool(self.newly_silent or self.gone or any(lost.owned for lost in self.lost))
 
     def to_json(self) -> dict[str, Any]:
@@ -108,7 +111,7 @@ class Comparison:
 
 
 def compare(before: Report, after: Report) -> Comparison:
-    """What is different in ``after``; the reports are of one scenario, or taken for it."""
+    """Return the differences from ``before`` to ``after``, two reports of the same scenario."""
     then, now = standings(before), standings(after)
     changed = changes(then, now)
     return Comparison(
@@ -126,7 +129,7 @@ def compare(before: Report, after: Report) -> Comparison:
 
 
 def standings(report: Report) -> dict[str, Standing]:
-    """Each failure mode of a report, by id."""
+    """Return the standing of each failure mode in a report, by id."""
     faults: dict[str, list[FaultResult]] = {}
     for fault in report.faults:
         faults.setdefault(fault.mode, []).append(fault)
@@ -134,14 +137,14 @@ def standings(report: Report) -> dict[str, Standing]:
 
 
 def latency_of(fault: FaultResult) -> int | None:
-    """Steps from the first activation to the first detection, tests aside; None where no one else detected."""
+    """Return the steps from the first activation to the first detection; None if only tests detected, or none."""
     if fault.status is not Status.DETECTED:
         return None
     return min((found.latency for found in fault.detected_by if found.who[0] != "test"), default=None)
 
 
 def changes(then: Mapping[str, Standing], now: Mapping[str, Standing]) -> tuple[Change, ...]:
-    """Every failure mode with another status, by id."""
+    """Return every failure mode whose status differs, sorted by id."""
     found = []
     for mode in sorted({*then, *now}):
         before, after = then.get(mode), now.get(mode)
@@ -153,7 +156,7 @@ def changes(then: Mapping[str, Standing], now: Mapping[str, Standing]) -> tuple[
 
 
 def lost(then: Mapping[str, Standing], now: Mapping[str, Standing]) -> tuple[Lost, ...]:
-    """Detections that are no more, of failure modes that are still tried."""
+    """Return the detections that were lost, of failure modes that are still tried."""
     return tuple(
         Lost(mode, detector, detector in before.naming, next(iter(after.detectors), ""))
         for mode, before in sorted(then.items())
@@ -164,7 +167,7 @@ def lost(then: Mapping[str, Standing], now: Mapping[str, Standing]) -> tuple[Los
 
 
 def written(found: Detection) -> str:
-    """A detector as text: ``guard:Name``, ``test:file.py::test``, or the kind alone."""
+    """Return a detector as text: ``guard:Name``, ``test:file.py::test``, or the kind alone."""
     return ":".join(filter(None, found.who))
 
 

@@ -1,4 +1,4 @@
-"""Who detected a fault, and which ready-made guard would have."""
+"""A detection of a fault, and the prescription of a ready-made guard."""
 
 from __future__ import annotations
 
@@ -8,9 +8,16 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """Who detected: ``latency`` is in training steps from the first activation; ``names_cause`` as the message says.
+    """A detector that detected a fault, and when.
 
-    ``check`` is which of its checks a ready-made guard detected by, where it is asked for advice; else empty.
+    Attributes:
+        kind: guard, test, module, framework or process.
+        name: The guard, the test's id, or what was raised.
+        step: The training step of the detection, from 0.
+        latency: Training steps from the fault's first activation to the detection.
+        names_cause: True if the message names the cause.
+        message: The detector's message.
+        check: The check of a ready-made guard that detected the fault, for guard advice; else empty.
     """
 
     kind: str
@@ -22,7 +29,7 @@ class Detection:
     check: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, but the check where there is none."""
+        """Return all fields, ``check`` only if it is not empty."""
         shown = {
             "kind": self.kind,
             "name": self.name,
@@ -35,14 +42,14 @@ class Detection:
 
     @property
     def who(self) -> tuple[str, str]:
-        """The detector: a guard or a test by kind and name, whatever made the test fail; of others the kind alone."""
+        """The kind and name of a guard or test (a test counts however it failed); only the kind of other detectors."""
         if self.kind in ("guard", "test"):
             return self.kind, self.name
         return ("test", self.name) if "::" in self.name else (self.kind, "")
 
     @property
     def worth(self) -> int:
-        """From 0 (a guard or test that names the cause) to 3 (it fell over by luck)."""
+        """The rank of the detection, from 0 (a guard or test that names the cause) to 3 (an incidental crash)."""
         if self.kind in ("guard", "test"):
             return 0 if self.names_cause else 1
         return 2 if self.kind == "module" else 3
@@ -50,7 +57,10 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class Prescribed:
-    """A ready-made guard that detects a fault, by its class path, in which step, at what share of a training's time."""
+    """A ready-made guard that detects a fault.
+
+    ``guard`` is its class path, ``step`` the training step of its alert, ``cost`` its share of the training's time.
+    """
 
     guard: str
     step: int
@@ -58,7 +68,7 @@ class Prescribed:
 
     @property
     def name(self) -> str:
-        """The class's own name."""
+        """The name of the guard's class."""
         return self.guard.rpartition(".")[2]
 
     def to_json(self) -> dict[str, Any]:

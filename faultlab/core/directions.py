@@ -1,4 +1,7 @@
-"""Which way a logged number gets better, as a target's own objects declare it: read by attributes, nothing imported."""
+"""The direction that improves a logged number, as the target's objects declare it.
+
+Read by attributes; no framework is imported.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Any
 LOWER, HIGHER = "min", "max"
 
 Declared = Mapping[str, Mapping[str, str]]
-"""By a number's name who declares something of it, and what: ``min`` or ``max``."""
+"""For each number's name the objects that declare a direction for it, and that direction: ``min`` or ``max``."""
 
 
 # Metrics of torchmetrics 1.9 whose `higher_is_better` is the opposite of what they compute.
@@ -16,13 +19,16 @@ _MISSTATED = frozenset(("DaviesBouldinScore", "SpectralDistortionIndex", "WordIn
 
 
 def of_metric(value: Any) -> dict[str, str]:
-    """What torchmetrics knows of a Metric that is logged; its `higher_is_better` is None of many, and wrong of some."""
+    """Return the direction that a logged torchmetrics Metric declares, if it declares one.
+
+    Its `higher_is_better` is None for many metrics and wrong for some.
+    """
     higher = None if type(value).__name__ in _MISSTATED else getattr(value, "higher_is_better", None)
     return {type(value).__name__: HIGHER if higher else LOWER} if isinstance(higher, bool) else {}
 
 
 def of_trainer(trainer: Any) -> Iterator[tuple[str, dict[str, str]]]:
-    """What callbacks and schedulers that monitor a number are told of it, by the number's name."""
+    """Yield the directions that callbacks and schedulers have for the numbers they monitor, by the number's name."""
     for callback in trainer.callbacks:
         yield from _monitoring(callback, getattr(callback, "monitor", None))
     for config in trainer.lr_scheduler_configs:
@@ -30,11 +36,11 @@ def of_trainer(trainer: Any) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def merged(found: Iterable[tuple[str, dict[str, str]]]) -> dict[str, dict[str, str]]:
-    """All that is declared of each number; two of one class that contradict each other both stand."""
+    """Return all directions declared for each number; two objects of one class that disagree are both listed."""
     declared: dict[str, dict[str, str]] = {}
-    for name, said in found:
+    for name, directions in found:
         known = declared.setdefault(name, {})
-        for who, mode in said.items():
+        for who, mode in directions.items():
             known[who if known.get(who, mode) == mode else f"another {who}"] = mode
     return declared
 

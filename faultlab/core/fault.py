@@ -1,4 +1,4 @@
-"""A fault: one failure mode with its dose, its trigger and its seed, and the text that says so.
+"""A fault: a failure mode with its dose, trigger and seed, and its text form.
 
 The text form is ``mode[:name=value,...][@when[,stage=...][,rank=...][,seed=...]]``, for example
 ``label.noisy:fraction=0.3@step=8,stage=train``. ``Fault.parse(str(fault)) == fault`` holds for every fault.
@@ -24,11 +24,17 @@ DoseValue = int | float | str
 
 @dataclass(frozen=True)
 class Trigger:
-    """When a fault acts.
+    """The condition under which a fault acts.
 
-    ``kind`` is one of ``always``, ``once``, ``step``, ``epoch``, ``every`` and ``p``. ``number`` is the training step
-    (counted from 0 over all epochs), the epoch (from 0), the period in steps, or the probability a step has.
-    ``stage`` and ``rank`` narrow it; without a stage the failure mode's own stages hold.
+    Attributes:
+        kind: ``always``, ``once``, ``step``, ``epoch``, ``every`` or ``p``.
+        number: The training step (from 0, counted over all epochs), the epoch (from 0), the period in steps, or the
+            probability per step, depending on ``kind``; None for ``always`` and ``once``.
+        stage: Act in this stage only: train, validate, test or predict. None means the failure mode's own stages.
+        rank: Act in the process of this rank only, from 0. None means every rank.
+
+    Raises:
+        FaultSyntaxError: A field has an invalid value.
     """
 
     kind: str = "always"
@@ -39,7 +45,7 @@ class Trigger:
     def __post_init__(self) -> None:
         if self.kind in ("always", "once"):
             if self.number is not None:
-                raise FaultSyntaxError(f"@{self.kind} takes no number")
+                raise FaultSyntaxError(f"@{self.kind} doesn't take a number")
         elif self.kind in ("step", "epoch", "every"):
             if self.number is None or not _is_whole(self.number) or self.number < (self.kind == "every"):
                 raise FaultSyntaxError(f"@{self.kind} needs a whole number, such as @{self.kind}=8")
@@ -52,10 +58,17 @@ class Trigger:
         if self.stage is not None and self.stage not in STAGES:
             raise FaultSyntaxError(f"unknown stage {self.stage!r}; use one of {', '.join(STAGES)}")
         if self.rank is not None and self.rank < 0:
-            raise FaultSyntaxError("rank is counted from 0")
+            raise FaultSyntaxError("a rank is 0 or greater")
 
     def fires(self, step: int, epoch: int, acted: int, seed: int = 0) -> bool:
-        """Whether the fault acts at this training step; ``acted`` counts the times it already did."""
+        """Return True if the fault acts at this training step.
+
+        Args:
+            step: The training step, from 0 over all epochs.
+            epoch: The epoch, from 0.
+            acted: How often the fault has acted so far.
+            seed: The fault's seed, which decides the steps of ``p``.
+        """
         if self.kind == "always":
             return True
         if self.kind == "once":
@@ -67,7 +80,7 @@ class Trigger:
             return epoch == self.number
         if self.kind == "every":
             return step % int(self.number) == 0
-        # A hash and not a generator: the same steps act whether or not the run was forked half-way.
+        # A hash instead of a generator: the same steps act whether or not the run was forked midway.
         digest = hashlib.sha256(f"{seed}/{step}".encode()).digest()
         return int.from_bytes(digest[:8], "big") / 2**64 < self.number
 
@@ -81,16 +94,33 @@ class Trigger:
 
     @classmethod
     def parse(cls, text: str) -> Trigger:
-        """Reads ``step=8,stage=train``, with or without the leading ``@``."""
+        """Parse the text form of a trigger.
+
+        Args:
+            text: For example ``step=8,stage=train``, with or without the leading ``@``.
+
+        Raises:
+            FaultSyntaxError: The text is not a trigger.
+        """
         trigger, extra = _parse_trigger(text)
         if extra:
-            raise FaultSyntaxError(f"a trigger takes no {', '.join(extra)}")
+            raise FaultSyntaxError(f"unsupported qualifier of a trigger: {', '.join(extra)}; use stage or rank")
         return trigger
 
 
 @dataclass(frozen=True)
 class Fault:
-    """The thing injected. ``trigger`` is None until the plan has given the failure mode's default one."""
+    """A failure mode with its dose, trigger and seed.
+
+    Attributes:
+        mode: The failure mode's id, ``family.kebab-name``.
+        dose: Its dose values by name; the failure mode's defaults apply to the others.
+        trigger: When it acts; None until the plan sets the failure mode's default trigger.
+        seed: The seed of the injector's random numbers, 0 or greater.
+
+    Raises:
+        FaultSyntaxError: A field has an invalid value.
+    """
 
     mode: str
     dose: Mapping[str, DoseValue] = field(default_factory=dict)
@@ -99,30 +129,32 @@ class Fault:
 
     def __post_init__(self) -> None:
         if not MODE_ID.match(self.mode):
-            raise FaultSyntaxError(f"{self.mode!r} is no failure mode id; it has the form family.kebab-name")
+            raise FaultSyntaxError(f"invalid failure mode id {self.mode!r}: expected family.kebab-name")
         for name, value in self.dose.items():
             if not _DOSE_NAME.match(name):
-                raise FaultSyntaxError(f"{name!r} is no dose name")
+                raise FaultSyntaxError(f"invalid dose name {name!r}: expected lower_case_letters")
             if isinstance(value, float) and not math.isfinite(value):
                 raise FaultSyntaxError(f"the dose {name} must be finite")
             is_word = isinstance(value, str) and _DOSE_WORD.match(value) and not _is_number(value)
             if isinstance(value, bool) or (isinstance(value, str) and not is_word):
                 raise FaultSyntaxError(f"the dose {name} must be a number or a plain word, not {value!r}")
         if self.seed < 0:
-            raise FaultSyntaxError("a seed is not negative")
+            raise FaultSyntaxError("a seed must be 0 or greater")
 
     def __hash__(self) -> int:
         return hash((self.mode, frozenset(self.dose.items()), self.trigger, self.seed))
 
     @property
     def family(self) -> str:
+        """The part of the id before the dot."""
         return self.mode.partition(".")[0]
 
     def with_trigger(self, trigger: Trigger) -> Fault:
+        """Return the fault with another trigger."""
         return replace(self, trigger=trigger)
 
     def at_any_time(self) -> Fault:
-        """The failure mode and its dose alone."""
+        """Return the failure mode with its dose, without trigger and seed."""
         return Fault(self.mode, self.dose)
 
     def __str__(self) -> str:
@@ -136,11 +168,20 @@ class Fault:
 
     @classmethod
     def parse(cls, text: str) -> Fault:
-        """Reads the text form; raises FaultSyntaxError with the remedy where it is none."""
+        """Parse the text form of a fault.
+
+        Args:
+            text: For example ``label.noisy:fraction=0.3@step=8``.
+
+        Raises:
+            FaultSyntaxError: The text is not a fault; the message has the remedy.
+        """
         head, at, tail = text.strip().partition("@")
         mode, colon, doses = head.partition(":")
         if (colon and not doses) or (at and not tail):
-            raise FaultSyntaxError(f"{text!r} ends too early; write mode:dose=value@trigger, as in return.none@step=8")
+            raise FaultSyntaxError(
+                f"incomplete fault {text!r}: expected mode:dose=value@trigger, such as return.none@step=8"
+            )
         trigger: Trigger | None = None
         seed = 0
         if tail:
@@ -161,7 +202,7 @@ def _parse_trigger(text: str) -> tuple[Trigger, dict[str, str]]:
     for part in filter(None, rest.split(",")):
         name, _, value = part.partition("=")
         if name in qualifiers:
-            raise FaultSyntaxError(f"{name} stands twice in {text!r}")
+            raise FaultSyntaxError(f"duplicate qualifier {name} in {text!r}")
         qualifiers[name] = value
     rank = qualifiers.pop("rank", None)
     trigger = Trigger(
@@ -178,9 +219,9 @@ def _parse_pairs(text: str) -> dict[str, DoseValue]:
     for part in filter(None, text.split(",")):
         name, equals, value = part.partition("=")
         if not equals or not value:
-            raise FaultSyntaxError(f"a dose is written name=value, not {part!r}")
+            raise FaultSyntaxError(f"invalid dose {part!r}: expected name=value")
         if name in pairs:
-            raise FaultSyntaxError(f"the dose {name} stands twice")
+            raise FaultSyntaxError(f"duplicate dose {name}")
         pairs[name] = _dose_value(value)
     return pairs
 
@@ -216,5 +257,5 @@ def _whole(name: str, text: str) -> int:
 def _integer(name: str, text: str) -> int:
     try:
         return int(text)
-    except ValueError:  # Python reads no more than some thousand digits
+    except ValueError:  # Python parses at most a few thousand digits
         raise FaultSyntaxError(f"{name} needs a smaller number than one of {len(text)} digits") from None

@@ -1,4 +1,4 @@
-"""The frameworks that scenarios may name: those of faultlab, and those that installed packages add."""
+"""The frameworks that scenarios may name: faultlab's own and those of installed packages."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from importlib.metadata import EntryPoint, entry_points
 ENTRY_POINT_GROUP = "faultlab.frameworks"
 DEFAULT = "lightning"
 BUILT_IN = {DEFAULT: "faultlab.frameworks.lightning.framework", "torch": "faultlab.frameworks.loops.framework"}
-"""The modules that have a framework's object under the name FRAMEWORK. Nothing is imported before it is asked for."""
+"""The modules whose FRAMEWORK is the framework's object. They are imported only when their framework is used."""
 
 
 def added() -> dict[str, EntryPoint]:
-    """Return the entry points by which installed packages add frameworks, by name."""
+    """Return the entry points of the frameworks that installed packages add, by name."""
     return {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
 
 
 def known() -> list[str]:
-    """Return the names of all frameworks, in order."""
+    """Return the names of all frameworks, sorted."""
     return sorted({*BUILT_IN, *added()})

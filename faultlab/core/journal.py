@@ -1,4 +1,4 @@
-"""The outcomes of a campaign on disk: a line a verdict, found again by its fault and never held in memory."""
+"""The outcomes of a campaign on disk: one line for each verdict, looked up by fault and never held in memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from faultlab.core import atomic_write
 
 
 class Journal:
-    """Lines of JSON in a file, of which the last one of a fault counts; ``faults`` has the place where each begins."""
+    """Lines of JSON in a file; the last line of a fault counts. ``faults`` has the offset of that line."""
 
     def __init__(self, file: Path) -> None:
         self.faults: dict[str, int] = {}
@@ -21,8 +21,8 @@ class Journal:
         self._end = 0
 
     def begin(self, kept: Collection[str]) -> None:
-        """Opens the file with nothing in it but the lines of these faults, as they are."""
-        # Rewritten and not appended to: a line that was cut short by a kill would swallow the next one.
+        """Open the file, keeping only the lines of these faults unchanged."""
+        # Rewritten, not appended to: a line that a kill cut short would swallow the next one.
         places: dict[str, int] = {}
         with atomic_write.writing(self._file) as lines:
             self._end = 0
@@ -36,7 +36,7 @@ class Journal:
         self._lines = self._file.open("a+b")
 
     def add(self, fault: str, line: str) -> None:
-        """Puts a line on disk; it is there, whatever becomes of this process, once this returns."""
+        """Write a line to disk; once this returns, it survives the end of this process."""
         assert self._lines is not None
         data = line.encode("utf-8") + b"\n"
         self._lines.write(data)
@@ -46,14 +46,14 @@ class Journal:
         self._end += len(data)
 
     def line(self, fault: str) -> dict[str, Any]:
-        """The line that counts of a fault; an empty one where there is none."""
+        """Return the last line of a fault; an empty dict if it has none."""
         if fault not in self.faults:
             return {}
         found: dict[str, Any] = json.loads(self._read(self.faults[fault]))
         return found
 
     def left_over(self) -> Iterator[tuple[int, str]]:
-        """The lines of an earlier campaign with their places, whatever they hold; none where there is no such file."""
+        """Yield the lines of an earlier campaign with their offsets, unchecked; nothing if the file does not exist."""
         place = 0
         try:
             with self._file.open("rb") as lines:

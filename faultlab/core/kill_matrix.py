@@ -1,4 +1,4 @@
-"""The kill matrix: faults against tests, and what each test did under each fault."""
+"""The kill matrix: faults x tests, and the result of each test under each fault."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Cell:
-    """What one test did under one fault.
+    """The result of one test under one fault.
 
-    ``outcome`` is passed, failed or skipped; ``kind`` why it failed: ``test`` for an assertion of its own, ``module``
-    for a check in the user's code, ``framework`` for an incidental crash, ``process`` where the process ended in it.
-    ``step`` is the training step that the test was in, ``first_step`` that of the fault's first activation in it.
+    ``outcome`` is passed, failed or skipped. ``kind`` is why it failed: ``test`` for the test's own assertion,
+    ``module`` for a check in the user's code, ``framework`` for an incidental crash, ``process`` if the process ended.
+    ``step`` is the training step that the test had reached, ``first_step`` the step of the fault's first activation in
+    it.
     """
 
     test: str
@@ -32,16 +33,16 @@ class Cell:
 
     @property
     def kills(self) -> bool:
-        """Whether the test failed because of the fault."""
+        """True if the test failed because of the fault."""
         return self.outcome == "failed" and (self.activations > 0 or self.kind == "process")
 
 
 @dataclass
 class Row:
-    """One fault, the verdict that the tests give it, and what each test that was run did.
+    """One fault, the verdict of the tests on it, and the result of each test that ran.
 
-    ``settled`` says that others have detected the fault, and its tests were run until one failed, ``untested`` that no
-    test comes by it, though it can happen.
+    ``settled`` means that other detectors have detected the fault, and its tests ran only until one failed;
+    ``untested`` means that no test reaches it, although it applies.
     """
 
     result: FaultResult
@@ -56,12 +57,14 @@ class Row:
 
 @dataclass
 class Matrix:
-    """The kill matrix, faults x tests. ``whole`` says that every test was run that a fault reaches, but for faults that
-    are settled: of these a test that detects nothing else has been run under each.
+    """The kill matrix, faults x tests.
 
-    ``seconds`` are each test's on the clean code, with those of its ``fixtures`` of wider scopes, which it may share.
-    ``left_out`` says of tests why they take no part: they fail, are flaky, or are broken (they fail under a fault that
-    never acts).
+    ``whole`` means that under each fault every test ran that reaches it. Under settled faults, every test ran that
+    detects no other fault.
+
+    ``seconds`` are each test's on the clean code, including those of its ``fixtures`` of wider scopes, which it may
+    share. ``left_out`` has the reasons why tests do not take part: they fail, are flaky, or are broken (they fail under
+    a fault that never acts).
     """
 
     targets: list[str] = field(default_factory=list)
@@ -75,15 +78,15 @@ class Matrix:
     timing: dict[str, float] = field(default_factory=dict)
 
     def kills(self) -> dict[str, int]:
-        """How many faults each test detects; 0 for those that alert none."""
+        """Return how many faults each test detects, including 0."""
         return kills_of((row.killers for row in self.rows), self.tests)
 
     def killed_once(self) -> dict[str, str]:
-        """The faults that a single test detects, and which; it takes a whole matrix to tell."""
+        """Return the faults that a single test detects, with that test; empty unless the matrix is whole."""
         return only_killers({row.result.id: row.killers for row in self.rows if self.whole and not row.settled})
 
     def idle(self) -> list[str]:
-        """The tests that alert no fault; it takes a whole matrix to tell."""
+        """Return the tests that detect no fault; empty unless the matrix is whole."""
         return [test for test, count in self.kills().items() if self.whole and not count]
 
     def to_json(self) -> dict[str, Any]:
@@ -116,16 +119,16 @@ class Matrix:
 
 
 def killers_of(cells: Iterable[Cell]) -> list[str]:
-    """The tests that alert the fault of a row."""
+    """Return the tests that detect the fault of a row."""
     return [cell.test for cell in cells if cell.kills]
 
 
 def kills_of(killers: Iterable[Sequence[str]], tests: Iterable[str]) -> dict[str, int]:
-    """How many faults each of the tests detects, by the ``killers`` of every fault."""
+    """Return how many faults each of the tests detects, from the ``killers`` of every fault."""
     counted = Counter(test for killed in killers for test in killed)
     return {test: counted[test] for test in tests}
 
 
 def only_killers(killers: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """The faults that a single test detects, and which."""
+    """Return the faults that a single test detects, with that test."""
     return {fault: found[0] for fault, found in killers.items() if len(found) == 1}

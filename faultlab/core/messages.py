@@ -1,4 +1,4 @@
-"""Messages between the driver and its processes: lines of JSON, whatever a victim's values are."""
+"""Messages between the driver and its processes: lines of JSON, whatever values a victim has."""
 
 # faultlab: runs around each test while a mutant is on
 
@@ -12,7 +12,10 @@ from faultlab.core.alert import safe_text
 
 
 def encode(message: Mapping[str, Any]) -> bytes:
-    """One line. What JSON can't hold becomes its text: a victim's values must not break the messenger."""
+    """Return a message as one line; values that JSON can't represent are replaced by their text.
+
+    A victim's values must not break the channel.
+    """
     try:
         line = json.dumps(message, default=safe_text)
     except (ValueError, TypeError, RecursionError):
@@ -21,7 +24,7 @@ def encode(message: Mapping[str, Any]) -> bytes:
 
 
 class Lines:
-    """Collects bytes and gives back the messages whose lines are complete."""
+    """A buffer that collects bytes and returns the messages of complete lines."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -35,7 +38,7 @@ class Lines:
             try:
                 message = json.loads(line)
             except ValueError:
-                continue  # a victim that found the pipe and wrote into it
+                continue  # a victim wrote into the pipe itself
             if isinstance(message, dict):
                 messages.append(message)
         return messages

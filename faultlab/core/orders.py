@@ -1,4 +1,4 @@
-"""What the driver asks of a victim: an order, with one task out of a few."""
+"""Orders from the driver to a victim, each with one task."""
 
 # faultlab: runs around each test while a mutant is on
 
@@ -12,13 +12,13 @@ from faultlab.core.fault import Fault
 from faultlab.core.target_profile import TargetProfile
 
 Place = str | int
-"""Where a run begins: ``construct`` (from nothing), ``fit`` (built, before fit), or the step that it is about to do."""
+"""The place where a run begins: ``construct`` (from nothing), ``fit`` (built, before fit), or before a step."""
 Asked = TypeVar("Asked", bound="Task")
 
 
 @dataclass(frozen=True)
 class Planned:
-    """One fault of the plan: run from ``at`` where ``status`` is empty, else settled without a run."""
+    """One fault of the plan: run from ``at`` if ``status`` is empty, else settled without a run."""
 
     fault: Fault
     at: Place = "construct"
@@ -27,7 +27,7 @@ class Planned:
 
     @property
     def id(self) -> str:
-        """The fault's text, which reports and folders know it by."""
+        """The fault's text, its identifier in reports and folders."""
         return str(self.fault)
 
     def to_json(self) -> dict[str, Any]:
@@ -35,12 +35,12 @@ class Planned:
 
 
 class Task:
-    """What a victim is to do; ``kind`` tells the tasks apart."""
+    """One task of a victim; ``kind`` distinguishes the tasks."""
 
     kind: ClassVar[str]
 
     def to_json(self) -> dict[str, Any]:
-        # Not `asdict`, which copies what the target is known by with every order.
+        # Not `asdict`, which would copy the target profile for every order.
         return dict(vars(self))
 
     @classmethod
@@ -50,7 +50,7 @@ class Task:
 
 @dataclass(frozen=True)
 class OpenScenario(Task):
-    """Import the target of a scenario, which is as victims are given it, and serve its runs from then on."""
+    """Import the target of a scenario and serve its runs; ``scenario`` has the form that victims receive."""
 
     kind: ClassVar = "open"
     scenario: Mapping[str, Any]
@@ -60,7 +60,7 @@ class OpenScenario(Task):
 class SwitchedMutant:
     """A source mutant to switch on.
 
-    ``first_step`` is that in which the clean run calls its function, ``calls`` how many calls are known of.
+    ``first_step`` is the step of the first call of its function in the clean run, ``calls`` the number of calls.
     """
 
     switch: str
@@ -72,13 +72,20 @@ class SwitchedMutant:
 class Train(Task):
     """One training of the target.
 
-    ``fault`` is the one that the run is about, ``also`` holds others that are there beside it, ``profile`` what is
-    known of the target. ``probe`` has a clean run learn that. Without ``flags`` the Trainer flags that count as guards
-    are off. ``snapshots`` are the places that a snapshot run leaves snapshots at. With ``reload`` the run goes on to
-    what a user does with its checkpoints. ``advice`` asks for the ready-made guards to be observed too (see
-    `faultlab.detectors.advisory_guards`), ``variation`` for a change of the target that does no harm (see
-    `faultlab.config.variations`). ``traced`` has a clean run note where it draws what no seed gives. With ``compiles``
-    what `torch.compile` was given runs compiled, which else it does not.
+    Attributes:
+        seed: The seed of the training.
+        fault: The fault that the run is about; None for a clean run.
+        also: Other faults that are active beside it.
+        profile: The target profile, if known.
+        probe: Have a clean run record the target profile.
+        flags: Keep the Trainer flags that count as guards; else turn them off.
+        snapshots: The places where a snapshot run leaves snapshots.
+        reload: Continue with what a user does with the training's checkpoints.
+        advice: Observe the ready-made guards too (see `faultlab.detectors.advisory_guards`).
+        variation: A harmless change of the target (see `faultlab.config.variations`).
+        mutant: The source mutant to switch on.
+        traced: Have a clean run record where it draws random numbers that no seed controls.
+        compiles: Run what was given to `torch.compile` compiled; else it runs as it is.
     """
 
     kind: ClassVar = "train"
@@ -98,7 +105,7 @@ class Train(Task):
 
     @property
     def faults(self) -> tuple[Fault, ...]:
-        """The one that the run is about, and those beside it."""
+        """The fault that the run is about and those beside it."""
         return () if self.fault is None else (self.fault, *self.also)
 
     def to_json(self) -> dict[str, Any]:
@@ -124,10 +131,9 @@ class Train(Task):
 
 @dataclass(frozen=True)
 class Examine(Task):
-    """A training looked at by a package above the worker, for so many training steps.
+    """A training that code of a package above the worker examines for a number of training steps.
 
-    ``by`` names what is called with the target, the order and the way to report, as ``module:function``; it is looked
-    up in the victim.
+    ``by`` is a ``module:function`` that the victim imports and calls with the target, the order and a way to report.
     """
 
     kind: ClassVar = "examine"
@@ -145,9 +151,9 @@ class Examine(Task):
 
 @dataclass(frozen=True)
 class RunTests(Task):
-    """Tests of a collected suite, by their node ids, in a pass of this ``style`` (see `faultlab.testing.victims`).
+    """Tests of a collected suite, by node id, in a pass of this ``style`` (see `faultlab.testing.victims`).
 
-    ``fault`` is armed in each; with ``until_failure`` the tests after one that detects it are not run.
+    ``fault`` is armed in each test; ``until_failure`` stops after the first test that detects it.
     """
 
     kind: ClassVar = "tests"
@@ -167,7 +173,7 @@ class RunTests(Task):
 
 @dataclass(frozen=True)
 class RunMutated(Task):
-    """Tests of a collected suite, by their node ids, with the source mutant on that ``switch`` names."""
+    """Tests of a collected suite, by node id, with the source mutant ``switch`` on."""
 
     kind: ClassVar = "mutated"
     tests: tuple[str, ...]
@@ -183,12 +189,18 @@ TASKS: Mapping[str, type[Task]] = {task.kind: task for task in (OpenScenario, Tr
 
 @dataclass(frozen=True)
 class Order:
-    """One task, and how it is to be carried out.
+    """One task and how to execute it.
 
-    ``at`` is where the run may begin, ``deadline`` is in seconds, ``ranks`` the number of processes that the run is a
-    group of. ``root`` is the folder that the run writes to, ``shared`` one that the runs of a campaign have in common.
-    ``sleeps`` says that it is expected to stand still until its deadline, and takes no core while it does. With
-    ``echo`` what the run prints is shown as it comes, on that descriptor (1 or 2) of the driver.
+    Attributes:
+        id: The run's name, for reports and folders.
+        task: The task.
+        at: The place where the run may begin.
+        deadline: The time limit in seconds.
+        root: The folder that the run writes to.
+        shared: A folder that the runs of a campaign share.
+        sleeps: Expect the run to hang until its deadline without using a core.
+        echo: Show what the run prints as it is printed, on this descriptor of the driver (1 or 2); 0 for not at all.
+        ranks: The number of processes of the run.
     """
 
     id: str
@@ -203,19 +215,19 @@ class Order:
 
     @property
     def training(self) -> Train | None:
-        """The training that it asks for, one that is examined too; None where it asks for something else."""
+        """The training that the order asks for, including one to examine; None for other tasks."""
         task = self.task
         return task.train if isinstance(task, Examine) else task if isinstance(task, Train) else None
 
     @property
     def snapshots(self) -> tuple[Place, ...]:
-        """The places at which it is to leave copies of itself that other orders begin at."""
+        """The places where the run leaves copies of itself for other orders to begin at."""
         return self.training.snapshots if self.training is not None else ()
 
     def with_training(self, **changed: Any) -> Order:
-        """The order with other fields of its training; raises TypeError where it asks for none."""
+        """Return the order with some fields of its training replaced; raise TypeError if it does not ask for one."""
         if not isinstance(self.task, Train):
-            raise TypeError(f"{self.id} is no order to train")
+            raise TypeError(f"{self.id} is not an order to train")
         return replace(self, task=replace(self.task, **changed))
 
     def to_json(self) -> dict[str, Any]:

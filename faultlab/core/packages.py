@@ -1,4 +1,4 @@
-"""Packages that drive trainings, by name: what they are called is data, and nothing of them is imported for it."""
+"""The names of packages that run trainings, as data: nothing of them is imported."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ NAMESPACES = ("pytorch_lightning", "lightning.pytorch")
 TRAIN = ("pytorch_lightning", "lightning", "lightning_fabric", "lightning_utilities")
 """Top-level packages of frameworks."""
 DISTRIBUTIONS = ("pytorch-lightning", "lightning")
-"""Frameworks as they are installed, of which a process has one."""
+"""Frameworks by distribution name; a process uses one of them."""
 LOGGERS = ("pytorch_lightning", "lightning", "lightning.pytorch", "lightning.fabric", "lightning_fabric")
-"""Loggers of frameworks, whose records do not reach the root."""
+"""Loggers of frameworks whose records do not propagate to the root logger."""

@@ -1,4 +1,4 @@
-"""The only place that changes somebody else's class: attributes are replaced, and put back in reverse order."""
+"""Patching of foreign classes, in this module only: attributes are replaced, and restored in reverse order."""
 
 # faultlab: runs around each test while a mutant is on
 
@@ -13,33 +13,33 @@ _MISSING = object()
 
 
 class Patches:
-    """A stack of replaced attributes; leaving the context puts every one back, one that was inherited too."""
+    """A stack of replaced attributes; leaving the context restores each one, inherited ones included."""
 
     def __init__(self) -> None:
         self._undo: list[Callable[[], None]] = []
 
     def wrap(self, owner: Any, name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-        """Replaces ``owner.name`` (a class, instance or module attribute) by ``make(original)``.
+        """Replace ``owner.name`` (an attribute of a class, instance or module) by ``make(original)``.
 
-        The wrapper shows what the original showed: Lightning reads signatures to decide what to pass and which hooks
-        are overridden, and it unwraps a single ``__wrapped__`` only.
+        The wrapper keeps the original's signature: Lightning reads signatures to decide what to pass and which hooks
+        are overridden, and it unwraps only one ``__wrapped__``.
         """
         original = getattr(owner, name)
         shown = getattr(original, "__wrapped__", original)
         wrapper: Any = functools.update_wrapper(make(original), original)
         wrapper.__wrapped__ = getattr(shown, "__func__", shown)
-        # On an instance it leads to that instance: guards make it anew for the copies that they try out.
+        # On an instance, the wrapper refers to that instance: guards build a new one for the copies that they try out.
         vars(wrapper)["__faultlab_made__"] = make, original
         self.set(owner, name, wrapper)
 
     def set(self, owner: Any, name: str, value: Any) -> None:
-        """Sets ``owner.name``; undone by restoring the attribute's own entry, or by deleting it where it had none."""
+        """Set ``owner.name``; the undo restores the attribute's own entry, or deletes it if it had none."""
         before = vars(owner).get(name, _MISSING)
         setattr(owner, name, value)
 
         def restore() -> None:
             if vars(owner).get(name, _MISSING) is not value:
-                return  # somebody has replaced it since, as a fixture of a wider scope does: it is theirs now
+                return  # replaced again since, as by a fixture of a wider scope, which owns it now
             if before is _MISSING:
                 delattr(owner, name)
             else:
@@ -48,7 +48,7 @@ class Patches:
         self._undo.append(restore)
 
     def on_exit(self, undo: Callable[[], None]) -> None:
-        """Has ``undo`` called when the patches are taken off, for hooks that bring their own removal."""
+        """Call ``undo`` when the patches are removed; for hooks that have their own removal."""
         self._undo.append(undo)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What installed packages add by entry points, looked up by name and imported when it is first asked for."""
+"""Lookup of what installed packages add by entry points, by name; imported on first use."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from faultlab.errors import UsageError
 
 
 def loaded(kind: str, name: str, added: Mapping[str, EntryPoint], known: Iterable[str]) -> Any:
-    """Return what the entry point of that name gives.
+    """Return the object of the entry point with that name.
 
     Args:
-        kind: What is added, in a word, for the messages.
-        name: The name that was asked for.
+        kind: The kind of plug-in, in one word for the messages.
+        name: The name to look up.
         added: The entry points of that kind, by name.
-        known: The names of all there are, faultlab's own among them.
+        known: All valid names, including faultlab's own.
 
     Raises:
-        UsageError: There is none of that name, or the package that adds it can't be imported.
+        UsageError: The name is unknown, or the package that adds it can't be imported.
     """
     if name not in added:
-        raise UsageError(f"there is no {kind} {name!r}; there are {', '.join(known)}")
+        raise UsageError(f"unknown {kind} {name!r}; use one of {', '.join(known)}")
     try:
         return added[name].load()
-    except Exception as error:  # whatever a foreign module does when it is imported
+    except Exception as error:  # a foreign module may do anything on import
         why = f"{type(error).__name__}: {safe_text(error)}"
         raise UsageError(f"the {kind} {name!r}, {added[name].value}, can't be imported: {why}") from None

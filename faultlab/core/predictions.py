@@ -1,4 +1,4 @@
-"""Which part of a model gives the predictions, found by following data from call to call through one clean step."""
+"""The part of a model that gives the predictions, found by tracing data between calls through one clean step."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a part of the model, ``path`` being "" for the module's own forward.
+    """One call of a part of the model; ``path`` is "" for the module's own forward.
 
-    ``fed_by`` are the earlier calls, by their number, whose outputs go in; ``within`` those that its own output is
-    computed from with no call in between, among them its own parts'. ``untouched`` are the parts of the batch that go
-    in without having met a parameter. ``learns`` says that the part has parameters, ``looks_up`` that it gives what is
-    kept under a number, as embeddings do, ``graph`` that gradients flow through what it gives; ``size`` and ``width``
-    are the number of values of its largest output and that output's last dimension.
+    Attributes:
+        fed_by: The earlier calls, by number, whose outputs are inputs of this one.
+        within: The calls that its output is computed from with no call in between, those of its own parts included.
+        untouched: The parts of the batch that are inputs without having passed a parameter.
+        learns: The part has parameters.
+        looks_up: The part looks up what is stored under a number, as embeddings do.
+        graph: Gradients flow through its output.
+        size: The number of values of its largest output.
+        width: The last dimension of that output.
     """
 
     path: str
@@ -29,12 +33,17 @@ class Call:
 
 
 def giver(calls: list[Call], reached: Collection[int], labels: Collection[str]) -> Call | None:
-    """The call that gives the predictions; None where no data was seen to go from a part to the loss.
+    """Return the call that gives the predictions; None if no data flowed from a part to the loss.
 
-    ``reached`` are the calls whose outputs the loss is computed from with no call in between. A part without parameters
-    that is given labels computes a loss, and one that judges what another part has made (a discriminator) gives no
-    predictions: what went into them does. Of those left the last in line counts, of several side by side the largest,
-    better one that is no embedding; and the module's own forward, if any of them goes by it.
+    A part without parameters that is given labels computes a loss, and one that judges another part's output (a
+    discriminator) gives no predictions: their inputs are used instead. Of the remaining calls the last in line counts;
+    of several side by side the largest, preferably not an embedding. The module's own forward is preferred if one of
+    them passes through it.
+
+    Args:
+        calls: The calls of one step, in order.
+        reached: The calls whose outputs the loss is computed from with no call in between.
+        labels: The parts of the batch that are labels.
     """
     judges = _judges(calls)
     found = set(_replaced(calls, reached, lambda call: not call.learns and bool(call.untouched & set(labels))))
@@ -52,7 +61,7 @@ def giver(calls: list[Call], reached: Collection[int], labels: Collection[str]) 
 
 
 def _judges(calls: list[Call]) -> set[str]:
-    """The parts that are given what another part has made, and also what comes from no part."""
+    """Return the parts that are given both the output of another part and data from no part."""
     fed: set[str] = set()
     raw: set[str] = set()
     for call in calls:
@@ -62,22 +71,22 @@ def _judges(calls: list[Call]) -> set[str]:
 
 
 def _replaced(calls: list[Call], numbers: Iterable[int], passed_over: Callable[[Call], bool]) -> set[int]:
-    """These calls, in the place of each that is passed over those that fed it; it stays where none did."""
+    """Return these calls, each that ``passed_over`` rejects replaced by the calls that fed it, if any did."""
     found: set[int] = set()
     for number in numbers:
         before = calls[number].fed_by
         found |= _replaced(calls, before, passed_over) if before and passed_over(calls[number]) else {number}
-    # A target that a part without parameters prepares for the loss is no prediction.
+    # A target that a part without parameters prepares for the loss is not a prediction.
     return {number for number in found if not passed_over(calls[number])} or found
 
 
 def _upstream(calls: list[Call], number: int) -> set[int]:
-    """Every call whose output went into this one's."""
+    """Return every call whose output went into this one."""
     found: set[int] = set()
     waiting = [number]
     while waiting:
         call = calls[waiting.pop()]
-        # A critic may be handed all that an actor has made, with the state in one container, and look at the state.
+        # A critic may be passed all outputs of an actor, with the state in one container, and read only the state.
         new = (call.within or call.fed_by) - found
         found |= new
         waiting += new

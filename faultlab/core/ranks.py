@@ -1,4 +1,4 @@
-"""A run that is a group of ranks, looked at as one: what any of them saw was seen, and where any failed the run did."""
+"""The results of a run's ranks joined into one: what any rank detected counts, and any failed rank fails the run."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from faultlab.core.results import Outcome, RunResult, ShownWarning
 
 
 def activity(outcome: Outcome) -> tuple[int, int | None]:
-    """How often the fault acted, on all ranks together, and the first step in which it did on any.
+    """Return how often the fault acted on all ranks, and the first step when it acted on any.
 
-    Of ranks that never said so it is known whether the fault was about to act.
+    Of ranks that never reported, only whether the fault was about to act is known.
     """
     if runs := outcome.runs:
         run = as_one(runs)
@@ -21,9 +21,9 @@ def activity(outcome: Outcome) -> tuple[int, int | None]:
 
 
 def as_one(runs: Sequence[RunResult]) -> RunResult:
-    """The trainings of a group's ranks as one, in the order of the ranks; that of a single rank is what it is.
+    """Return the trainings of a group's ranks as one, given in rank order; a single rank's is unchanged.
 
-    Activations add up. Losses, metrics and weights are the first rank's: that is the one whose checkpoints are kept.
+    Activations add up. Losses, metrics and weights are the first rank's, because its checkpoints are kept.
     """
     first, *others = runs
     if not others:
@@ -42,8 +42,8 @@ def as_one(runs: Sequence[RunResult]) -> RunResult:
     )
 
 
-def _distinct(told: Sequence[Sequence[Alert]]) -> list[Alert]:
-    return list(dict.fromkeys(alert for alerts in told for alert in alerts))
+def _distinct(groups: Sequence[Sequence[Alert]]) -> list[Alert]:
+    return list(dict.fromkeys(alert for alerts in groups for alert in alerts))
 
 
 def _shown(runs: Sequence[RunResult]) -> list[ShownWarning]:

@@ -1,4 +1,4 @@
-"""Why a report does not pass: of a kind, which decides what follows from it, and in words, which decide nothing."""
+"""The reasons why a report does not pass: a kind, which decides what follows, and a text, which does not."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Any
 
 
 class ReasonKind(str, Enum):
-    """What a reason is about. Kinds that begin with ``mutants_`` are about source mutants."""
+    """The subject of a reason. Kinds that begin with ``mutants_`` are about source mutants."""
 
     FAULT_UNPROVEN = "fault_unproven"
-    """A fault came to no verdict."""
+    """A fault got no verdict."""
     NOTHING_ACTIVATED = "nothing_activated"
     """No fault was activated."""
     CANARY = "canary"
-    """A total break went undetected, or the clean run did not repeat itself."""
+    """A total break went undetected, or the clean run was not reproducible."""
     TESTS_UNPROVEN = "tests_unproven"
-    """The user's tests judged nothing, or came to no verdict on a fault."""
+    """The user's tests judged nothing, or gave no verdict on a fault."""
     INTERRUPTED = "interrupted"
     """The campaign was stopped before its end."""
     UNFIT = "unfit"
-    """The report is not of all that its gate is about."""
+    """The report does not cover everything that its gate is about."""
     UNREADABLE = "unreadable"
-    """The report can't be read or trusted, or there is none."""
+    """The report is missing, unreadable or not trustworthy."""
     COVERAGE = "coverage"
-    """The coverage is less than demanded."""
+    """The coverage is lower than demanded."""
     SILENT = "silent"
     """More failure modes of a severity are silent than allowed."""
     LATENCY = "latency"
@@ -36,31 +36,31 @@ class ReasonKind(str, Enum):
     EXEMPTION = "exemption"
     """An exemption of the scenario is expired or stale."""
     BASELINE = "baseline"
-    """The report falls behind what was accepted."""
+    """The report regresses from the accepted baseline."""
     MUTANTS_UNPROVEN = "mutants_unproven"
-    """A mutant came to no verdict, or there is none where a score is demanded."""
+    """A mutant got no verdict, or there is no mutant although a score is demanded."""
     MUTANTS_SCORE = "mutants_score"
-    """The mutation score is less than demanded."""
+    """The mutation score is lower than demanded."""
     MUTANTS_CANARY = "mutants_canary"
-    """The clean run of the mutated code did not repeat itself."""
+    """The clean run of the mutated code was not reproducible."""
     MUTANTS_INTERRUPTED = "mutants_interrupted"
-    """Mutants were left unjudged."""
+    """Mutants were not judged."""
     MUTANTS_FALSE_ALARMS = "mutants_false_alarms"
     """The clean code raises more false alarms than allowed."""
 
     @property
     def proves_nothing(self) -> bool:
-        """Whether it says that nothing is known, rather than that something is wrong."""
+        """True if it means that nothing is known, rather than that something is wrong."""
         return self in _UNPROVEN
 
     @property
     def of_mutants(self) -> bool:
-        """Whether it is about source mutants."""
+        """True if it is about source mutants."""
         return self in _OF_MUTANTS
 
     @property
     def witnessed(self) -> bool:
-        """Whether only the run itself could see it: it follows from no verdict in the report."""
+        """True if only the run itself could observe it: no verdict in the report shows it."""
         return self in _WITNESSED
 
 
@@ -94,32 +94,32 @@ _WITNESSED = frozenset(
 
 @dataclass(frozen=True)
 class Reason:
-    """One reason why something does not pass."""
+    """One reason why a report does not pass."""
 
     kind: ReasonKind
     text: str
 
     @property
     def proves_nothing(self) -> bool:
-        """Whether it says that nothing is known, rather than that something is wrong."""
+        """True if it means that nothing is known, rather than that something is wrong."""
         return self.kind.proves_nothing
 
 
 def texts(reasons: Iterable[Reason]) -> list[str]:
-    """The reasons in words."""
+    """Return the texts of the reasons."""
     return [reason.text for reason in reasons]
 
 
 def reasons_to_json(reasons: Sequence[Reason]) -> dict[str, list[str]]:
-    """The reasons as a report has them: their words, and beside them their kinds."""
+    """Return the reasons as a report has them: their texts and their kinds."""
     return {"reasons": texts(reasons), "kinds": [reason.kind.value for reason in reasons]}
 
 
 def reasons_from_json(data: Mapping[str, Any]) -> list[Reason]:
-    """The reasons that `reasons_to_json` has written; raises ValueError where one is of no kind that is known."""
-    said, kinds = data["reasons"], data.get("kinds")
+    """Return the reasons that `reasons_to_json` wrote; raise ValueError if one has an unknown kind."""
+    found, kinds = data["reasons"], data.get("kinds")
     if kinds is None:
-        raise ValueError("its reasons have no kinds, so another version of faultlab has written it")
-    if len(said) != len(kinds):
-        raise ValueError(f"it has {len(said)} reasons, of {len(kinds)} kinds")
-    return [Reason(ReasonKind(kind), text) for kind, text in zip(kinds, said)]
+        raise ValueError("its reasons have no kinds: it was written by another version of faultlab")
+    if len(found) != len(kinds):
+        raise ValueError(f"it has {len(found)} reasons but {len(kinds)} kinds")
+    return [Reason(ReasonKind(kind), text) for kind, text in zip(kinds, found)]

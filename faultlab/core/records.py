@@ -1,4 +1,4 @@
-"""What a campaign leaves on disk while it runs: the plan first, then a line for each verdict, and the victims' logs.
+"""The files that a campaign writes while it runs: the plan, one line for each verdict, and the victims' logs.
 
 Only the driver writes, and every line is on disk before the next run is judged: a campaign that is killed loses none.
 """
@@ -15,7 +15,7 @@ from typing import Any
 from faultlab.core import atomic_write, seal
 from faultlab.core.journal import Journal
 from faultlab.core.orders import Planned
-from faultlab.core.report import INCONCLUSIVE, SCHEMA, FaultResult, Report, dump, dump_to, plain
+from faultlab.core.report import INCONCLUSIVE, SCHEMA, FaultResult, Report
 from faultlab.core.results import Outcome
 from faultlab.core.run_folder import (
     ADVICE_FILE,
@@ -30,13 +30,14 @@ from faultlab.core.run_folder import (
     file_name,
 )
 from faultlab.core.shard import Shard
+from faultlab.core.strict_json import dump, dump_to, plain
 from faultlab.errors import UsageError
 
 REPORT = "report"
-"""The plan's key for the digest of the report that the campaign came to."""
+"""The plan's key for the digest of the campaign's report."""
 ADVISED, CURVE = "advised", "curve"
 BESIDE = (ADVISED, CURVE, seal.KEY)
-"""What stands in the lines of the outcomes beside the verdicts: also a digest, since `--resume` takes them over."""
+"""The keys of an outcome's line beside the verdict, among them a digest, since `--resume` reuses the lines."""
 
 
 class Records:
@@ -50,13 +51,13 @@ class Records:
         try:
             (folder / LOGS).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UsageError(f"{folder}: {error.strerror}; name a folder that can be written to by --out") from None
+            raise UsageError(f"{folder}: {error.strerror}; pass --out a writable folder") from None
 
     def clear(self, resume: bool, formats: Iterable[str]) -> None:
-        """Takes away what a campaign before this one concluded: it must not stand if this one fails.
+        """Remove the conclusions of an earlier campaign, which must not remain if this one fails.
 
-        Its report is put aside, to be compared with, but for that of a campaign that is resumed. ``formats`` are the
-        files that reports are written in beside it.
+        Its report is kept aside for comparison, unless that campaign is resumed. ``formats`` are the file names of the
+        other report formats.
         """
         report = self.folder / REPORT_FILE
         if report.exists() and not resume:
@@ -67,22 +68,22 @@ class Records:
             log.unlink()
 
     def begin(self, planned: Sequence[Planned], digest: str, options: Any, resume: bool) -> Mapping[str, FaultResult]:
-        """Writes the plan. Returns the verdicts that an interrupted campaign of the same plan left, where resumed.
+        """Write the plan; return the verdicts left by an interrupted campaign of the same plan, if resumed.
 
-        ``planned`` is what is done here, ``digest`` that of the whole plan, of which it may be a share.
+        ``planned`` is the part that this campaign executes, ``digest`` the digest of the whole plan.
         """
         self._plan = {"schema": SCHEMA, "digest": digest, "seed": options.seed}
         if options.shard != Shard():
             self._plan["shard"] = str(options.shard)
         known = self._left_over() if resume else {}
-        # Before the plan: a kill in between must not leave a new plan with the verdicts of an old one.
+        # Before the plan: a kill in between must not leave a new plan with old verdicts.
         self._journal.begin(known)
         self._write_plan(planned)
         self._kept = set(known)
         return known
 
     def extend(self, planned: Sequence[Planned], more: Sequence[Planned]) -> list[Planned]:
-        """Adds to the plan what came up on the way, and returns the whole of it."""
+        """Add faults to the plan that were found on the way; return the whole plan."""
         self._write_plan(whole := [*planned, *more])
         return whole
 
@@ -92,12 +93,12 @@ class Records:
         )
 
     def add(self, result: FaultResult, advised: Any = (), curve: Any = None) -> None:
-        """Puts a verdict on disk, with what the ready-made guards detected and how the training went."""
+        """Write a verdict to disk, with what the ready-made guards detected and the curve of the training."""
         if result.id not in self._kept:
             self._write(result, {ADVISED: advised, CURVE: curve})
 
     def revise(self, result: FaultResult) -> None:
-        """Puts a verdict on disk, after an earlier one of the same fault, which it replaces."""
+        """Write a verdict to disk that replaces an earlier one of the same fault."""
         line = self._journal.line(result.id)
         self._write(result, {name: line.get(name) for name in (ADVISED, CURVE)})
 
@@ -106,18 +107,18 @@ class Records:
         self._journal.add(result.id, dump({**line, seal.KEY: seal.digest_of(line)}))
 
     def advised(self, fault: str) -> Sequence[Mapping[str, Any]]:
-        """What the ready-made guards detected of a fault that has its verdict."""
+        """Return what the ready-made guards detected of a fault that has its verdict."""
         found: Sequence[Mapping[str, Any]] = self._journal.line(fault).get(ADVISED) or ()
         return found
 
     def curves(self) -> Iterator[tuple[str, Any]]:
-        """The courses of the trainings that have one, by fault, in the order of their names."""
+        """Yield the curves of the trainings that have one, sorted by fault."""
         for fault in sorted(self._journal.faults):
             if course := self._journal.line(fault).get(CURVE):
                 yield fault, course
 
     def log(self, outcome: Outcome) -> None:
-        """Keeps what a victim printed, where it printed anything."""
+        """Write what a victim printed to its log, unless it printed nothing."""
         if outcome.output:
             Path(self.log_file(outcome.id)).write_text(outcome.output, encoding="utf-8", errors="replace")
 
@@ -125,22 +126,22 @@ class Records:
         return str(self.folder / LOGS / f"{file_name(id)}.log")
 
     def write_known(self, runs: Sequence[Any]) -> str:
-        """Writes what was recorded of the known good runs; returns the file's absolute path, for victims to read."""
+        """Write the records of the known good runs; return the file's absolute path, for victims to read."""
         file = (self.folder / KNOWN_FILE).resolve()
         atomic_write.write(file, dump(runs))
         return str(file)
 
     def write_advice(self, advice: Mapping[str, Any]) -> None:
-        """Writes guards.json."""
+        """Write guards.json."""
         self._write_json(ADVICE_FILE, plain(advice))
 
     def write_curves(self, pieces: Iterable[str]) -> None:
-        """Writes curves.json."""
+        """Write curves.json."""
         with atomic_write.writing(self.folder / CURVES_FILE) as lines:
             lines.writelines(pieces)
 
     def write_report(self, report: Report) -> None:
-        """Writes report.json, notes its digest in the plan if there is one, and closes the list of outcomes."""
+        """Write report.json, record its digest in the plan if there is one, and close the journal."""
         self._journal.close()
         data = report.to_json()
         with contextlib.suppress(OSError, ValueError, TypeError):
@@ -168,7 +169,7 @@ class Records:
                 result = FaultResult.from_json({name: part for name, part in data.items() if name not in BESIDE})
             except (ValueError, KeyError, TypeError):
                 continue
-            # What was inconclusive, for the machine's load perhaps, deserves another try.
+            # An inconclusive fault deserves another try: the cause may have been the machine's load.
             if result.status not in INCONCLUSIVE:
                 found[result.id] = result
                 self._journal.faults[result.id] = place

@@ -1,54 +1,38 @@
-"""What a campaign found: plain data, written to report.json and read back, the same for every format and the gate."""
+"""The report of a campaign: plain data, written to report.json and read back by every format and the gate."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from enum import Enum
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from faultlab.core import report_display, seal
 from faultlab.core.alert import Alert
 from faultlab.core.detection import Detection, Prescribed
 from faultlab.core.reason import Reason, ReasonKind, reasons_from_json, reasons_to_json
+from faultlab.core.status import INCONCLUSIVE as INCONCLUSIVE
+from faultlab.core.status import WORST_FIRST, counts_of
+from faultlab.core.status import Status as Status
+from faultlab.core.strict_json import dump as dump
+from faultlab.core.strict_json import plain
 
 SCHEMA = 1
 SOURCE = "source"
-"""The family of source mutants, which are no failure modes: coverage is counted without them."""
+"""The family of source mutants. They are not failure modes, and coverage is counted without them."""
 
-
-class Status(str, Enum):
-    """The verdict on a fault. One meaning each; see docs/DESIGN.md."""
-
-    DETECTED = "detected"
-    WARNED = "warned"
-    SILENT = "silent"
-    NO_EFFECT = "no_effect"
-    NOT_APPLICABLE = "not_applicable"
-    NOT_ACTIVATED = "not_activated"
-    TIMEOUT = "timeout"
-    ERROR = "error"
-    IGNORED = "ignored"
-
-
-# A failure mode is as bad as its worst fault; what is inconclusive must not hide behind what was detected.
-_WORST_FIRST = [Status.SILENT, Status.ERROR, Status.NOT_ACTIVATED, Status.TIMEOUT, Status.WARNED, Status.DETECTED,
-                Status.NO_EFFECT, Status.NOT_APPLICABLE, Status.IGNORED]  # fmt: skip
-INCONCLUSIVE = (Status.ERROR, Status.NOT_ACTIVATED, Status.TIMEOUT)
 NO_GATE = "no gate in the scenario"
 _SEVERITY_ORDER = {"critical": 0, "major": 1, "minor": 2}
 
 
 @dataclass(frozen=True)
 class Harm:
-    """What the fault cost: the metric of the final weights, clean and faulty. ``faulty`` is None where no run ended.
+    """The cost of a fault: a metric of the final weights, clean and faulty; ``faulty`` is None if no run ended.
 
-    ``unknown`` says why nothing is known of it, and is empty where something is; ``seen_by`` what else than the metric
-    shows the harm.
+    ``unknown`` is why the harm is not known, else empty; ``seen_by`` is what else shows the harm besides the metric.
     """
 
     metric: str
@@ -59,15 +43,29 @@ class Harm:
     seen_by: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, but for the words that there are none of."""
+        """Return all fields, ``unknown`` and ``seen_by`` only if they are not empty."""
         return {name: value for name, value in vars(self).items() if value or name not in ("unknown", "seen_by")}
 
 
 @dataclass(frozen=True)
 class FaultResult:
-    """The verdict on one fault and what it rests on. ``first_step`` is the training step of the first activation.
+    """The verdict on one fault and its evidence.
 
-    Of a source mutant ``mutant`` says where it stands, what it changes, and what tests and training each made of it.
+    Attributes:
+        id: The fault's text form.
+        mode: The failure mode's id.
+        family: The part of it before the dot.
+        severity: critical, major or minor.
+        status: The verdict.
+        reason: Why the verdict is so; may be empty.
+        activations: How often the fault changed a value.
+        first_step: The training step of the first activation, from 0; None if it never acted.
+        detected_by: The detections, best first.
+        warnings: Warnings that the clean run does not have.
+        harm: The cost of the fault; None if it was not measured.
+        prescription: Ready-made guards that detect the fault.
+        seconds: The duration of the run in seconds.
+        mutant: Of a source mutant: its location, its change, and the results of tests and training.
     """
 
     id: str
@@ -87,22 +85,22 @@ class FaultResult:
 
     @property
     def best(self) -> Detection | None:
-        """The detection worth most."""
+        """The detection of the highest worth."""
         return min(self.detected_by, key=lambda found: found.worth, default=None)
 
     @property
     def harmful(self) -> bool:
-        """Whether harm was measured."""
+        """True if harm was measured."""
         return self.harm is not None and self.harm.harmful
 
     @property
     def harm_unknown(self) -> str:
-        """Why nothing is known of its harm, although it was to be measured; empty where something is."""
+        """The reason why the harm is not known although it was to be measured; else empty."""
         return self.harm.unknown if self.harm is not None else ""
 
     @property
     def badness(self) -> tuple[int, int, float]:
-        """Sorts silent faults, the worst first, and before those without harm those of which nothing is known."""
+        """A sort key for silent faults, worst first; unknown harm sorts before no harm."""
         harm = self.harm
         severity = severity_order(self.severity)
         if harm is None or not harm.harmful:
@@ -112,7 +110,7 @@ class FaultResult:
         return 0, severity, -abs(harm.faulty - harm.clean) / (abs(harm.clean) + 1e-12)
 
     def to_json(self) -> dict[str, Any]:
-        # Not `asdict`, which copies whatever it holds to the bottom: a campaign has thousands of these.
+        # Not `asdict`, which copies recursively: a campaign has thousands of these.
         whole = {**vars(self), "detected_by": [found.to_json() for found in self.detected_by]}
         whole["harm"] = None if self.harm is None else self.harm.to_json()
         whole["prescription"] = [guard.to_json() for guard in self.prescription]
@@ -133,10 +131,11 @@ class FaultResult:
 
 @dataclass
 class Baseline:
-    """What healthy looks like.
+    """The results of the clean runs.
 
-    ``measure`` says what harm is measured by (``metric``), which values are ``better`` (lower, higher or unknown) and
-    ``why``. ``findings`` is what verdicts on this target suffer from: ``kind``, ``what``, ``evidence``, ``remedy``.
+    ``measure`` has the ``metric`` that harm is measured by, which values are ``better`` (lower, higher or unknown) and
+    ``why``. ``findings`` are problems of the target that affect its verdicts: ``kind``, ``what``, ``evidence``,
+    ``remedy``.
     """
 
     seconds: float = 0.0
@@ -149,7 +148,7 @@ class Baseline:
     findings: list[dict[str, str]] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, but a measure where nothing was trained, and findings where there are none."""
+        """Return all fields, ``measure`` and ``findings`` only if they are not empty."""
         whole = {**asdict(self), "false_alarms": [alarm.as_false_alarm() for alarm in self.false_alarms]}
         return {name: value for name, value in whole.items() if value or name not in ("measure", "findings")}
 
@@ -160,12 +159,12 @@ class Baseline:
 
 @dataclass
 class Mutation:
-    """What was mutated and what that came to, beside the verdicts on the single mutants.
+    """The source mutation of a campaign, besides the verdicts on the single mutants.
 
-    ``score`` is the share that was detected of those that count: detected, warned, silent, and not activated, since
-    what nothing runs nobody checks. ``methods`` has a row for each function, the weakest first, with the failure modes
-    of the catalogue that bite in it. ``unmutated`` are functions without a mutant, and why; ``unreached`` those of them
-    that mutmut does not change though there is something in them, of which no score says anything.
+    ``score`` is the detected share of the mutants that count: detected, warned, silent, and not activated, since code
+    that nothing runs is not checked. ``methods`` has a row for each function, weakest first, with the failure modes
+    that act in it. ``unmutated`` are the functions without a mutant, with the reason; ``unreached`` those of them that
+    mutmut can't change although they have code to mutate, so that no score covers them.
     """
 
     mutmut: str = ""
@@ -185,10 +184,10 @@ class Mutation:
 
 @dataclass(frozen=True)
 class Demands:
-    """What a report must reach to pass: the scenario's ``gate:``, and ``fail_under``, the command line's coverage.
+    """The conditions for a report to pass: the scenario's ``gate:``, and ``fail_under`` of the command line.
 
-    ``silent`` limits silent failure modes by severity, ``latency`` the steps from activation to detect, ``mutants`` the
-    share of source mutants. What is None is not demanded, but false alarms: None allows none.
+    ``silent`` limits silent failure modes by severity, ``latency`` the steps from activation to detection; ``mutants``
+    is the minimum score of the source mutants. None means no demand, except that ``false_alarms`` None allows none.
     """
 
     coverage: float | None = None
@@ -200,25 +199,37 @@ class Demands:
 
     @property
     def of_faults(self) -> list[str]:
-        """The names of what is demanded that only injected faults can show."""
+        """The names of the demands that only injected faults can meet."""
         return [name for name in ("coverage", "silent", "latency", "fail_under") if name in self.to_json()]
 
     def to_json(self) -> dict[str, Any]:
-        """What is demanded, and nothing of what is not."""
+        """Return the demands that are set."""
         return {name: value for name, value in asdict(self).items() if value is not None and value != {}}
 
 
 @dataclass
 class Report:
-    """One scenario's campaign. ``to_json`` is the contract of report.json.
+    """The report of one scenario's campaign. ``to_json`` is the contract of report.json.
 
-    ``mutants`` are the verdicts on source mutants; in the file they stand among the faults. ``target`` says where the
-    module stands in the user's source: its class path, ``file``, ``line``, and the lines of its ``methods``.
-    ``demands`` is what the gate asks for, None of what has none; ``exemptions`` are the scenario's ``ignore:``, with
-    ``mode``, ``reason`` and ``expires``. ``shard`` is ``k/n`` of a share of a campaign, else empty; ``study`` names the
-    command that made up what it is of, for a purpose of its own, where that is no scenario of the user's. ``page`` is
-    the path of the HTML page, where `faultlab.run` has written it.
-    ``date`` is when the campaign began, in UTC, ``commit`` the one of the user's repository (``id``, ``changed``).
+    Attributes:
+        scenario: The scenario's name.
+        versions: The versions of torch, lightning and python that the campaign ran under.
+        baseline: The results of the clean runs.
+        faults: The verdicts on the injected faults.
+        timing: Seconds in ``import``, ``baseline``, ``faults`` and ``total``, and the ``jobs`` at a time.
+        passed: True if there is no reason not to pass.
+        reasons: Why the report does not pass.
+        faultlab: The version of faultlab that wrote it.
+        mutants: The verdicts on source mutants; report.json lists them among the faults.
+        mutation: The source mutation; None without one.
+        target: The module in the user's source: its class path, ``file``, ``line``, and the lines of its ``methods``.
+        demands: The demands of the gate; None if none was asked.
+        exemptions: The scenario's ``ignore:`` entries, with ``mode``, ``reason`` and ``expires``.
+        shard: ``k/n`` for a share of a campaign; else empty.
+        study: The command that generated the scenario, if the user did not write one; else empty.
+        page: The path of the HTML page, if `faultlab.run` wrote it.
+        date: When the campaign began, in UTC.
+        commit: The commit of the user's repository: ``id``, and whether files are ``changed``.
     """
 
     scenario: str
@@ -248,7 +259,7 @@ class Report:
 
     @property
     def gate(self) -> str:
-        """What the gate came to, in words; where nothing was asked there is none, but what does not pass is said."""
+        """The gate's result in words; without a gate, why the report does not pass, if it does not."""
         if self.demands != Demands() or any(one.kind is ReasonKind.BASELINE for one in self.reasons):
             if not self.passed:
                 return "gate NOT passed"
@@ -262,25 +273,25 @@ class Report:
         return f"{NO_GATE}; {why}"
 
     def by_mode(self) -> dict[str, Status]:
-        """Each failure mode's status: that of its worst fault."""
+        """Return each failure mode's status: that of its worst fault."""
         modes: dict[str, list[Status]] = {}
         for fault in self.faults:
             modes.setdefault(fault.mode, []).append(fault.status)
-        return {mode: min(found, key=_WORST_FIRST.index) for mode, found in sorted(modes.items())}
+        return {mode: min(found, key=WORST_FIRST.index) for mode, found in sorted(modes.items())}
 
     @property
     def ratio(self) -> float | None:
-        """Detected over detected, warned and silent failure modes; None where there is none of these."""
+        """The coverage: detected over detected, warned and silent failure modes; None if there are none of these."""
         counts = Counter(self.by_mode().values())
         counted = counts[Status.DETECTED] + counts[Status.WARNED] + counts[Status.SILENT]
         return counts[Status.DETECTED] / counted if counted else None
 
     def silent(self) -> list[FaultResult]:
-        """The faults that nobody detected, the worst first."""
+        """Return the faults that no detector detected, worst first."""
         return sorted((fault for fault in self.faults if fault.status is Status.SILENT), key=lambda f: f.badness)
 
     def by_detector(self) -> dict[str, int]:
-        """How many failure modes each detector detected, at one fault at least."""
+        """Return how many failure modes each detector detected, in at least one fault."""
         found: dict[str, set[str]] = {}
         for fault in self.faults:
             for detection in fault.detected_by if fault.status is Status.DETECTED else []:
@@ -289,7 +300,7 @@ class Report:
         return {name: len(modes) for name, modes in sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))}
 
     def coverage(self) -> dict[str, Any]:
-        """What is counted from the verdicts."""
+        """Return the counts and ratios of the verdicts."""
         return {
             "modes": counts_of(self.by_mode().values()),
             "faults": counts_of(fault.status for fault in self.faults),
@@ -298,6 +309,7 @@ class Report:
         }
 
     def to_json(self) -> dict[str, Any]:
+        """Return the content of report.json, with its digest."""
         whole = {
             "schema": SCHEMA,
             "scenario": self.scenario,
@@ -325,8 +337,9 @@ class Report:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Report:
+        """Return the report that `to_json` wrote; raise ValueError if its schema version is unsupported."""
         if data.get("schema") != SCHEMA:
-            raise ValueError(f"a report of schema {data.get('schema')}; this version reads schema {SCHEMA}")
+            raise ValueError(f"unsupported report schema {data.get('schema')}: this version reads schema {SCHEMA}")
         faults = [FaultResult.from_json(fault) for fault in data["faults"]]
         return cls(
             scenario=data["scenario"],
@@ -350,49 +363,18 @@ class Report:
 
     @classmethod
     def read(cls, file: Path) -> Report:
-        """Reads a report.json; raises ValueError where it is none."""
+        """Read a report.json; raise OSError if it can't be read, ValueError if it is not a report."""
         return cls.of(json.loads(file.read_text(encoding="utf-8")), file)
 
     @classmethod
     def of(cls, data: Any, file: Path) -> Report:
-        """The report that a file's data is; raises ValueError where it is none."""
+        """Return the report with this content of a file; raise ValueError if it is not one."""
         try:
             return cls.from_json(data)
         except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{file} is no report of faultlab: {type(error).__name__}: {error}") from None
+            raise ValueError(f"{file} is not a faultlab report: {type(error).__name__}: {error}") from None
 
 
 def severity_order(severity: str) -> int:
-    """Sorts severities, the gravest first."""
+    """Return a sort key for severities, most severe first."""
     return _SEVERITY_ORDER.get(severity, 9)
-
-
-def dump(data: Any, indent: int | None = None) -> str:
-    """Strict JSON: what is not finite becomes null, since JSON has no word for it."""
-    text = json.dumps(plain(data), indent=indent, ensure_ascii=False, allow_nan=False)
-    # A victim's message may hold half a character, which no file takes; its escape is JSON's own.
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def dump_to(lines: IO[str], data: Any, indent: int | None = None) -> None:
-    """Writes `plain` data to a text file as `dump` has it, piece by piece: a large document is never one string."""
-    lines.writelines(json.JSONEncoder(indent=indent, ensure_ascii=False, allow_nan=False).iterencode(data))
-
-
-def plain(data: Any) -> Any:
-    """A copy of the data as JSON has it: lists for tuples, values for enumerations, null for what is not finite."""
-    if isinstance(data, Enum):
-        return data.value
-    if isinstance(data, float):
-        return data if math.isfinite(data) else None
-    if isinstance(data, dict):
-        return {key: plain(value) for key, value in data.items()}
-    if isinstance(data, (list, tuple)):
-        return [plain(value) for value in data]
-    return data
-
-
-def counts_of(statuses: Iterable[Status]) -> dict[str, int]:
-    """How many there are of each status, those that there are none of too."""
-    counted = Counter(statuses)
-    return {status.value: counted[status] for status in Status}

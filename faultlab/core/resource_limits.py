@@ -1,4 +1,4 @@
-"""The room that a process has: for files on the disk, and in memory. POSIX systems let it be made small for real."""
+"""Limits on a process's disk space and memory, which POSIX systems can really lower."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _SPARE = 1 << 26
 def _resource() -> ModuleType | None:
     try:
         import resource
-    except ImportError:  # Windows knows no such limits
+    except ImportError:  # Windows has no such limits
         return None
     return resource
 
 
 def exist() -> bool:
-    """Whether this system limits what a process may use."""
+    """Return True if this system supports limits on a process."""
     return _resource() is not None
 
 
 def remember() -> Callable[[], None]:
-    """Gives back what restores the limits as they are now."""
+    """Return a function that restores the current limits."""
     resource = _resource()
     if resource is None:
         return lambda: None
@@ -42,10 +42,10 @@ def remember() -> Callable[[], None]:
 
 
 def fill_disk() -> None:
-    """From now on no file of this process's grows any more: writing to one raises OSError. Pipes are no files."""
+    """Let no file of this process grow any more: writing raises OSError. Pipes are not affected."""
     resource = _resource()
     assert resource is not None
-    # The signal would kill the process, which a full disk does not. Python ignores it, unless somebody changed that;
+    # The signal would kill the process, which a full disk does not. Python ignores it unless user code changed that;
     # and only the main thread can.
     with contextlib.suppress(ValueError):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -53,7 +53,7 @@ def fill_disk() -> None:
 
 
 def fill_memory() -> None:
-    """From now on there is next to no memory to be had by this process."""
+    """Leave this process almost no more memory to allocate."""
     resource = _resource()
     assert resource is not None
     used = 0
@@ -66,7 +66,7 @@ def fill_memory() -> None:
 
 
 def no_core() -> None:
-    """A crash of this process leaves no core file."""
+    """Prevent a core file if this process crashes."""
     resource = _resource()
     assert resource is not None
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
@@ -74,7 +74,7 @@ def no_core() -> None:
 
 @contextlib.contextmanager
 def remembered() -> Iterator[None]:
-    """The limits are as they were when the context ends."""
+    """Restore the limits when the context ends."""
     restore = remember()
     try:
         yield
@@ -84,7 +84,7 @@ def remembered() -> Iterator[None]:
 
 @contextlib.contextmanager
 def whole_files() -> Iterator[None]:
-    """Files may grow inside the context, even of a process whose disk is full."""
+    """Let files grow inside the context, even if the process's disk is full."""
     with remembered():
         if (resource := _resource()) is not None:
             hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
@@ -93,7 +93,7 @@ def whole_files() -> Iterator[None]:
 
 
 def private_memory() -> int:
-    """The memory in KiB that this process shares with no other, at its peak (Linux; 0 elsewhere)."""
+    """Return the peak memory in KiB that this process shares with no other (Linux; 0 elsewhere)."""
     try:
         mapped = Path("/proc/self/smaps_rollup").read_text(encoding="ascii")
         status = Path("/proc/self/status").read_text(encoding="ascii")

@@ -1,4 +1,4 @@
-"""What victims answer: a result of the kind that the order's task has, and the outcome that it is part of."""
+"""Results of victims: one for each task of an order, and the outcome that holds it."""
 
 # faultlab: runs around each test while a mutant is on
 
@@ -18,7 +18,7 @@ Given = TypeVar("Given", bound="Result")
 
 
 class Result:
-    """What came of an order's task; ``kind`` tells the results apart."""
+    """The result of an order's task; ``kind`` distinguishes the results."""
 
     kind: ClassVar[str]
 
@@ -32,7 +32,7 @@ class Result:
 
 @dataclass(frozen=True)
 class ShownWarning:
-    """A warning that a user would see: what it is known by in every run, the step it came in first, and its text."""
+    """A warning that a user would see: its key, equal in every run, its first step, and its text."""
 
     key: str
     step: int
@@ -41,12 +41,12 @@ class ShownWarning:
 
 @dataclass(frozen=True)
 class Advisory:
-    """What the ready-made guards said of a run that they were observed in.
+    """The alarms of the ready-made guards in a run that they observed.
 
-    ``watching`` is False where the run was only recorded, of which ``summary`` is the record. ``of_interruption`` are
-    those ``alarms`` that are about an interruption of the training alone. ``broken`` has the guards that failed
-    themselves, with their errors, ``idle`` those that left out every look, and why, ``arguments`` what each was
-    constructed with, ``seconds`` what each took.
+    ``watching`` is False if the run was only recorded; ``summary`` is that record. ``of_interruption`` are the
+    ``alarms`` that are only about the interruption of the training. ``broken`` has the errors of guards that failed,
+    ``idle`` the reasons of guards that skipped every check, ``arguments`` the constructor arguments of each,
+    ``seconds`` the time each took.
     """
 
     watching: bool = True
@@ -61,23 +61,23 @@ class Advisory:
     def to_json(self) -> dict[str, Any]:
         return {
             **vars(self),
-            "alarms": _told(self.alarms),
-            "of_interruption": _told(self.of_interruption),
+            "alarms": _alerts_to_json(self.alarms),
+            "of_interruption": _alerts_to_json(self.of_interruption),
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Advisory:
-        told = {name: tuple(_heard(data[name])) for name in ("alarms", "of_interruption")}
-        return cls(**{**data, **told})
+        alerts = {name: tuple(_alerts_from_json(data[name])) for name in ("alarms", "of_interruption")}
+        return cls(**{**data, **alerts})
 
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What a probing run tells of the process that it ran in.
+    """The process of a probing run.
 
-    ``private`` is its private memory, in KiB, ``imported`` the modules that it imported on its way, ``sources`` a hash
-    of the files that the target and its guards are defined in, ``defined`` these files with the names of the classes,
-    those of the ``target`` and those of the ``guards``.
+    ``private`` is its private memory in KiB, ``imported`` the modules that the run imported, ``sources`` a hash of the
+    files that define the target and its guards, ``defined`` these files with their class names, for the ``target`` and
+    the ``guards``.
     """
 
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -89,15 +89,28 @@ class Circumstances:
 
 @dataclass
 class RunResult(Result):
-    """What came of a training, however it ended.
+    """The result of a training, however it ended.
 
-    ``of_interruption`` are those ``alerts`` that are about an interruption of the training alone. ``activations``
-    counts how often the fault acted, ``first_step`` is the step in which it first did; ``broken`` says how the injector
-    failed, if it did. ``saves`` counts the steps after which a checkpoint was written. ``born`` is where the run began.
-    ``unevaluated`` says why the final weights could not be evaluated, ``unevaluated_best`` why those of the best
-    checkpoint couldn't, both empty where they could; ``in_place`` has the metrics of the network with the fault still
-    in it. ``draws`` says where the run took numbers that no seed gives, ``guards`` names the user's. ``profile`` and
-    ``circumstances`` are those of a probing run. ``fit_seconds`` is what the fit alone took of ``seconds``.
+    Attributes:
+        trajectory: The course of the training.
+        alerts: The alerts of the detectors.
+        of_interruption: The alerts that are only about the interruption of the training.
+        warnings: The warnings that a user would see.
+        activations: How often the fault acted.
+        first_step: The step of its first activation.
+        broken: How the injector failed; else empty.
+        saves: The number of steps after which a checkpoint was written.
+        born: The place where the run began.
+        unevaluated: Why the final weights could not be evaluated; else empty.
+        unevaluated_best: Why those of the best checkpoint could not be evaluated; else empty.
+        in_place: The metrics of the network with the fault still in it.
+        draws: Where the run drew random numbers that no seed controls.
+        advice: The alarms of the ready-made guards.
+        guards: The names of the user's guards.
+        profile: The target profile, of a probing run.
+        circumstances: The process, of a probing run.
+        fit_seconds: The duration of the fit, a part of ``seconds``.
+        seconds: The duration of the run.
     """
 
     kind: ClassVar = "run"
@@ -125,8 +138,8 @@ class RunResult(Result):
         return {
             **vars(self),
             "trajectory": self.trajectory.to_json(),
-            "alerts": _told(self.alerts),
-            "of_interruption": _told(self.of_interruption),
+            "alerts": _alerts_to_json(self.alerts),
+            "of_interruption": _alerts_to_json(self.of_interruption),
             "warnings": [vars(warning) for warning in self.warnings],
             "advice": self.advice and self.advice.to_json(),
             "profile": self.profile and self.profile.to_json(),
@@ -137,8 +150,8 @@ class RunResult(Result):
     def from_json(cls, data: Mapping[str, Any]) -> RunResult:
         read = {
             "trajectory": Trajectory.from_json(data["trajectory"]),
-            "alerts": _heard(data["alerts"]),
-            "of_interruption": _heard(data["of_interruption"]),
+            "alerts": _alerts_from_json(data["alerts"]),
+            "of_interruption": _alerts_from_json(data["of_interruption"]),
             "warnings": [ShownWarning(**warning) for warning in data["warnings"]],
             "advice": data["advice"] and Advisory.from_json(data["advice"]),
             "profile": data["profile"] and TargetProfile.from_json(data["profile"]),
@@ -149,7 +162,7 @@ class RunResult(Result):
 
 @dataclass
 class ExaminedRun(Result):
-    """A training that was looked at: ``seen`` is what the looking gave, which is for whoever ordered it to read."""
+    """A training that was examined; ``seen`` is the data for the code that ordered it."""
 
     kind: ClassVar = "examined"
     run: RunResult
@@ -180,7 +193,7 @@ class TargetFailed(Result):
 
 @dataclass(frozen=True)
 class NotVaried(Result):
-    """The scenario has nothing that the variation that was asked for changes."""
+    """The requested variation does not apply: the scenario has nothing that it changes."""
 
     kind: ClassVar = "not_varied"
     reason: str
@@ -188,7 +201,7 @@ class NotVaried(Result):
 
 @dataclass(frozen=True)
 class Broken(Result):
-    """An injector failed before there was a training to speak of."""
+    """An injector failed before the training began."""
 
     kind: ClassVar = "broken"
     reason: str
@@ -196,7 +209,7 @@ class Broken(Result):
 
 @dataclass(frozen=True)
 class Unreadable(Result):
-    """What came was no result: something in it can't be written down, or the victim wrote into the pipe."""
+    """A message that is not a result: it has a value that can't be serialized, or the victim wrote into the pipe."""
 
     kind: ClassVar = "unreadable"
     text: str
@@ -204,7 +217,7 @@ class Unreadable(Result):
 
 @dataclass(frozen=True)
 class SuiteRun(Result):
-    """All tests that were asked for are over; ``imported`` has the modules that they imported, with their files."""
+    """The end of the requested tests; ``imported`` has the modules that they imported, with their files."""
 
     kind: ClassVar = "tests"
     imported: Mapping[str, str] = field(default_factory=dict)
@@ -216,26 +229,34 @@ RESULTS: Mapping[str, type[Result]] = {
 
 
 def message_of(result: Result) -> dict[str, Any]:
-    """The message by which a victim gives its result."""
+    """Return the message that carries a victim's result."""
     return {"result": {"kind": result.kind, **result.to_json()}}
 
 
-def read_result(said: Any) -> Result:
-    """The result that stands in such a message, whatever stands there."""
+def read_result(data: Any) -> Result:
+    """Return the result in such a message, or `Unreadable` if there is none."""
     try:
-        given = dict(said)
+        given = dict(data)
         return RESULTS[given.pop("kind")].from_json(given)
     except (KeyError, TypeError, ValueError, AttributeError):
-        return Unreadable(str(said)[:2000])
+        return Unreadable(str(data)[:2000])
 
 
 @dataclass
 class Outcome:
-    """How a run ended, as its fork server saw it.
+    """The end of a run as its fork server observed it.
 
-    ``results`` has what each rank reported (None of one that never did), ``exit`` is its status (negative: the signal),
-    ``acting`` the step at which the fault was first about to act, ``output`` the head and tail of what it printed,
-    ``notes`` what it said on its way.
+    Attributes:
+        id: The order's id.
+        results: The result of each rank; None for a rank that never reported.
+        exit: The exit status; negative for a signal.
+        timed_out: The run passed its deadline.
+        acting: The step when the fault was first about to act.
+        output: The head and tail of what the run printed.
+        seconds: The duration of the run.
+        lost: Why there is no result, if the run was lost; else empty.
+        snapshots: The places where it left snapshots.
+        notes: The messages that it sent on the way.
     """
 
     id: str
@@ -251,45 +272,45 @@ class Outcome:
 
     @property
     def result(self) -> Result | None:
-        """What the first rank reported; None where it never did."""
+        """The first rank's result; None if it never reported."""
         return self.results[0] if self.results else None
 
     @property
     def reported(self) -> bool:
-        """Whether every rank lived to report something."""
+        """True if every rank reported something."""
         return bool(self.results) and None not in self.results
 
     @property
     def run(self) -> RunResult | None:
-        """The first rank's training; None where it did not live to say how that went, or did not get so far."""
+        """The first rank's training; None if it died before reporting, or never got that far."""
         return _run_of(self.result)
 
     @property
     def runs(self) -> list[RunResult]:
-        """The trainings of all ranks that told of theirs, in the order of the ranks."""
+        """The trainings of all ranks that reported one, in rank order."""
         return [run for result in self.results if (run := _run_of(result)) is not None]
 
     @property
     def trajectory(self) -> Trajectory | None:
-        """What the first rank's training did, where it lived to say so."""
+        """The trajectory of the first rank's training; None if it never reported."""
         return self.run.trajectory if self.run is not None else None
 
     @property
     def target_error(self) -> TargetError | None:
-        """Why a rank could not import or build the target; None where all could."""
+        """The error of a rank that could not import or build the target; None without one."""
         return next((result.error for result in self.results if isinstance(result, TargetFailed)), None)
 
     @property
     def unreadable(self) -> str:
-        """What a rank told instead of a result; empty where all told results."""
+        """The text that a rank sent instead of a result; empty if all sent results."""
         return next((result.text for result in self.results if isinstance(result, Unreadable)), "")
 
     @property
     def broken(self) -> str:
-        """How an injector failed, on the first of the ranks where one did; empty where none did."""
-        told = (one.reason if isinstance(one, Broken) else run.broken if (run := _run_of(one)) else ""
-                for one in self.results)  # fmt: skip
-        return next(filter(None, told), "")
+        """The injector's failure on the first rank that had one; else empty."""
+        reasons = (one.reason if isinstance(one, Broken) else run.broken if (run := _run_of(one)) else ""
+                   for one in self.results)  # fmt: skip
+        return next(filter(None, reasons), "")
 
     def to_json(self) -> dict[str, Any]:
         results = [result and message_of(result)["result"] for result in self.results]
@@ -297,7 +318,7 @@ class Outcome:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Outcome:
-        results = [None if said is None else read_result(said) for said in data["results"]]
+        results = [None if one is None else read_result(one) for one in data["results"]]
         return cls(**{**data, "results": results})
 
 
@@ -305,9 +326,9 @@ def _run_of(result: Result | None) -> RunResult | None:
     return result.run if isinstance(result, ExaminedRun) else result if isinstance(result, RunResult) else None
 
 
-def _told(alerts: Iterable[Alert]) -> list[dict[str, Any]]:
+def _alerts_to_json(alerts: Iterable[Alert]) -> list[dict[str, Any]]:
     return [asdict(alert) for alert in alerts]
 
 
-def _heard(data: Iterable[Mapping[str, Any]]) -> list[Alert]:
+def _alerts_from_json(data: Iterable[Mapping[str, Any]]) -> list[Alert]:
     return [Alert.from_json(alert) for alert in data]

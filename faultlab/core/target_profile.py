@@ -1,4 +1,4 @@
-"""What the clean run teaches about the target: plain data, learnt once in a process of its own, read by everybody."""
+"""The target profile: plain data about the target that a clean run records once in a process of its own."""
 
 from __future__ import annotations
 
@@ -21,18 +21,21 @@ _AMID_STEP = ("on_before_zero_grad", "on_before_backward", "on_after_backward", 
 
 
 def words(path: str) -> list[str]:
-    """The words of a leaf's name: ``attention`` and ``mask`` of ``text.attention_mask``."""
+    """Return the words of a leaf's name: ``attention`` and ``mask`` of ``text.attention_mask``."""
     return path.rpartition(".")[2].lower().split("_")
 
 
 def last_word(path: str) -> str:
-    """The last word of a leaf's name: ``mask`` of ``text.attention_mask``."""
+    """Return the last word of a leaf's name: ``mask`` of ``text.attention_mask``."""
     return words(path)[-1]
 
 
 @dataclass(frozen=True)
 class Leaf:
-    """One tensor of the batch as the loader yields it. ``kind`` is floating or integer; ``low``/``high`` its values."""
+    """One tensor of the batch as the loader yields it.
+
+    ``kind`` is floating or integer; ``low`` and ``high`` are its smallest and largest value.
+    """
 
     kind: str
     dtype: str
@@ -45,8 +48,8 @@ class Leaf:
 class Part:
     """One submodule that the first training step calls.
 
-    ``kind`` is that of ``faultlab.frameworks.torch.layers``, ``steady`` whether it gives the shape that it takes,
-    ``biased`` whether it has a bias of its own, ``width`` the first dimension of its own weight (0 without one).
+    ``kind`` is one of ``faultlab.frameworks.torch.layers``; ``steady`` means that its output has the shape of its
+    input, ``biased`` that it has a bias of its own; ``width`` is the first dimension of its own weight (0 without one).
     """
 
     kind: str
@@ -57,11 +60,11 @@ class Part:
 
 @dataclass(frozen=True)
 class LoaderFacts:
-    """A DataLoader: ``samples`` is None where its dataset has no length, ``batch_size`` where it does not batch.
+    """A DataLoader.
 
-    ``batches`` is the number of a training epoch, None where none is promised, ``length`` what the loader itself says.
-    ``own_sampling`` says that its samples are not those of one of torch's plain samplers, ``arrays`` that its items
-    hold an array with a dimension.
+    ``samples`` is None if its dataset has no length, ``batch_size`` if it does not batch. ``batches`` is the number in
+    a training epoch, None if unknown; ``length`` is the loader's own ``len``. ``own_sampling`` means that its samples
+    are not drawn by one of torch's plain samplers, ``arrays`` that its items hold an array with at least one dimension.
     """
 
     samples: int | None = None
@@ -77,7 +80,7 @@ class LoaderFacts:
 
     @property
     def uneven(self) -> bool:
-        """Whether its last batch is smaller than the others."""
+        """True if its last batch is smaller than the others."""
         sized = self.samples is not None and self.batch_size is not None and not self.drop_last
         return sized and (self.samples or 0) % (self.batch_size or 1) > 0
 
@@ -86,44 +89,87 @@ class LoaderFacts:
 class TargetProfile:
     """The structure of a target.
 
-    ``framework`` is what trains it, ``seams`` names the injection points that faultlab has a hook for there (None where
-    nobody asked).
-    ``forward`` is the path of the part that gives the predictions ("" for the target's own forward, None for none),
-    ``taught_head`` says whether what enters its last layer comes from parameters that learn (None without a layer);
-    ``hooks`` the LightningModule methods that were called; ``losses`` the number of losses a training step sends
-    backward; ``inputs`` and ``labels`` paths into the batch, ``own_labels`` those inputs that are the targets too,
-    where there are no labels beside them, ``names`` those labels that are only compared with each other, as the numbers
-    of persons are; ``batch`` the batch's outermost type (tuple, dict, tensor or object);
-    ``output`` what training_step returns (tensor, dict, none or other); ``clips`` whether gradients are clipped,
-    ``criterion`` what computes the loss of a training loop: ``module CLASS_PATH`` or ``function NAME``, empty if
-    neither returns the very tensor that is propagated backward.
-    ``batch_size`` is None where the batch has no dimension of samples: a graph's nodes are none; ``joins`` has the
-    parts that say how samples are joined that lie one behind another (see `faultlab.injection.joined`).
-    ``batches_differ`` says whether two steps are given batches that are not the same. ``hooks`` also holds
-    ``Optimizer.zero_grad`` and ``LightningOptimizer.step`` where they were called, and under manual optimisation
-    ``Optimizer.step`` where training_step steps torch's own, which it or the Trainer holds, and ``clip_grad`` where the
-    module clips gradients by torch's functions itself. ``optimized_tensors`` counts the module's parameters that an
-    optimizer holds, ``optimizer_settings`` names what its groups set, ``decays`` says whether any sets out with a
-    weight decay other than 0, ``optimizer_state`` whether it remembers anything; ``transfers`` says whether the module
-    moves the training's batches to the device; ``first_update`` and ``first_validation`` are the steps of the first
-    update and of the first validation after the sanity check. ``loading`` and ``validation_loading`` describe the first
-    DataLoader of each kind, ``validates_on_training_data`` says that one dataset serves both, ``validation_leaves`` are
-    those of the first validation batch; ``arguments`` are those of the module's constructor that are numbers or words,
-    ``takes`` the names of all (None where the class can't be found by its name); ``logged_in_training`` and
-    ``logged_in_validation`` what the module logs where, ``logged_before_validation`` whether any number of training is
-    logged when numbers of validation are; ``callbacks`` the user's own, ``monitors`` what each of those that the
-    Trainer was built with monitors, ``loggers`` the Trainer's, ``last_logged`` the last step in which one was handed
-    anything. ``updates`` counts the optimizer steps, ``learning_rate`` is the largest that an optimizer set out with;
-    ``accumulates`` and ``clip_value`` are the Trainer's settings, ``clips_itself`` says that the module overrides how
-    gradients are clipped, ``flags`` names the switches of the Trainer that are on, ``endless`` says that no number of
-    epochs ends the training; ``patience`` is that of each callback that stops early, ``ranking`` names those that tell
-    better from worse, both of those that the Trainer was built with; ``logged_objects`` what is logged as a
-    torchmetrics Metric. ``callback_hooks`` counts the calls of each callback's hooks, of those that are called half-way
-    or later; ``checkpoints`` names those that keep the best checkpoint, ``saves`` counts the steps at which any was
-    saved in the clean run that goes on from its checkpoints (None before that). ``directions`` has by a number's name
-    who declares which way it gets better (see `faultlab.core.directions`). ``monitor`` is the metric that the campaign
-    judges by, ``monitor_mode`` min or max; ``unreloadable`` says why the clean run can't go on from its own
-    checkpoints, ``unevaluated`` why its best one can't be evaluated afterwards.
+    Attributes:
+        framework: The framework that trains it.
+        seams: The injection points that faultlab has a hook for there, by name; None if not determined.
+        namespace: The Lightning package of the module.
+        module: The module's class path.
+        automatic: Automatic optimization is on.
+        forward: The path of the part that gives the predictions; "" for the target's own forward, None without one.
+        taught_head: The input of that part's last layer comes from trainable parameters; None without a layer.
+        hooks: The LightningModule methods that were called. Also ``Optimizer.zero_grad`` and
+            ``LightningOptimizer.step`` if they were called. With manual optimization also ``Optimizer.step`` if
+            training_step steps one of torch's own optimizers that it or the Trainer holds, and ``clip_grad`` if the
+            module clips gradients with torch's functions itself.
+        losses: The number of losses that a training step sends backward.
+        criterion: What computes the loss of a training loop: ``module CLASS_PATH`` or ``function NAME``; empty if none
+            returns the very tensor that is propagated backward.
+        output: The type that training_step returns: none, tensor, dict, tuple or object.
+        batch: The type of the batch, of the same kinds.
+        batch_size: The number of samples; None if the batch has no sample dimension. A graph's nodes are not samples.
+        sample_axes: The sample dimension of each part of the batch.
+        joins: The parts that define how samples are concatenated (see `faultlab.injection.joined`).
+        keeps_lists: A list can take the place of each input tensor in the batch.
+        batches_differ: Two steps receive different batches.
+        leaves: The tensors of the batch, by path.
+        inputs: The paths of the inputs in the batch.
+        labels: The paths of the labels.
+        own_labels: The inputs that are also the targets, if there are no separate labels.
+        names: The labels that are only compared with each other, such as person ids.
+        steps: The number of training steps.
+        epochs: The number of epochs.
+        validation_batches: The number of validation batches.
+        layers: The class names of all submodules.
+        parts: The submodules that the first training step calls, by path, in call order.
+        trainable_layers: The number of layers with trainable parameters.
+        frozen_tensors: The number of frozen parameters.
+        floating_buffers: The number of floating-point buffers.
+        outputs_per_sample: The last dimension of the predictions.
+        optimizers: The class names of the optimizers.
+        optimized_tensors: The number of the module's parameters that an optimizer holds.
+        optimizer_settings: The names of the settings in their parameter groups.
+        decays: An optimizer starts with a weight decay other than 0.
+        optimizer_state: An optimizer has state.
+        transfers: The module itself moves training batches to the device.
+        first_update: The step of the first update.
+        first_validation: The step of the first validation after the sanity check.
+        schedulers: The class names of the schedulers.
+        scheduler_intervals: Their intervals.
+        clips: Gradients are clipped.
+        metrics: The names of the logged metrics.
+        loading: The first training DataLoader.
+        validation_loading: The first validation DataLoader.
+        validates_on_training_data: One dataset serves both.
+        validation_leaves: The tensors of the first validation batch.
+        arguments: The constructor's arguments that are numbers or strings.
+        takes: The names of all its arguments; None if the class can't be found by its name.
+        logged_in_training: The names that the module logs in training.
+        logged_in_validation: The names that it logs in validation.
+        logged_before_validation: A number of training is already logged when numbers of validation are.
+        callbacks: The user's own callbacks.
+        monitors: The metric that each callback of the Trainer's arguments monitors.
+        callback_hooks: The number of calls of each callback's hooks, without hooks that are last called before midway.
+        checkpoints: The callbacks that keep the best checkpoint.
+        saves: The number of steps with a saved checkpoint in the clean run that continues from its checkpoints;
+            None before that run.
+        loggers: The class names of the Trainer's loggers.
+        last_logged: The last step when a logger was passed anything.
+        precision: The Trainer's precision.
+        updates: The number of optimizer steps.
+        learning_rate: The largest initial learning rate.
+        accumulates: The Trainer's ``accumulate_grad_batches``.
+        clip_value: The Trainer's ``gradient_clip_val``.
+        clips_itself: The module overrides how gradients are clipped.
+        flags: The switches of the Trainer that are on.
+        endless: No number of epochs ends the training.
+        patience: The patience of each early-stopping callback of the Trainer's arguments.
+        ranking: The callbacks of the Trainer's arguments that compare values of a metric.
+        logged_objects: The names that are logged as a torchmetrics Metric.
+        directions: The objects that declare a direction for a number, by its name (see `faultlab.core.directions`).
+        monitor: The metric that the campaign judges by.
+        monitor_mode: min or max.
+        unreloadable: Why the clean run can't continue from its own checkpoints; else empty.
+        unevaluated: Why its best checkpoint can't be evaluated afterwards; else empty.
     """
 
     framework: str = framework_names.DEFAULT
@@ -204,30 +250,30 @@ class TargetProfile:
 
     @property
     def workers(self) -> int:
-        """The workers of the training loader."""
+        """The number of workers of the training loader."""
         return self.loading.workers if self.loading else 0
 
     @property
     def logged(self) -> tuple[str, ...]:
-        """Whatever the module logs."""
+        """The names of all numbers that the module logs."""
         return self.logged_in_training + self.logged_in_validation
 
     @property
     def unlabelled(self) -> str:
-        """Why there are no labels to be broken, in words; empty where there are."""
+        """The reason why there are no labels to break; else empty."""
         if self.own_labels:
             return "the labels are the inputs themselves, and can't be broken apart from them"
         return "" if self.labels else "no part of the batch is used as labels"
 
     @property
     def past_lightning(self) -> bool:
-        """Whether the module steps torch's own optimizers and never Lightning's wrapper of one."""
+        """True if the module steps torch's own optimizers and never Lightning's wrapper of one."""
         return "Optimizer.step" in self.hooks and "LightningOptimizer.step" not in self.hooks
 
     def busiest_hook(self, callback: str, between_steps: bool = False) -> str:
-        """The hook of a callback that is called most, an empty string without any.
+        """Return the hook of a callback that is called most often, or an empty string.
 
-        With ``between_steps`` of those alone that Lightning calls while no step is on its way from loss to update.
+        With ``between_steps``, only hooks that Lightning does not call between loss and update.
         """
         calls = self.callback_hooks.get(callback, {})
         if between_steps:
@@ -236,24 +282,24 @@ class TargetProfile:
 
     @property
     def hidden_sizes(self) -> list[str]:
-        """The module's arguments that are the width of a hidden layer, those called after something else left out."""
+        """The module's arguments that are the width of a hidden layer, without those named after something else."""
         widths = {self.parts[path].width for path in self.weighted[:-1]} - {0, 1}
         sizes = [name for name, value in self.arguments.items() if type(value) is int and value in widths]
         return [name for name in sizes if not set(name.lower().split("_")) & set(_NOT_HIDDEN)]
 
     @property
     def contents(self) -> tuple[str, ...]:
-        """The inputs without masks, lengths and indices, which say what of the others counts or belongs together.
+        """The inputs without masks, lengths and indices, which select or join the others; all inputs if none are left.
 
-        All of them where no others are left. A mask or length of zero is another failure than inputs that are zero.
+        A mask or length of zero is another failure than inputs of zero.
         """
         return tuple(path for path in self.inputs if not self._selects(path)) or self.inputs
 
     @property
     def movable(self) -> tuple[str, ...]:
-        """The inputs, and then the labels, of which torch detects whether they are on the device that they should be.
+        """The inputs and then the labels for which torch detects a wrong device.
 
-        It takes a single number from anywhere, and by indices without values it reads whatever lies in memory.
+        It accepts a single number from any device, and if indices have no values it reads arbitrary memory.
         """
         leaves = {path: self.leaves[path] for path in (*self.contents, *self.labels) if path in self.leaves}
         return tuple(path for path, leaf in leaves.items() if leaf.kind == "floating" and leaf.shape)
@@ -264,31 +310,31 @@ class TargetProfile:
 
     @property
     def weighted(self) -> list[str]:
-        """The layers with weights of their own, in the order of their calls."""
+        """The layers with weights of their own, in call order."""
         return [path for path, part in self.parts.items() if part.width and part.kind != "container"]
 
     @property
     def steady(self) -> list[str]:
-        """The layers with weights that give the shape they take; those that normalise come last."""
+        """The layers with weights whose output has the shape of their input, normalizations last."""
         found = [path for path in self.weighted if self.parts[path].steady]
         return sorted(found, key=lambda path: self.parts[path].kind in NORMALISATIONS)
 
     def fed(self, kind: str) -> list[str]:
-        """For each activation of a kind the layer with weights called before it, which feeds it."""
+        """Return, for each activation of a kind, the last layer with weights called before it, which feeds it."""
         calls = list(self.parts)
         earlier = [calls[: calls.index(path)] for path, part in self.parts.items() if part.kind == kind]
         return [found[-1] for before in earlier if (found := [path for path in self.weighted if path in before])]
 
     @property
     def steps_per_epoch(self) -> int:
-        """The steps of a whole epoch: a number of steps may end the training within its last one."""
+        """The steps of a whole epoch: with a limit on steps, the training may end within its last epoch."""
         batches = (self.loading.batches if self.loading else None) or 0
         if (self.epochs - 1) * batches < self.steps <= self.epochs * batches:
             return batches
         return max(1, self.steps // max(1, self.epochs))
 
     def to_json(self) -> dict[str, Any]:
-        """The same data each time, which the caller is not to change: every order of a campaign carries them."""
+        """Return the data, the same object each time; don't change it. Every order of a campaign carries it."""
         return self._plain
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Curves: series of (step, value), thinned to what a chart has room to show."""
+"""Thinning of curves, which are series of (step, value), to what a chart can show."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ Point = tuple[int, float]
 
 
 def thinned(series: Sequence[Point], longest: int = LONGEST) -> list[Point]:
-    """The series, or of equal stretches of it the lowest and the highest point, and what begins and ends it.
+    """Return the series, or its ends and the lowest and highest point of each of its equal stretches.
 
-    Of a stretch that holds a value that is not finite the first such is kept.
+    If a stretch holds values that are not finite, the first of them is kept.
     """
     if len(series) <= longest:
         return list(series)

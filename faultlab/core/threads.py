@@ -1,4 +1,4 @@
-"""One thread for each process: what numeric libraries read when they are imported."""
+"""One thread for each process, set by variables that numeric libraries read on import."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUME
 
 
 def one_thread_environment() -> dict[str, str]:
-    """The environment for a process that will import torch and fork.
+    """Return the environment for a process that will import torch and fork.
 
     It has to be set before the import: a fork after a multi-threaded torch operation hangs in the child.
     """

@@ -1,4 +1,4 @@
-"""What a run did, step by step: the record that a faulted run is compared by with its clean twin."""
+"""The course of a run, step by step: the record for comparing a faulted run with its clean twin."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ Series = list[tuple[int, float]]
 class Trajectory:
     """The course of one run.
 
-    ``losses`` and ``learning_rates`` hold (step, value), the latter where one changes; ``metrics`` holds for each name
-    (step, value) as logged at the end of epochs and validations. ``digest`` is over all parameters and buffers at the
-    end, ``final`` the metrics of an independent evaluation of the final weights with the fault taken off, ``reloaded``
-    those of the best checkpoint where the run goes on to that. ``logger_calls`` counts the times that metrics reached a
-    logger. ``not_finite`` names a parameter or buffer that holds NaN or an infinity at the end, and is empty where none
-    does. ``end`` is finished, raised or exited.
+    Attributes:
+        losses: (step, value) of the loss.
+        learning_rates: (step, value) whenever a learning rate changes.
+        metrics: For each name (step, value) as logged at the end of epochs and validations.
+        digest: A digest of all parameters and buffers at the end.
+        final: The metrics of an independent evaluation of the final weights with the fault removed.
+        reloaded: The same for the best checkpoint, if the run continues with it.
+        logger_calls: How often metrics reached a logger.
+        not_finite: A parameter or buffer that holds NaN or an infinity at the end; else empty.
+        end: finished, raised or exited.
     """
 
     steps: int = 0
@@ -38,7 +42,7 @@ class Trajectory:
     not_finite: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as they are, of which the caller is not to change any."""
+        """Return the fields themselves; don't change them."""
         return dict(vars(self))
 
     @classmethod
@@ -51,12 +55,12 @@ class Trajectory:
         return cls(**{**data, **numbers, "metrics": metrics})
 
     def same_as(self, other: Trajectory) -> bool:
-        """Whether the two runs are the same to the bit."""
-        # What tells most runs apart comes first: a campaign compares every one of its runs with the same twin.
+        """Return True if the two runs are equal bit for bit."""
+        # The digest first: it distinguishes most runs, and a campaign compares all its runs with the same twin.
         return self.digest == other.digest and self.parts() == other.parts()
 
     def parts(self) -> dict[str, str]:
-        """Each thing that two runs may agree or differ in, by name; NaN agrees with NaN."""
+        """Return everything that two runs may agree or differ in, by name; NaN equals NaN."""
         whole = self.to_json()
         nested = {
             f"{kind} {name}": value
@@ -66,9 +70,9 @@ class Trajectory:
         return {name: repr(value) for name, value in {**whole, **nested}.items()}
 
     def gaps(self, other: Trajectory) -> dict[str, float]:
-        """How far apart the losses are, each logged metric, and each that an evaluation gave; infinite on other steps.
+        """Return the distances of the losses, each logged metric, and each evaluated one; infinite if steps differ.
 
-        In the numbers' own unit: relative to their size nothing that has grown is far from anything small.
+        In the numbers' own unit: relative to its size, a number that has grown is never far from a small one.
         """
         found = {"losses": _apart(self.losses, other.losses)}
         for name in {**self.metrics, **other.metrics}:
@@ -81,7 +85,7 @@ class Trajectory:
         return found
 
     def sizes(self) -> dict[str, float]:
-        """How far from 0 each of these is."""
+        """Return the distance of each of these from 0."""
         nothing = replace(
             self,
             losses=_zeros(self.losses),
@@ -97,12 +101,12 @@ def _zeros(series: Series) -> Series:
 
 
 def _apart(one: Series, other: Series) -> float:
-    """The root of the mean squared difference; NaN is as far from a number as infinity is."""
+    """Return the root mean square difference; NaN is infinitely far from a number."""
     if [step for step, _ in one] != [step for step, _ in other]:
         return math.inf
     gaps = [0.0 if a == b or (math.isnan(a) and math.isnan(b)) else abs(a - b) for (_, a), (_, b) in zip(one, other)]
     if not all(map(math.isfinite, gaps)):
         return math.inf
     largest = max(gaps, default=0.0)
-    # Scaled, since the square of what has diverged may be no number any more.
+    # Scaled, since the square of a diverged value may overflow.
     return largest * math.sqrt(sum((gap / largest) ** 2 for gap in gaps) / len(gaps)) if largest else 0.0

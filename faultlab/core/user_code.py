@@ -1,4 +1,4 @@
-"""What counts as the user's own code, by the packages and folders that a scenario names."""
+"""The user's own code, defined by the packages and folders that a scenario names."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ _NOT_USERS = ("torch", *packages.TRAIN, "torchmetrics", "faultlab", "numpy")
 
 @dataclass(frozen=True)
 class UserCode:
-    """What counts as the user's own code: the packages that the scenario names, and files in its folders."""
+    """The user's own code: the packages that the scenario names, and files in its folders."""
 
     packages: frozenset[str] = frozenset()
     folders: tuple[str, ...] = ()
 
     def holds(self, frame: FrameType) -> bool:
+        """Return True if the frame runs the user's own code."""
         package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
         if package in _NOT_USERS:
             return False

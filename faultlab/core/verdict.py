@@ -1,4 +1,4 @@
-"""The order in which a verdict asks its questions, the same for a training, for tests and for source mutants."""
+"""The questions of a verdict in their order, the same for trainings, tests and source mutants."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from faultlab.core.report import Status
 
 @dataclass(frozen=True)
 class Answer:
-    """A verdict, why, and who detected, the worthiest first."""
+    """A verdict, its reason, and the detections, best first."""
 
     status: Status
     reason: str = ""
@@ -20,51 +20,51 @@ class Answer:
 
 
 class Case(ABC):
-    """What one judge knows of one fault.
+    """The knowledge of one judge about one fault.
 
-    A question is asked only where those before it were answered by None, which is no. Any other answer is yes, with
-    the reason that the verdict gives, which may be empty.
+    A question is asked only if those before it were answered None, which means no. Any other answer means yes and is
+    the reason that the verdict gives; it may be empty.
     """
 
     def exempted(self) -> str | None:
-        """Whether the user has exempt it."""
+        """Return a reason if the user exempts the fault."""
         return None
 
     @abstractmethod
     def failed(self) -> str | None:
-        """Whether the run was lost, or the injector failed, so that nothing is proven."""
+        """Return a reason if the run was lost or the injector failed, so that nothing is proven."""
 
     def died(self) -> Answer | None:
-        """What follows from a process that ended before it said how the run went; None where none did."""
+        """Return the verdict on a process that died before it reported how the run went; None otherwise."""
         return None
 
     @abstractmethod
     def never_acted(self) -> str | None:
-        """Whether the fault never acted."""
+        """Return a reason if the fault never acted."""
 
     @abstractmethod
     def detected_by(self) -> Sequence[Detection]:
-        """Who detected it, the worthiest first."""
+        """Return the detections, best first."""
 
     def aside(self) -> str:
-        """What there is to say where somebody detected it."""
+        """Return a remark for a detected fault."""
         return ""
 
     @abstractmethod
     def warned(self) -> str | None:
-        """Whether there are warnings that the clean run does not have."""
+        """Return a reason if there are warnings that the clean run does not have."""
 
     @abstractmethod
     def unchanged(self) -> str | None:
-        """Whether the run is the clean one."""
+        """Return a reason if the run equals the clean one."""
 
     def silence(self) -> str:
-        """What there is to say where nobody detected it."""
+        """Return a remark for an undetected fault."""
         return ""
 
 
 def decide(case: Case) -> Answer:
-    """The verdict: no proof, no verdict; no activation, no verdict; and then what is worth most."""
+    """Return the verdict: none without proof, none without activation, then the strongest finding."""
     if (why := case.exempted()) is not None:
         return Answer(Status.IGNORED, why)
     if (why := case.failed()) is not None:

@@ -1,6 +1,6 @@
-"""How runs are carried out. An engine takes orders and gives back outcomes; it judges nothing.
+"""Engines execute runs: they take orders and return outcomes. They judge nothing.
 
-It imports nothing of the campaign or of any other layer above it, and Lightning through `faultlab.frameworks` alone.
+They import nothing of the campaign or of any other layer above, and Lightning only through `faultlab.frameworks`.
 """
 
 from __future__ import annotations
@@ -18,16 +18,18 @@ from faultlab.core.results import Outcome
 
 ENTRY_POINT_GROUP = "faultlab.engines"
 BUILT_IN = {"fork": "faultlab.engines.fork:ForkEngine", "spawn": "faultlab.engines.spawn:SpawnEngine"}
-"""What makes an engine for so many jobs. Nothing is imported before it is asked for."""
+"""The factory of each engine, which takes the number of jobs. It is imported only when its engine is used."""
 
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What an engine can do.
+    """The features of an engine.
 
-    ``snapshots``: runs may begin half-way, as copies of a training that goes on beside them. ``groups``: a run may be
-    several processes. ``echo``: what a run prints can be shown as it comes. ``shared_filesystem``: runs find the
-    driver's files where it has them.
+    Attributes:
+        snapshots: Runs may begin midway, as forks of a training that continues.
+        groups: A run may consist of several processes.
+        echo: The output of a run can be shown as it is printed.
+        shared_filesystem: Runs find the driver's files under the driver's paths.
     """
 
     snapshots: bool = False
@@ -37,52 +39,75 @@ class Capabilities:
 
 
 class Engine(Protocol):
-    """What a campaign needs of an engine. Engines are closed when they are done with, whatever happened."""
+    """The interface of an engine. The driver closes every engine that it creates.
+
+    Attributes:
+        jobs: The number of runs at a time.
+        alone: No scenario follows the open one, so nothing need be imported ahead.
+    """
 
     @property
     def capabilities(self) -> Capabilities:
-        """What may be asked of it."""
+        """The features that orders may use."""
 
     jobs: int
     alone: bool
-    """Whether no scenario is expected after the one that is open, and nothing need be imported ahead."""
 
     @property
     def root(self) -> str:
-        """The folder that runs may write under; it goes with the engine."""
+        """The folder that runs may write to; the engine deletes it when it is closed."""
 
     def keep_warm(self) -> None:
-        """Shares a process that has imported what is installed with the commands before and after, if possible."""
+        """Share a process that has imported the installed packages with earlier and later commands, if possible."""
 
     def preload(self, package: str) -> None:
-        """Has later scenarios find a package imported already, where that is possible."""
+        """Import a package ahead for later scenarios, if possible.
+
+        Args:
+            package: The name of a module.
+        """
 
     def open(self, name: str, scenario: Mapping[str, Any]) -> None:
-        """Makes a scenario ready, leaving the one before it. Raises TargetError."""
+        """Prepare a scenario for runs, and leave the previous one.
+
+        Args:
+            name: The scenario's name.
+            scenario: The scenario as victims receive it.
+
+        Raises:
+            TargetError: The target can't be imported.
+        """
 
     def run(self, orders: Sequence[Order]) -> Iterator[Outcome]:
-        """Carries the orders out, ``jobs`` at a time, and yields each outcome as it comes.
+        """Execute the orders, ``jobs`` at a time, and yield each outcome as it arrives.
 
-        Raises UsageError where an order asks for what the engine can't do.
+        Args:
+            orders: Orders of the open scenario, in any order.
+
+        Yields:
+            One outcome for each order. A run that crashes, hangs or is killed has an outcome too.
+
+        Raises:
+            UsageError: An order asks for a feature that the engine does not have.
         """
 
     def close(self) -> None:
-        """Ends every process that the engine started."""
+        """End every process that the engine started, whatever its state."""
 
 
 def refuse_groups(engine: Engine, orders: Sequence[Order]) -> None:
-    """Raise UsageError for an order of several ranks, where the engine runs single processes alone."""
+    """Raise UsageError for an order of several ranks if the engine runs single processes only."""
     from faultlab.errors import UsageError
 
     asked = next((order for order in orders if order.ranks > 1), None)
     if asked is not None and not engine.capabilities.groups:
         raise UsageError(
-            f"{asked.id} asks for {asked.ranks} ranks, and this engine runs one process a training; ask for one rank"
+            f"{asked.id} asks for {asked.ranks} ranks, but this engine runs one process per training; ask for one rank"
         )
 
 
 def added() -> dict[str, EntryPoint]:
-    """Return the entry points by which installed packages add engines, by name."""
+    """Return the entry points of the engines that installed packages add, by name."""
     return {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP) if entry.name not in BUILT_IN}
 
 
@@ -92,10 +117,14 @@ def names() -> list[str]:
 
 
 def create(name: str, jobs: int) -> Engine:
-    """Return a new engine of that name, for so many runs at a time.
+    """Return a new engine of that name.
+
+    Args:
+        name: One of `names`.
+        jobs: The number of runs at a time.
 
     Raises:
-        UsageError: There is none, the package that adds it can't be imported, or the system can't fork for ``fork``.
+        UsageError: The name is unknown, its package can't be imported, or the system can't fork for ``fork``.
     """
     from faultlab.errors import UsageError
 
@@ -110,25 +139,26 @@ def create(name: str, jobs: int) -> Engine:
 
 
 def cores() -> int:
-    """The cores that this process may use, fewer than the machine's in a container."""
+    """Return the number of cores that this process may use, which may be fewer than the machine's."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def checked_jobs(asked: int | None) -> int:
-    """Return how many runs to carry out at a time: as many as asked for, or one for each core.
+    """Return the number of runs at a time: the number asked for, or one for each core.
 
     Raises:
-        UsageError: if more are asked for than there are cores.
+        UsageError: More are asked for than there are cores.
     """
     from faultlab.errors import UsageError
 
     if asked is not None and asked > cores():
         raise UsageError(
-            f"{asked} jobs on {cores()} cores: runs that share a core take as long, more memory, and reach their "
-            f"deadlines sooner; ask for {cores()} at most"
+            f"{asked} jobs on {cores()} cores: runs that share a core are not faster, use more memory, and reach their"
+            f"deadlines sooner; use at most {cores()}"
         )
     return asked or cores()
 
 
 def default() -> str:
+    """Return the name of the default engine on this system."""
     return "fork" if hasattr(os, "fork") else "spawn"

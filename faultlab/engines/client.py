@@ -1,4 +1,4 @@
-"""A command, as its keeper sees it: the other end of a connection, down which messages and descriptors come."""
+"""A keeper's connection to a command, which receives messages and descriptors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ _CHUNK = 1 << 16
 
 
 class Client:
-    """As long as a client ``holds`` the keeper, it is in use; ``descriptors`` are where its process is to print."""
+    """A command that is connected to the keeper.
+
+    The keeper is in use as long as a client ``holds`` it; ``descriptors`` are where the client's process prints.
+    """
 
     def __init__(self, connection: socket.socket) -> None:
         self.socket = connection
@@ -25,7 +28,7 @@ class Client:
 
     @classmethod
     def accept(cls, listener: socket.socket) -> Client | None:
-        """The next one who waits; None where it has gone, or is another user."""
+        """Accept the next connection; return None if it is gone or belongs to another user."""
         try:
             connection, _ = listener.accept()
         except OSError:
@@ -35,8 +38,8 @@ class Client:
         connection.close()
         return None
 
-    def hear(self) -> list[dict[str, Any]] | None:
-        """What it asks; None once it has hung up."""
+    def receive(self) -> list[dict[str, Any]] | None:
+        """Return the client's messages; None once it has hung up."""
         try:
             data, descriptors, _, _ = socket.recv_fds(self.socket, _CHUNK, 2)
         except OSError:
@@ -45,7 +48,7 @@ class Client:
         return self._lines.feed(data) if data else None
 
     def waits(self) -> bool:
-        """Whether it is still there: a command may be interrupted while the keeper imports torch."""
+        """Return True if the client is still connected: a command may be interrupted while the keeper imports torch."""
         try:
             return self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
         except BlockingIOError:

@@ -1,8 +1,8 @@
-"""The fork engine's driver side: fork servers connect to it, and it hands each order to the one nearest to its trigger.
+"""The driver side of the fork engine: fork servers connect to it, and it sends each order to the closest one.
 
-The clean run is the snapshot run: it leaves a snapshot at every step where a fault begins, so the clean prefix is paid
-once. Orders whose snapshot never came to be (live loader workers can't be copied) run from the beginning instead, to
-the same verdict.
+The clean run is the snapshot run: it leaves a snapshot at every step where a fault begins, so the clean prefix is
+executed once. Orders whose snapshot was never made (live loader workers can't be copied) run from the beginning
+instead, with the same verdict.
 """
 
 # faultlab: runs around each test while a mutant is on
@@ -34,7 +34,7 @@ from faultlab.errors import TargetError
 
 _OVERDUE = 30.0
 _IMPORT_DEADLINE = 600.0
-# What systems allow for the path of a socket; temporary folders may be longer.
+# Systems limit the length of a socket's path; temporary folders may have longer ones.
 _LONGEST_ADDRESS = 100
 
 
@@ -44,17 +44,17 @@ def _longest_first(order: Order) -> tuple[int, int]:
         return (0, 0)
     if isinstance(order.at, int):
         return (2, order.at)
-    # A run that goes on from its checkpoints trains once more.
+    # A run that continues from its checkpoints trains a second time.
     return (1, 0 if order.training and order.training.reload else 2 if order.at == "fit" else 1)
 
 
 def _from_nothing(order: Order) -> Order:
-    """The order for a run that is forked off no other, and that none is forked off."""
+    """Return the order for a run that begins from nothing and leaves no snapshots."""
     return replace(order.with_training(snapshots=()) if order.snapshots else order, at="construct")
 
 
 class _Link:
-    """One fork server's connection."""
+    """The connection to one fork server."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.socket = connection
@@ -71,14 +71,14 @@ class _Link:
         self.flush()
 
     def flush(self) -> None:
-        """Sends what the fork server takes now: one that is itself waiting to be heard must not be waited for."""
+        """Send what the fork server accepts now; never wait for it, because it may be waiting for the driver."""
         try:
             while self.unsent:
                 del self.unsent[: self.socket.send(self.unsent)]
         except BlockingIOError:
             return
         except OSError:
-            # A fork server that is gone shows as the end of its stream, where its orders are taken back.
+            # The end of its stream shows that a fork server is gone; its orders are taken back there.
             self.unsent.clear()
 
     def give(self, order: Order) -> None:
@@ -87,7 +87,7 @@ class _Link:
 
 
 class ForkEngine:
-    """See `faultlab.engines.Engine`."""
+    """The fork engine; see `faultlab.engines.Engine`."""
 
     capabilities = Capabilities(snapshots=True, echo=True, shared_filesystem=True)
 
@@ -122,16 +122,16 @@ class ForkEngine:
         self._known: set[str] = set()
 
     def keep_warm(self) -> None:
-        """See Engine; raises UsageError where the environment's wish can't be read."""
+        """See Engine; raise UsageError if the environment variable is invalid."""
         minutes = keeping.minutes()
         self._keeping = keeping.Keeping(minutes) if minutes and keeping.possible() else None
 
     def open(self, name: str, scenario: Mapping[str, Any]) -> None:
         self._hang_up()
         if isinstance(self._warm, keeping.Borrowed):
-            # The keeper has learnt from the scenario before; its next process knows that too.
+            # The keeper has learned from the previous scenario; its next process knows that too.
             self._end_warm()
-        # Two scenarios may have one name; what still trickles in of the one before must not be taken for this one's.
+        # Two scenarios may have the same name; late messages of the previous one must not be taken for this one's.
         self._serial += 1
         self._scenario = (f"{self._serial}-{name}", scenario)
         self._lazy, self._imported = [], []
@@ -143,7 +143,7 @@ class ForkEngine:
         self._open()
 
     def preload(self, package: str) -> None:
-        """Have later scenarios find a package imported already, unless none is to come."""
+        """Import a package ahead for later scenarios, unless none will follow."""
         if isinstance(self._warm, keeping.Borrowed):
             self._learn({"modules": [package], "environment": {}})
         if self.alone:
@@ -162,19 +162,19 @@ class ForkEngine:
         self._prepare_known(orders)
         while waiting or suspects or self._running():
             if suspects and not waiting and not self._running():
-                # One at a time: a victim that kills its fork server must not take the others' second chance with it.
+                # One at a time: a victim that kills its fork server must not cost the others their second chance.
                 alone = suspects[0].id
                 waiting.add(suspects.pop(0))
             self._dispatch(waiting)
             self._listen()
             for order in self._taken_back:
                 if order.id == alone:
-                    self._finished.append(Outcome(order.id, lost="it kills the process that watches over it"))
+                    self._finished.append(Outcome(order.id, lost="it kills the process that supervises it"))
                 else:
                     suspects.append(_from_nothing(order))
             self._taken_back.clear()
             if self._finished:
-                # No slot stays empty while the caller judges what has ended and waits for the disk.
+                # Keep every slot busy while the caller judges finished runs and waits for the disk.
                 self._dispatch(waiting)
             finished, self._finished = self._finished, []
             yield from finished
@@ -210,7 +210,7 @@ class ForkEngine:
             link = self._link(place)
             return self._construct() if link is None and (place == "construct" or not snapshot_run_runs) else link
 
-        # Those that sleep are as many again: they take time and memory, but no core.
+        # Orders that sleep have as many slots of their own: they take time and memory, but no core.
         free = {sleeps: self.jobs - sum(order.sleeps == sleeps for order in given) for sleeps in (False, True)}
         free[False] = min(free[False], self._admission.room(len(given)))
         for order, link in waiting.take(free, fork_server):
@@ -218,25 +218,25 @@ class ForkEngine:
             snapshot_run_runs = snapshot_run_runs or bool(order.snapshots)
 
     def _preload_lazy(self) -> None:
-        """Has every later victim find imported what the clean run imported on its way.
+        """Import what the clean run imported on its way, for all later victims.
 
-        Only once the baseline's runs are over: they are compared with each other, so all of them go one way. That
-        importing early changes nothing is what the null canary shows.
+        Only after the baseline's runs, which are compared with each other and must all take the same path. The null
+        canary shows that importing early changes nothing.
         """
         construct = self._link("construct")
         if self._lazy and construct is not None:
             construct.send({"imports": self._lazy})
             self._imported += self._lazy
-            # The next scenario's victims are spared torch's share too, which is much the same for every training.
+            # Torch's share is much the same for every training: spare the next scenario's victims it too.
             of_torch = [module for module in self._lazy if module.startswith("torch.")]
             self._learnt += of_torch
             self._learn({"modules": of_torch, "environment": {}})
         self._lazy = []
 
     def _prepare_known(self, orders: Iterable[Order]) -> None:
-        """Have the known good runs that guards compare with combined once, before victims are forked."""
-        told = [order.training.advice or {} for order in orders if order.training is not None]
-        files = {advice["known"] for advice in told if advice.get("known")}
+        """Combine the known good runs that guards compare with once, before victims are forked."""
+        advices = [order.training.advice or {} for order in orders if order.training is not None]
+        files = {advice["known"] for advice in advices if advice.get("known")}
         construct = self._link("construct")
         if construct is not None and (new := files - self._known):
             self._known |= new
@@ -248,11 +248,11 @@ class ForkEngine:
         return self._link("construct")
 
     def _open(self) -> None:
-        """Has the warm process fork this scenario's own, which imports the user's code."""
+        """Fork this scenario's process from the warm one and let it import the user's code."""
         self._start_warm()
         name, scenario = self._scenario
         self._openings += 1
-        # Of a process that was killed the end may be heard of only after the next one has been asked for.
+        # The end of a killed process may be reported only after the next one was requested.
         opening = f"{self._openings}/{name}"
         warm = self._link("warm")
         assert warm is not None
@@ -298,7 +298,7 @@ class ForkEngine:
             self._link("warm").send({"import": package})  # type: ignore[union-attr]
 
     def _greeted(self, warm: subprocess.Popen[bytes] | keeping.Borrowed) -> bool:
-        """Waits for the warm process to connect; False where it has ended instead."""
+        """Wait for the warm process to connect; return False if it ended instead."""
         while self._link("warm") is None:
             self._listen()
             if warm.poll() is not None:
@@ -319,14 +319,14 @@ class ForkEngine:
             self._warm = None
 
     def _learn(self, learnt: dict[str, Any]) -> None:
-        """Tells the keeper what the next process should find imported, if there is one and it lacks anything."""
+        """Report to the keeper which modules the next process should have imported, if there is a keeper."""
         if self._keeping is not None and learnt["modules"]:
             self._keeping.learn(learnt)
 
     def _listen(self) -> None:
         for link in self._links:
             events = selectors.EVENT_READ | (selectors.EVENT_WRITE if link.unsent else 0)
-            # A training of a thousand steps may have as many fork servers, most of which are asked for nothing now.
+            # A training of a thousand steps may have as many fork servers, most of them idle.
             if self._selector.get_key(link.socket).events != events:
                 self._selector.modify(link.socket, events, link)
         for key, events in self._selector.select(0.5):
@@ -377,7 +377,7 @@ class ForkEngine:
                         self._admission.learn(found.private)
 
     def _hang_up(self) -> None:
-        """Leaves the scenario's fork servers: they end with whatever they still run."""
+        """Disconnect the scenario's fork servers: they end with whatever they still run."""
         for link in list(self._links):
             if link.place != "warm":
                 self._drop(link)

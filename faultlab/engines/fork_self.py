@@ -1,4 +1,4 @@
-"""The fork engine for a process that is warm already: victims are copies of the process that asks for them."""
+"""A fork engine for a process that is warm already: victims are forks of the process that orders them."""
 
 # faultlab: runs around each test while a mutant is on
 
@@ -21,7 +21,7 @@ Send = Callable[[dict[str, Any]], None]
 
 
 class CollectedEngine(ForkEngine):
-    """See `faultlab.engines.Engine`. ``prepare`` is called once in the copy that all others are copies of."""
+    """See `faultlab.engines.Engine`. ``prepare`` is called once, in the copy that victims are forked from."""
 
     patience = 600.0
 
@@ -67,7 +67,7 @@ class CollectedEngine(ForkEngine):
 
             traceback.print_exc()
             os._exit(70)
-        # No exit handlers: they belong to the process this one is a copy of.
+        # No exit handlers: they belong to the process that this one is a copy of.
         os._exit(0)
 
     def _serve(self) -> None:

@@ -1,8 +1,8 @@
-"""A process that forks victims on demand, watches over them and reports how each ended.
+"""A process that forks victims on demand, supervises them and reports how each ended.
 
-`serve` returns only in the victims, in the middle of whatever the fork server's process was doing: a fork server at
-step 8 of a training is a paused copy of that training, and each victim goes on from there. Of everything that a victim
-may do (hang, crash, exit, flood, leave processes behind) nothing reaches the others.
+`serve` returns only in the victims, at the point where the fork server's process was: a fork server at step 8 of a
+training is a paused copy of that training, and each victim continues from there. Whatever a victim does (hang, crash,
+exit, flood, leave processes behind), the others are not affected.
 """
 
 # faultlab: runs around each test while a mutant is on
@@ -33,7 +33,7 @@ _CHUNK = 1 << 16
 
 
 class Channel:
-    """A victim's way to report: messages down a pipe that nobody else reads."""
+    """A victim's channel for reports: a pipe that only its fork server reads."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -55,7 +55,7 @@ class _Victim:
     printed: int
     ended: int | None
     outcome: Outcome
-    # As it came: it is the driver that reads it.
+    # Unparsed: the driver reads it.
     result: Any = None
     started: float = field(default_factory=time.monotonic)
     reported: float = 0.0
@@ -65,7 +65,7 @@ class _Victim:
 
 
 class ForkServer:
-    """Connects to the driver at ``address`` and says ``hello``; then serves its orders."""
+    """Connects to the driver at ``address``, sends ``hello``, then serves the driver's orders."""
 
     def __init__(self, address: str, hello: dict[str, Any]) -> None:
         self._driver = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -73,14 +73,14 @@ class ForkServer:
         self._driver.sendall(encode({"hello": {**hello, "pid": os.getpid()}}))
         self._lines = Lines()
         self._victims: dict[int, _Victim] = {}
-        # Helpers that the user's import started, and later the snapshots: children, but no victim's orphans.
+        # Helpers that the user's import started, and later the snapshots: children that are not a victim's orphans.
         self._known = processes.children_of(os.getpid())
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._driver, selectors.EVENT_READ)
         self.on_control: Callable[[dict[str, Any]], None] = lambda message: None
         processes.adopt_orphans()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        # A training that is paused here may have a handler of its own, which its victims go on with.
+        # A training that is paused here may have its own handler, which its victims keep.
         self._on_sigterm = signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def serve(self) -> tuple[Order, Channel]:
@@ -113,7 +113,7 @@ class ForkServer:
         for victim in self._victims.values():
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(victim.pid, 0)
-        # Stems too: left to themselves they would end, but with nobody to reap them where init does not.
+        # Snapshots too: they would end by themselves, but where init does not reap them they would remain as zombies.
         processes.sweep_orphans(set())
         os._exit(0)
 
@@ -171,16 +171,16 @@ class ForkServer:
             self._print(victim, data)
         else:
             for message in victim.lines.feed(data):
-                self._hear(victim, message)
+                self._take_message(victim, message)
 
     def _print(self, victim: _Victim, data: bytes) -> None:
         victim.output.feed(data)
         if victim.order.echo:
-            said = {"text": victim.decoder.decode(data), "to": victim.order.echo}
+            printed = {"text": victim.decoder.decode(data), "to": victim.order.echo}
             with contextlib.suppress(OSError):
-                self._driver.sendall(encode({"printed": said}))
+                self._driver.sendall(encode({"printed": printed}))
 
-    def _hear(self, victim: _Victim, message: dict[str, Any]) -> None:
+    def _take_message(self, victim: _Victim, message: dict[str, Any]) -> None:
         if "acting" in message:
             victim.outcome.acting = message["acting"]
         elif "snapshot" in message:
@@ -236,4 +236,4 @@ class ForkServer:
                 self._print(victim, data)
             else:
                 for message in victim.lines.feed(data):
-                    self._hear(victim, message)
+                    self._take_message(victim, message)

@@ -1,7 +1,7 @@
-"""What a process has from whoever started it, as far as it bears on how a training goes (Linux).
+"""The inherited state of a process that affects how a training runs (Linux).
 
-A process that was started earlier may stand in for one of now if both would have inherited the same; what can be
-changed afterwards is handed over instead.
+An older process may replace a new one if both inherited the same state; what can be changed afterwards is passed
+to it instead.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 
 from faultlab.core import version
 
-# They name the window and the line of a shell that a command was typed in. Whatever else the environment has, some
-# package may read when it is imported.
+# They identify the window and line of the shell that the command was typed in. Some package may read any other variable
+# on import.
 _NOISE = frozenset(
     ("_", "COLUMNS", "FAULTLAB_WARM", "GPG_TTY", "LINES", "OLDPWD", "PWD", "SHLVL", "SSH_CLIENT", "SSH_CONNECTION",
      "SSH_TTY", "STY", "TMUX", "TMUX_PANE", "WINDOWID")
@@ -30,10 +30,10 @@ _LIMITS = sorted({value for name, value in vars(resource).items() if name.starts
 
 
 def fingerprint() -> str:
-    """A digest of what can't be changed afterwards, or is read when packages are imported.
+    """Return a digest of the state that can't be changed afterwards or that packages read on import.
 
-    The user and their rights, interpreter, faultlab, environment, working folder, hard limits, cores, control groups
-    and namespaces.
+    It covers the user and their rights, interpreter, faultlab, environment, working folder, hard limits, cores, control
+    groups and namespaces.
     """
     status, folder = _status(), os.stat(".")
     parts = {
@@ -52,7 +52,7 @@ def fingerprint() -> str:
 
 
 def handed_over(environment: dict[str, str]) -> dict[str, Any]:
-    """What a process of the same fingerprint has to be given to be as one that this process would have started."""
+    """Return the state that a process of the same fingerprint needs to be like one that this process would start."""
     return {
         "environment": environment,
         "folder": os.getcwd(),
@@ -62,7 +62,7 @@ def handed_over(environment: dict[str, str]) -> dict[str, Any]:
 
 
 def take_over(handed: dict[str, Any]) -> None:
-    """Makes this process what `handed_over` tells."""
+    """Apply the state from `handed_over` to this process."""
     os.environ.clear()
     os.environ.update(handed["environment"])
     os.chdir(handed["folder"])

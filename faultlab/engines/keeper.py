@@ -1,8 +1,8 @@
-"""The process that stays warm between commands: it has imported what is installed, and forks a process for each.
+"""The process that stays warm between commands: it has imported installed packages and forks one for each command.
 
 Run as ``python -m faultlab.engines.keeper DESCRIPTOR ADDRESS FINGERPRINT MINUTES BEGAN`` by `faultlab.engines.keeping`.
-What it forks is what the driver would have started itself, `faultlab.engines.zygote`. It ends when nobody has asked
-for anything for some minutes.
+It forks what the driver would have started itself, `faultlab.engines.zygote`. It ends after some minutes without a
+request.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from faultlab.engines.preloaded import Learning, Preloaded, of_every_training
 from faultlab.engines.trial import Trial
 
 _TICK = 5.0
-# As a part of the machine's memory.
+# As a share of the machine's memory.
 _LEAST_FREE = 0.1
 _ENDING = 10  # s
 
 
 class Keeper:
-    """Serves the commands that have its fingerprint, on a socket that listens already."""
+    """Serves the commands with its fingerprint, on a socket that already listens."""
 
     def __init__(self, listener: socket.socket, address: Path, fingerprint: str, minutes: float, began: int) -> None:
         self._listener: socket.socket | None = listener
-        # Whoever has connected may be gone again.
+        # A client that connected may be gone again.
         listener.setblocking(False)
         self._address = address
         self._identity = os.stat(address)
@@ -54,7 +54,7 @@ class Keeper:
         signal.signal(signal.SIGTERM, self._end)
 
     def serve(self) -> str:
-        """Returns in each process that is forked for a command, with the address of the command's driver."""
+        """Return in each process that is forked for a command, with the address of the command's driver."""
         import torch
 
         torch.set_num_threads(1)
@@ -68,7 +68,7 @@ class Keeper:
             for key, _ in self._selector.select(min(_TICK, self._patience / 4)):
                 if key.fileobj is self._listener:
                     self._accept(self._listener)
-                elif isinstance(key.data, Client) and (driver := self._hear(key.data)):
+                elif isinstance(key.data, Client) and (driver := self._serve_client(key.data)):
                     return driver
             self._reap()
             self._judge()
@@ -80,9 +80,9 @@ class Keeper:
             self._clients.append(client)
             self._selector.register(client.socket, selectors.EVENT_READ, client)
 
-    def _hear(self, client: Client) -> str:
-        """The address of the driver, in the process that was forked for it; an empty string in the keeper."""
-        messages = client.hear()
+    def _serve_client(self, client: Client) -> str:
+        """Return the driver's address in the process that was forked for it; an empty string in the keeper."""
+        messages = client.receive()
         if messages is None:
             self._clients.remove(client)
             self._selector.unregister(client.socket)
@@ -97,7 +97,7 @@ class Keeper:
                 self._close()
                 client.answer(self._state())
             elif refused := self._refusal(message):
-                # First, so that whoever is refused finds no one there when they ask again.
+                # Close first, so that a refused client finds no keeper when it asks again.
                 if refused != keeping.SHADOWED:
                     self._close()
                 client.answer({"refused": refused})
@@ -107,9 +107,9 @@ class Keeper:
 
     def _refusal(self, message: dict[str, Any]) -> str:
         if message["fingerprint"] != self._fingerprint:
-            return "started under other circumstances"
+            return "started in another environment"
         if self._loaded.changed():
-            return "what is installed has changed"
+            return "installed packages have changed"
         return keeping.SHADOWED if self._loaded.shadowed(message["folders"]) else ""
 
     def _fork(self, client: Client, message: dict[str, Any]) -> int:
@@ -124,7 +124,7 @@ class Keeper:
         return pid
 
     def _become(self, printed: list[int], handed: dict[str, Any]) -> None:
-        """Makes this copy what the driver would have started."""
+        """Turn this copy into the process that the driver would have started."""
         self._let_go()
         if self._listener is not None:
             self._listener.close()
@@ -137,7 +137,7 @@ class Keeper:
         sys.stdout.reconfigure(line_buffering=os.isatty(1))  # type: ignore[union-attr]
 
     def _learn(self) -> None:
-        """Has a copy import what commands will need: whatever comes of that, this process goes on serving."""
+        """Let a copy import what commands will need: if that fails, this process continues to serve."""
         if self._trial is not None or self._listener is None or not self._wanted:
             return
         learnt = self._loaded.lacking(self._wanted.pop(0), self._unfit)
@@ -163,7 +163,7 @@ class Keeper:
         trial.take_over()
 
     def _judge(self) -> None:
-        """Leaves new commands to the copy that has imported more, or does without what could not be imported."""
+        """Leave new commands to the copy that has imported more, or exclude what could not be imported."""
         trial = self._trial
         if trial is None or (fit := trial.verdict()) is None:
             return
@@ -185,7 +185,7 @@ class Keeper:
             self._wanted.insert(0, least)
 
     def _retire(self) -> None:
-        """Stays for the commands that have processes of this keeper, and keeps its successor for as long."""
+        """Stay for the commands that have processes of this keeper, and keep its successor alive meanwhile."""
         with contextlib.suppress(OSError):
             self._successor = successor = keeping.connect(self._address)
             if successor is not None:
@@ -194,7 +194,7 @@ class Keeper:
 
     def _settle(self) -> None:
         zygote.settle()
-        # No folder is kept from being deleted or unmounted.
+        # A working folder can't be unmounted.
         os.chdir("/")
 
     def _end_if_useless(self) -> None:
@@ -202,14 +202,14 @@ class Keeper:
         if self._children or any(client.holds for client in self._clients):
             self._used = now
         elif self._listener is None:
-            # Those who came before it stopped listening are answered yet.
+            # Clients that connected before it stopped listening still get an answer.
             if not self._clients:
                 self._end()
         elif now - self._used > self._patience or self._gone() or _short_of_memory():
             self._end()
 
     def _gone(self) -> bool:
-        """Whether nobody can ask any more: the socket's file is not there, or the folder that it is for."""
+        """Return True if no client can connect any more: the socket's file or the folder that it serves is gone."""
         try:
             return not os.path.samestat(self._identity, os.stat(self._address)) or not os.path.isdir(self._folder)
         except OSError:
@@ -242,7 +242,7 @@ class Keeper:
         os.close(descriptor)
 
     def _let_go(self) -> None:
-        """In a copy: closes what belongs to the process that it is a copy of."""
+        """Close in a copy what belongs to the process that it is a copy of."""
         self._selector.close()
         for client in self._clients:
             client.socket.close()
@@ -255,7 +255,7 @@ class Keeper:
         self._children.clear()
 
     def _close(self) -> None:
-        """Takes no more commands; those that have processes of this one keep them."""
+        """Accept no more commands; those that have processes of this keeper keep them."""
         if self._listener is not None:
             keeping.discard(self._address, self._identity)
             self._stop_listening()
@@ -271,9 +271,9 @@ class Keeper:
     def _end(self, *_: Any) -> NoReturn:
         self._close()
         if self._successor is not None:
-            # What packages have registered for the end of the process is the successor's now.
+            # The exit handlers of packages now belong to the successor.
             os._exit(0)
-        # What they have registered tidies up after them, and must not hold this process up.
+        # Exit handlers of packages clean up after them, and must not block this process.
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(_ENDING)
         sys.exit(0)

@@ -1,7 +1,7 @@
-"""The driver's side of `faultlab.engines.keeper`: where keepers are found, how they are started, asked and ended.
+"""The driver side of `faultlab.engines.keeper`: how keepers are found, started, queried and ended.
 
-A keeper listens in a folder that is its user's alone, on a socket named after the working folder that it is for.
-Whatever is amiss with one, the driver starts a process of its own instead.
+A keeper listens in a folder that only its user can access, on a socket named after the working folder that it serves.
+If anything is wrong with a keeper, the driver starts a process of its own instead.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ SHADOWED = "shadowed"
 _MINUTES = 5.0
 _SUFFIX = ".keeper"
 _NO = ("", "0", "false", "no")
-# A keeper answers at once, but for one that is importing torch from a slow disk.
+# A keeper answers at once, unless it is importing torch from a slow disk.
 _PATIENCE = 300.0
 _LEARN_PATIENCE = 1.0
 _ATTEMPTS = 3
-# What systems allow for the path of a socket.
+# The limit of systems on the length of a socket's path.
 _LONGEST_ADDRESS = 100
 
 
 def minutes() -> float:
-    """How long a process is to stay warm for the next command; not at all in continuous integration, unless told to.
+    """Return how long a process stays warm for the next command; by default 0 in continuous integration.
 
-    Raises UsageError where the environment's wish can't be read.
+    Raise UsageError if the environment variable is invalid.
     """
     wish = os.environ.get(VARIABLE)
     if wish is None:
@@ -53,27 +53,27 @@ def minutes() -> float:
     except ValueError:
         found = -1.0
     if not 0 <= found < float("inf"):
-        raise UsageError(f"{VARIABLE}={wish} is no number of minutes\n    0 leaves no process for the next command.")
+        raise UsageError(f"invalid {VARIABLE}={wish}: expected a number of minutes\n    Set it to 0 to keep none.")
     return found
 
 
 def possible() -> bool:
-    """Whether this system tells who is at the other end of a socket, and has descriptors of processes."""
+    """Return True if this system identifies the peer of a socket and has process descriptors."""
     return sys.platform == "linux" and hasattr(os, "pidfd_open") and hasattr(signal, "pidfd_send_signal")
 
 
 class Borrowed:
-    """A process that a keeper has forked for this one: watched, waited for and killed as a child of its own is."""
+    """A process that a keeper forked for this one: watched, waited for and killed like a child process."""
 
     returncode = None
 
     def __init__(self, pid: int, connection: socket.socket) -> None:
-        # As long as it is open, the keeper knows that it is needed.
+        # The keeper knows that it is needed as long as this is open.
         self._connection = connection
         self._process = os.pidfd_open(pid)
 
     def poll(self) -> int | None:
-        """None as long as it runs; how it ended its parent alone hears."""
+        """Return None while it runs, else 0: only its parent learns its exit status."""
         return 0 if self._ended(0) else None
 
     def wait(self, timeout: float | None = None) -> int:
@@ -86,7 +86,7 @@ class Borrowed:
             signal.pidfd_send_signal(self._process, signal.SIGKILL)
 
     def close(self) -> None:
-        """To be called once it has ended."""
+        """Release the descriptors, after it has ended."""
         os.close(self._process)
         self._connection.close()
 
@@ -97,22 +97,22 @@ class Borrowed:
 
 
 class Keeping:
-    """What one command wants of the keeper of its folder."""
+    """The requests of one command to the keeper of its folder."""
 
     def __init__(self, minutes: float) -> None:
         self._minutes = minutes
 
     def process(self, driver: str, folders: Sequence[str]) -> Borrowed | None:
-        """A process that connects to the driver's address, as `zygote` does, with much imported already.
+        """Return a process that connects to the driver's address like `zygote`, with many packages already imported.
 
-        ``folders`` are those that the user's code is in. None where there is no such process to be had.
+        ``folders`` are those of the user's code. Return None if no such process is available.
         """
         from faultlab.engines import inherited
 
         try:
             fingerprint, handed = inherited.fingerprint(), inherited.handed_over(one_thread_environment())
             wish = {"ask": "process", "driver": driver, "folders": list(folders), "minutes": self._minutes}
-            # The first to be asked may have been left by another command, or know what has changed: then it ends.
+            # The first one found may be left by another command, or find that packages changed: then it ends.
             for _ in range(_ATTEMPTS):
                 connection, started = self._connection(fingerprint)
                 answer = _ask(connection, {**wish, "fingerprint": fingerprint, "inherited": handed}, [1, 2])
@@ -126,7 +126,7 @@ class Keeping:
         return None
 
     def learn(self, learnt: dict[str, Any]) -> None:
-        """Tells the keeper what to have imported for the next process; see `preloaded.Preloaded.add`."""
+        """Report to the keeper what to import for the next process; see `preloaded.Preloaded.add`."""
         with contextlib.suppress(OSError):
             connection = connect(_address(Path.cwd()))
             if connection is not None:
@@ -135,12 +135,12 @@ class Keeping:
                     connection.sendall(encode({"ask": "learn", "learnt": learnt}))
 
     def _connection(self, fingerprint: str) -> tuple[socket.socket, bool]:
-        """A connection to the folder's keeper, and whether it was started for it."""
+        """Return a connection to the folder's keeper, and True if it was started for this."""
         address = _address(Path.cwd())
         if (connection := connect(address)) is not None:
             return connection, False
         with _locked(address.parent):
-            # Another command may have been quicker.
+            # Another command may have been faster.
             if (connection := connect(address)) is not None:
                 return connection, False
             _sweep(address.parent)
@@ -151,17 +151,17 @@ class Keeping:
 
 
 def states() -> list[dict[str, Any]]:
-    """What each of this user's keepers says of itself; see `Keeper.state`."""
+    """Return the state of each of this user's keepers; see `Keeper._state`."""
     return _of_all({"ask": "state"})
 
 
 def end_all() -> list[dict[str, Any]]:
-    """Has all of this user's keepers end; what they have forked for commands that still run stays with these."""
+    """End all of this user's keepers; processes that they forked for running commands are not affected."""
     return _of_all({"ask": "end"})
 
 
 def discard(address: Path, identity: os.stat_result) -> None:
-    """Removes a keeper's socket, if it still is its own, and the folder with the last."""
+    """Remove a keeper's socket, if it is still its own, and the folder with the last one."""
     with contextlib.suppress(OSError), _locked(address.parent):
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.stat(address), identity):
@@ -170,7 +170,7 @@ def discard(address: Path, identity: os.stat_result) -> None:
 
 
 def peer(connection: socket.socket) -> int:
-    """The user at the other end."""
+    """Return the user id of the peer."""
     size = struct.calcsize("3i")
     _, user, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
     return int(user)
@@ -189,7 +189,7 @@ def _of_all(question: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _ask(connection: socket.socket, question: dict[str, Any], descriptors: Sequence[int] = ()) -> dict[str, Any]:
-    """The answer; empty where the keeper has ended instead."""
+    """Return the answer; empty if the keeper ended instead."""
     connection.settimeout(_PATIENCE)
     data, lines = encode(question), Lines()
     with contextlib.suppress(ConnectionError):
@@ -218,7 +218,7 @@ def _address(working: Path) -> Path:
 
 
 def _private(folder: Path) -> bool:
-    """Whether it is a folder that only this user can look into."""
+    """Return True for a folder that only this user can access."""
     try:
         return _owned(folder.lstat())
     except OSError:
@@ -230,7 +230,7 @@ def _owned(found: os.stat_result) -> bool:
 
 
 def connect(address: Path) -> socket.socket | None:
-    """A connection to the keeper there; None where there is none, or it is another user's."""
+    """Return a connection to the keeper at the address; None if there is none or it is another user's."""
     if not _private(address.parent):
         return None
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -246,7 +246,7 @@ def connect(address: Path) -> socket.socket | None:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Holds all other commands of this user off from starting and ending keepers; makes the folder if there is none."""
+    """Lock out this user's other commands while keepers are started or ended; create the folder if needed."""
     while True:
         with contextlib.suppress(FileExistsError):
             folder.mkdir(0o700)
@@ -255,7 +255,7 @@ def _locked(folder: Path) -> Iterator[None]:
             if not _owned(os.fstat(descriptor)):
                 raise PermissionError(f"{folder} is open to others")
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            # Whoever held it before may have removed the folder.
+            # A previous holder of the lock may have removed the folder.
             if folder.exists() and os.path.samestat(os.fstat(descriptor), folder.stat()):
                 yield
                 return
@@ -264,7 +264,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _sweep(folder: Path) -> None:
-    """Removes the sockets of keepers that were killed."""
+    """Remove the sockets of keepers that were killed."""
     for address in folder.glob("*" + _SUFFIX):
         connection = connect(address)
         if connection is None:
@@ -274,7 +274,7 @@ def _sweep(folder: Path) -> None:
 
 
 def _start(address: Path, fingerprint: str, minutes: float) -> None:
-    # It listens before it is started, so that whoever connects meanwhile waits for it.
+    # It listens before the keeper starts, so that clients can connect and wait.
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(str(address))
         listener.listen(16)
@@ -288,5 +288,5 @@ def _start(address: Path, fingerprint: str, minutes: float) -> None:
             pass_fds=[listener.fileno()],
             env=one_thread_environment(),
         )
-    # The keeper is no child of a command: what was started forks it and ends.
+    # The keeper is not a child of a command: the started process forks it and ends.
     started.wait()

@@ -1,4 +1,4 @@
-"""Processes that the system has killed for memory, and how much the largest child had."""
+"""Processes that the system killed for lack of memory, and the peak memory of the largest child."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 
 
 def peak() -> str:
-    """How much the largest child had, in words; nothing up to a GiB."""
+    """Return the peak memory of the largest child, in words; an empty string up to 1 GiB."""
     import resource
 
     kilobytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / (1024 if sys.platform == "darwin" else 1)
-    return f"; its largest process had {kilobytes / 2**20:.1f} GiB" if kilobytes > 2**20 else ""
+    return f"; its largest process used {kilobytes / 2**20:.1f} GiB" if kilobytes > 2**20 else ""
 
 
 def count() -> int:
-    """How many processes the system, or this process's group in it, has killed for memory so far (Linux)."""
+    """Return how many processes the system, or this process's control group, has killed for memory (Linux)."""
     files = [("/proc/vmstat", "oom_kill"), *((file, "oom_kill") for file in _group_files())]
     return sum(_read(file, key) for file, key in files)
 

@@ -1,7 +1,7 @@
-"""Packages that are imported ahead of whoever will need them: which may be, and whether they are still as they were.
+"""Packages that are imported ahead of use: which ones may be, and whether their files are unchanged.
 
-Only what is installed is imported ahead. The user's own code changes from one command to the next, and every scenario
-imports it anew.
+Only installed packages are imported ahead. The user's own code changes between commands, and every scenario imports it
+again.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from faultlab.core import packages
 from faultlab.engines.inherited import take_over
 
 _OF_EVERY_TRAINING = frozenset(("faultlab", "torch", "torchmetrics", *packages.TRAIN))
-# How far the clock of files may be behind the one that is read here.
+# The clock of files may lag behind the one that is read here by this many nanoseconds.
 _COARSE = 20_000_000
 
 
 class Learning:
-    """Notes from its construction on what is imported of installed packages, and what becomes of the environment."""
+    """Records, from its construction, which installed modules are imported and how the environment changes."""
 
     def __init__(self) -> None:
         self._known = set(sys.modules)
         self._environment = dict(os.environ)
 
     def learnt(self, own: Collection[str]) -> dict[str, Any]:
-        """As `Preloaded.add` takes it, in the order in which the imports began.
+        """Return the record in the form of `Preloaded.add`, in the order of the imports.
 
         ``own`` are the packages of the user's code, which may be installed as well.
         """
@@ -49,7 +49,7 @@ class Learning:
 
 
 class Preloaded:
-    """What this process has imported, with the files that it came from.
+    """The modules that this process has imported, with their files.
 
     ``began`` is when its first import may have begun, in nanoseconds since the epoch.
     """
@@ -62,11 +62,11 @@ class Preloaded:
         self._files: dict[str, tuple[int, ...]] = {}
 
     def leave_projects(self) -> None:
-        """From now on imports find nothing but what is installed."""
+        """Let imports find only what is installed from now on."""
         sys.path[:] = [folder for folder in sys.path if _within(os.path.join(folder, ""), self._roots)]
 
     def add(self, learnt: dict[str, Any]) -> str:
-        """Imports the modules; returns why this process must not be copied now, and an empty string if it may be."""
+        """Import the modules; return why this process must not be copied now, or an empty string."""
         self._began = time.time_ns()
         before, known = dict(os.environ), set(sys.modules)
         for name in learnt["modules"]:
@@ -75,36 +75,36 @@ class Preloaded:
         new = _difference(before)
         self.environment.update(new)
         if strange := [name for name in set(sys.modules) - known if self._foreign(sys.modules[name])]:
-            return f"importing them imports {', '.join(sorted(strange)[:3])}"
-        # What the user's code sets before it imports a package, the package may read.
+            return f"importing them also imports {', '.join(sorted(strange)[:3])}"
+        # A package may read what the user's code sets before it imports the package.
         if set(learnt["environment"].items()) - set(new.items()):
             return "the user's code changes the environment"
         return self.record()
 
     def record(self) -> str:
-        """Notes the files of what has been imported since; returns why this process must not be copied, or nothing."""
+        """Record the files of new imports; return why this process must not be copied, or an empty string."""
         files = [*self._roots, *filter(None, map(_origin, list(sys.modules.values())))]
         for file in files:
             if file not in self._files and (stamp := _stamp(file)):
                 self._files[file] = stamp
                 if os.path.isfile(file) and max(stamp[:2]) > self._began - _COARSE:
-                    return f"{file} has changed while it was imported"
+                    return f"{file} changed while it was imported"
         if len(os.listdir("/proc/self/task")) > 1:
-            return "what is imported has started threads"
+            return "an imported package has started threads"
         torch = sys.modules.get("torch")
-        return "CUDA has been initialised" if torch is not None and torch.cuda.is_initialized() else ""
+        return "CUDA has been initialized" if torch is not None and torch.cuda.is_initialized() else ""
 
     def lacking(self, learnt: dict[str, Any], unfit: set[str]) -> dict[str, Any]:
-        """The part of what was learnt that is not here yet, and is not among the unfit."""
+        """Return the part of what was learned that is not imported yet and not unfit."""
         lacking = [name for name in learnt["modules"] if name not in sys.modules and name not in unfit]
         return {**learnt, "modules": lacking}
 
     def changed(self) -> bool:
-        """Whether any file that something was imported from is no longer what it was, or packages came or went."""
+        """Return True if a file that was imported has changed, or packages were installed or removed."""
         return any(_stamp(file) != stamp for file, stamp in self._files.items())
 
     def shadowed(self, folders: Iterable[str]) -> str:
-        """What is imported here under a name that stands for something else where the folders are searched first."""
+        """Return the name of an imported module that the folders, searched first, would replace; else ""."""
         here = {name: _origin(module) for name, module in list(sys.modules.items()) if "." not in name}
         here.pop("__main__", None)
         for folder in dict.fromkeys([*folders, *(entry for entry in self._full_path if entry not in sys.path)]):
@@ -116,7 +116,7 @@ class Preloaded:
         return ""
 
     def begin(self, handed: dict[str, Any]) -> None:
-        """Makes this process what one would be that was started now, by whom this is from, and had imported as much."""
+        """Turn this process into one that was just started by the sender and had imported as much."""
         take_over(handed)
         for name, value in self.environment.items():
             if value is None:
@@ -125,7 +125,7 @@ class Preloaded:
                 os.environ[name] = value
         sys.path[:] = self._full_path
         importlib.invalidate_caches()
-        # What starts draws these anew; they would be the same for every command.
+        # A starting process draws these; otherwise they would be the same for every command.
         random.seed()
         if (numpy := sys.modules.get("numpy")) is not None:
             numpy.random.seed()
@@ -142,13 +142,13 @@ class Preloaded:
 
 
 def of_every_training(learnt: dict[str, Any]) -> dict[str, Any]:
-    """The part whose imports go the same way whatever the user's code did before."""
+    """Return the part whose imports take the same path whatever the user's code did before."""
     modules = [name for name in learnt["modules"] if name.partition(".")[0] in _OF_EVERY_TRAINING]
     return {"modules": modules, "environment": {}}
 
 
 def import_quietly(name: str) -> None:
-    """Imports a module if it can be: some of what is among the modules has no file, and was made by another."""
+    """Import a module if possible: some recorded modules have no file and were created by others."""
     try:
         importlib.import_module(name)
     except Exception:
@@ -156,10 +156,10 @@ def import_quietly(name: str) -> None:
 
 
 def _roots() -> tuple[str, ...]:
-    """The folders of what is installed: packages, the standard library and faultlab itself."""
+    """Return the folders of what is installed: packages, the standard library and faultlab itself."""
     folders = [*site.getsitepackages(), *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib"))]
     folders += [sysconfig.get_path(name) for name in ("purelib", "platlib")]
-    # Those of another interpreter, which a file beside this one's packages names.
+    # Those of another interpreter, added by a .pth file among this one's packages.
     folders += [folder for folder in sys.path if os.path.basename(folder) in ("site-packages", "dist-packages")]
     if site.ENABLE_USER_SITE:
         folders.append(site.getusersitepackages())
@@ -194,6 +194,6 @@ def _listed(folder: str) -> list[str]:
 
 
 def _difference(before: dict[str, str]) -> dict[str, str | None]:
-    """What the environment has become since; None for what is gone."""
+    """Return the changes of the environment since; None for removed variables."""
     now = dict(os.environ)
     return {name: now.get(name) for name in {*before, *now} if before.get(name) != now.get(name)}

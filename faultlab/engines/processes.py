@@ -19,7 +19,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 def fork() -> int:
-    """Forks, and leaves the child the state of Python's random numbers, which CPython would draw anew."""
+    """Fork, and keep the state of Python's random numbers in the child, which CPython would draw again."""
     state = random.getstate()
     pid = os.fork()
     if pid == 0:
@@ -28,36 +28,36 @@ def fork() -> int:
 
 
 def copy() -> int:
-    """Forks a process that is somebody else's: with nothing left to print twice, and no warning of its threads."""
+    """Fork a process of user code: flush, so that nothing is printed twice, and suppress the warning of threads."""
     sys.stdout.flush()
     sys.stderr.flush()
     with warnings.catch_warnings():
-        # Threads of the process are not copied, and none of theirs is needed.
+        # The process's threads are not copied, and none of them is needed.
         warnings.simplefilter("ignore", DeprecationWarning)
         return fork()
 
 
 def print_at_once() -> None:
-    """Has what this process prints arrive line by line, though nobody's terminal is at the other end."""
+    """Flush this process's output after every line, although it is not a terminal."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError, OSError):
             stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
 
 
 def show(descriptor: int, data: bytes) -> None:
-    """Passes on what another process has printed; a reader who is gone stops nothing."""
+    """Forward the output of another process; ignore a reader that is gone."""
     with contextlib.suppress(OSError):
         while data:
             data = data[os.write(descriptor, data) :]
 
 
 def die_with_parent() -> None:
-    """Has the kernel kill this process when its parent dies (Linux; elsewhere the closed pipe tells it)."""
+    """Let the kernel kill this process when its parent dies (Linux; elsewhere it notes the closed pipe)."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def adopt_orphans() -> None:
-    """Makes this process the parent of its descendants' orphans (Linux), so that none can escape by forking twice."""
+    """Make this process the parent of its descendants' orphans (Linux), so that none escapes by forking twice."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
@@ -68,14 +68,14 @@ def _prctl(option: int, value: int) -> None:
 
 
 def kill_group(pid: int) -> None:
-    """Kills the process group that a victim leads, at once; no signal handler of a victim is trusted with it."""
+    """Kill the process group of a victim at once, without relying on its signal handlers."""
     for kill in (os.killpg, os.kill):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             kill(pid, signal.SIGKILL)
 
 
 def sweep_orphans(known: set[int]) -> None:
-    """Kills and reaps every child of this process that is not among the known ones."""
+    """Kill and reap every child of this process that is not known."""
     for _ in range(20):
         orphans = children_of(os.getpid()) - known
         if not orphans:
@@ -87,7 +87,7 @@ def sweep_orphans(known: set[int]) -> None:
 
 
 def children_of(pid: int) -> set[int]:
-    """The direct children of a process; empty where the system does not tell."""
+    """Return the direct children of a process; empty if the system does not list them."""
     try:
         text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
     except OSError:
@@ -96,9 +96,10 @@ def children_of(pid: int) -> set[int]:
 
 
 class OwnTime:
-    """How long a process has gone on, without what it and its children have had to wait for a processor.
+    """The run time of a process, without the time that it and its children waited for a processor.
 
-    So as much is waited for on a machine that is busy; where the system does not say, time is the clock's.
+    The same amount of work is allowed on a busy machine; where the system does not report waiting, it is wall-clock
+    time.
     """
 
     def __init__(self, pid: int) -> None:
@@ -108,10 +109,10 @@ class OwnTime:
         self._waits = {pid: _waited(pid) for pid in (pid, *children_of(pid))}
 
     def spent(self) -> float:
-        """Return the seconds so far; to be asked often, since children end."""
+        """Return the seconds so far; to be called often, because children end."""
         now, before = time.monotonic(), self._waits
         self._waits = {pid: _waited(pid) for pid in (self._pid, *children_of(self._pid))}
-        # They wait side by side.
+        # They wait in parallel.
         waited = max(wait - before.get(pid, 0.0) for pid, wait in self._waits.items())
         self._spent += max(0.0, now - self._looked - max(0.0, waited))
         self._looked = now
@@ -127,7 +128,7 @@ def _waited(pid: int) -> float:
 
 
 def memory() -> dict[str, int]:
-    """The machine's memory in KiB, ``MemTotal`` and ``MemAvailable`` among it; empty where the system does not tell."""
+    """Return the machine's memory in KiB, including ``MemTotal`` and ``MemAvailable``; empty if unknown."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     except OSError:
@@ -137,7 +138,7 @@ def memory() -> dict[str, int]:
 
 
 def resident() -> int:
-    """The memory that this process has, in MiB (Linux)."""
+    """Return the resident memory of this process, in MiB (Linux)."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") >> 20
 

@@ -1,4 +1,4 @@
-"""The spawn engine: every run in a fresh interpreter, for systems without fork. Slow, and the verdicts are the same."""
+"""The spawn engine: every run in a fresh interpreter, for systems without fork. Slow, with the same verdicts."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class _Run:
 
 
 class SpawnEngine:
-    """See `faultlab.engines.Engine`. Deadlines are longer than ordered by the time that imports may take."""
+    """The spawn engine; see `faultlab.engines.Engine`. Each deadline is extended by the time for imports."""
 
     capabilities = Capabilities(echo=True, shared_filesystem=True)
 
@@ -57,10 +57,10 @@ class SpawnEngine:
         self._scenario = scenario
 
     def keep_warm(self) -> None:
-        """Every run starts anew here."""
+        """Do nothing: every run starts a new process."""
 
     def preload(self, package: str) -> None:
-        """Nothing outlives a run here."""
+        """Do nothing: no process outlives a run."""
 
     def run(self, orders: Sequence[Order]) -> Iterator[Outcome]:
         refuse_groups(self, orders)

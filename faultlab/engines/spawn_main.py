@@ -1,4 +1,4 @@
-"""One run in a fresh interpreter. Run as ``python -m faultlab.engines.spawn_main REPORT`` with the order on stdin."""
+"""One run in a fresh interpreter: ``python -m faultlab.engines.spawn_main REPORT``, with the order on stdin."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from faultlab.errors import TargetError
 
 
 def main(report: str) -> None:
-    """Runs the order and appends what the victim reports to the file."""
+    """Execute the order and append the victim's messages to the file."""
     die_with_parent()
     asked = json.load(sys.stdin)
     from faultlab.injection.mutant_activation import STATS

@@ -1,7 +1,7 @@
-"""Watching a command from outside: what became of it, told by its exit, its output and its heartbeat.
+"""Supervision of a command from outside: its result, from its exit status, its output and its heartbeat.
 
-A process can't tell that it was killed or that it hangs, and one that ends with status 0 before its training is done
-takes that for success.
+A process can't report that it was killed or that it hangs, and one that ends with status 0 before its training is done
+considers that success.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ _TICK = 0.5
 
 @dataclass(frozen=True)
 class Ending:
-    """How a command ended.
+    """The end of a command.
 
-    ``outcome`` is finished, failed, unfinished, terminated, killed, crashed, hung or not-started; ``status`` is what to
-    exit with; ``step`` and ``epoch`` are those of the last heartbeat, None without one. ``found`` and ``remedy`` say it
-    in words.
+    ``outcome`` is finished, failed, unfinished, terminated, killed, crashed, hung or not-started; ``status`` is the
+    exit status for faultlab; ``step`` and ``epoch`` are those of the last heartbeat, None without one. ``found`` and
+    ``remedy`` are the message.
     """
 
     outcome: str
@@ -54,12 +54,12 @@ class Ending:
     remedy: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """Return all fields."""
         return asdict(self)
 
 
 class Supervisor:
-    """Runs one command in a process group of its own and watches it to its end; see `run`. For the main thread."""
+    """Runs one command in its own process group and watches it until it ends; see `run`. For the main thread."""
 
     def __init__(
         self, command: Sequence[str], stall: float = 600.0, grace: float = 10.0, expect_finish: bool = False
@@ -78,7 +78,7 @@ class Supervisor:
         self._heartbeat: dict[str, Any] = {}
 
     def run(self) -> Ending:
-        """Runs the command to its end, forwards its output and the signals that come, and leaves no process behind."""
+        """Run the command, forward its output and incoming signals, and leave no process behind."""
         started = self._alive = time.monotonic()
         deaths = memory_kills.count()
         with tempfile.TemporaryDirectory(prefix="faultlab-watch-") as folder:
@@ -92,7 +92,7 @@ class Supervisor:
                     reason = error.strerror or str(error)
                     status = 127 if error.errno == errno.ENOENT else 126
                     found = f"{self._command[0]} could not be started: {reason}"
-                    return Ending("not-started", status, 0.0, found=found, remedy="Is it spelt right and on the PATH?")
+                    return Ending("not-started", status, 0.0, found=found, remedy="Check its spelling and the PATH.")
                 try:
                     self._watch(wakeup)
                 finally:
@@ -141,7 +141,7 @@ class Supervisor:
             while self._status is None:
                 for key, _ in selector.select(tick):
                     if key.fd == wakeup:
-                        self._hear(os.read(wakeup, 512))
+                        self._forward_signals(os.read(wakeup, 512))
                     elif not self._forward(key.fd):
                         selector.unregister(key.fd)
                 self._reap()
@@ -156,9 +156,9 @@ class Supervisor:
                     deadlines.pop(0)[1]()
 
     def _endings(self, now: float) -> list[tuple[float, Callable[[], None]]]:
-        """What is done about a command that hangs, and when: asked, then made to show where it is, then killed."""
+        """Return the actions against a hanging command, with their times: terminate, dump the stacks, kill."""
         group = self._process.pid
-        # Python's faulthandler prints where every thread is.
+        # Python's faulthandler prints the stack of every thread.
         shown = now + self._grace
         return [
             (now, lambda: _signal_group(group, signal.SIGTERM)),
@@ -166,14 +166,14 @@ class Supervisor:
             (shown + min(0.5, self._grace), lambda: kill_group(group)),
         ]
 
-    def _hear(self, numbers: bytes) -> None:
+    def _forward_signals(self, numbers: bytes) -> None:
         for number in numbers:
             if number in FORWARDED:
                 self._signalled.append(signal.Signals(number).name)
                 _signal_group(self._process.pid, number)
 
     def _reap(self) -> None:
-        """Takes note of every child that has ended: the command, and orphans of its that came here."""
+        """Reap every child that has ended: the command, and its orphans that this process adopted."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED | getattr(os, "WCONTINUED", 0))
@@ -193,7 +193,7 @@ class Supervisor:
                 return
 
     def _stop_too(self) -> None:
-        """The user has suspended the command: the shell has to get its terminal back until it is to go on."""
+        """Stop this process too, since the user suspended the command: the shell needs its terminal back until then."""
         if not self._holds_terminal:
             return
         terminal.take(os.getpgrp())
@@ -203,7 +203,7 @@ class Supervisor:
         _signal_group(self._process.pid, signal.SIGCONT)
 
     def _forward(self, reading: int) -> bool:
-        """Passes on what a stream holds; False where it has ended."""
+        """Forward what a stream holds; return False if it has ended."""
         try:
             data = os.read(reading, 65_536)
         except BlockingIOError:
@@ -217,7 +217,7 @@ class Supervisor:
             with contextlib.suppress(OSError):
                 _write(self._streams[reading], data)
                 return True
-        # Nobody reads any more: the command has to learn that as it would without anybody in between.
+        # The reader is gone: the command has to learn that as it would without faultlab in between.
         del self._streams[reading]
         os.close(reading)
         return False
@@ -231,7 +231,7 @@ class Supervisor:
                 self._heartbeat = json.loads(Path(self._file).read_text())
 
     def _sweep(self) -> None:
-        """Ends what the command has left, politely first, and passes on the rest of the output."""
+        """End what the command left behind, with SIGTERM first, and forward the rest of the output."""
         group = self._process.pid
         _signal_group(group, signal.SIGTERM)
         late = time.monotonic() + min(_LEFTOVERS, self._grace)
@@ -258,26 +258,26 @@ class Supervisor:
         beat = self._heartbeat
         where = f"after {seconds:.0f} s"
         if beat:
-            # Heartbeats are seconds apart; the last one of a training that ends by itself is not.
-            known = "last heard of at" if beat.get("state") == "begun" else "at"
+            # Heartbeats are seconds apart, except the last one of a training that ends by itself.
+            known = "last heartbeat at" if beat.get("state") == "begun" else "at"
             where = f"{known} step {beat['step']} (epoch {beat['epoch']})"
 
         def ending(outcome: str, code: int, found: str, remedy: str) -> Ending:
             return Ending(outcome, code, round(seconds, 3), beat.get("step"), beat.get("epoch"), found, remedy)
 
         if self._hung:
-            found = f"the command hung: no sign of life for {self._stall:g} s, {where}; it was ended"
+            found = f"the command hung: no sign of life for {self._stall:g} s, {where}; faultlab ended it"
             return ending("hung", HUNG, found, _HUNG_REMEDY)
         if status < 0:
             return self._judge_signal(-status, where, deaths, ending)
         if status > 0:
-            hint = self._hint() or "What it said last tells why."
+            hint = self._hint() or "See its last output for the reason."
             return ending("failed", status, f"the command ended with status {status}, {where}", hint)
         state = beat.get("state")
         if state in ("begun", "failed") or (self._expect_finish and state != "finished"):
             how = f"by {beat['error']}" if beat.get("error") else ""
             how = how or (f"after {' and '.join(dict.fromkeys(self._signalled))}" if self._signalled else "")
-            what = "before its training was done" if beat else "and never told that a training had finished"
+            what = "before its training was done" if beat else "without reporting that a training finished"
             found = ", ".join(filter(None, ("the command ended with status 0", where, what, how)))
             return ending("unfinished", UNFINISHED, found, _UNFINISHED_REMEDY if beat else _UNTOLD_REMEDY)
         return ending("finished", 0, "", "")
@@ -287,13 +287,13 @@ class Supervisor:
         code = 128 + number
         if name == "SIGKILL":
             if deaths > 0:
-                found = f"the command was killed, {where}, for memory: the system's out-of-memory killer has run"
+                found = f"the command was killed, {where}, for lack of memory: the system's out-of-memory killer ran"
                 return ending("killed", code, found, _MEMORY_REMEDY)
             peak = memory_kills.peak()
             found = f"the command was killed by SIGKILL, {where}{peak}"
             return ending("killed", code, found, _KILLED_REMEDY)
         if name in _CRASHES:
-            remedy = self._hint() or "It crashed in native code: what it said last may tell where."
+            remedy = self._hint() or "It crashed in native code: its last output may show where."
             return ending("crashed", code, f"the command crashed with {name}, {where}", remedy)
         return ending(
             "terminated", code, f"the command was ended by {name}, {where}", "Resume from the last checkpoint."
@@ -302,20 +302,20 @@ class Supervisor:
     def _hint(self) -> str:
         with contextlib.suppress(OSError):
             if any(text in self._tail for text in _FULL) or shutil.disk_usage(".").free < 1 << 20:
-                return "The disk is full: free some space; what was written last may be incomplete."
+                return "The disk is full: free some space; the last file written may be incomplete."
         return _MEMORY_REMEDY if any(text in self._tail for text in _MEMORY) else ""
 
 
 _MEMORY_REMEDY = "It ran out of memory: use smaller batches or fewer workers, or ask for more."
-_KILLED_REMEDY = "Somebody killed it, a scheduler's limit of time or memory perhaps: resume from the last checkpoint."
-_HUNG_REMEDY = "If it is only slow, raise --stall; else look at what its threads were doing, if it has told above."
-_UNFINISHED_REMEDY = "Something ended it early and took that for success: a signal, an exit, a swallowed exception."
-_UNTOLD_REMEDY = "Does it train at all, and is faultlab.guards.Heartbeat among the Trainer's callbacks?"
+_KILLED_REMEDY = "A scheduler may have killed it for its time or memory limit: resume from the last checkpoint."
+_HUNG_REMEDY = "If it is only slow, raise --stall; else see the stacks of its threads above, if it printed them."
+_UNFINISHED_REMEDY = "It ended early, as if successful: look for a signal, an exit or a swallowed exception."
+_UNTOLD_REMEDY = "Check that it trains at all, and that faultlab.guards.Heartbeat is among the Trainer's callbacks."
 
 
 @contextlib.contextmanager
 def _signals() -> Iterator[int]:
-    """Has signals come as bytes to a pipe, whose reading end this gives; afterwards all is as it was."""
+    """Turn signals into bytes on a pipe and yield its reading end; restore all handlers afterwards."""
     reading, writing = os.pipe()
     for end in (reading, writing):
         os.set_blocking(end, False)
@@ -337,7 +337,7 @@ def _write(stream: int, data: bytes) -> None:
     while data:
         try:
             data = data[os.write(stream, data) :]
-        except BlockingIOError:  # a terminal that somebody else has made non-blocking
+        except BlockingIOError:  # a terminal that another process made non-blocking
             time.sleep(0.01)
 
 

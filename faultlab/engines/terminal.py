@@ -1,4 +1,4 @@
-"""The terminal that a watched command may type to and read from, and who holds it."""
+"""The terminal that a watched command uses for input and output, and the process group that holds it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 
 
 def channel(stream: int) -> tuple[int, int]:
-    """Both ends of what the command writes to: a terminal where ours is one, since programs write otherwise there."""
+    """Return both ends of a channel for output: a terminal if ours is one, since programs print differently on one."""
     if not os.isatty(stream):
         return os.pipe()
     import pty
@@ -23,7 +23,7 @@ def channel(stream: int) -> tuple[int, int]:
 
 
 def is_held() -> bool:
-    """Whether the user types to this process."""
+    """Return True if this process receives the user's keyboard input."""
     try:
         return os.isatty(0) and os.tcgetpgrp(0) == os.getpgrp()
     except OSError:
@@ -31,7 +31,7 @@ def is_held() -> bool:
 
 
 def take(group: int) -> None:
-    """Gives the terminal to a process group."""
+    """Give the terminal to a process group."""
     before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     with contextlib.suppress(OSError):
         os.tcsetpgrp(0, group)

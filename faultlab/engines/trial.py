@@ -1,4 +1,4 @@
-"""A copy of a keeper that imports more than the keeper has, to take its place if it may be copied itself then."""
+"""A copy of a keeper that imports more than the keeper has, to replace it if the copy may then be copied itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _DEADLINE = 300.0
 
 
 class Trial:
-    """Forks by being constructed; ``pid`` is 0 in the copy. Importing may hang, crash or end it: nothing is lost."""
+    """Forks on construction; ``pid`` is 0 in the copy. If importing hangs, crashes or ends it, nothing is lost."""
 
     def __init__(self, learnt: dict[str, Any]) -> None:
         self.learnt = learnt
@@ -30,17 +30,17 @@ class Trial:
             self._other = copy
 
     def take_over(self) -> None:
-        """In the copy: returns when the keeper has left the commands to it."""
+        """In the copy: wait until the keeper has left the commands to it."""
         self._other.sendall(b"+")
         self._other.recv(1)
         self._other.close()
 
     def fileno(self) -> int:
-        """What can be read when there is a verdict."""
+        """Return the descriptor that is readable once there is a verdict."""
         return self._other.fileno()
 
     def verdict(self) -> bool | None:
-        """Whether the copy is ready to take over; None while it is still importing."""
+        """Return True if the copy is ready to replace the keeper; None while it is still importing."""
         if time.monotonic() - self._started > _DEADLINE:
             self.end()
         try:
@@ -51,9 +51,9 @@ class Trial:
             return False
 
     def end(self) -> None:
-        """Kills the copy."""
+        """Kill the copy."""
         processes.kill_group(self.pid)
 
     def let_go(self) -> None:
-        """Leaves the commands to the copy, if it is ready; in a process of a command, closes what belongs to none."""
+        """Leave the commands to the copy, if it is ready; in a command's process, close the inherited end."""
         self._other.close()

@@ -1,4 +1,4 @@
-"""Orders that wait for a place to run at: the next one is found without a look at all the others."""
+"""Orders that wait for a place to run at; the next one is found without looking at all the others."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ At = TypeVar("At")
 
 
 class Waiting:
-    """Orders in the sequence in which they are to be given out, in a queue for each place that they begin at.
+    """Orders in their dispatch order, in a queue for each place where they begin.
 
-    Those that sleep wait apart, since they take other slots.
+    Those that sleep wait separately, because they take other slots.
     """
 
     def __init__(self, orders: Iterable[Order] = ()) -> None:
         self._queues: dict[tuple[bool, Place], deque[tuple[int, Order]]] = {}
-        # The first of each queue by when it came, as a heap.
+        # The first entry of each queue, as a heap by arrival.
         self._firsts: dict[bool, list[tuple[int, Place]]] = {False: [], True: []}
         self._came = 0
         self._count = 0
@@ -31,7 +31,7 @@ class Waiting:
         return self._count
 
     def add(self, order: Order) -> None:
-        """Puts the order at the end."""
+        """Append the order."""
         queue = self._queues.setdefault((order.sleeps, order.at), deque())
         queue.append((self._came, order))
         if len(queue) == 1:
@@ -40,10 +40,10 @@ class Waiting:
         self._count += 1
 
     def take(self, free: MutableMapping[bool, int], find: Callable[[Place], At | None]) -> Iterator[tuple[Order, At]]:
-        """Takes out the first orders that there is a slot for, and whose place is found, which comes with them.
+        """Remove and yield the first orders that have a slot and whose place is found, with that place.
 
-        ``free`` counts the slots of those that don't sleep (False) and of those that do (True). A place that is not
-        there yet is looked for once, however many wait for it.
+        ``free`` counts the slots of orders that don't sleep (False) and of those that do (True). A place that does not
+        exist yet is looked up once, however many orders wait for it.
         """
         for sleeps, firsts in self._firsts.items():
             absent = []

@@ -1,4 +1,4 @@
-"""The warm processes of the fork engine: one that has imported torch, and of it one a scenario that knows the target.
+"""The warm processes of the fork engine: one that has imported torch, and forked from it one per scenario.
 
 Run as ``python -m faultlab.engines.zygote ADDRESS`` by the driver.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def main(address: str, learning: Learning | None = None) -> NoReturn:
-    """Serves the driver at the address until it hangs up; ``learning`` is for a keeper, who forked this process."""
+    """Serve the driver at the address until it hangs up; ``learning`` is for a keeper that forked this process."""
     warm = ForkServer(address, {"fork_server": "warm"})
     from faultlab.frameworks.torch import threads
 
@@ -64,10 +64,10 @@ def serve(address: str, name: str, target: Target, more: Mapping[str, Any]) -> N
             target.framework.find_plugins_once()
             target.framework.warm_up()
         for file in message.get("known", ()):
-            # Not imported before: the first import of the guards settles whose callbacks they are.
+            # Not imported before: the first import of the guards decides which framework their callbacks belong to.
             from faultlab.guards import known_good
 
-            # A file that can't be read is for the guard that reads it to complain of.
+            # The guard that reads the file reports if it can't be read.
             with contextlib.suppress(Exception):
                 known_good.profile_of(file)
         settle()
@@ -89,7 +89,7 @@ def serve(address: str, name: str, target: Target, more: Mapping[str, Any]) -> N
 
     carry_out(target, order, channel.send, snapshot if order.snapshots else None)
     sys.stdout.flush()
-    # No exit handlers: they belong to the processes this one is a copy of.
+    # No exit handlers: they belong to the processes that this one is a copy of.
     os._exit(0)
 
 

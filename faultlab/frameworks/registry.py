@@ -1,4 +1,4 @@
-"""The frameworks by name, each imported when it is first asked for."""
+"""The frameworks by name, each imported on first use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def named(name: str) -> Framework:
     """Return the framework of that name.
 
     Raises:
-        UsageError: There is none, or the package that adds it can't be imported.
+        UsageError: The name is unknown, or the package that adds it can't be imported.
     """
     if name in framework_names.BUILT_IN:
         found: Framework = importlib.import_module(framework_names.BUILT_IN[name]).FRAMEWORK
@@ -26,10 +26,10 @@ def named(name: str) -> Framework:
 
 
 def default_framework() -> Framework:
-    """Return the framework that is meant where nothing names one."""
+    """Return the default framework."""
     return named(framework_names.DEFAULT)
 
 
 def of(scenario: Mapping[str, Any]) -> Framework:
-    """Return the framework of a scenario, as victims are given it."""
+    """Return the framework of a scenario in the form that victims receive."""
     return named(str(scenario.get("framework") or framework_names.DEFAULT))

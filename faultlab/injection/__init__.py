@@ -1,4 +1,4 @@
-"""A fault in a running process, whatever the framework: hooks, armed faults, clock and activation counts.
+"""Faults in a running process, for any framework: hooks, armed faults, clock and activation counts.
 
-It imports torch and no framework that drives it, and no click, rich, pydantic or jinja2.
+It imports torch, but no framework on top of it, and no click, rich, pydantic or jinja2.
 """

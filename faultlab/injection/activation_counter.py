@@ -1,4 +1,4 @@
-"""What a fault did, counted over the victim's process and the loader workers that are copies of it."""
+"""Activation counts of a fault over the victim's process and the loader workers that are copies of it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _TEXT_AT = _FIRST_ENTRY + _ENTRIES * _ENTRY.size
 class Tally:
     """A page of memory that forked workers share with the process that armed the fault.
 
-    Each process counts in an entry of its own, so that none needs a lock which a killed worker would never give back.
-    ``step`` is the training step as the victim's own process knows it: a worker's copy of the clock stands still.
+    Each process counts in its own entry, because a killed worker would never release a lock. ``step`` is the training
+    step of the victim's main process: the clock of a worker's copy does not advance.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Tally:
 
     @property
     def broken(self) -> str:
-        """What the injector failed with, in whichever process; an empty string where it did not."""
+        """The injector's error, in whichever process it failed; empty if it did not."""
         return self._page[_TEXT_AT:].rstrip(b"\0").decode(errors="replace")
 
     @broken.setter
@@ -63,5 +63,5 @@ class Tally:
             owner, count, first = _ENTRY.unpack_from(self._page, offset)
             if owner in (0, pid):
                 break
-        # After more processes than there are entries one entry is shared, at the risk of a lost count.
+        # With more processes than entries they share entries, at the risk of a lost count.
         return offset, count, first

@@ -1,4 +1,4 @@
-"""A fault attached to a running victim: decides whether it acts, runs the injector, and counts what really changed."""
+"""A fault attached to a running victim: decides whether it acts, runs the injector, and counts real changes."""
 
 from __future__ import annotations
 
@@ -25,14 +25,23 @@ Turns = Literal["one", "late"]
 
 
 class BrokenInjector(BaseException):
-    """The injector itself failed. No Exception, so that a victim's ``except`` can't hide it."""
+    """The injector itself failed. Not an Exception, so that a victim's ``except`` can't hide it."""
 
 
 class Context:
-    """What an injector may know and use.
+    """The second argument of an injector.
 
-    ``dose`` holds the amounts by name, ``generator`` is a torch.Generator seeded by the fault, ``memory`` a dict that
-    lives as long as the fault is armed, ``module`` and ``trainer`` the victim's (None where there is none yet).
+    Attributes:
+        dose: The dose values as attributes, by name.
+        profile: The target profile.
+        memory: A dict that lives as long as the fault is armed.
+        module: The victim's module; None before it is built.
+        generator: A torch.Generator on the CPU, seeded by the fault; the only source of random numbers for an injector.
+        step: The training step, from 0 over all epochs.
+        epoch: The epoch, from 0.
+        stage: train, validate, test or predict.
+        rank: The process's global rank, from 0.
+        trainer: The Trainer; None before the training.
     """
 
     def __init__(self, fault: Fault, dose: dict[str, Any], clock: Clock, profile: TargetProfile) -> None:
@@ -52,13 +61,29 @@ class Context:
     trainer = property(lambda self: self._clock.trainer, doc="the Trainer, or None")
 
     def intended(self, error: BaseException) -> BaseException:
-        """Marks an exception as the fault itself: ``raise ctx.intended(...)``. Any other is a bug of the injector."""
+        """Mark an exception as the fault itself: ``raise ctx.intended(...)``.
+
+        Any other exception that leaves the injector is a bug of the injector.
+
+        Args:
+            error: The exception.
+
+        Returns:
+            The same exception.
+        """
         error.__faultlab_intended__ = True  # type: ignore[attr-defined]
         return error
 
 
 class Call:
-    """The original behaviour that an "around" injector is given: counts its calls and remembers how they ended."""
+    """The original behavior that an "around" injector receives: counts its calls and remembers how they ended.
+
+    Attributes:
+        count: The number of calls.
+        result: What the last call returned.
+        left: The state after the last call.
+        raised: The exception that ended the last call that raised.
+    """
 
     def __init__(self, function: Callable[..., Any], state: Callable[[], Any] | None = None) -> None:
         self._function = function
@@ -80,7 +105,7 @@ class Call:
 
 
 class Armed:
-    """One fault in one process. Seams ask ``due`` and then hand the value to ``map``, ``around`` or ``in_place``."""
+    """One fault in one process. Hooks check ``due`` and then pass the value to ``map``, ``around`` or ``in_place``."""
 
     def __init__(
         self,
@@ -96,7 +121,7 @@ class Armed:
         self.clock = clock
         self.ctx = Context(fault, dict(self.mode.amounts(fault)), clock, profile)
         self.enabled = True
-        # Submodules that the fault has put others in the place of, by path.
+        # The original submodules that the fault replaced, by path.
         self.replaced: dict[str, torch.nn.Module] = {}
         self._tally = Tally()
         self._injector = registered.injector
@@ -118,24 +143,27 @@ class Armed:
         return self._tally.broken
 
     def follow_in_workers(self) -> None:
-        """Has copies of this process know the step that the original is at, `victims_step`."""
+        """Keep copies of this process informed of its step, as `victims_step`."""
 
-        def tell(step: int) -> None:
+        def publish(step: int) -> None:
             self._tally.step = step
 
-        tell(self.clock.step)
-        self.clock.on_step.append(tell)
+        publish(self.clock.step)
+        self.clock.on_step.append(publish)
 
     @property
     def victims_step(self) -> int:
-        """The step that the victim's own process is at, of which a worker is a copy."""
+        """The step of the victim's main process; a worker is a copy of it."""
         return self._tally.step
 
     def due(self, stage: str | None = None, turns: Turns | None = None) -> bool:
-        """Whether the fault acts now; ``stage`` where the seam knows better than the clock.
+        """Return True if the fault acts now.
 
-        ``turns`` is for seams that have many in a step, one of which is enough for a trigger of one step: ``one`` takes
-        the first of that step, ``late`` the first from that step on, where what is done ahead may miss it.
+        Args:
+            stage: The stage, for a hook that knows it better than the clock.
+            turns: For hooks that are called many times in a step, if one call is enough for a trigger of one step:
+                ``one`` acts in the first call of that step, ``late`` in the first call from that step on, because work
+                done ahead may skip it.
         """
         if not self.enabled or (stage or self.clock.stage) not in self._stages:
             return False
@@ -151,9 +179,14 @@ class Armed:
         return trigger.fires(self.clock.step, self.clock.epoch, acted, self.fault.seed)
 
     def map(self, value: Any, state: Callable[[Any], Any] | None = None) -> Any:
-        """The injector's value for this one. Counts an activation where it differs.
+        """Return the injector's replacement for a value; count an activation if it differs.
 
-        ``state`` describes values that an injector may also change from within.
+        Args:
+            value: The healthy value, of any nesting.
+            state: Returns a description of the value, for values that an injector may also change in place.
+
+        Raises:
+            BrokenInjector: The injector failed.
         """
         before = state(value) if state else None
         bare = tree.bare(value)
@@ -165,9 +198,17 @@ class Armed:
         return new
 
     def around(self, function: Callable[..., Any], state: Callable[[], Any] | None = None) -> Any:
-        """Runs the injector around a call. It acted if the call was skipped, repeated, or ended in another way.
+        """Run the injector around a call; count an activation if the call was skipped, repeated or ended differently.
 
-        ``state`` describes what the call leaves behind, where an injector may undo that.
+        Args:
+            function: The original call, without arguments.
+            state: Returns a description of what the call leaves behind, if an injector may undo that.
+
+        Returns:
+            The injector's result in place of the call's.
+
+        Raises:
+            BrokenInjector: The injector failed.
         """
         call = Call(function, state)
         try:
@@ -182,7 +223,7 @@ class Armed:
         return result
 
     def surrounding(self, stage: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """A wrapper for `Patches.wrap`: the injector runs around each call for which the fault is due."""
+        """Return a wrapper for `Patches.wrap` that runs the injector around each call for which the fault is due."""
 
         def make(function: Callable[..., Any]) -> Callable[..., Any]:
             def surrounded(*args: Any, **kwargs: Any) -> Any:
@@ -195,8 +236,16 @@ class Armed:
         return make
 
     def in_place(self, value: Any, state: Callable[[Any], Any]) -> None:
-        """Lets the injector change ``value`` in place; ``state(value)`` before and after tells whether it did."""
-        # A copy's step leads to the module, the optimizers and the random numbers of the training itself.
+        """Let the injector change ``value`` in place; count an activation if ``state(value)`` differs afterwards.
+
+        Args:
+            value: The healthy value.
+            state: Returns a description of it.
+
+        Raises:
+            BrokenInjector: The injector failed.
+        """
+        # The step of a copy refers to the module, the optimizers and the random numbers of the training itself.
         if self.clock.tried:
             return
         before = state(value)
@@ -205,16 +254,16 @@ class Armed:
             self._acted()
 
     def strike(self) -> None:
-        """Runs an injector that may not return, since the process dies of it: it has acted before it begins."""
+        """Run an injector that may not return because the process dies of it; count the activation first."""
         if self.clock.tried:
             return
         self._announce()
         self._acted()
-        # With a call, since what it raises on purpose is not counted again.
+        # With a call, so that what it raises on purpose is not counted again.
         self._inject(None, Call(lambda: None))
 
     def _inject(self, value: Any, call: Call | None = None) -> Any:
-        # In a trial too: who dies of it there has met the fault, and can't say so afterwards.
+        # In a trial too: code that dies of the fault there can't report it afterwards.
         self._announce()
         if self.clock.tried:
             with self._without_trace():
@@ -229,13 +278,13 @@ class Armed:
             if call is not None and error is call.raised:
                 raise
             if self.mode.hangs:
-                # A watchdog's signal, which ends the waiting.
+                # The signal of a watchdog, which ends the wait.
                 raise
             raise self._broken_by(error) from error
 
     @contextmanager
     def putting_in(self) -> Iterator[None]:
-        """What is raised inside is raised by the putting in of what the injector gave, and not by the victim."""
+        """Treat an exception inside as the injector's: its value could not be put in place. It is not the victim's."""
         try:
             yield
         except Exception as error:
@@ -247,7 +296,7 @@ class Armed:
 
     @contextmanager
     def _without_trace(self) -> Iterator[None]:
-        """The injector's memory and its random numbers are afterwards as they were."""
+        """Restore the injector's memory and random numbers afterwards."""
         drawn, memory = self.ctx.generator.get_state(), self.ctx.memory
         try:
             self.ctx.memory = copy.deepcopy(memory)
@@ -261,7 +310,7 @@ class Armed:
 
     def _announce(self) -> None:
         if not self._announced:
-            # Said before it acts: an injector that kills the process can't say it afterwards.
+            # Announced before it acts: an injector that kills the process can't announce it afterwards.
             self._announced = True
             self._on_first(self.clock.step)
 

@@ -1,4 +1,4 @@
-"""Where the training is: the step, the epoch and the stage, for triggers, latencies and fork points alike."""
+"""The clock of a training: its step, epoch and stage, for triggers, latencies and fork points."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from faultlab.core.patching import Patches
 
 
 class Clock:
-    """Counts training steps over all epochs, from 0, one for every batch that training begins.
+    """Counts training steps over all epochs, from 0; each batch that training begins is one step.
 
-    Each framework derives its own, which follows its trainings and tells epoch and stage. ``trainer`` is whatever
-    drives the training at the moment, None before any does. Before the first batch ``step`` is 0.
+    Each framework derives its own clock, which follows its trainings and knows epoch and stage. ``trainer`` is the
+    object that runs the current training, None before the first. Before the first batch ``step`` is 0.
     """
 
     def __init__(self) -> None:
@@ -28,24 +28,24 @@ class Clock:
         """Follow every training of the process.
 
         Args:
-            patches: Undoes it.
+            patches: Undoes the attachment.
         """
         raise NotImplementedError
 
     def tick(self) -> None:
-        """A training step begins."""
+        """Begin a training step."""
         self.step = self._begun
         self._begun += 1
         for listener in list(self.on_step):
             listener(self.step)
 
     def restart(self) -> None:
-        """Another training begins, whose steps are counted from 0 again."""
+        """Begin another training, whose steps are counted from 0 again."""
         self.step = self._begun = 0
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """What happens inside the context is not counted."""
+        """Do not count what happens inside the context."""
         before = self.step, self._begun, self.trainer
         try:
             yield
@@ -54,7 +54,7 @@ class Clock:
 
     @contextmanager
     def beside(self) -> Iterator[None]:
-        """What happens inside the context is no part of the training: see `tried`."""
+        """Mark what happens inside the context as not part of the training: see `tried`."""
         self._beside += 1
         try:
             yield
@@ -63,22 +63,22 @@ class Clock:
 
     @property
     def tried(self) -> bool:
-        """Whether somebody who only looks is at work: an adviser, or a guard that runs a copy of the module.
+        """True while code runs that only observes: an adviser, or a guard that runs a copy of the module.
 
-        A fault that is met there has to show, since it is in the code that is tried, and must leave nothing behind.
+        A fault that acts there has to show, since it is in the code under trial, and must leave no trace.
         """
-        # Not imported for this: the first import of the guards settles whose callbacks they are.
+        # Not imported for this: the first import of the guards decides which framework their callbacks belong to.
         trials = sys.modules.get("faultlab.guards.support.trials")
         return bool(self._beside or (trials is not None and trials.trying()))
 
     @property
     def next_step(self) -> int:
-        """The step that begins next; not the present one plus one before the first."""
+        """The step that begins next; before the first step it is 0, not ``step`` + 1."""
         return self._begun
 
     @property
     def stage(self) -> str:
-        """One of train, validate, test and predict; a check before the training counts as validate."""
+        """train, validate, test or predict; a check before the training counts as validate."""
         return "train"
 
     @property
@@ -93,10 +93,10 @@ class Clock:
 
     @property
     def epoch(self) -> int:
-        """The epoch that is being trained, from 0."""
+        """The current epoch, from 0."""
         return 0
 
     @property
     def rank(self) -> int:
-        """The rank of this process among those that train together."""
+        """The rank of this process among those that train together, from 0."""
         return 0

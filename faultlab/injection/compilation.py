@@ -1,9 +1,9 @@
-"""`torch.compile`, lifted while faultlab watches a training or breaks it.
+"""`torch.compile`, disabled while faultlab watches or breaks a training.
 
-A hook that is set after a compiled function's first call never acts in it, one that is set before becomes part of what
-is compiled, and each process would compile anew, by threads that keep it from being copied. So what the user has
-compiled runs as it is written, in clean runs and in broken ones alike. The modules stay what `torch.compile` made of
-them, and their parameters keep their names.
+A hook that is set after a compiled function's first call never acts in it, one that is set before becomes part of the
+compiled code, and each process would compile again, with threads that prevent it from being forked. So compiled user
+code runs as it is written, in clean and faulted runs alike. The modules remain those that `torch.compile` returned, and
+their parameters keep their names.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def lifted() -> Iterator[None]:
-    """Nothing is compiled inside, nor what is compiled run, whatever the user's code asks of the compiler there."""
-    # The seams look at layers, which ask here what was compiled.
+    """Compile nothing inside, and run nothing compiled, whatever the user's code requests of the compiler."""
+    # Imported here: the seams look at layers, which import this module.
     from faultlab.core.patching import Patches
 
     with Patches() as patches:
@@ -33,7 +33,7 @@ def lifted() -> Iterator[None]:
 
 
 def lift(patches: Patches) -> None:
-    """The same until the patches are taken off."""
+    """Do the same until the patches are removed."""
     if not can_lift():
         return
     stance = torch.compiler.set_stance("force_eager")
@@ -41,18 +41,18 @@ def lift(patches: Patches) -> None:
     decorators = sys.modules["torch._dynamo.decorators"]
     if hasattr(decorators, "_set_stance"):
         patches.set(decorators, "_set_stance", lambda stance: stance)
-    # torch warns of global hooks at a compiled module, which are faultlab's.
+    # torch warns of global hooks at a compiled module; these hooks are faultlab's.
     if hasattr(hooks, "_has_any_global_hook"):
         patches.set(hooks, "_has_any_global_hook", lambda: False)
 
 
 def can_lift() -> bool:
-    """Whether this torch (2.6 or later) can run what is compiled as it is written."""
+    """Return True if this torch (2.6 or later) can run compiled code as it is written."""
     return hasattr(torch.compiler, "set_stance")
 
 
 def is_compiled(module: nn.Module) -> bool:
-    """Whether `torch.compile` was given the module or any part of it."""
+    """Return True if the module or any part of it was passed to `torch.compile`."""
     return any(
         hasattr(part, "_orig_mod")
         or getattr(part, "_compiled_call_impl", None) is not None
@@ -62,15 +62,15 @@ def is_compiled(module: nn.Module) -> bool:
 
 
 def renew(wrapper: Any) -> None:
-    """Has what `torch.compile` made of a module call the one that has taken that one's place."""
+    """Let the wrapper that `torch.compile` made of a module call the module that replaced it."""
     if hasattr(wrapper, "dynamo_ctx"):
         wrapper.__setstate__(wrapper.__getstate__())
 
 
 def written(module: Any) -> Any:
-    """The LightningModule that was compiled as a whole, as it is written; any other module as it is.
+    """Return the original of a LightningModule that was compiled as a whole; any other module unchanged.
 
-    Lightning would put compiled methods on it, which what is attached to its class does not reach.
+    Lightning would set compiled methods on it, which bypass what is attached to its class.
     """
     module = getattr(module, "_modules", {}).get("_orig_mod", module)
     if context := getattr(module, "_compiler_ctx", None):

@@ -1,11 +1,11 @@
-"""Hooks: how a framework attaches to each injection point. They own all patching; an injector patches nothing.
+"""Hooks attach a framework to the injection points. They do all patching; an injector patches nothing.
 
 A hook registers itself where it is defined::
 
     @hooks(StepOutput, framework="lightning")
     def step_output(point: StepOutput, patches: Patches, armed: Armed, site: Site) -> None: ...
 
-Without a framework it is torch's, and serves every framework that has no hook of its own for the point.
+Without a framework it belongs to torch, and serves every framework that has no hook of its own for the point.
 """
 
 from __future__ import annotations
@@ -36,25 +36,41 @@ _SHARED_PACKAGE = "faultlab.frameworks.torch"
 
 @dataclass
 class Site:
-    """Whom a hook attaches to: the user's class, and the instance where it is known already.
+    """The target of a hook: the user's class, and the instance if it is already known.
 
-    Where somebody else builds the module, the instance becomes known later, and it may be another one each time.
+    If other code builds the module, the instance becomes known later, and it may be another one each time.
+
+    Attributes:
+        cls: The user's class.
+        module: The instance; None if it is not known yet.
     """
 
     cls: type
     module: Any = None
 
     def owner(self, name: str) -> Any:
-        """The instance where the user has set the attribute on it, which would hide the class's; else the class."""
+        """Return the instance if the user set the attribute on it, which would hide the class's; else the class.
+
+        Args:
+            name: The attribute's name.
+        """
         return self.module if self.module is not None and name in vars(self.module) else self.cls
 
     def present(self, clock: Clock) -> Any:
-        """Return the module in use: the training's, which after a resumption is another than the one attached to."""
+        """Return the module in use: the training's, which after resuming is not the one that the hook was attached to.
+
+        Args:
+            clock: The clock that follows the training.
+        """
         inside = clock.module
         return self.module if inside is None else inside
 
     def first_argument(self, name: str) -> int:
-        """Where the first argument after ``self`` stands in a call of the owner's method."""
+        """Return the position of the first argument after ``self`` in a call of the owner's method.
+
+        Args:
+            name: The method's name.
+        """
         return 1 if self.owner(name) is self.cls else 0
 
 
@@ -70,9 +86,17 @@ def hooks(
     [Callable[[Point, Patches, Armed, Site], None]],
     Callable[[Point, Patches, Armed, Site], None],
 ]:
-    """Registers the decorated function as the hook of an injection point, which it is given with its arguments.
+    """Register the decorated function as the hook of an injection point.
 
-    It attaches through ``patches`` alone, and the value goes through ``armed``.
+    The hook is called with the point and its arguments, `Patches`, the `Armed` fault and the `Site`. It attaches only
+    through ``patches``, and passes the value through ``armed``.
+
+    Args:
+        point: The class of the injection point.
+        framework: The framework that the hook serves; ``torch`` for all of them.
+
+    Raises:
+        CatalogueError: Another hook is registered for the point and the framework.
     """
 
     def register(
@@ -89,8 +113,8 @@ def hooks(
 
 @cache
 def load(framework: str) -> None:
-    """Imports the hooks that serve a framework, built in and of third parties. Imports torch."""
-    # A third party's framework brings its hooks by the entry points.
+    """Import the hooks that serve a framework, faultlab's and those of third parties. Imports torch."""
+    # The framework of a third party adds its hooks by entry points.
     own = framework_names.BUILT_IN.get(framework, "").rpartition(".")[0]
     for package in (_SHARED_PACKAGE, own):
         if package:
@@ -103,13 +127,13 @@ def load(framework: str) -> None:
 
 
 def offered(framework: str) -> tuple[str, ...]:
-    """The names of the injection points that a framework has a hook for, in order."""
+    """Return the names of the injection points that a framework has a hook for, sorted."""
     load(framework)
     return tuple(sorted({point.__name__ for serves, point in _HOOKS if serves in (framework, _SHARED)}))
 
 
 def install(armed: Armed, patches: Patches, site: Site) -> None:
-    """Attaches the fault through ``patches``; raises CatalogueError where the target's framework has no hook for it."""
+    """Attach the fault through ``patches``; raise CatalogueError if the target's framework has no hook for it."""
     framework, point = armed.profile.framework, armed.mode.point
     load(framework)
     candidates = (_HOOKS.get((serves, kin)) for kin in point.kin for serves in (framework, _SHARED))
@@ -121,7 +145,7 @@ def install(armed: Armed, patches: Patches, site: Site) -> None:
 
 @contextmanager
 def attach(armed: Armed, site: Site) -> Iterator[None]:
-    """The fault is in place inside the context, and gone without trace after it."""
+    """Attach the fault inside the context and remove it without trace afterwards."""
     with compilation.lifted(), Patches() as patches:
         install(armed, patches, site)
         yield

@@ -1,7 +1,7 @@
 """``save_hyperparameters()`` in mutated classes.
 
-Lightning finds the arguments of a module by going up the stack from the call, as long as frames are called
-``__init__``. In a mutated class they have mutmut's names, with those of trampolines between them.
+Lightning finds the arguments of a module by walking up the stack from the call while frames are called ``__init__``. In
+a mutated class they have mutmut's names, with trampoline frames between them.
 """
 
 # faultlab: runs around each test while a mutant is on
@@ -22,7 +22,7 @@ _RESTORED = "_faultlab_restored"
 
 
 def restore() -> None:
-    """Makes Lightning find the arguments all the same, in each of its packages that is imported."""
+    """Make Lightning find the arguments in mutated classes, in each imported Lightning package."""
     for package in packages.NAMESPACES:
         parsing = sys.modules.get(f"{package}.utilities.parsing")
         if parsing is not None and not hasattr(parsing, _RESTORED):
@@ -47,13 +47,13 @@ def _restore(parsing: ModuleType) -> None:
 
         return collect_init_args
 
-    # Called by each other through their module, so that both reach what replaces them.
+    # They call each other through their module, so that both reach the replacements.
     parsing._get_init_args = reading(parsing._get_init_args)  # type: ignore[attr-defined]
     parsing.collect_init_args = collecting(parsing.collect_init_args)  # type: ignore[attr-defined]
 
 
 def _arguments(frame: FrameType, names_of: Callable[[type], tuple[str | None, ...]]) -> tuple[Any, dict[str, Any]]:
-    """The object that is initialised and the arguments that the signature of its class's ``__init__`` names."""
+    """Return the object that is initialized and the arguments that its class's ``__init__`` names."""
     found = frame.f_locals
     cls = found["__class__"]
     self_name, args_name, kwargs_name = names_of(cls)

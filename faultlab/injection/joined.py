@@ -1,9 +1,9 @@
-"""Samples that lie one behind another in a batch, as the nodes of several graphs do, and what says where each ends.
+"""Samples that are concatenated in a batch, as the nodes of several graphs are, and the parts that delimit them.
 
-Such samples have a number, but can't be taken out row by row: edges would point at what is gone, and what is left would
-be counted to another sample. They are known by what the batch holds, whatever its class and whatever its parts are
-called: by the sample of each row, by the row where each sample begins, by the rows of each sample, or by a graph that
-says how many it is made of.
+Such samples have a count, but can't be taken out row by row: edges would point at removed rows, and the remaining rows
+would be counted to another sample. They are recognized by the batch's contents, whatever its class and the names of its
+parts: by the sample of each row, by the row where each sample begins, by the number of rows of each sample, or by a
+graph that knows how many it consists of.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from faultlab.core.target_profile import words
 from faultlab.injection import tree
 
 Joins = Mapping[tree.Path, str]
-"""The parts that say how samples are joined, and each one's kind: owner, start, size, graph or edge."""
+"""The parts that define how samples are joined, and the kind of each: owner, start, size, graph or edge."""
 
 _NAMES = {"owner": {"batch", "graph", "graphs"}, "start": {"ptr", "indptr", "splits", "offsets"}, "size": set[str]()}
 _EDGES = ("edge_index", "adj_t")
 
 
 def joins(batch: Any, expected: int | None) -> dict[tree.Path, str]:
-    """What says how the samples of the batch are joined; empty where they lie side by side.
+    """Return the parts that define how the samples of the batch are joined; empty if they are not.
 
-    ``expected`` is the size of a batch as the loader says it, None where it does not batch.
+    ``expected`` is the batch size according to the loader, None if it does not batch.
     """
     tensors = tree.tensors(batch)
     parts = {path: tensor for path, tensor in tensors if tensor.layout is torch.strided and tensor.ndim}
@@ -43,7 +43,7 @@ def joins(batch: Any, expected: int | None) -> dict[tree.Path, str]:
 
 
 def number(batch: Any, found: Joins) -> int | None:
-    """How many samples the batch holds; None where nothing but edges says that it is no batch of rows."""
+    """Return the number of samples; None if only edges show that it is not a batch of rows."""
     parts = dict(tree.nodes(batch))
     for path, kind in found.items():
         if kind != "edge" and path in parts:
@@ -52,7 +52,7 @@ def number(batch: Any, found: Joins) -> int | None:
 
 
 def owners_of(batch: Any, found: Joins) -> torch.Tensor:
-    """The sample of each of the joined rows; empty where no part of the batch says it."""
+    """Return the sample of each joined row; empty if no part of the batch has it."""
     parts = dict(tree.tensors(batch))
     known = (owners for path, kind in found.items() if path in parts and kind in _OWNERS
              for owners in [_OWNERS[kind](parts[path])] if owners is not None)  # fmt: skip
@@ -60,18 +60,18 @@ def owners_of(batch: Any, found: Joins) -> torch.Tensor:
 
 
 def _is_batched_graph(node: Any) -> bool:
-    """Whether this is several graphs as DGL joins them."""
+    """Return True for several graphs as DGL joins them."""
     return callable(getattr(type(node), "batch_num_nodes", None)) and isinstance(getattr(node, "batch_size", None), int)
 
 
 def _by_owner(tensor: torch.Tensor) -> torch.Tensor | None:
-    """Numbers of samples, counting up from 0 one by one."""
+    """Return the tensor if it holds sample numbers that count up from 0 one by one; else None."""
     steps = tensor.diff()
     return tensor if bool((tensor[:1] == 0).all()) and bool(((steps == 0) | (steps == 1)).all()) else None
 
 
 def _by_start(tensor: torch.Tensor) -> torch.Tensor | None:
-    """The row where each sample begins, and at last the row where the last one ends."""
+    """Return the sample of each row, given the row where each sample begins, and where the last one ends."""
     return _by_size(tensor.diff()) if len(tensor) > 1 and tensor[0] == 0 else None
 
 
@@ -81,7 +81,7 @@ def _by_size(tensor: torch.Tensor) -> torch.Tensor | None:
     return torch.arange(len(tensor), device=tensor.device).repeat_interleave(tensor)
 
 
-# Where each sample begins is asked first: it counts those without rows, too.
+# Starts first: they also count samples without rows.
 _OWNERS: dict[str, Callable[[torch.Tensor], torch.Tensor | None]] = {
     "start": _by_start,
     "owner": _by_owner,
@@ -99,21 +99,22 @@ def _samples(tensor: torch.Tensor, kind: str) -> int:
 def _tells_apart(
     path: tree.Path, tensor: torch.Tensor, kind: str, parts: Mapping[tree.Path, torch.Tensor], expected: int | None
 ) -> bool:
-    """Whether the part says of the rows of others which sample they are of, rather than something of each sample."""
+    """Return True if the part assigns rows of other parts to samples, rather than describing each sample."""
     if not _is_whole(tensor) or tensor.ndim != 1 or not len(tensor):
         return False
     owners = _OWNERS[kind](tensor)
     count = _samples(tensor, kind)
     if owners is None or not count < len(owners) or len(owners) == expected:
         return False
-    # Where each sample has as many places as there are rows in all, the rows are time, and the numbers a coincidence.
+    # If each sample has as many positions as there are rows in total, the rows are time steps and the match is a
+    # coincidence.
     places = ((count, len(owners)), (len(owners), count))
     if kind != "owner" and any(part.shape[:2] in places for part in parts.values()):
         return False
-    told = any(other != path and len(part) == len(owners) for other, part in parts.items())
-    if not told or (count > 1 and _NAMES[kind] & set(words(path))):
-        return told
-    # Rows that are all there is lie side by side: several views of each sample, which are to be told apart.
+    matches = any(other != path and len(part) == len(owners) for other, part in parts.items())
+    if not matches or (count > 1 and _NAMES[kind] & set(words(path))):
+        return matches
+    # If a batch has only such rows, they lie side by side: several views of each sample, numbered to distinguish them.
     apart = kind != "owner" or any(
         len(part) == count or _stays_within(part, owners) for other, part in parts.items() if other != path
     )
@@ -121,7 +122,7 @@ def _tells_apart(
 
 
 def _stays_within(tensor: torch.Tensor, owners: torch.Tensor) -> bool:
-    """Whether these are pairs of rows, each of one sample: edges."""
+    """Return True for pairs of rows, each within one sample: edges."""
     if not len(owners) or tensor.layout is not torch.strided or not _is_whole(tensor) or tensor.ndim != 2:
         return False
     pairs = tensor if len(tensor) == 2 else tensor.t() if tensor.shape[1] == 2 else None

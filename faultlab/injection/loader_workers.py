@@ -1,4 +1,4 @@
-"""The workers of a loader, which are copies of the victim and fetch ahead of it."""
+"""The workers of a loader, which are copies of the victim and fetch batches ahead of it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 _PATIENCE = 60.0
 
-Purpose = Literal["victim", "step", "nobody"]
+Purpose = Literal["victim", "step", "nothing"]
 
 
 class Workers:
-    """Which step a worker fetches in: torch gives batches out in turn, so that each can count its own.
+    """The step that a worker fetches for: torch hands out batches in turn, so each worker can count its own.
 
-    It is the step in which the victim waits for the batch, however early it is fetched: how early is another matter in
-    every run. Streams whose shares differ in length get out of step once the shortest is at its end.
+    It is the step when the victim waits for the batch, however early it is fetched, which differs between runs.
+    Streams with shares of different lengths lose count once the shortest is exhausted.
     """
 
     def __init__(self, armed: Armed) -> None:
@@ -32,7 +32,7 @@ class Workers:
         armed.follow_in_workers()
 
     def fetch_for(self, fetcher: Any) -> Purpose:
-        """What the fetcher's next batch is for, and in a worker the clock set to the step that waits for it."""
+        """Return the purpose of the fetcher's next batch; in a worker, set the clock to the step that waits for it."""
         worker = get_worker_info()
         if worker is None:
             return "victim"
@@ -42,19 +42,19 @@ class Workers:
         if self._process != os.getpid() or self._fetcher != id(fetcher):
             begins = self._armed.clock.next_step
             if self._process == os.getpid():
-                # A worker that lives on to the next epoch knows only about when that began.
+                # A worker that survives to the next epoch knows only roughly when that began.
                 begins = (self._armed.victims_step + 1) // epoch * epoch
             self._next, self._end = begins + worker.id, begins + epoch
             self._process, self._fetcher = os.getpid(), id(fetcher)
         step = self._next
         self._next += worker.num_workers
-        # Without a length Lightning asks for a batch one step early.
+        # Without a length, Lightning requests a batch one step early.
         self._armed.clock.step = step if promised else max(0, step - 1)
-        # What is fetched ahead at the end of a stream, or of an epoch that is cut short, nobody takes.
-        return "nobody" if step >= self._end and self._armed.clock.stage == "train" else "step"
+        # Batches fetched ahead at the end of a stream, or of a truncated epoch, are never used.
+        return "nothing" if step >= self._end and self._armed.clock.stage == "train" else "step"
 
     def wait_for_victim(self) -> None:
-        """Returns once the victim waits for the batch: without its worker it goes on for as long as it has others."""
+        """Return once the victim waits for the batch: without this worker it continues as long as it has others."""
         clock, until = self._armed.clock, time.monotonic() + _PATIENCE
         while self._armed.victims_step < clock.step and time.monotonic() < until:
             time.sleep(0.001)

@@ -1,7 +1,7 @@
-"""Mutants in a process: which of them is switched on, and which of the functions that have mutants run at all.
+"""Source mutants in a process: which one is switched on, and which mutated functions run.
 
-What runs here shares the victim's process. mutmut's trampolines ask for the mutant by name at every call; a process
-that listens for ``STATS`` instead has each of them say that its function runs.
+This code shares the victim's process. mutmut's trampolines look up the active mutant by name at every call; if it is
+``STATS``, each trampoline records that its function runs.
 """
 
 # faultlab: runs around each test while a mutant is on
@@ -26,16 +26,16 @@ _readied: list[bool] = []
 _names: dict[str, str] = {}
 _scripts: list[str] = []
 AT_IMPORT = "import"
-# A call of a mutated function: its wrapper's, the trampoline's, and its own.
+# The frames of one call of a mutated function: the wrapper's, the trampoline's, and its own.
 _FRAMES = 3
 
 
 @dataclass(frozen=True)
 class Ran:
-    """What ran: for each function, by the module that it was found in and its mangled name, where it did.
+    """The executions of mutated functions; a function is named by its module and its mangled name.
 
-    ``places`` are in the order in which they were first reached, ``by_run`` has those of each run by itself.
-    ``modules`` has the file that each mutated module was imported from.
+    ``places`` has for each function the places where it ran, in the order that they were first reached; ``by_run``
+    has the places of each run. ``modules`` has the file that each mutated module was imported from.
     """
 
     places: dict[str, list[str]] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class Ran:
 
     @classmethod
     def read(cls, file: Path) -> Ran:
-        """Reads what all processes have noted; a line that was cut short is left out."""
+        """Read the notes of all processes; skip truncated lines."""
         found = cls()
         with contextlib.suppress(OSError):
             for line in file.read_text(encoding="utf-8").split("\n"):
@@ -58,16 +58,15 @@ class Ran:
         return found
 
     def wavers(self, function: str, runs: Collection[str]) -> bool:
-        """Whether it ran in other places in one of the runs than in another."""
+        """Return True if the function ran at different places in these runs."""
         own = [self.by_run.get(function, {}).get(run, set()) for run in runs]
         return any(places != own[0] for places in own)
 
 
 class Executions:
-    """Notes in a file which mutated functions run, once for each place that ``where`` gives.
+    """Records in a file which mutated functions run, once for each place that ``where`` returns.
 
-    Copies of the process, such as workers of a loader, write to the same file. ``run`` says which run a copy carries
-    out.
+    Copies of the process, such as loader workers, write to the same file. ``run`` names the run that a copy executes.
     """
 
     def __init__(self, file: Path) -> None:
@@ -75,24 +74,24 @@ class Executions:
         self.run = ""
         self.where: Callable[[], str] = lambda: AT_IMPORT
         self._seen: set[tuple[str, str]] = set()
-        # Whole lines, from whichever process.
+        # Each process appends whole lines.
         self._descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.environ[_FILE] = str(file)
 
     def ran(self, function: str) -> None:
-        """Called by every trampoline whose function runs."""
+        """Record that a function runs; called by every trampoline."""
         place = self.where()
         if (function, place) not in self._seen:
             self._seen.add((function, place))
             self._write({"ran": function, "at": place, "run": self.run})
 
     def imported(self, function: Callable[..., Any]) -> None:
-        """Called for every function that gets a trampoline, when its module is imported."""
+        """Record the file of a function that gets a trampoline; called when its module is imported."""
         module = str(function.__module__)
-        # A script that was given no name has none by which one of its mutants could be switched on.
+        # The mutants of a script without a name can't be switched on by name.
         if module != "__main__" and (module, "") not in self._seen:
             self._seen.add((module, ""))
-            # Now: the path may lead over a link in a folder that goes with the test.
+            # Resolved now: the path may go through a link in a folder that is removed after the test.
             self._write({"module": module, "file": os.path.realpath(function.__code__.co_filename)})
 
     def _write(self, entry: dict[str, str]) -> None:
@@ -100,7 +99,7 @@ class Executions:
 
     @contextlib.contextmanager
     def at(self, place: str) -> Iterator[None]:
-        """What runs meanwhile runs there."""
+        """Record what runs inside the context at this place."""
         outer, self.where = self.where, lambda: place
         try:
             yield
@@ -109,14 +108,14 @@ class Executions:
 
 
 def ready() -> None:
-    """Readies a process that a readied one has started. Where in the other's time that was, nobody knows any more."""
+    """Prepare a process that a prepared one started; when it was started is no longer known."""
     if not _readied:
         noting = os.environ.get("MUTANT_UNDER_TEST") == STATS and _FILE in os.environ
         install(Executions(Path(os.environ[_FILE])) if noting else None)
 
 
 def install(executions: Executions | None = None) -> None:
-    """Makes mutated code work as the original does, before any of it is imported, and has executions noted."""
+    """Make mutated code behave like the original, before any of it is imported, and record executions."""
     disguise(lambda function: executions.imported(function) if executions is not None else None)
     from mutmut.mutation import trampoline
 
@@ -129,18 +128,18 @@ def install(executions: Executions | None = None) -> None:
 
 
 def disguise(imported: Callable[[Callable[..., Any]], None] = lambda function: None) -> None:
-    """Has mutated functions look like the user's to whoever inspects them, and tells of each that is ``imported``."""
+    """Make mutated functions look like the user's to introspection; call ``imported`` for each of them."""
     if not _readied:
-        # What calls itself may do so as deep as without trampolines.
+        # Recursive code may recurse as deep as without trampolines.
         sys.setrecursionlimit(_FRAMES * sys.getrecursionlimit())
     _readied.append(True)
-    # Imported with the first mutated file otherwise, which may be within a test.
+    # Otherwise imported with the first mutated file, which may be inside a test.
     from mutmut.mutation import trampoline
 
     wrap: Callable[..., Callable[[Callable[..., Any]], Callable[..., Any]]] = trampoline.wrap_in_trampoline
 
     def wrapping(mutants: Any, is_classmethod: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        # By now the class that a module is derived from has been imported, and Lightning with it.
+        # By now the base class of a module has been imported, and Lightning with it.
         init_arguments.restore()
         decorate = wrap(mutants, is_classmethod)
 
@@ -152,10 +151,10 @@ def disguise(imported: Callable[[Callable[..., Any]], None] = lambda function: N
             wrapped = decorate(function)
             _under_one_name(function)
             if shown == "__main__":
-                # Whoever asks where a script's function is from, as Hydra does, has to find the script.
+                # Code that looks up where a script's function comes from, as Hydra does, has to find the script.
                 wrapped.__module__ = shown
-            # Not everybody looks behind a wrapper: Lightning, which loads a checkpoint, would see one that takes any
-            # keyword, and hand over those that the user's `__init__` does not take.
+            # Not all code unwraps a wrapper: Lightning, on loading a checkpoint, would see one that takes any keyword,
+            # and pass those that the user's `__init__` does not take.
             looks: Any = wrapped
             looks.__signature__ = inspect.signature(function)
             return wrapped
@@ -167,19 +166,19 @@ def disguise(imported: Callable[[Callable[..., Any]], None] = lambda function: N
 
 
 def name_script(file: str, name: str) -> None:
-    """Have mutants of a script that is run as ``__main__`` take orders under a name."""
+    """Give a script that runs as ``__main__`` the name under which its mutants are switched on."""
     _names.setdefault(os.path.realpath(file), name)
     _scripts.append(name)
 
 
 def _of_script(function: str) -> str:
-    """The function's name, with that of the script for ``__main__``."""
+    """Return the function's name, with the script's name in place of ``__main__``."""
     module, _, name = function.rpartition(".")
     return f"{_scripts[-1]}.{name}" if module == "__main__" and _scripts else function
 
 
 def _under_one_name(function: Callable[..., Any]) -> None:
-    """Has a file that is imported under two names take orders under the first one in both."""
+    """Give a file that is imported under two names its first name in both."""
     file = os.path.realpath(function.__code__.co_filename)
     if function.__module__ == "__main__":
         function.__module__ = _names.get(file, "__main__")
@@ -188,9 +187,9 @@ def _under_one_name(function: Callable[..., Any]) -> None:
 
 
 def begin(mutated: Mapping[str, str] | None, switch: str) -> Executions | None:
-    """Readies a process to import a scenario's code; None where there are no mutants in it.
+    """Prepare a process to import a scenario's code; return None if the code has no mutants.
 
-    ``mutated`` has the folder to be in (``cwd``) and the file to note executions in (``ran``).
+    ``mutated`` has the working folder (``cwd``) and the file to record executions in (``ran``).
     """
     if not mutated:
         return None
@@ -202,8 +201,8 @@ def begin(mutated: Mapping[str, str] | None, switch: str) -> Executions | None:
 
 
 def switch_to(mutant: str) -> None:
-    """Switches a mutant on, all others off; none of them with an empty name."""
+    """Switch on one mutant and all others off; with an empty name, all of them."""
     from mutmut.mutation.trampoline import set_mutant_under_test
 
-    # Code under test that clears the environment must not switch the mutant off with it.
+    # Code under test that clears the environment must not switch off the mutant with it.
     set_mutant_under_test(mutant)

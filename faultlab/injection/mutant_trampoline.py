@@ -1,6 +1,6 @@
-"""What mutated files import in place of mutmut's trampoline: it readies a process that nobody else has readied.
+"""A stand-in for mutmut's trampoline module, which mutated files import: it prepares an unprepared process.
 
-A worker of a loader that is spawned and not forked is one, or a script that a test starts.
+Such a process is a loader worker that is spawned instead of forked, or a script that a test starts.
 """
 
 # faultlab: runs around each test while a mutant is on
@@ -15,6 +15,6 @@ from faultlab.injection import mutant_activation
 
 
 def __getattr__(name: str) -> Any:
-    """What mutmut's module has under this name when a mutated file asks."""
+    """Return the attribute of mutmut's module that a mutated file asks for."""
     mutant_activation.ready()
     return getattr(trampoline, name)

@@ -1,6 +1,6 @@
-"""The failure modes with the code that makes them happen, as their modules register them when they are imported.
+"""The registry of failure modes with their injectors, which register when their modules are imported.
 
-Whoever only reads about failure modes uses `faultlab.catalogue.index` instead, which imports none of them.
+To read about failure modes without importing their injectors, use `faultlab.catalogue.index`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BUILTIN_PACKAGE = "faultlab.injectors"
 
 @dataclass(frozen=True)
 class Registered:
-    """A failure mode together with the code that makes it happen."""
+    """A failure mode with its injector."""
 
     mode: FailureMode
     injector: Callable[..., Any] = field(repr=False)
@@ -42,10 +42,23 @@ def failure_mode(
     cause: tuple[str, ...],
     **metadata: Any,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Registers the decorated function as the injector of a failure mode; see FailureMode for the arguments.
+    """Register the decorated function as the injector of a failure mode.
 
-    Every argument is a literal, a ``Dose`` or an injection point, so that the declaration can be read without being
-    imported.
+    The injector takes the healthy value, whose type the injection point defines, and a
+    `faultlab.injection.armed_fault.Context`, and returns the broken value. Its docstring has the sections that the
+    catalogue shows. Every argument here is a literal, a ``Dose`` or an injection point, because the declaration is read
+    without being imported.
+
+    Args:
+        id: ``family.kebab-name``.
+        seam: The injection point, or its class.
+        severity: critical, major or minor.
+        effect: What stock Lightning does about it on an ordinary model: raises, warns or silent.
+        cause: Lowercase beginnings of words; a message that names the cause has at least one of them.
+        metadata: Other fields of `faultlab.catalogue.failure_mode.FailureMode`.
+
+    Raises:
+        CatalogueError: The declaration is invalid, or the id is declared twice.
     """
 
     def register(injector: Callable[..., Any]) -> Callable[..., Any]:
@@ -72,7 +85,7 @@ def failure_mode(
 
 @lru_cache(maxsize=1)
 def load() -> Mapping[str, Registered]:
-    """Imports every injector, built in and of third parties, and returns them by id. Imports torch."""
+    """Import every injector, faultlab's and those of third parties, and return them by id. Imports torch."""
     package = importlib.import_module(BUILTIN_PACKAGE)
     for info in pkgutil.iter_modules(package.__path__, BUILTIN_PACKAGE + "."):
         importlib.import_module(info.name)

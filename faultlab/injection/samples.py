@@ -1,4 +1,4 @@
-"""The samples of a batch: in which parts they are told apart, how many there are, and a batch of some of them."""
+"""The samples of a batch: the parts that hold them, their number, and batches of some of them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Axes = Mapping[tree.Path, int]
 
 
 def axes(batch: Any, inputs: Iterable[str], labels: Iterable[str], expected: int | None) -> dict[tree.Path, int]:
-    """For each part that holds something of every sample the dimension along which it does.
+    """Return the sample dimension of each part that holds something of every sample.
 
-    Parts are tensors, arrays, and lists with an item a sample. ``expected`` is the size of a batch as the loader says
-    it, None where it does not batch. Without any, no part of the inputs can be told apart by samples.
+    Parts are tensors, arrays, and lists with one item per sample. ``expected`` is the batch size according to the
+    loader, None if it does not batch. The result is empty if no part of the inputs has a sample dimension.
     """
     parts = dict(_parts(batch))
     shapes = {path: shape for path, part in parts.items() if (shape := _shape(part))}
@@ -27,11 +27,12 @@ def axes(batch: Any, inputs: Iterable[str], labels: Iterable[str], expected: int
     held = any(expected in shape[:2] for shape in shapes.values())
     number = expected if held and expected is not None else None
     if number is None:
-        # Time may come first in the inputs, and never does in the labels of whole samples.
+        # Time may come first in the inputs, but never in the labels of whole samples.
         number = wanted[0] if wanted and wanted[0] in first[:2] else first[0] if first else None
     found = {path: shape.index(number) for path, shape in shapes.items() if number in shape[:2]}
     lists = [path for path, part in parts.items() if path in found and not _is_array(part)]
-    # Of a list with an item a sample the items are whole; of views of all samples each has its own dimension.
+    # The items of a list with one item per sample are whole; in a list of views of all samples, each view has its own
+    # dimension.
     views = {path for path in lists if _all_rows(path, found, shapes, parts)}
     whole = [path for path in lists if path not in views]
     found = {path: axis for path, axis in found.items() if path not in views and not _beneath(path, whole)}
@@ -39,13 +40,13 @@ def axes(batch: Any, inputs: Iterable[str], labels: Iterable[str], expected: int
 
 
 def count(batch: Any, along: Axes) -> int:
-    """How many samples the batch holds."""
+    """Return how many samples the batch holds."""
     parts = dict(_parts(batch))
     return next((_shape(parts[path])[axis] for path, axis in along.items() if path in parts), 0)
 
 
 def take(batch: Any, index: torch.Tensor, along: Axes) -> Any:
-    """The batch of these of its samples."""
+    """Return a batch of these samples only."""
     places = index.tolist()
 
     def taken(part: Any, axis: int) -> Any:
@@ -57,7 +58,7 @@ def take(batch: Any, index: torch.Tensor, along: Axes) -> Any:
 
 
 def merged(batch: Any, along: Axes) -> Any:
-    """The batch with all samples joined to one; of what can't be joined, the first sample's is kept."""
+    """Return the batch with all samples joined into one; parts that can't be joined keep their first sample."""
 
     def joined(part: Any, axis: int) -> Any:
         if not isinstance(part, torch.Tensor):
@@ -79,7 +80,7 @@ def _parts(batch: Any) -> list[tuple[tree.Path, Any]]:
 
 def _holds_samples(part: Any) -> bool:
     if isinstance(part, torch.Tensor):
-        # Sparse ones can't be indexed alike.
+        # Sparse ones can't be indexed the same way.
         return part.layout is torch.strided and not part.is_nested
     return _is_array(part) or (isinstance(part, (list, tuple)) and not has(part, "_fields"))
 
@@ -95,7 +96,7 @@ def _shape(part: Any) -> tuple[int, ...]:
 
 
 def _all_rows(node: tree.Path, found: Axes, shapes: Mapping[tree.Path, Any], parts: Mapping[tree.Path, Any]) -> bool:
-    """Whether every array beneath the node has a row for each sample."""
+    """Return True if every array below the node has a row for each sample."""
     arrays = [path for path in shapes if _beneath(path, [node]) and _is_array(parts[path])]
     return bool(arrays) and all(found.get(path) == 0 for path in arrays)
 

@@ -1,7 +1,7 @@
-"""TensorDicts and tensorclasses, known by their form: the package need not be installed.
+"""TensorDicts and tensorclasses, recognized by their form: the package need not be installed.
 
-They insist that all their tensors begin with the same dimensions and lie on one device, keep tensors in the place of
-lists, and may be locked. What is broken is to arrive all the same, as if they had been made of it.
+They require that all their tensors begin with the same dimensions and are on one device, store lists as tensors, and
+may be locked. Broken parts have to get in nevertheless, as if the container had been built from them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from faultlab.core.asking import asked, has
 
 
 def held(value: Any) -> Any:
-    """The TensorDict that the value is, or that a tensorclass keeps its tensors in; None for anything else."""
+    """Return the value if it is a TensorDict, or the one inside a tensorclass; None for anything else."""
     if _is_tensordict(value):
         return value
     inner = asked(value, "__dict__", {}).get("_tensordict")
@@ -22,21 +22,21 @@ def held(value: Any) -> Any:
 
 
 def rebuilt(value: Any, changed: Mapping[str, Any]) -> Any:
-    """The same with some parts changed, by name, and no more leading dimensions and devices than all parts share."""
+    """Return the container with some parts changed, by name, with the batch dimensions and device that all share."""
     inner = held(value)
-    # Asked by `get`, what is no tensor comes as the TensorDict keeps it.
+    # `get` returns what is not a tensor as the TensorDict stores it.
     items = {key: changed[str(key)] if str(key) in changed else inner.get(key) for key in list(inner.keys())}
     return of_items(value, items)
 
 
 def of_items(value: Any, items: Mapping[Any, Any]) -> Any:
-    """A container like this one that holds these items."""
+    """Return a container like this one that holds these items."""
     inner = held(value)
     devices = {item.device for item in items.values() if has(item, "device")}
     made = sys.modules["tensordict"].TensorDict(
         dict(items),
         batch_size=_shared(inner.batch_size, items.values()),
-        # Where it has one, all that is put into it is moved there.
+        # If it has a device, everything put into it is moved there.
         device=inner.device if devices == {inner.device} else None,
     )
     if inner.is_locked:
@@ -51,7 +51,7 @@ def _is_tensordict(value: Any) -> bool:
 
 
 def _shared(size: Iterable[int], items: Iterable[Any]) -> list[int]:
-    """How many of the leading dimensions the items still have in common."""
+    """Return how many of the leading dimensions the items still share."""
     shapes = [shape for item in items if (shape := _shape(item)) is not None]
     most = min([len(list(size)), *map(len, shapes)])
     first = shapes[0] if shapes else tuple(size)
@@ -60,7 +60,7 @@ def _shared(size: Iterable[int], items: Iterable[Any]) -> list[int]:
 
 
 def _shape(item: Any) -> tuple[int, ...] | None:
-    """The dimensions of a tensor or of another container; None for what has none, such as a word."""
+    """Return the dimensions of a tensor or of another container; None for values without, such as a string."""
     if isinstance(item, list):
         return (len(item),)
     shape = asked(item, "batch_size", asked(item, "shape"))

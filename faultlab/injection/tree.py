@@ -1,7 +1,8 @@
-"""Batches and step outputs as trees of leaves, whatever they are made of, rebuilt without touching the original.
+"""Batches and step outputs as trees of leaves, of any type, rebuilt without changing the original.
 
 Tuples, lists, mappings, NamedTuples, dataclasses, slotted classes and plain objects with tensor attributes are nodes;
-everything else is a leaf. A leaf's path joins its keys with dots: ``"0"``, ``"x.image"``; a lone tensor's is ``""``.
+everything else is a leaf. A leaf's path joins its keys with dots: ``"0"``, ``"x.image"``; the path of a single tensor
+is ``""``.
 """
 
 from __future__ import annotations
@@ -23,45 +24,45 @@ Path = str
 
 
 def leaves(value: Any) -> list[tuple[Path, Any]]:
-    """Every leaf with its path, in order."""
+    """Return every leaf with its path, in order."""
     return list(_walk(value, "", _MAX_DEPTH, set()))
 
 
 def nodes(value: Any) -> list[tuple[Path, Any]]:
-    """Every node and every leaf with its path, each node before its parts."""
+    """Return every node and every leaf with its path, each node before its parts."""
     return list(_walk(value, "", _MAX_DEPTH, set(), within=True))
 
 
 def tensors(value: Any) -> list[tuple[Path, torch.Tensor]]:
-    """Every tensor leaf with its path, in order."""
+    """Return every tensor leaf with its path, in order."""
     return [(path, leaf) for path, leaf in leaves(value) if isinstance(leaf, torch.Tensor)]
 
 
 def under(path: Path, prefixes: tuple[Path, ...]) -> bool:
-    """Whether the path is one of the prefixes or lies beneath one."""
+    """Return True if the path is one of the prefixes or below one."""
     return any(prefix in ("", path) or path.startswith(prefix + ".") for prefix in prefixes)
 
 
 def replace(value: Any, changed: Mapping[Path, Any]) -> Any:
-    """The tree with some leaves replaced: nodes on the way are copied, the rest is shared, the original untouched."""
+    """Return the tree with some leaves replaced: nodes on their paths are copied, the rest is shared."""
     return _rebuild(value, "", changed) if changed else value
 
 
 def map_tensors(value: Any, function: Callable[[torch.Tensor], Any]) -> Any:
-    """The tree with every tensor leaf mapped."""
+    """Return the tree with every tensor leaf mapped."""
     return replace(value, {path: function(tensor) for path, tensor in tensors(value)})
 
 
 def bare(value: Any) -> Any:
-    """The tree with plain tensors in the place of those whose class keeps more than values, such as names of columns.
+    """Return the tree with plain tensors in place of those whose class stores more than values, such as column names.
 
-    What such a class keeps does not survive most operations; `dressed` gives it back to the result.
+    What such a class stores does not survive most operations; `dressed` restores it in the result.
     """
     return replace(value, {path: leaf.as_subclass(torch.Tensor) for path, leaf in tensors(value) if _keeps_more(leaf)})
 
 
 def dressed(value: Any, like: Any) -> Any:
-    """The tree with the classes, and what they keep, of the tensors that stand at the same paths of ``like``."""
+    """Return the tree with the classes, and their extra data, of the tensors at the same paths of ``like``."""
     originals = {path: leaf for path, leaf in tensors(like) if _keeps_more(leaf)}
     if not originals:
         return value
@@ -81,7 +82,7 @@ def _dress(tensor: torch.Tensor, original: torch.Tensor) -> torch.Tensor:
 
 
 def identical(one: Any, other: Any) -> bool:
-    """Whether two trees are the same to the bit: structure, types, dtypes, shapes, values and place in the graph."""
+    """Return True if two trees are equal bit for bit: structure, types, shapes, values and place in the graph."""
     if one is other:
         return True
     if type(one) is not type(other):
@@ -93,7 +94,7 @@ def identical(one: Any, other: Any) -> bool:
 
 
 def same_values(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Whether two tensors hold the same values, NaN being equal to NaN."""
+    """Return True if two tensors hold the same values; NaN equals NaN."""
     if one.dtype != other.dtype or one.shape != other.shape or one.device != other.device:
         return False
     if one.layout is not torch.strided or other.layout is not torch.strided:
@@ -107,7 +108,7 @@ def _same(one: Any, other: Any) -> bool:
     if type(one) is not type(other):
         return False
     if isinstance(one, torch.Tensor):
-        # Two results with a graph are told apart by the graph: equal values may still teach different gradients.
+        # Results with a graph are compared by the graph: equal values may still produce different gradients.
         if one.requires_grad != other.requires_grad or one.grad_fn is not other.grad_fn:
             return False
         if one.requires_grad and one.grad_fn is None:
@@ -115,12 +116,12 @@ def _same(one: Any, other: Any) -> bool:
         return same_values(one.detach(), other.detach())
     try:
         return bool(one == other)
-    except Exception:  # an object whose == is no truth value, such as an array: another object is another value
+    except Exception:  # an object whose == is not a truth value, such as an array: another object differs
         return False
 
 
 def _children(value: Any) -> list[tuple[str, Any]] | None:
-    """The named parts of a node, or None for a leaf."""
+    """Return the named parts of a node, or None for a leaf."""
     if isinstance(value, (torch.Tensor, type)) or callable(asked(value, "named_parameters")):
         return None
     if (held := tensordicts.held(value)) is not None:
@@ -131,7 +132,7 @@ def _children(value: Any) -> list[tuple[str, Any]] | None:
         return list(zip(asked(value, "_fields"), value))
     if isinstance(value, (list, tuple)):
         return [(str(index), item) for index, item in enumerate(value)]
-    # A graph of PyTorch Geometric can be called and is a batch all the same; what else can be called holds no data.
+    # A PyTorch Geometric graph is callable and still a batch; other callables hold no data.
     if type(value).__module__.partition(".")[0] in _OPAQUE_PACKAGES or (callable(value) and not has(value, "to")):
         return None
     names = _attribute_names(value)
@@ -188,7 +189,7 @@ def _rebuild(value: Any, path: Path, changed: Mapping[Path, Any]) -> Any:
 
 
 def with_items(mapping: MutableMapping[Any, Any], items: dict[Any, Any]) -> Any:
-    """A mapping of the same type, whose methods and attributes somebody may use, with these items alone."""
+    """Return a mapping of the same type, with its methods and attributes, that holds only these items."""
     if tensordicts.held(mapping) is not None:
         return tensordicts.of_items(mapping, items)
     result = shell(mapping)
@@ -198,15 +199,15 @@ def with_items(mapping: MutableMapping[Any, Any], items: dict[Any, Any]) -> Any:
 
 
 def shell(value: Any) -> Any:
-    """A copy that shares the parts but not what holds them: writing into it leaves the original as it was."""
+    """Return a copy that shares the parts but not their container: writing into it does not change the original."""
     result = copy.copy(value)
     for name, part in list(asked(result, "__dict__", {}).items()):
-        # A mapping that is written by hand keeps its items in a dict of its own, which copy.copy shares.
+        # A hand-written mapping keeps its items in a dict of its own, which copy.copy shares.
         if isinstance(part, dict) and part is vars(value).get(name):
             object.__setattr__(result, name, copy.copy(part))
     return result
 
 
 def get(value: Any, path: Path) -> Any:
-    """The leaf at a path; raises KeyError where there is none."""
+    """Return the leaf at a path; raise KeyError if there is none."""
     return dict(leaves(value))[path]

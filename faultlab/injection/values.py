@@ -1,4 +1,4 @@
-"""What hooks hand to injectors where no type of torch's says it: a stream of batches, a loader, a log call, weights."""
+"""Values that hooks pass to injectors and that have no torch type: a stream, a loader, a log call, weights."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import torch
 
 @dataclass
 class Stream:
-    """The batches of one epoch as the training takes them, and the number that it was promised (or None).
+    """The batches of one epoch as the training takes them.
 
-    The iterator yields (batch, index, loader index).
+    Attributes:
+        iterator: Yields (batch, batch index, loader index).
+        length: The number of batches that the training expects, or None.
     """
 
     iterator: Iterator[Any]
@@ -23,10 +25,17 @@ class Stream:
 
 @dataclass(frozen=True)
 class Loading:
-    """The arguments of one DataLoader. ``batch_size`` is None where the loader does not batch.
+    """The arguments of one DataLoader.
 
-    ``length`` is the number of batches that it promises, or None where it promises none. ``training`` gives the
-    arguments of the (first) training DataLoader, whichever this one is.
+    Attributes:
+        dataset: Its dataset.
+        shuffled: It shuffles the samples.
+        batch_size: The batch size; None if the loader does not batch.
+        drop_last: It drops a last batch that is not full.
+        num_workers: The number of worker processes.
+        worker_init_fn: The user's function to initialize a worker.
+        length: The number of batches that it declares, or None.
+        training: Returns the arguments of the (first) training DataLoader, whichever this one is.
     """
 
     dataset: Any
@@ -41,7 +50,13 @@ class Loading:
 
 @dataclass
 class Logged:
-    """One call of ``self.log``: the name, the value (a number, a tensor or a torchmetrics Metric) and the options."""
+    """One call of ``self.log``.
+
+    Attributes:
+        name: The logged name.
+        value: A number, a tensor or a torchmetrics Metric.
+        options: The other arguments.
+    """
 
     name: str
     value: Any
@@ -49,23 +64,28 @@ class Logged:
 
     @property
     def plain(self) -> bool:
-        """Whether the value is a number or a tensor: a torchmetrics Metric can't give way to one half-way."""
+        """True if the value is a number or a tensor; a torchmetrics Metric can't be replaced by one midway."""
         return is_plain(self.value)
 
     def number(self) -> torch.Tensor:
-        """The plain value as a tensor of floating point."""
+        """Return the plain value as a floating-point tensor."""
         value = torch.as_tensor(self.value).detach()
         return value if value.is_floating_point() else value.float()
 
 
 def is_plain(value: Any) -> bool:
-    """Whether a logged value is a number or a tensor."""
+    """Return True if a logged value is a number or a tensor."""
     return isinstance(value, (Number, torch.Tensor))
 
 
 @dataclass
 class Restored:
-    """The weights that a module is about to load: the state dict, and whether every key has to match."""
+    """The weights that a module is about to load.
+
+    Attributes:
+        state: The state dict.
+        strict: Every key has to match.
+    """
 
     state: dict[str, Any]
     strict: bool

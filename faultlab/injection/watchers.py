@@ -1,4 +1,4 @@
-"""Watchers in the place of an object's own methods, set on the instance and taken off again."""
+"""Watchers in place of an object's own methods, set on the instance and removed again."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ _WATCHED = "__faultlab_watched__"
 
 
 def watch(callback: Any, hook: str, watcher: Callable[..., Any]) -> None:
-    """Puts a watcher in the place of a callback's hook, on the instance, until `release`."""
+    """Put a watcher in place of a callback's hook, on the instance, until `release`."""
     own = vars(callback).get(hook)
     object.__setattr__(callback, hook, watcher)
     vars(watcher)[_WATCHED] = own
 
 
 def release(callback: Any) -> None:
-    """Takes every watcher off a callback again.
+    """Remove every watcher from a callback.
 
-    A callback that a fault tampers with is part of the failure: its wish to stop has to take effect, and is no detect.
+    A callback that a fault tampers with is part of the failure: its request to stop must take effect, and is not a
+    detection.
     """
     for hook, method in list(getattr(callback, "__dict__", {}).items()):
         if _WATCHED in getattr(method, "__dict__", {}):

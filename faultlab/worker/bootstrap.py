@@ -1,4 +1,4 @@
-"""How a process becomes one that runs victims of a scenario: threads, paths, mutants, and the user's code imported."""
+"""Preparation of a process for the victims of a scenario: threads, paths, mutants, and the import of user code."""
 
 from __future__ import annotations
 
@@ -19,19 +19,18 @@ from faultlab.sandbox.overlay import Overlay
 def import_target(scenario: Mapping[str, Any], root: str, switch: str = mutant_activation.STATS) -> Target:
     """Make this process one of the scenario's, and import the target.
 
-    New files are let through, as where its code fetches data; what it writes over files of the user's is kept from
-    these.
+    New files are allowed, for example if its code downloads data; changes to the user's files are diverted.
 
     Args:
-        scenario: as victims are given it.
-        root: a folder for what is written over files of the user's; it is made where it is needed.
-        switch: the source mutant to import the code with, where there are any in it.
+        scenario: The scenario as victims receive it.
+        root: The folder for diverted changes; created if needed.
+        switch: The source mutant to import the code with, if it has mutants.
 
     Raises:
         TargetError: The scenario names something that can't be imported.
     """
     sys.path[:0] = scenario["path"]
-    # User code that parses arguments when it is imported must not find ours.
+    # User code that parses arguments on import must not see ours.
     del sys.argv[1:]
     threads.use_one()
     anomaly_stacks.format_late()
@@ -44,6 +43,6 @@ def import_target(scenario: Mapping[str, Any], root: str, switch: str = mutant_a
 
 @contextmanager
 def apart(root: str, folders: Iterable[str] = ()) -> Iterator[Overlay]:
-    """Have the process change no file of the user's below its working folder and the folders given."""
+    """Prevent changes to the user's files below the working folder and the given folders."""
     with file_calls.redirected(root, [os.getcwd(), *folders]) as overlay, overlay.preparing():
         yield overlay

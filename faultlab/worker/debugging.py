@@ -1,8 +1,8 @@
-"""A faulted run in this very process, under pdb: no fork, no deadline, the terminal's own input and output.
+"""A faulted run in the current process, under pdb: no fork, no deadline, the terminal's own input and output.
 
-It stops in the user's training step when the step comes in which the fault first acts, again right after it has acted,
-and where an exception ends the run. Guards are observed as in a campaign, so that the course is the same. This imports
-torch: it is for the process of a command that was asked to debug.
+It stops in the user's training step when the fault first acts, again right after it has acted, and where an
+exception ends the run. Guards are observed as in a campaign, so that the course is the same. This imports torch: it is
+for the process of a command that was asked to debug.
 """
 
 from __future__ import annotations
@@ -33,27 +33,27 @@ _MACHINERY = (
 )
 _HARNESS = "faultlab.worker.session"
 
-Say = Callable[[str], None]
+Show = Callable[[str], None]
 
 
 class QuitError(Exception):
-    """The user has left the debugger before the run was over."""
+    """The user left the debugger before the run was over."""
 
 
 class Debugged(Session):
-    """A session that stops in pdb; ``step`` is the first in which the fault acts, None for no stop on its way."""
+    """A session that stops in pdb; ``step`` is the first step of the fault, None to run through."""
 
     def __init__(
-        self, target: Target, order: Order, step: int | None, say: Say, messages: list[dict[str, Any]]
+        self, target: Target, order: Order, step: int | None, show: Show, messages: list[dict[str, Any]]
     ) -> None:
         super().__init__(target, order, messages.append)
         self._stop_at = step
-        self._say = say
+        self._show = show
         self._held = Patches()
 
     def _build_target(self, changed: Mapping[str, Any], interrupted: bool = False) -> Training:
         training = super()._build_target(changed, interrupted)
-        # Before the seams of the steps are attached: this wrapper has to be the innermost, next to the user's code.
+        # Before the hooks of the steps attach: this wrapper has to be the innermost, next to the user's code.
         if self._stop_at is not None and (step := training.step()) is not None:
             self._held.wrap(*step, self._stopping)
         return training
@@ -68,8 +68,8 @@ class Debugged(Session):
                 return step(*args, **kwargs)
             self._stop_at = None
             acts = f"in which {self._task.fault} acts" if self._task.fault else "in which the fault would act"
-            self._say(f"stopped in training_step at step {self._clock.step}, {acts}")
-            self._say("    p batch  shows the batch, n steps, u and d move in the stack, c goes on, q quits")
+            self._show(f"stopped in training_step at step {self._clock.step}, {acts}")
+            self._show("    p batch  shows the batch, n steps, u and d move in the stack, c continues, q quits")
             return _under(pdb.Pdb(), step, *args, **kwargs)
 
         return stopping
@@ -93,16 +93,16 @@ class Debugged(Session):
         while frame.f_back is not None and frame.f_globals.get("__name__") in _MACHINERY:
             frame = frame.f_back
         own = self._nearest_own(frame)
-        where = f"{own.f_code.co_filename}:{own.f_lineno}" if own else f"the seam {armed.mode.seam}, no code of yours"
-        self._say(f"the fault has just acted for the first time, at step {self._clock.step}, in {where}")
-        self._say("    w shows how training got here, u leads to the calls above, c goes on, q quits")
+        where = f"{own.f_code.co_filename}:{own.f_lineno}" if own else f"the seam {armed.mode.seam}, not in your code"
+        self._show(f"the fault acted for the first time, at step {self._clock.step}, in {where}")
+        self._show("    w shows the stack, u moves up to the callers, c continues, q quits")
         debugger = pdb.Pdb(skip=[*_MACHINERY, "bdb", "pdb"])
         debugger.set_trace(own or frame)
-        # Not in whatever is called next: at the next line of that frame.
+        # Not in the next function called: at the next line of that frame.
         debugger.set_next(own or frame)
 
     def _nearest_own(self, frame: FrameType | None) -> FrameType | None:
-        """The frame of the user's code that is nearest; what has started the training is none of theirs."""
+        """Return the nearest frame of the user's code, below the code that started the training."""
         while frame is not None and frame.f_globals.get("__name__") != _HARNESS:
             if self._target.code.holds(frame):
                 return frame
@@ -116,13 +116,13 @@ class Debugged(Session):
             raise KeyboardInterrupt from None
         super()._ended_by(error)
         if error.__traceback__ is not None and not isinstance(error, SystemExit):
-            self._say("an exception has ended the run; this is the frame of your code that is nearest to it")
-            self._say("    w shows the stack, d leads to where it was raised, q ends the replay")
+            self._show("an exception ended the run; this is the nearest frame of your code")
+            self._show("    w shows the stack, d moves down to where it was raised, q ends the replay")
             _post_mortem(error.__traceback__, self._target.code.holds)
 
 
 def _under(debugger: pdb.Pdb, step: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Calls a function and stops at its first line; unlike pdb's own way it lets the user quit the training as well."""
+    """Call a function and stop at its first line; unlike pdb's own runcall, this lets the user quit the training."""
     debugger.reset()
     sys.settrace(debugger.trace_dispatch)
     try:
@@ -133,7 +133,7 @@ def _under(debugger: pdb.Pdb, step: Callable[..., Any], *args: Any, **kwargs: An
 
 
 def _post_mortem(traceback: TracebackType, own: Callable[[FrameType], bool]) -> None:
-    """Post-mortem debugging that begins in the innermost frame of the user's own code."""
+    """Start post-mortem debugging in the innermost frame of the user's own code."""
     frames: list[FrameType] = []
     last: TracebackType | None = traceback
     while last is not None:
@@ -147,11 +147,11 @@ def _post_mortem(traceback: TracebackType, own: Callable[[FrameType], bool]) -> 
     debugger.interaction(None, traceback)
 
 
-def debug(scenario: Mapping[str, Any], order: Order, step: int | None, say: Say) -> Outcome:
-    """Runs the order in this process. Raises QuitError where the user has quit, KeyboardInterrupt on ctrl-c."""
+def debug(scenario: Mapping[str, Any], order: Order, step: int | None, show: Show) -> Outcome:
+    """Run the order in this process; raise QuitError if the user quits, KeyboardInterrupt on Ctrl-C."""
     os.environ.update(one_thread_environment())
     messages: list[dict[str, Any]] = []
-    Debugged(import_target(scenario, f"{order.root}-import"), order, step, say, messages).run()
+    Debugged(import_target(scenario, f"{order.root}-import"), order, step, show, messages).run()
     outcome = Outcome(order.id)
     for message in messages:
         outcome.acting = message.get("acting", outcome.acting)

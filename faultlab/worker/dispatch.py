@@ -1,4 +1,4 @@
-"""What a victim does with an order: one function for each kind of task."""
+"""Execution of an order in a victim: one function for each kind of task."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from faultlab.core.orders import Examine, Order, Task, Train
 from faultlab.frameworks.base import Target
 from faultlab.worker.session import Send, Session, Snapshot
 
-CarryOut = Callable[[Target, Order, Send, "Snapshot | None"], None]
+Execute = Callable[[Target, Order, Send, "Snapshot | None"], None]
 
 
 def carry_out(target: Target, order: Order, send: Send, snapshot: Snapshot | None = None) -> None:
-    """Does what the order asks, in this process, and sends its result."""
+    """Execute the order in this process and send its result."""
     _BY_TASK[type(order.task)](target, order, send, snapshot)
 
 
@@ -28,10 +28,10 @@ def _examine(target: Target, order: Order, send: Send, snapshot: Snapshot | None
 
 
 def _named(function: str) -> Callable[..., Any]:
-    """A function of a package that the worker may not import, by its name as ``module:function``."""
+    """Return the function ``module:function`` of a package that the worker may not import."""
     module, _, name = function.partition(":")
     found: Callable[..., Any] = getattr(importlib.import_module(module), name)
     return found
 
 
-_BY_TASK: Mapping[type[Task], CarryOut] = {Train: _train, Examine: _examine}
+_BY_TASK: Mapping[type[Task], Execute] = {Train: _train, Examine: _examine}

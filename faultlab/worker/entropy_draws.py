@@ -1,4 +1,4 @@
-"""Where a run takes numbers that no seed gives it: of the system, of kernels, of threads. In the victim."""
+"""Random numbers that no seed controls in a run: from the system, from kernels, from threads. In the victim."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from faultlab.frameworks.torch.weights import digest
 from faultlab.injection import tree
 
 _KERNELS = "does not have a deterministic implementation"
-# What draws names and keys there, which no training sees.
+# Packages that draw names and keys, which no training sees.
 _ASIDE = ("tempfile", "uuid", "multiprocessing", "asyncio", "logging", "socket", "ssl", "http", "email")
 _INSIDE = ("random", "secrets", "numpy", "torch", "os", "faultlab", "contextlib", "functools", "importlib", "threading")
 _MOST = 20
 
 
 class Draws:
-    """Notes who draws what while it is attached; ``code`` tells the user's own lines from those of libraries."""
+    """Records who draws what while it is attached; ``code`` distinguishes the user's lines from those of libraries."""
 
     def __init__(self, code: UserCode) -> None:
         self._code = code
@@ -35,7 +35,7 @@ class Draws:
         self._inside = False
 
     def attach(self, patches: Patches) -> None:
-        """Has every source tell, and kernels warn whose result depends on the order in which threads come."""
+        """Make every source record its draws, and kernels warn if their result depends on the order of threads."""
         import numpy
         import torch
         from numpy.random import bit_generator
@@ -58,7 +58,7 @@ class Draws:
             (torch.random, "manual_seed", "torch.manual_seed"),
         ):
             patches.set(owner, name, self._seeding(what, getattr(owner, name)))
-        # A type of C's, of which nothing can be replaced.
+        # A C type, whose attributes can't be replaced.
         profiled = sys.getprofile()
         sys.setprofile(self._profile)
         patches.on_exit(lambda: sys.setprofile(profiled))
@@ -70,18 +70,18 @@ class Draws:
         patches.on_exit(lambda: torch.use_deterministic_algorithms(before, warn_only=only_warned))
 
     def built(self, module: Any) -> None:
-        """Notes the weights that the training begins with."""
+        """Record the weights that the training begins with."""
         self._weights = digest(module)
 
     def first_batch(self, batch: Any) -> None:
-        """Note the first batch of the training."""
+        """Record the first batch of the training."""
         total = hashlib.sha256()
         for path, tensor in tree.tensors(batch):
             total.update(f"{path} {tensor.dtype} {tensor.tolist()}".encode())
         self._batch = self._batch or total.hexdigest()
 
     def to_json(self, warnings: Iterator[str]) -> dict[str, Any]:
-        """What was seen; ``warnings`` are the texts of those of the run."""
+        """Return the records; ``warnings`` are the texts of the run's warnings."""
         import torch
 
         others = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
@@ -103,7 +103,9 @@ class Draws:
 
     def _drawing(self, what: str, draw: Callable[..., Any]) -> Callable[..., Any]:
         def drawing(*args: Any, **kwargs: Any) -> Any:
-            return self._told(lambda place: self._sources.setdefault(f"{what}, drawn {place}"), draw, *args, **kwargs)
+            return self._recorded(
+                lambda place: self._sources.setdefault(f"{what}, drawn {place}"), draw, *args, **kwargs
+            )
 
         return drawing
 
@@ -111,15 +113,15 @@ class Draws:
         def seeding(*args: Any, **kwargs: Any) -> Any:
             values = [one for one in (*args, *kwargs.values()) if not isinstance(one, random.Random)]
             if not values or values[0] is None:
-                # What numpy gives no seed draws one, and is told of there.
+                # numpy draws a seed if it is given none, which is recorded there.
                 draw = self._drawing("a generator of random without a seed", seed) if what == "random" else seed
                 return draw(*args, **kwargs)
-            told = f"{what}({repr(values[0])[:60]})"
-            return self._told(lambda place: self._seeds.append(f"{told} {place}"), seed, *args, **kwargs)
+            call = f"{what}({repr(values[0])[:60]})"
+            return self._recorded(lambda place: self._seeds.append(f"{call} {place}"), seed, *args, **kwargs)
 
         return seeding
 
-    def _told(self, note: Callable[[str], Any], function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def _recorded(self, note: Callable[[str], Any], function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if not self._inside and (place := self._place(sys._getframe(2))):
             note(place)
         before, self._inside = self._inside, True
@@ -129,7 +131,7 @@ class Draws:
             self._inside = before
 
     def _place(self, frame: FrameType | None) -> str:
-        """The user's innermost line that led there, else a library's; empty for what no training sees."""
+        """Return the user's innermost line of the call, else a library's; empty for draws that no training sees."""
         library = ""
         while frame is not None:
             package = str(frame.f_globals.get("__name__", "")).partition(".")[0]

@@ -1,4 +1,4 @@
-"""What the weights that a run ended with are worth, found anew by code that the fault has no hand in."""
+"""The metrics of a run's final weights, evaluated again by code that the fault does not affect."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from faultlab.worker.shared_evaluation import SharedEvaluation
 
 @dataclass
 class FinalEvaluation:
-    """Evaluates a target that has been trained.
+    """Evaluates a trained target.
 
-    ``armed`` is the fault that acted, None where none did; ``root`` is the run's folder, ``shared`` the one that it
-    shares evaluations in. Afterwards ``in_place`` has the metrics of the network with the fault still in it, where that
-    may be what computes them, and ``failed`` says why there are none.
+    ``armed`` is the fault that acted, None without one; ``root`` is the run's folder, ``shared`` the folder of shared
+    evaluations. Afterwards ``in_place`` has the metrics of the network with the fault still in it, if the fault may be
+    what computes them, and ``failed`` is why there are none.
     """
 
     target: Target
@@ -36,7 +36,7 @@ class FinalEvaluation:
     failed: str = ""
 
     def take(self) -> dict[str, float]:
-        """The metrics of the final weights."""
+        """Return the metrics of the final weights."""
         armed = self.armed
         if armed is not None and isinstance(armed.mode.point, ModuleArguments):
             seeding.seed(self.task.seed)
@@ -52,10 +52,10 @@ class FinalEvaluation:
         return self._evaluated()
 
     def _evaluated(self) -> dict[str, float]:
-        """The metrics of the module as it is, or what another run of the campaign found for the same weights."""
+        """Return the metrics of the module as it is, or those that another run found for the same weights."""
         clean = self.task.profile
         validates = bool(self.trained.validation_batches or (clean is not None and clean.validation_batches))
-        # In the precision that the fault has left the weights in.
+        # In the precision that the fault left the weights in.
         settings = self.training.evaluation_settings(clean.precision if clean is not None else None)
         circumstances = (
             self.target,
@@ -66,13 +66,13 @@ class FinalEvaluation:
             self.training.module,
         )
         shared = SharedEvaluation(self.shared, self.trained.digest, *circumstances)
-        # What nothing was changed in has to show for itself that it is evaluated like the clean run.
+        # An unchanged run has to prove for itself that it evaluates like the clean run.
         if self.armed is not None and (known := shared.read()) is not None:
             return known
         seeding.seed(self.task.seed)
         try:
             found = self.training.evaluate(validates, settings)
-        except BaseException as error:  # the fault's lasting damage, or a module that only validates within fit
+        except BaseException as error:  # lasting damage of the fault, or a module that only validates within fit
             print("the independent evaluation failed:", exceptions.text(error), flush=True)
             self.failed = f"{type(error).__name__}: {safe_text(error)}".partition("\n")[0]
             return {}

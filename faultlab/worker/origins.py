@@ -1,4 +1,4 @@
-"""What a probing run tells of its process, and of where the classes of its target and guards come from."""
+"""Facts about the process of a probing run, and the files of its target's and guards' classes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from faultlab.frameworks.base import Training
 
 
 def circumstances(training: Training | None, imported_before: Collection[str]) -> Circumstances:
-    """Return what is to know of this process; ``imported_before`` are the modules that the run has found imported."""
+    """Return the facts about this process; ``imported_before`` are the modules imported before the run."""
     return Circumstances(
         versions=training.versions() if training else {},
         private=private_memory(),
@@ -27,7 +27,7 @@ def circumstances(training: Training | None, imported_before: Collection[str]) -
 
 
 def _digest(training: Training | None) -> str:
-    """Return a hash of the files that define the target and its guards: results of other code are not this code's."""
+    """Return a hash of the files that define the target and its guards: results of other code don't apply."""
     parts = [*training.parts(), *training.guards.values()] if training else []
     classes = {cls for part in parts for cls in (part if isinstance(part, type) else type(part)).__mro__}
     total = hashlib.sha256()
@@ -38,7 +38,7 @@ def _digest(training: Training | None) -> str:
 
 
 def _defined(training: Training | None) -> dict[str, list[tuple[str, str]]]:
-    """Return the files and names of the classes that the target and its guards are made of."""
+    """Return the files and names of the classes of the target and its guards."""
     if training is None:
         return {"target": [], "guards": []}
     module, *others = [part for part in training.parts() if not isinstance(part, type)]

@@ -1,4 +1,4 @@
-"""The seed of a run, which the user's own code takes part in where it sets seeds while it builds."""
+"""The seed of a run, which also shifts the seeds that the user's own code sets while it builds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NUMPYS = 2**32
 
 def seed(number: int) -> None:
     """Seed Python, NumPy and torch."""
-    # Lightning's own seed_everything would print, and says in the environment what no clean run of a user's says.
+    # Lightning's seed_everything would print, and sets environment variables that a user's clean run does not have.
     import numpy
     import torch
 
@@ -23,13 +23,13 @@ def seed(number: int) -> None:
     if torch.cuda.is_available() or torch.backends.mps.is_available() or torch.xpu.is_available():
         torch.manual_seed(number)
     else:
-        # For each kind of device that is not there it would format the whole stack.
+        # For each absent kind of device it would format the whole stack.
         torch.default_generator.manual_seed(number)
 
 
 @contextmanager
 def shifted(by: int) -> Iterator[None]:
-    """Have seeds that are set meanwhile be others: by those alone the clean runs of several seeds would be one run."""
+    """Shift seeds that are set inside: if unshifted, the clean runs of several seeds would all be the same run."""
     if not by:
         yield
         return

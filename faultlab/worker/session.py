@@ -1,7 +1,7 @@
-"""One run of the target inside a victim's process, clean or with a fault, from its beginning or from a fork half-way.
+"""One run of the target in a victim's process, clean or faulted, from its beginning or from a fork midway.
 
-A snapshot run is a clean session that leaves snapshots behind at the places it was told. Each snapshot is a copy of
-the process that waits there; a victim born of one continues in the same session, at the same line, with another order.
+A snapshot run is a clean session that leaves snapshots at the places of its order. Each snapshot is a copy of the
+process that waits there; a victim forked from it continues the same session, at the same line, with another order.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Session:
         self._clock = self._framework.clock()
         self._warnings = Warnings(self._clock, order.root)
         self._observer = Observer(self._clock, self._warnings, self._framework.hooks_of)
-        # As the snapshot run was told, of which victims are born with theirs.
+        # As the snapshot run was ordered: its victims inherit these.
         advice, hooks_of = self._task.advice, self._framework.hooks_of
         self._advisers = Advisers(advice, self._clock, self._warnings, hooks_of) if advice else None
         self._fit_seconds = 0.0
@@ -72,7 +72,7 @@ class Session:
         self._training: Training | None = None
         self._profile: TargetProfile | None = None
         self._saved_at: set[int] = set()
-        # All that is the user's: of faultlab's own folders the order's lies beside those of other runs.
+        # Everything of the user's. Of faultlab's own, the order's folder lies beside those of other runs.
         self._overlay = Overlay(self._root, [os.getcwd(), *target.code.folders], [os.path.dirname(order.root)])
         self._steps_begun = False
         self._unevaluated_best = ""
@@ -80,7 +80,7 @@ class Session:
         self._started = time.perf_counter()
 
     def run(self) -> None:
-        """Carries the order out and sends a result with all that was seen, or with what kept it from running."""
+        """Execute the order and send the result, or the reason why it could not run."""
         result: Result
         try:
             with contextlib.nullcontext() if self._task.compiles else compilation.lifted():
@@ -92,7 +92,7 @@ class Session:
         except BrokenInjector as error:
             result = Broken(str(error))
         self._send(message_of(result))
-        # Runs that begin half-way may write to it by other ways than Python's; it goes with the engine.
+        # Runs that are forked from it may write there past Python's file functions; the engine removes it.
         if not self._task.snapshots:
             shutil.rmtree(self._order.root, ignore_errors=True)
 
@@ -100,7 +100,7 @@ class Session:
         snapshots.empty(self._order.root)
         self._switch()
         with Patches() as confined:
-            # Until the end, and once: forked runs find all of it as it is.
+            # Once, and until the end: forked runs inherit it.
             file_calls.take_over(confined, self._overlay)
             error = self._train(confined)
             if self._training is not None and self._training.module is not None:
@@ -111,7 +111,7 @@ class Session:
         return self._result()
 
     def _train(self, confined: Patches) -> BaseException | None:
-        """Builds and trains; returns what ended it."""
+        """Build and train; return the exception that ended it."""
         with Patches() as patches, self._warnings.listening():
             if self._draws is not None:
                 self._draws.attach(patches)
@@ -129,7 +129,7 @@ class Session:
                 with profiling.watching() if profiling else contextlib.nullcontext():
                     error = self._fit()
                     if error is None and self._task.reload and not (self._armed and self._armed.broken):
-                        error = self._go_on()
+                        error = self._resume()
                 if profiling and error is None:
                     self._profile = self._training.profile(profiling)
             if error is not None:
@@ -176,7 +176,7 @@ class Session:
         )
         for folder in training.named_folders():
             self._overlay.cover(folder)
-        # User code may have asked for more, and a fork after a multi-threaded operation hangs.
+        # User code may have set more, and a fork after a multi-threaded operation hangs.
         torch.set_num_threads(1)
         return training
 
@@ -188,7 +188,7 @@ class Session:
         if self._advisers is not None:
             self._advisers.interrupted()
 
-    def _go_on(self) -> BaseException | None:
+    def _resume(self) -> BaseException | None:
         self._observer.goes_on()
         if self._advisers is not None:
             self._advisers.goes_on()
@@ -211,7 +211,7 @@ class Session:
         except Exception as error:
             if self._task.fault is not None:
                 raise
-            # The training itself goes on from its checkpoints, and is judged by that.
+            # The training itself continues from its checkpoints, and is judged by that.
             print("the best checkpoint could not be evaluated:", exceptions.text(error), flush=True)
             self._unevaluated_best = f"{type(error).__name__}: {safe_text(error)}".partition("\n")[0]
 
@@ -233,14 +233,14 @@ class Session:
 
     @property
     def _known(self) -> TargetProfile:
-        """What is known of the target; a probing run has nothing to know it by."""
+        """The target profile; an empty one in a probing run."""
         return self._task.profile or TargetProfile()
 
     def _seed(self) -> None:
         seeding.seed(self._task.seed)
 
     def _reach(self, place: Place) -> None:
-        """Leaves a snapshot here if the order asks for one; in a victim born of it, takes up the new order."""
+        """Leave a snapshot here if the order asks for one; in a victim forked from it, take over the new order."""
         self._steps_begun = self._steps_begun or place != "fit"
         if self._snapshot is None or place not in self._task.snapshots or not snapshots.can_fork():
             return
@@ -263,7 +263,7 @@ class Session:
             self._arm()
 
     def _switch(self) -> None:
-        """Switches on the source mutant that the order asks for, and all others off."""
+        """Switch on the source mutant that the order names, and all others off."""
         executions, mutant = self._target.executions, self._task.mutant
         if executions is None:
             return
@@ -273,7 +273,7 @@ class Session:
             self._send({"acting": mutant.first_step})
 
     def _place(self) -> str:
-        """The last place before what runs now at which a copy of this run could be made."""
+        """Return the last place before the current code where this run could be forked."""
         if self._training is None:
             return "construct"
         return str(self._clock.step) if self._steps_begun else "fit"
@@ -286,8 +286,8 @@ class Session:
 
     def _armed_with(self, fault: Fault) -> Armed:
         assert self._task.profile is not None
-        told = _registered(fault), self._clock, self._task.profile
-        armed = Armed(fault, *told, lambda step: self._send({"acting": step}))
+        given = _registered(fault), self._clock, self._task.profile
+        armed = Armed(fault, *given, lambda step: self._send({"acting": step}))
         site = Site(type(None))
         if self._training is not None and (module := self._training.module) is not None:
             armed.ctx.module = module
@@ -313,10 +313,10 @@ class Session:
         return tuple(self._target.flags) if self._task.flags else ()
 
     def _evaluate(self) -> None:
-        """Evaluate the final weights anew, by code that the fault has no hand in."""
+        """Evaluate the final weights again, by code that the fault does not affect."""
         assert self._training is not None
         if self._order.echo:
-            print("faultlab: the training is over; the final weights are evaluated by themselves", flush=True)
+            print("faultlab: training finished; evaluating the final weights separately", flush=True)
         acted = self._armed if self._armed is not None and self._armed.activations else None
         evaluation = FinalEvaluation(self._target, self._training, self._trajectory, self._task, acted,
                                      self._order.root, self._order.shared)  # fmt: skip
@@ -334,8 +334,8 @@ class Session:
         probed = self._task.probe
         return RunResult(
             trajectory=self._trajectory,
-            alerts=self._told([*self._observer.alerts, *self._observer.of_interruption, *self._alerts]),
-            of_interruption=self._told(self._observer.of_interruption),
+            alerts=self._normalized([*self._observer.alerts, *self._observer.of_interruption, *self._alerts]),
+            of_interruption=self._normalized(self._observer.of_interruption),
             warnings=[ShownWarning(key, step, text) for key, (step, text) in self._warnings.seen.items()],
             activations=activations,
             first_step=first_step,
@@ -354,13 +354,13 @@ class Session:
             seconds=time.perf_counter() - self._started,
         )
 
-    def _told(self, alerts: Iterable[Alert]) -> list[Alert]:
+    def _normalized(self, alerts: Iterable[Alert]) -> list[Alert]:
         return [replace(alert, message=self._warnings.told(alert.message)) for alert in alerts]
 
 
 def _training(order: Order) -> Train:
     if order.training is None:
-        raise TypeError(f"{order.id} is no order to train")
+        raise TypeError(f"{order.id} is not an order to train")
     return order.training
 
 

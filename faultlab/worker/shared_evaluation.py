@@ -1,6 +1,6 @@
 """The evaluation of one set of weights, shared by all runs of a campaign that end with them.
 
-Many faults leave the weights of the clean run behind (they break a report, a log, a validation), or the initial ones.
+Many faults end with the weights of the clean run (they break a report, a log, a validation) or with the initial ones.
 Each set of weights is evaluated by the first run that ends with it.
 """
 
@@ -14,24 +14,24 @@ from typing import Any
 
 
 class SharedEvaluation:
-    """The file that holds the metrics of one set of weights, for the runs of one campaign.
+    """The file with the metrics of one set of weights, for the runs of one campaign.
 
     Args:
-        folder: Where the runs of the campaign share; empty for a run that shares nothing.
-        digest: Of the weights, to the bit.
-        circumstances: What the metrics depend on besides, told apart by their ``repr``: the target, the seed, the way
-            of evaluating, the module's structure.
+        folder: The shared folder of the campaign; empty for a run that shares nothing.
+        digest: A digest of the weights.
+        circumstances: Everything else that the metrics depend on, compared by ``repr``: the target, the seed, the
+            evaluation settings, the module's structure.
     """
 
     def __init__(self, folder: str, digest: str, *circumstances: Any) -> None:
         try:
-            told = repr((digest, *circumstances))
-        except Exception:  # a user's own __repr__ may raise; such a module is evaluated after each run
-            folder = told = ""
-        self._file = os.path.join(folder, hashlib.sha256(told.encode()).hexdigest()) if folder else ""
+            text = repr((digest, *circumstances))
+        except Exception:  # a user's own __repr__ may raise; such a module is evaluated in each run
+            folder = text = ""
+        self._file = os.path.join(folder, hashlib.sha256(text.encode()).hexdigest()) if folder else ""
 
     def read(self) -> dict[str, float] | None:
-        """Return the metrics; None where no run has ended with these weights yet."""
+        """Return the metrics; None if no run has ended with these weights yet."""
         if not self._file:
             return None
         try:
@@ -41,7 +41,7 @@ class SharedEvaluation:
             return None
 
     def write(self, metrics: dict[str, float]) -> None:
-        """Keep the metrics for the runs to come; a full disk only means that they evaluate for themselves."""
+        """Write the metrics for later runs; if the disk is full, they evaluate for themselves."""
         if not self._file:
             return
         with contextlib.suppress(OSError):

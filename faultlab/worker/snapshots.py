@@ -1,4 +1,4 @@
-"""A training copied half-way: whether its process can be, and the files that the copy has to find in its folder."""
+"""Forks of a training midway: whether its process can be copied, and the files that the copy needs in its folder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from multiprocessing import active_children
 
 
 def keep_files(root: str, place: object) -> str:
-    """Copies what a snapshot run has written by now, and returns where to: it writes on, and tidies up at its end."""
+    """Copy what a snapshot run has written so far, because it will change and delete it; return the copy's path."""
     kept = f"{root}-at-{place}"
     if os.path.isdir(root):
         shutil.copytree(root, kept, dirs_exist_ok=True)
@@ -17,20 +17,20 @@ def keep_files(root: str, place: object) -> str:
 
 
 def take_files(kept: str, root: str) -> None:
-    """Puts what a snapshot run had written in the folder of a run that was born of it."""
+    """Put the files that a snapshot run had written into the folder of a run that was forked from it."""
     empty(root)
     if os.path.isdir(kept):
         shutil.copytree(kept, root, dirs_exist_ok=True)
 
 
 def empty(folder: str) -> None:
-    """Makes an empty folder: a run that was killed has left its own, and is repeated there."""
+    """Make an empty folder: a killed run leaves its own, and is repeated there."""
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder, exist_ok=True)
 
 
 def can_fork() -> bool:
-    """A process with threads, live workers or a GPU in use can't be copied whole."""
+    """Return False if the process has threads, live workers or a GPU in use: it can't be copied whole."""
     import torch
 
     on_gpu: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]

@@ -231,7 +231,7 @@ def missing(tmp_path_factory: pytest.TempPathFactory) -> Done:
         ("module.yaml:3:10", "no module named 'tests.broken.nowhere'", "Did you mean 'tests.broken.healthy'?"),
         ("class.yaml:3:10", "'tests.broken.healthy' has no 'Modle'", "Did you mean 'Model'?"),
         ("arguments.yaml:3:62", "unexpected keyword argument 'speed'", "Arguments: "),
-        ("kind.yaml:3:1", "no_lightning_module.Model is no LightningModule", "Name a LightningModule"),
+        ("kind.yaml:3:1", "no_lightning_module.Model is not a LightningModule", "Name a LightningModule"),
         ("import.yaml:3:10", "raised RuntimeError: no licence found", "importable"),
         ("trainer.yaml:5:11", "Trainer has no argument 'max_epoch'", "Did you mean 'max_epochs'?"),
         ("guard.yaml:6:26", "Trainer has no argument 'detect_anomoly'", "Did you mean 'detect_anomaly'?"),

@@ -101,8 +101,8 @@ def test_the_text_form_is_the_documented_one() -> None:
         ("", "family.kebab-name"),
         ("return", "family.kebab-name"),
         ("Return.none", "family.kebab-name"),
-        ("return.none:", "write mode:dose=value@trigger"),
-        ("return.none@", "write mode:dose=value@trigger"),
+        ("return.none:", "expected mode:dose=value@trigger"),
+        ("return.none@", "expected mode:dose=value@trigger"),
         ("return.none@sometimes", "use @always"),
         ("return.none@step", "such as @step=8"),
         ("return.none@step=x", "needs a number"),
@@ -112,15 +112,15 @@ def test_the_text_form_is_the_documented_one() -> None:
         ("return.none@every=0", "such as @every=8"),
         ("return.none@p=2", "from 0 to 1"),
         ("return.none@p=nan", "from 0 to 1"),
-        ("return.none@always=1", "takes no number"),
+        ("return.none@always=1", "doesn't take a number"),
         ("return.none@step=1,stage=training", "use one of train"),
         ("return.none@step=1,rank=one", "whole number"),
         ("return.none@step=1,seed=-3", "whole number"),
         ("return.none@step=1,when=now", "use stage, rank or seed"),
-        ("return.none@step=1,rank=1,rank=2", "stands twice"),
+        ("return.none@step=1,rank=1,rank=2", "duplicate qualifier rank"),
         ("return.none:fraction", "name=value"),
         ("return.none:fraction=", "name=value"),
-        ("return.none:fraction=1,fraction=2", "stands twice"),
+        ("return.none:fraction=1,fraction=2", "duplicate dose fraction"),
         ("return.none:fraction=nan", "finite"),
         ("return.none:fraction=1e999", "finite"),
         ("return.none:fraction=half!", "a number or a plain word"),
@@ -254,9 +254,9 @@ def test_a_refusal_says_what_is_wrong_in_one_sentence(text: str, said: str) -> N
 
 def test_what_no_text_can_say_is_refused_too() -> None:
     for make, said in [
-        (lambda: Trigger("once", rank=-1), "rank is counted from 0"),
-        (lambda: Fault("a.b", seed=-1), "a seed is not negative"),
-        (lambda: Trigger.parse("once,seed=1,x=2"), "a trigger takes no seed, x"),
+        (lambda: Trigger("once", rank=-1), "a rank is 0 or greater"),
+        (lambda: Fault("a.b", seed=-1), "a seed must be 0 or greater"),
+        (lambda: Trigger.parse("once,seed=1,x=2"), "unsupported qualifier of a trigger: seed, x; use stage or rank"),
     ]:
         with pytest.raises(FaultSyntaxError) as refusal:
             make()

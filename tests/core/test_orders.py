@@ -209,7 +209,7 @@ def test_only_a_training_can_be_changed_as_one() -> None:
     order = Order("one", WHOLE)
     assert order.with_training(snapshots=()).task == replace(WHOLE, snapshots=())
     assert order.training is WHOLE
-    with pytest.raises(TypeError, match="no order to train"):
+    with pytest.raises(TypeError, match="not an order to train"):
         Order("two", RunTests((), "plain")).with_training(snapshots=())
 
 

@@ -65,7 +65,7 @@ def test_a_report_in_other_words_is_as_good_and_one_that_leaves_a_reason_out_is_
     ("kinds", "said"),
     [
         (None, "its reasons have no kinds"),
-        ([], "it has 1 reasons, of 0 kinds"),
+        ([], "it has 1 reasons but 0 kinds"),
         (["no such kind"], "'no such kind' is not a valid ReasonKind"),
     ],
 )

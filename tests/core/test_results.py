@@ -130,7 +130,7 @@ def test_a_verdict_without_harm_or_detections_is_read_back_too(status: str) -> N
 def test_what_is_no_report_of_this_schema_is_refused_as_a_value_error(tmp_path: Path, text: str) -> None:
     file = tmp_path / "report.json"
     file.write_text(text)
-    with pytest.raises(ValueError, match=r"line 1|schema|no report"):
+    with pytest.raises(ValueError, match=r"line 1|schema|not a faultlab report"):
         Report.read(file)
 
 
@@ -256,7 +256,7 @@ def test_detectors_that_detected_as_many_stand_by_name() -> None:
 
 def test_a_report_of_another_schema_is_told_by_its_schema() -> None:
     data = {**_contracted().to_json(), "schema": 99}
-    with pytest.raises(ValueError, match="a report of schema 99; this version reads schema 1"):
+    with pytest.raises(ValueError, match="unsupported report schema 99: this version reads schema 1"):
         Report.from_json(data)
 
 
@@ -264,7 +264,7 @@ def test_what_a_report_lacks_is_named(tmp_path: Path) -> None:
     data = _contracted().to_json()
     del data["timing"]
     (tmp_path / "report.json").write_text(dump(data))
-    with pytest.raises(ValueError, match=r"report.json is no report of faultlab: KeyError: 'timing'"):
+    with pytest.raises(ValueError, match=r"report.json is not a faultlab report: KeyError: 'timing'"):
         Report.read(tmp_path / "report.json")
 
 

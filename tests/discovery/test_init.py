@@ -99,7 +99,7 @@ def test_a_scripts_checkpoint_writes_nothing_and_raises_where_its_metric_is_miss
     _keeping(folder, "val_loss")
     _, file = init(scouting)
     comments = " ".join(line.removeprefix("# ") for line in file.read_text().splitlines() if line.startswith("#"))
-    assert "ModelCheckpoint (writes files; a stand-in raises as it does where val_loss is not logged)" in comments
+    assert "ModelCheckpoint (writes files; its stand-in raises as it does if val_loss is not logged)" in comments
     assert "LearningRateMonitor (needs a logger, and judges nothing)" in comments
     report = run(engine, file, "metric.missing", "metric.renamed", "loss.zeroed")
     assert report.by_mode()["loss.zeroed"] is Status.SILENT
@@ -115,7 +115,7 @@ def test_a_checkpoint_whose_metric_comes_too_late_for_a_short_run_is_left_out(sc
     assert guessed.found is not None, guessed.tried
     assert any("could not find the monitored key" in why for _, why in guessed.tried)
     assert load(file).build.init_args["without"] == ["ModelCheckpoint"]  # type: ignore[union-attr]
-    assert "ModelCheckpoint (`without` names it)" in file.read_text()
+    assert "ModelCheckpoint (listed under `without`)" in file.read_text()
 
 
 def test_made_up_data_is_said_to_be_made_up(scouting: Scouting, folder: Path) -> None:

@@ -166,9 +166,7 @@ def test_a_script_that_exits_is_told_with_what_it_printed_and_how_to_give_it_arg
     )
     with pytest.raises(TargetError) as raised:
         MainScript(main / "train.py").run_to_fit([])
-    assert raised.value.message.startswith(
-        "train.py, line 5, ends with SystemExit: 2; the last that it printed: usage:"
-    )
+    assert raised.value.message.startswith("train.py, line 5, ends with SystemExit: 2; its last output: usage:")
     assert raised.value.message.endswith("the following arguments are required: --data")
     assert "after --" in raised.value.remedy
     with pytest.raises(TargetError, match="runs to its end"):

@@ -105,7 +105,7 @@ def test_an_engine_that_is_not_there_is_told_with_those_that_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(_site(tmp_path))
-    with pytest.raises(UsageError, match="there is no engine 'warp'; there are fork, spawn, absent, toy"):
+    with pytest.raises(UsageError, match="unknown engine 'warp'; use one of fork, spawn, absent, toy"):
         engines.create("warp", 1)
     with pytest.raises(UsageError, match=r"'absent', tests\.engines\.nowhere:Engine, can't be imported: ModuleNotFo"):
         engines.create("absent", 1)

@@ -30,7 +30,7 @@ EXPECTED = {
     "torture.killed": ("detected", ""),
     "torture.exits-0": ("silent", "status 0"),
     "torture.exits-3": ("detected", ""),
-    "torture.kills-parent": ("error", "kills the process that watches over it"),
+    "torture.kills-parent": ("error", "kills the process that supervises it"),
     "torture.floods": ("warned", ""),
     "torture.floods-for-ever": ("timeout", "still running"),
     "torture.leaves-child": ("warned", ""),

@@ -72,7 +72,7 @@ def test_a_failure_keeps_its_status() -> None:
 def test_status_0_before_the_training_was_done_is_a_failure() -> None:
     done = watch(BEGUN + "exit 0")
     assert done.returncode == 1
-    assert "status 0, last heard of at step 7 (epoch 1), before its training was done" in done.stderr
+    assert "status 0, last heartbeat at step 7 (epoch 1), before its training was done" in done.stderr
 
 
 def test_an_exception_that_was_swallowed_is_named() -> None:
@@ -89,7 +89,7 @@ def test_a_training_that_never_was_is_a_failure_where_one_is_expected() -> None:
 def test_a_kill_is_told_from_a_failure() -> None:
     done = watch(BEGUN + "kill -KILL $$")
     assert done.returncode == 128 + signal.SIGKILL
-    assert "killed by SIGKILL, last heard of at step 7 (epoch 1)" in done.stderr
+    assert "killed by SIGKILL, last heartbeat at step 7 (epoch 1)" in done.stderr
 
 
 def test_a_kill_for_memory_is_told_from_others() -> None:
@@ -102,7 +102,7 @@ ending = supervisor.Supervisor(["sh", "-c", "kill -KILL $$"]).run()
 print(ending.outcome, ending.found)
 """
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
-    assert told.startswith("killed the command was killed, after 0 s, for memory")
+    assert told.startswith("killed the command was killed, after 0 s, for lack of memory")
 
 
 def test_a_crash_in_native_code_is_told() -> None:

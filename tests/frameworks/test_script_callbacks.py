@@ -98,12 +98,12 @@ def test_what_is_left_out_is_named_with_the_reason() -> None:
         "CheckpointStandIn",
     ]
     assert found.left_out == [
-        ("ModelCheckpoint", "writes files; a stand-in raises as it does where val_loss is not logged"),
+        ("ModelCheckpoint", "writes files; its stand-in raises as it does if val_loss is not logged"),
         ("ModelCheckpoint", "writes files, and monitors nothing"),
         ("ModelCheckpoint", "writes files, and monitors nothing"),
         ("LearningRateMonitor", "needs a logger, and judges nothing"),
-        ("TQDMProgressBar", "shows what goes on, and judges nothing"),
+        ("TQDMProgressBar", "shows progress, and judges nothing"),
     ]
     named = sort(given, without=["ModelCheckpoint", "EarlyStopping"])
     assert (list(named.guards), len(named.training)) == (["Mine"], 1)
-    assert ("EarlyStopping", "`without` names it") in named.left_out
+    assert ("EarlyStopping", "listed under `without`") in named.left_out

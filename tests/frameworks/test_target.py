@@ -129,7 +129,7 @@ def test_a_guard_that_writes_checkpoints_may_and_nobody_else_does() -> None:
         ({"module": _named("module", breadth=1)}, ("module", "init_args"), "breadth"),
         ({"module": _named("nothing")}, ("module",), "LightningModule"),
         ({"build": _named("module")}, ("build",), "must return"),
-        ({"module": {"class_path": f"{HERE}.HERE"}}, ("module", "class_path"), "no class or function"),
+        ({"module": {"class_path": f"{HERE}.HERE"}}, ("module", "class_path"), "not a class or function"),
     ],
 )
 def test_what_can_not_be_built_is_an_error_at_its_key(scenario: Any, where: Any, message: str) -> None:

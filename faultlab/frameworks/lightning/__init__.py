@@ -1,6 +1,6 @@
 """PyTorch Lightning, under both of its package names.
 
-Besides the guards, no other package imports Lightning; this one imports no framework but what all share, torch.
+Apart from the guards, only this package imports Lightning; it imports no other framework, except torch.
 """
 
 NAME = "lightning"

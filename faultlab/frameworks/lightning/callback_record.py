@@ -1,4 +1,4 @@
-"""What is called of the Trainer's callbacks in a clean run, and which of them the module has brought."""
+"""The calls of the Trainer's callbacks in a clean run, and the callbacks that the module adds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from faultlab.injection.clock import Clock
 
 
 class CallbackRecord:
-    """Writes down the steps in which callbacks' hooks are called, as the wrappers that it makes are called."""
+    """Records the steps of calls to callbacks' hooks, through the wrappers that it makes."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -19,7 +19,7 @@ class CallbackRecord:
         self._of_module: list[Any] = []
 
     def configuring_callbacks(self, configure: Callable[..., Any]) -> Callable[..., Any]:
-        """Wraps ``configure_callbacks``."""
+        """Wrap ``configure_callbacks``."""
 
         def configuring(*args: Any, **kwargs: Any) -> Any:
             result = configure(*args, **kwargs)
@@ -29,15 +29,15 @@ class CallbackRecord:
         return configuring
 
     def given(self, trainer: Any) -> list[tuple[str, Any]]:
-        """The callbacks that the Trainer was built with, without those that the module brought."""
+        """Return the callbacks of the Trainer's arguments, without those that the module added."""
         brought = {id(callback) for callback in self._of_module}
         return [(name, callback) for name, callback in named_callbacks(trainer) if id(callback) not in brought]
 
     def calling_back(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        """Wraps what calls a hook of every callback."""
+        """Wrap the function that calls a hook of every callback."""
 
         def calling(trainer: Any, hook: str, *args: Any, **kwargs: Any) -> Any:
-            # On the instances: Lightning calls some hooks of some callbacks only.
+            # On the instances, because Lightning calls some hooks of only some callbacks.
             with Patches() as patches:
                 for name, callback in named_callbacks(trainer):
                     if hook in own_hooks(callback):
@@ -57,7 +57,7 @@ class CallbackRecord:
         return make
 
     def hooks(self, steps: int) -> dict[str, dict[str, int]]:
-        """How often each callback's hooks were called, without those that end before the middle of the run."""
+        """Return how often each callback's hooks were called, without hooks that end before the middle of the run."""
         return {
             name: {hook: len(calls) for hook, calls in hooks.items() if calls[-1] + 1 >= steps // 2}
             for name, hooks in self._calls.items()

@@ -1,4 +1,4 @@
-"""A config file of LightningCLI that names its classes, carried out up to ``Trainer.fit``."""
+"""A LightningCLI config file that names its classes, executed up to ``Trainer.fit``."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from faultlab.frameworks.lightning.main_script import as_started, run_to_fit
 
 
 class CliConfig:
-    """One config file, as ``LightningCLI`` without classes takes it."""
+    """One config file, as ``LightningCLI`` without classes accepts it."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
         self._folder = os.getcwd()
 
     def run_to_fit(self, arguments: Sequence[str], trains: str = "") -> Reached:
-        """Have LightningCLI build what the file names, and begin to fit.
+        """Let LightningCLI build what the file names, and start fit.
 
         Raises:
-            TargetError: It can't.
+            TargetError: LightningCLI can't.
         """
         os.chdir(self._folder)
         given = ["fit", "--config", str(self.file), *map(str, arguments)]
@@ -38,18 +38,18 @@ class CliConfig:
             with as_started(str(self.file), given):
                 return run_to_fit(run, self.file, given, trains)
         except TargetError as error:
-            remedy = "It has to be one that `LightningCLI()` can fit, with a class_path under model and data."
+            remedy = "Use a config that `LightningCLI()` can fit, with a class_path under model and data."
             raise TargetError((*error.where[:-1], "config"), error.message, remedy) from error.__cause__
         finally:
             os.chdir(self._folder)
 
     def enter(self, reached: Reached) -> None:
-        """Go to the folder that the process was in when it came to fit."""
+        """Change to the working folder that the process had when it reached fit."""
         with contextlib.suppress(OSError):
             os.chdir(reached.folder)
 
     def _namespace(self) -> str:
-        """The Lightning package whose LightningCLI it is for: that of the module's class."""
+        """Return the Lightning package of the module's class, whose LightningCLI to use."""
         import yaml
 
         model = (yaml.safe_load(self.file.read_bytes()) or {}).get("model") or {}

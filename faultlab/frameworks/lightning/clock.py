@@ -1,4 +1,4 @@
-"""The clock of Lightning's trainings, by the loops of every Trainer in the process."""
+"""The clock of Lightning's trainings, driven by the loops of every Trainer in the process."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ STAGES = {
 class LightningClock(Clock):
     """Counts the batches that Lightning's training loops begin.
 
-    Lightning's ``global_step`` is no such clock: it counts optimizer steps.
+    Lightning's ``global_step`` can't serve as this clock: it counts optimizer steps.
     """
 
     def attach(self, patches: Patches) -> None:
-        """Follow every Trainer of the process, of each namespace that is imported."""
+        """Follow every Trainer of the process, in each imported namespace."""
         for namespace in namespaces.loaded():
             epoch_loop = namespaces.part(namespace, "loops.training_epoch_loop:_TrainingEpochLoop")
             patches.wrap(epoch_loop, "advance", self._ticking)
@@ -49,7 +49,7 @@ class LightningClock(Clock):
 
     @property
     def stage(self) -> str:
-        """One of train, validate, test and predict; Lightning's sanity check counts as validate."""
+        """train, validate, test or predict; Lightning's sanity check counts as validate."""
         stage = getattr(getattr(self.trainer, "state", None), "stage", None)
         return STAGES.get(str(getattr(stage, "value", "train")), "train")
 

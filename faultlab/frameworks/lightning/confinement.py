@@ -1,7 +1,7 @@
-"""Keeps what a run writes within the run's own folder: a faulted run must not write broken checkpoints over good ones.
+"""Confinement of a run's files to the run's own folder: a faulted run must not overwrite good checkpoints.
 
-Checkpoints and logs go to a folder of the same name below the run's, whatever callback writes them. What Lightning
-knows nothing of goes through an `Overlay`, which takes the file calls of the whole process.
+Checkpoints and logs go to a folder of the same name below the run's, whatever callback writes them. Files that
+Lightning does not manage go through an `Overlay`, which intercepts the file calls of the whole process.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from faultlab.sandbox.layers import confined
 from faultlab.sandbox.overlay import Overlay
 
 _LOCAL = "file:"
-# Where Lightning's loggers keep the folder that they were given.
+# The attributes where Lightning's loggers keep their folder.
 _LOGGER_FOLDERS = ("_root_dir", "_save_dir")
-# In which data is fetched or worked out, once for all runs.
+# The hooks that download or prepare data, once for all runs.
 _PREPARING = {"prepare_data", "setup", "train_dataloader", "val_dataloader", "test_dataloader", "predict_dataloader"}
 
 
 def confine(patches: Patches, overlay: Overlay, root: Callable[[], str], saved_at: set[int]) -> None:
-    """Has every Trainer and callback write below the folder that ``root`` gives.
+    """Let every Trainer and callback write below the folder that ``root`` returns.
 
     Args:
-        patches: undoes it.
-        overlay: lets new files through where data is prepared.
-        root: gives the run's folder, as it is now.
-        saved_at: gets the steps at which checkpoints are saved.
+        patches: Undoes the changes.
+        overlay: Lets new files through while data is prepared.
+        root: Returns the current folder of the run.
+        saved_at: Receives the step of each saved checkpoint.
     """
 
     def moving(attach: Callable[..., Any]) -> Callable[..., Any]:
@@ -60,7 +60,7 @@ def confine(patches: Patches, overlay: Overlay, root: Callable[[], str], saved_a
         return calling
 
     for namespace in namespaces.loaded():
-        # Those that the module brings come when a Trainer begins, just before callbacks are set up.
+        # The module's own callbacks are added when a Trainer begins, just before callbacks are set up.
         connector = namespaces.part(namespace, "trainer.connectors.callback_connector:_CallbackConnector")
         patches.wrap(connector, "_attach_model_callbacks", moving)
         patches.wrap(namespaces.part(namespace, "trainer:Trainer"), "save_checkpoint", redirecting)
@@ -71,8 +71,8 @@ def confine(patches: Patches, overlay: Overlay, root: Callable[[], str], saved_a
 
 
 def move(trainer: Any, root: str) -> None:
-    """Points the Trainer's checkpoints, loggers and profiler to below ``root``, where it would look for any too."""
-    # By what they have, not by their class: those of the other Lightning package work as well.
+    """Point the Trainer's checkpoints, loggers and profiler to below ``root``, both for writing and for reading."""
+    # By their attributes, not by their class: those of the other Lightning package work as well.
     for owner in [*trainer.callbacks, trainer.profiler]:
         folder = getattr(owner, "dirpath", None)
         if isinstance(folder, (str, os.PathLike)) and (moved := confined(folder, root)) != str(folder):
@@ -92,7 +92,7 @@ def move(trainer: Any, root: str) -> None:
 
 
 def named_folders(trainer: Any, module: Any) -> Iterator[str]:
-    """Folders and files outside of the project that callbacks, loggers or the module's hyperparameters name."""
+    """Yield files and folders outside of the project that callbacks, loggers or the module's hyperparameters name."""
     given = [vars(owner) for owner in (*trainer.callbacks, *trainer.loggers) if hasattr(owner, "__dict__")]
     hparams = getattr(module, "hparams", None)
     for values in [*given, hparams] if isinstance(hparams, Mapping) else given:
@@ -102,6 +102,6 @@ def named_folders(trainer: Any, module: Any) -> Iterator[str]:
 
 
 def _forget_storage(owner: Any) -> None:
-    """Has an owner of a folder that was moved reach it by the local file system."""
+    """Let the owner of a moved folder use the local file system."""
     if "_fs" in vars(owner):
         owner._fs = importlib.import_module("fsspec").filesystem("file")

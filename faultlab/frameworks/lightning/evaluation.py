@@ -1,7 +1,7 @@
-"""The independent evaluation of the weights that a run ended with: a Trainer of its own, the fault taken off.
+"""The independent evaluation of a run's final weights: with its own Trainer and the fault removed.
 
-Metrics that were logged while a fault acted can't be trusted: a broken loss falsifies its own curve. Nor can code that
-the fault has changed: what computes the metric is put back, or has to be left out.
+Metrics that were logged while a fault acted are not trustworthy: a broken loss falsifies its own curve. Neither is code
+that the fault has changed: what computes the metric is restored, or has to be left out.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _BATCHES = 8
 
 
 def evaluate(built: Built, validates: bool, arguments: Mapping[str, Any]) -> dict[str, float]:
-    """The metrics of the target's own validation; its training loss, where it has none that logs anything.
+    """Return the metrics of the target's own validation; its training loss if that logs nothing.
 
-    ``arguments`` are what the Trainer is built with besides the target's own.
+    ``arguments`` are the Trainer's arguments besides the target's own.
     """
     arguments = {**built.trainer_arguments, **_ARGUMENTS, **arguments}
     _reset_metrics(built.module)
@@ -42,7 +42,7 @@ def evaluate(built: Built, validates: bool, arguments: Mapping[str, Any]) -> dic
 
 
 def _reset_metrics(module: Any) -> None:
-    """Has metrics that gather what they are computed from forget what they gathered while the fault acted."""
+    """Reset metrics that accumulated values while the fault acted."""
     for part in module.modules():
         if any(cls.__module__.startswith("torchmetrics.") for cls in type(part).__mro__) and hasattr(part, "reset"):
             with contextlib.suppress(Exception):
@@ -50,7 +50,7 @@ def _reset_metrics(module: Any) -> None:
 
 
 def _validate(built: Built, arguments: dict[str, Any]) -> dict[str, float]:
-    # From the target's own data: what the training's Trainer holds may be the fault's.
+    # From the target's own data: the data of the training's Trainer may be the fault's.
     data_module = built.fit.get("datamodule")
     data = {"dataloaders": built.fit.get("val_dataloaders")} if data_module is None else {"datamodule": data_module}
     found = built.trainer_class(**arguments).validate(built.module, verbose=False, **data)
@@ -58,9 +58,9 @@ def _validate(built: Built, arguments: dict[str, Any]) -> dict[str, float]:
 
 
 def _training_loss(built: Built, arguments: dict[str, Any]) -> dict[str, float]:
-    """The mean loss over the first training batches, by a training whose optimizers never step.
+    """Return the mean loss over the first training batches, by a training whose optimizers never step.
 
-    So it is whatever the module's step is, under manual optimisation too, and the parameters stay as they are.
+    This works for any training step, with manual optimization too, and leaves the parameters unchanged.
     """
     trajectory = Trajectory()
     short = {"max_epochs": 1, "max_steps": -1, "limit_train_batches": _BATCHES, "limit_val_batches": 0}

@@ -1,4 +1,4 @@
-"""LightningModules and Trainers of somebody else's in this process; see `faultlab.frameworks.base.Foreign`."""
+"""LightningModules and Trainers that faultlab did not build; see `faultlab.frameworks.base.Foreign`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from faultlab.injection.hooks import Site
 
 
 class ForeignLightning:
-    """What is made and run under either of Lightning's names."""
+    """Modules and Trainers under either of Lightning's names; see `faultlab.frameworks.base.Foreign`."""
 
     steps: Mapping[str, str] = STEP_METHODS
 
@@ -100,7 +100,7 @@ class ForeignLightning:
 
             return attaching
 
-        # Those that the module brings come with the last that are attached.
+        # The module's own callbacks are in the last group that is attached.
         for namespace in namespaces.loaded():
             connector = namespaces.part(namespace, "trainer.connectors.callback_connector:_CallbackConnector")
             patches.wrap(connector, "_attach_model_callbacks", make)
@@ -111,5 +111,5 @@ class ForeignLightning:
 
 
 def _trainers() -> list[type]:
-    """The Trainer of each namespace that is imported."""
+    """Return the Trainer of each imported namespace."""
     return [sys.modules[name].Trainer for name in namespaces.loaded()]

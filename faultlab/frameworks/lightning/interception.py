@@ -1,4 +1,4 @@
-"""The Trainers of a training script: they remember their arguments, do nothing before fit, and get no further."""
+"""The Trainers of a training script: they remember their arguments, do nothing before fit, and stop there."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from faultlab.core.packages import NAMESPACES
 from faultlab.core.patching import Patches
 from faultlab.frameworks.lightning import namespaces, script_callbacks
 
-# What has no place in a run that is one of hundreds: devices, what is written, what is shown.
+# Arguments without use in one run of hundreds: devices, outputs, displays.
 _LEFT_OUT = {"accelerator", "barebones", "default_root_dir", "detect_anomaly", "devices", "enable_checkpointing",
              "enable_model_summary", "enable_progress_bar", "fast_dev_run", "logger", "max_time", "num_nodes",
              "plugins", "profiler", "strategy", "sync_batchnorm"}  # fmt: skip
@@ -30,13 +30,13 @@ _STOCK = "__faultlab_stock__"
 _DEFINED_IN = tuple(f"{namespace}.trainer.trainer" for namespace in NAMESPACES)
 _WANDB = "wandb"
 _POINTS = 100
-"""Of a search for a learning rate, as many as Lightning's own has."""
+"""The number of points of a learning-rate search, the same as Lightning's own."""
 
 
 class Reached(BaseException):
-    """Thrown out of ``Trainer.fit``, past whatever the script catches.
+    """Raised out of ``Trainer.fit``, past any except clause of the script.
 
-    ``call`` has all that fit was given, ``folder`` is the working folder at that time.
+    ``call`` has the arguments of fit, ``folder`` is the working folder at that time.
     """
 
     def __init__(self, trainer: Any, call: Mapping[str, Any]) -> None:
@@ -48,13 +48,13 @@ class Reached(BaseException):
 
 @contextmanager
 def intercepted(trains: str = "") -> Iterator[list[Reached]]:
-    """Yield a list that gets every call of ``Trainer.fit``, which raises it; both Lightning packages are covered.
+    """Yield a list that receives every call of ``Trainer.fit``, which raises it; both Lightning packages are covered.
 
-    Also those that are imported meanwhile, wherever that is. Runs of Weights & Biases are disabled ones, whatever mode
-    they are begun in: the program that writes them is out of reach.
+    This includes packages that are imported inside the context. Runs of Weights & Biases are disabled, whatever mode
+    they request: the program that writes them is not confined.
 
     Args:
-        trains: The name of a class; fits of other modules do nothing then.
+        trains: The name of a class; fits of other modules then do nothing.
     """
     caught: list[Reached] = []
     with Patches() as patches:
@@ -75,7 +75,7 @@ def intercepted(trains: str = "") -> Iterator[list[Reached]]:
 
 
 class _Arrivals(MetaPathFinder):
-    """Tells of every module that is to be changed, as soon as it has been imported."""
+    """Reports every module to be patched, as soon as it has been imported."""
 
     def __init__(self, arrived: Callable[[ModuleType], None]) -> None:
         self._arrived = arrived
@@ -87,11 +87,11 @@ class _Arrivals(MetaPathFinder):
             return None
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None:
-            spec.loader = _Telling(spec.loader, self._arrived)
+            spec.loader = _Reporting(spec.loader, self._arrived)
         return spec
 
 
-class _Telling(Loader):
+class _Reporting(Loader):
     def __init__(self, loader: Loader, arrived: Callable[[ModuleType], None]) -> None:
         self._loader = loader
         self._arrived = arrived
@@ -100,7 +100,7 @@ class _Telling(Loader):
         return self._loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        # Nobody is to find the stand-in where a loader's own methods are asked for.
+        # Code that asks for a loader's own methods must not find the stand-in.
         module.__loader__ = self._loader
         if module.__spec__ is not None:
             module.__spec__.loader = self._loader
@@ -119,9 +119,9 @@ def _intercept(patches: Patches, trainer: type, caught: list[Reached], trains: s
         def initialised(self: Any, *args: Any, **kwargs: Any) -> None:
             given = dict(signature.bind(self, *args, **kwargs).arguments)
             given.pop(next(iter(signature.parameters)))
-            # Copied: the Trainer puts callbacks of its own into the very list.
+            # Copied, because the Trainer adds its own callbacks to the same list.
             remembered = {name: list(value) if isinstance(value, list) else value for name, value in given.items()}
-            # As the victims will have it: what the script asks for may not be there, and must not be looked for.
+            # As victims will run it: the hardware that the script requests may be missing, and must not be looked for.
             here = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto", "plugins": None}
             changed = {**given, **{name: value for name, value in here.items() if name in given}}
             if str(given.get("precision")) in _HALF:
@@ -159,12 +159,12 @@ def _intercept(patches: Patches, trainer: type, caught: list[Reached], trains: s
 
 
 def _searching(trainer: Any) -> Any:
-    """The callback for whose sake a Tuner calls fit, which ends as soon as the callback has found something."""
+    """Return the callback for which a Tuner calls fit; that fit ends as soon as the callback has its result."""
     return next((callback for callback in trainer.callbacks if getattr(callback, "_early_exit", False)), None)
 
 
 def _unsearched(search: Any, holders: Sequence[Any]) -> None:
-    """What a search gives that was not made: the learning rate or the batch size that is there."""
+    """Give a search its result without searching: the current learning rate or batch size."""
     if hasattr(search, "optimal_lr"):
         tuner = importlib.import_module(type(search).__module__.replace("callbacks", "tuner"))
         rate = _setting(holders, ("lr", "learning_rate"), 1e-3)
@@ -176,7 +176,7 @@ def _unsearched(search: Any, holders: Sequence[Any]) -> None:
 
 
 def _setting(holders: Sequence[Any], names: Sequence[str], otherwise: Any) -> Any:
-    """A setting of a module's or data module's, as an attribute or among its hyperparameters."""
+    """Return a setting of a module or data module, from its attributes or its hyperparameters."""
     for holder in (one for each in holders for one in (each, asked(each, "hparams"))):
         for name in names:
             if (value := asked(holder, name)) is not None:
@@ -185,7 +185,7 @@ def _setting(holders: Sequence[Any], names: Sequence[str], otherwise: Any) -> An
 
 
 def data_of(reached: Reached) -> Any:
-    """The data module, loader or pair of loaders that a call of fit was given; None where the module has its own."""
+    """Return the data module, loader or pair of loaders passed to fit; None if the module has its own."""
     call = reached.call
     data = call.get("datamodule")
     if data is None and (loaders := call.get("train_dataloaders")) is not None:
@@ -196,7 +196,7 @@ def data_of(reached: Reached) -> Any:
 
 
 def trainer_arguments(trainer: Any, keep: frozenset[str], without: Sequence[str]) -> dict[str, Any]:
-    """The script's Trainer arguments that matter for one run of many, its callbacks sorted into guards and others."""
+    """Return the script's Trainer arguments that matter in one run of many, with its callbacks sorted."""
     given = dict(getattr(trainer, _ARGUMENTS, {}))
     kept = {name: value for name, value in given.items() if name not in _LEFT_OUT or name in keep}
     if str(kept.get("precision")) in _HALF:
@@ -210,9 +210,9 @@ def trainer_arguments(trainer: Any, keep: frozenset[str], without: Sequence[str]
 
 
 def _rebuilt(trainer: Any) -> type:
-    """A Trainer's own class, to be built of what reached Lightning's constructor, whatever the subclass made it of.
+    """Return a subclass of a Trainer's own class that takes the arguments which reached Lightning's constructor.
 
-    What the subclass itself has set on its Trainer is set on the new one as well.
+    Attributes that the subclass set on its Trainer are set on the new one as well.
     """
     own = type(trainer)
     init = vars(next(cls for cls in own.__mro__ if namespaces.is_lightnings(cls)))["__init__"]
@@ -228,16 +228,16 @@ def _rebuilt(trainer: Any) -> type:
 
 
 def plain_arguments(trainer: Any) -> dict[str, Any]:
-    """The arguments that the script gave its Trainer and that are plain values."""
+    """Return the arguments of the script's Trainer that are plain values."""
     given = getattr(trainer, _ARGUMENTS, {})
     return {name: value for name, value in given.items() if isinstance(value, (bool, int, float, str))}
 
 
 def left_out(trainer: Any, keep: Sequence[str], without: Sequence[str]) -> list[tuple[str, str]]:
-    """The callbacks, and then other arguments, that a run goes without, with the reason."""
+    """Return the callbacks, and then the arguments, that a run leaves out, with the reasons."""
     usual = inspect.signature(type(trainer).__init__).parameters
     other = [
-        (name, "not for a run that is one of many; `keep` has it kept")
+        (name, "not used in one run of many; list it under `keep` to keep it")
         for name, value in getattr(trainer, _ARGUMENTS, {}).items()
         if name in _LEFT_OUT and name not in keep and value is not None
         if name not in usual or value is not usual[name].default
@@ -246,7 +246,7 @@ def left_out(trainer: Any, keep: Sequence[str], without: Sequence[str]) -> list[
 
 
 def callbacks(trainer: Any) -> list[Any]:
-    """The callbacks that the script gives its Trainer, those too that it adds to a Trainer that is there."""
+    """Return the callbacks that the script passes to its Trainer or adds to it later."""
     given = getattr(trainer, _ARGUMENTS, {}).get("callbacks") or []
     first = list(given) if isinstance(given, (list, tuple)) else [given]
     known = [*first, *getattr(trainer, _AT_FIRST, [])]

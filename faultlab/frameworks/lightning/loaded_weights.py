@@ -1,4 +1,4 @@
-"""Weights that a user's code loads with ``strict=False``, which says nothing of names that don't match."""
+"""Weights that a user's code loads with ``strict=False``, which does not report names that don't match."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 
 _MOST = 20
 found: list[dict[str, Any]] = []
-"""What this process has loaded: ``module``, ``given``, ``matched``, ``first``, ``own``, ``prefix``, ``place`` each."""
+"""The loads in this process: ``module``, ``given``, ``matched``, ``first``, ``own``, ``prefix``, ``place``."""
 
 
 def noting(load: Callable[..., Any]) -> Callable[..., Any]:
-    """Around ``Module.load_state_dict``: how many of the given names a module has."""
+    """Wrap ``Module.load_state_dict`` to record how many of the given names a module has."""
 
     def loading(module: Any, state_dict: Any, strict: bool = True, *args: Any, **kwargs: Any) -> Any:
         outcome = load(module, state_dict, strict, *args, **kwargs)
         if not strict and len(found) < _MOST:
-            with contextlib.suppress(Exception):  # whatever a user's own mapping does when it is asked
+            with contextlib.suppress(Exception):  # a user's own mapping may do anything
                 frame = sys._getframe(1)
                 given, unknown = list(state_dict), set(outcome.unexpected_keys)
                 found.append(
@@ -39,7 +39,7 @@ def noting(load: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextlib.contextmanager
 def watched() -> Iterator[None]:
-    """Note what is loaded meanwhile."""
+    """Record what is loaded inside the context."""
     import torch
 
     before = torch.nn.Module.load_state_dict
@@ -51,7 +51,7 @@ def watched() -> Iterator[None]:
 
 
 def _prefix(given: list[str], wanted: set[str]) -> str:
-    """What stands before the names that are given and not before those that are wanted; empty where it isn't that."""
+    """Return the prefix that the given names have and the wanted ones don't; empty if that is not the difference."""
     for name in given:
         rest = name
         while "." in rest:

@@ -1,4 +1,4 @@
-"""What a module logs in a clean run: the names by stage, the metric objects, and when the loggers were last told."""
+"""The log calls of a module in a clean run: names by stage, metric objects, and the last call of a logger."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from faultlab.injection.values import is_plain
 
 
 class LogRecord:
-    """Writes down what the module logs and which metrics reach a logger, as the wrappers that it makes are called."""
+    """Records what the module logs and which metrics reach a logger, through the wrappers that it makes."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -22,7 +22,7 @@ class LogRecord:
         self.last_step: int | None = None
 
     def logging_value(self, log: Callable[..., Any]) -> Callable[..., Any]:
-        """Wraps ``LightningModule.log``."""
+        """Wrap ``LightningModule.log``."""
 
         def logging(module: Any, name: str, value: Any, *args: Any, **kwargs: Any) -> Any:
             stage = self._clock.stage
@@ -38,7 +38,7 @@ class LogRecord:
         return logging
 
     def writing_metrics(self, log_metrics: Callable[..., Any]) -> Callable[..., Any]:
-        """Wraps what hands metrics to the loggers."""
+        """Wrap the function that passes metrics to the loggers."""
 
         def writing(connector: Any, metrics: Any, *args: Any, **kwargs: Any) -> Any:
             if metrics and connector.trainer.loggers:

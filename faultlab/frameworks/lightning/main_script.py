@@ -24,15 +24,15 @@ from faultlab.sandbox.last_words import listening
 
 _REMEDY = "It has to get as far as Trainer.fit when it is run with these arguments and without faultlab."
 _ARGUMENTS = (
-    "Give the script's own arguments after --, as in `faultlab init train.py -- --lr 0.1`; a scenario has them under "
+    "Pass the script's own arguments after --, as in `faultlab init train.py -- --lr 0.1`; in a scenario, under"
     "`build`, as `init_args: {arguments: [--lr, '0.1']}`."
 )
-# The modules that were `__main__` before: functions of theirs may still be running.
+# The previous `__main__` modules: their functions may still be running.
 _before: list[ModuleType] = []
 
 
 class MainScript:
-    """One script; what it defines is found in `__main__`, there and in every process that it starts."""
+    """One script; its definitions are found in `__main__`, in this process and in every process that it starts."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -41,7 +41,7 @@ class MainScript:
             tree = ast.parse(text, str(file))
             self._code = compile(text, str(file), "exec", dont_inherit=True)
         except (SyntaxError, ValueError) as error:
-            raise TargetError(_WHERE, f"{file.name} is no Python that can be read: {error}") from None
+            raise TargetError(_WHERE, f"{file.name} is not valid Python: {error}") from None
         self._package = package_of(file) if _imports_relatively(tree) else ""
         self._folder = os.getcwd()
         self._classes: dict[tuple[str, int], type] = {}
@@ -50,12 +50,12 @@ class MainScript:
         mutant_activation.name_script(str(file), module_name(file))
 
     def run_to_fit(self, arguments: Sequence[str], trains: str = "") -> Reached:
-        """Run the script from its beginning to its first ``Trainer.fit``, or the first of a module of that class.
+        """Run the script from its beginning to its first ``Trainer.fit``, or the first one of that class.
 
         Raises:
-            TargetError: It ends before.
+            TargetError: The script ends before.
         """
-        # Where the script was started, wherever an earlier run of it has gone.
+        # In the folder where the script was started, wherever an earlier run of it changed to.
         os.chdir(self._folder)
         self._be_main(arguments)
         second_run.forget(sys.argv[0])
@@ -66,11 +66,11 @@ class MainScript:
 
     @property
     def has_run(self) -> bool:
-        """Whether this process has all that the script imports and defines."""
+        """True once this process has everything that the script imports and defines."""
         return bool(self._trained)
 
     def enter(self, reached: Reached) -> None:
-        """Go to the folder that the script was in when it came to fit."""
+        """Change to the working folder that the script had when it reached fit."""
         with contextlib.suppress(OSError):
             os.chdir(reached.folder)
 
@@ -88,8 +88,9 @@ class MainScript:
         return module
 
     def _build_class(self, body: Any, name: str, *bases: Any, **more: Any) -> type:
-        # The seams attach to the module's class before it is built: one that a second run defined anew would go
-        # without them. All others are defined anew, as what decorates or registers them is.
+        # Seams attach to the module's class before it is built, so a second run must not define that class again: the
+        # new one would have no seams. All other classes are defined again, as are the objects that decorate or register
+        # them.
         key = (f"{body.__qualname__}/{name}", body.__code__.co_firstlineno)
         known = self._classes.get(key)
         if known is not None and known in self._trained and "<locals>" not in body.__qualname__:
@@ -101,9 +102,9 @@ class MainScript:
         return made
 
     def _be_main(self, arguments: Sequence[str]) -> None:
-        """Makes the surroundings that ``python script.py``, or ``python -m package.script``, gives a script.
+        """Set up the environment that ``python script.py``, or ``python -m package.script``, gives a script.
 
-        For good: what the training asks for, pickles or starts, finds them later.
+        Permanently: the training looks up, pickles or starts things later.
         """
         quieten()
         folder = package_root(self.file) if self._package else self.file.parent
@@ -113,21 +114,21 @@ class MainScript:
             importlib.import_module(self._package)
         if sys.modules["__main__"] is not self.module:
             _before.append(sys.modules["__main__"])
-            # Under the name too that processes give it which multiprocessing spawns.
+            # Also under the name that it has in processes which multiprocessing spawns.
             sys.modules["__main__"] = sys.modules["__mp_main__"] = self.module
         name = str(self.file) if self._package else os.path.relpath(self.file, self._folder)
         sys.argv[:] = [str(self.file) if name.startswith("..") else name, *map(str, arguments)]
 
 
 def quieten() -> None:
-    """Have no window opened, and nobody told over the network."""
+    """Prevent windows and reports over the network."""
     for variable, value in {"MPLBACKEND": "Agg", "WANDB_MODE": "disabled"}.items():
         os.environ.setdefault(variable, value)
 
 
 @contextlib.contextmanager
 def as_started(name: str, arguments: Sequence[str]) -> Iterator[None]:
-    """Have a command line meanwhile."""
+    """Set the command line inside the context."""
     quieten()
     before = sys.argv[:]
     sys.argv[:] = [name, *map(str, arguments)]
@@ -138,16 +139,16 @@ def as_started(name: str, arguments: Sequence[str]) -> Iterator[None]:
 
 
 def run_to_fit(run: Callable[[], object], file: Path, arguments: Sequence[str], trains: str = "") -> Reached:
-    """Call ``run`` until something in it comes to ``Trainer.fit``.
+    """Call ``run`` until its code reaches ``Trainer.fit``.
 
     Args:
         run: Runs the user's code of ``file``.
-        file: What it is called in messages.
-        arguments: Those that the code finds on its command line.
-        trains: The class of the module whose fit is asked for; of any, unless given.
+        file: The name for messages.
+        arguments: The command line that the code receives.
+        trains: The class name of the module whose fit to wait for; any, if empty.
 
     Raises:
-        TargetError: It ends before; what it printed last is said where it exits.
+        TargetError: The code ends before; if it exits, the message has its last output.
     """
     with intercepted(trains) as caught, loaded_weights.watched(), second_run.tolerated(), listening() as words:
         try:
@@ -158,9 +159,9 @@ def run_to_fit(run: Callable[[], object], file: Path, arguments: Sequence[str], 
             if not caught:
                 what = f"{type(error).__name__}: {safe_text(error)}"
                 exits = isinstance(error, SystemExit)
-                said = f"; the last that it printed: {words.last()}" if exits and words.last() else ""
+                printed = f"; its last output: {words.last()}" if exits and words.last() else ""
                 remedy = _ARGUMENTS if exits and not arguments else _REMEDY
-                message = f"{file.name}{_line_in(file, error)} ends with {what}{said}"
+                message = f"{file.name}{_line_in(file, error)} ends with {what}{printed}"
                 raise TargetError(_WHERE, message, remedy) from error
     if not caught:
         message = f"{file.name} runs to its end and calls no Trainer.fit" + (f" of {trains}" if trains else "")
@@ -169,23 +170,23 @@ def run_to_fit(run: Callable[[], object], file: Path, arguments: Sequence[str], 
 
 
 def find_script(name: str, key: str = "script") -> Path:
-    """Return the file of that name, from the working folder or the first of the project's that has it.
+    """Return the file of that name, from the working folder or the first folder of the project that has it.
 
     Raises:
-        TargetError: There is none; ``key`` is what names it in a scenario.
+        TargetError: There is no such file; ``key`` is the scenario's key for it.
     """
     file = next((f for folder in ("", *sys.path) if (f := Path(folder, name)).is_file()), None)
     if file is None:
         raise TargetError(
             (*_WHERE[:2], key),
             f"no such {key}: {name}",
-            "It is looked for from the folder that faultlab runs in, and from the project's: name it from one of them.",
+            "Name it relative to the folder that faultlab runs in, or to one of the project's folders.",
         )
     return file.resolve()
 
 
 def module_name(file: Path) -> str:
-    """Return the name that a script's file has as a module, from the working folder where it lies below that."""
+    """Return the module name of a script, relative to the working folder if the script is below it."""
     path = file.resolve()
     with contextlib.suppress(ValueError):
         path = path.relative_to(Path.cwd())
@@ -194,13 +195,13 @@ def module_name(file: Path) -> str:
 
 
 def package_root(file: Path) -> Path:
-    """Return the folder from which ``python -m`` finds a script that is part of a package."""
+    """Return the folder where ``python -m`` finds a script that is part of a package."""
     folder = file.parent
     while (folder / "__init__.py").is_file():
         folder = folder.parent
     if folder != file.parent:
         return folder
-    # Packages need no such file: as far down as the user has gone.
+    # Packages need no such file: use the user's working folder.
     here = Path.cwd()
     return here if file.parent != here and file.is_relative_to(here) else file.parent.parent
 
@@ -215,7 +216,7 @@ _WHERE = ("build", "init_args", "script")
 
 @functools.wraps(builtins.open)
 def _open(*args: Any, **kwargs: Any) -> Any:
-    """As it is at the time: runs read and write through an overlay, and the script's builtins are a copy."""
+    """Call the current builtin: runs read and write through an overlay, and the script's builtins are a copy."""
     return builtins.open(*args, **kwargs)
 
 
@@ -224,7 +225,7 @@ def _imports_relatively(tree: ast.Module) -> bool:
 
 
 def _line_in(file: Path, error: BaseException) -> str:
-    """The script's own line that led to an error."""
+    """Return the script's own line that led to an error."""
     lines = []
     tb = error.__traceback__
     while tb is not None:

@@ -1,4 +1,4 @@
-"""Takes the target profile: wraps itself around one clean run and writes down how the target is made."""
+"""The probe of a clean run, which records the target profile."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Probe:
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
-        """The probe is attached inside the context and gone without trace after it."""
+        """Attach the probe inside the context, and remove it without trace afterwards."""
         if self._site.module is not None:
             self._frozen = sum(frozen(parameter) for parameter in self._site.module.parameters())
             self._buffers = len(list(layers.buffers(self._site.module)))
@@ -125,7 +125,7 @@ class Probe:
             yield
 
     def given(self, batch: Any) -> None:
-        """Has the probe know the batch of a step that is called by hand, which no loader yields."""
+        """Record the batch of a step that is called without a loader."""
         self._batch = batch
         self._flow.watch(batch)
 
@@ -141,7 +141,7 @@ class Probe:
             if self._batch is None and self._clock.stage == "train" and isinstance(item, tuple) and len(item) == 3:
                 self._batch = item[0]
                 self._flow.watch(self._batch)
-                # A copy, since the step may change what it is given.
+                # Copied, because the step may change its input.
                 self._first_batch = {path: tensor.clone() for path, tensor in tree.tensors(self._batch)}
             elif self._clock.stage == "train" and isinstance(item, tuple) and not self._batches_differ:
                 self._batches_differ = not tree.identical(self._first_batch, dict(tree.tensors(item[0])))
@@ -151,7 +151,7 @@ class Probe:
 
     @property
     def _batch_size(self) -> int | None:
-        """The size of a batch as the first training loader says it."""
+        """The batch size according to the first training loader."""
         trainer = self._clock.trainer
         loaders = training_loaders(trainer) if trainer is not None else []
         return read(loaders[0]).batch_size if loaders else None
@@ -165,7 +165,7 @@ class Probe:
 
     def _transferring(self, transfer: Callable[..., Any]) -> Callable[..., Any]:
         def transferring(*args: Any, **kwargs: Any) -> Any:
-            # What reaches the step may be another tensor by then: moved to a device, or augmented by a hook.
+            # The step may receive another tensor: moved to a device, or augmented by a hook.
             with self._flow if self._first_step else contextlib.nullcontext():
                 return transfer(*args, **kwargs)
 
@@ -245,7 +245,7 @@ class Probe:
 
     def _backwards(self, backward: Callable[..., Any]) -> Callable[..., Any]:
         def backwards(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-            # While the data is followed, torch calls the patched method once more from within.
+            # While data is being traced, torch calls the patched method once more from inside.
             self._losses += self._clock.step == 0 and not self._in_backward
             self._in_backward = True
             try:
@@ -261,7 +261,7 @@ class Probe:
         path = next((name for name, part in self._site.module.named_modules() if part is module), "")
         if path:
             part = layers.part(module, args, output)
-            if id(module) in self._lazy:  # before fit its tensors aren't there to be changed
+            if id(module) in self._lazy:  # before fit it has no tensors to change
                 part = replace(part, biased=False, width=0)
             known = self._parts.setdefault(path, part)
             self._parts[path] = known if part.steady else part
@@ -269,7 +269,7 @@ class Probe:
             self._layer_calls.called(path, module, args, output, bool(self._in_forward))
 
     def profile(self, trainer: Any, steps: int, validation_batches: int) -> TargetProfile:
-        """The findings, once the run is over; ``trainer`` is None for a step that was called by hand."""
+        """Return the target profile after the run; ``trainer`` is None for a step that was called without one."""
         found = self._of_module(steps)
         return found if trainer is None else replace(found, **self._of_trainer(trainer, steps, validation_batches))
 
@@ -370,9 +370,9 @@ class Probe:
         return namespaces.overrides(self._site.cls, "configure_gradient_clipping")
 
     def _outermost(self) -> str | None:
-        """What gives the predictions where the data can't be followed."""
-        # Some modules have a forward for validation and prediction alone, and train through their parts.
+        """Return the part that gives the predictions if the data can't be traced."""
+        # Some modules use forward only for validation and prediction, and train through their parts.
         if self._trains_through_forward and namespaces.overrides(self._site.cls, "forward"):
             return ""
-        # Of the calls that no other call surrounds, the last gives what the loss is computed from.
+        # Of the calls outside of all others, the last one gives what the loss is computed from.
         return self._layer_calls.outermost()

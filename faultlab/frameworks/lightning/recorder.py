@@ -1,4 +1,4 @@
-"""What a run adds to a Trainer's callbacks: the recorder of its trajectory, the guards beside it, its first batch."""
+"""Callbacks that a run adds to a Trainer: the recorder of its trajectory, other guards, the first batch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from faultlab.core.trajectory import Trajectory
 
 
 def count_logger_calls(loggers: Iterable[Any], trajectory: Trajectory, patches: Patches) -> None:
-    """Has ``trajectory`` count what reaches the loggers, which leaves no trace in the training itself."""
+    """Let ``trajectory`` count the calls of the loggers, without any effect on the training itself."""
 
     def make(log_metrics: Callable[..., Any]) -> Callable[..., Any]:
         def counting(*args: Any, **kwargs: Any) -> Any:
@@ -24,7 +24,7 @@ def count_logger_calls(loggers: Iterable[Any], trajectory: Trajectory, patches: 
 
 
 def recorder(namespace: Any, trajectory: Trajectory, clock: Any) -> Any:
-    """A callback of the given Lightning namespace that writes into ``trajectory``."""
+    """Return a callback of the given Lightning namespace that writes into ``trajectory``."""
     seen: set[int] = set()
     rates: dict[int, float] = {}
 
@@ -33,7 +33,7 @@ def recorder(namespace: Any, trajectory: Trajectory, clock: Any) -> Any:
         return _number(loss)
 
     class Recorder(namespace.Callback):  # type: ignore[misc]
-        """Only looks: no random numbers, no gradients, no modes."""
+        """Only observes: no random numbers, no gradients, no modes."""
 
         def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
             if not pl_module.automatic_optimization and (value := _number(loss)) is not None:
@@ -44,7 +44,7 @@ def recorder(namespace: Any, trajectory: Trajectory, clock: Any) -> Any:
             trajectory.steps += 1
             trajectory.global_step = int(trainer.global_step)
             if clock.step not in seen and (value := loss_of(outputs)) is not None:
-                # Lightning shows callbacks the loss as divided by the number of batches that are accumulated.
+                # Lightning passes callbacks the loss divided by the number of accumulated batches.
                 shares = trainer.accumulate_grad_batches if pl_module.automatic_optimization else 1
                 trajectory.losses.append((clock.step, value * shares))
             groups = [group for optimizer in trainer.optimizers for group in getattr(optimizer, "param_groups", [])]
@@ -74,24 +74,24 @@ def recorder(namespace: Any, trajectory: Trajectory, clock: Any) -> Any:
     return Recorder()
 
 
-def first_batch(namespace: Any, tell: Callable[[Any], None]) -> Any:
-    """Return a callback that tells the first batch of the training."""
+def first_batch(namespace: Any, report: Callable[[Any], None]) -> Any:
+    """Return a callback that reports the first batch of the training."""
 
     class FirstBatch(namespace.Callback):  # type: ignore[misc]
         def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
             if trainer.global_step == 0 and batch_idx == 0:
-                tell(batch)
+                report(batch)
 
     return FirstBatch()
 
 
 def of_hooks(hooks: Mapping[str, Callable[..., None]]) -> Any:
-    """Return one callback of these hooks: Lightning spends more on calling thirty than most guards do on looking."""
-    # Not imported before: the first import of the guards settles whose callbacks they are.
+    """Return one callback with these hooks: calling thirty callbacks costs Lightning more than most guards do."""
+    # Not imported before: the first import of the guards decides which framework their callbacks belong to.
     from faultlab.guards.support.lightning_callback import Callback
 
     class Advising(Callback):
-        """None of those that a fault is done to."""
+        """A callback that no fault is applied to."""
 
     callback = Advising()
     vars(callback).update(hooks)
@@ -100,7 +100,8 @@ def of_hooks(hooks: Mapping[str, Callable[..., None]]) -> Any:
 
 def _number(value: Any) -> float | None:
     try:
-        # torch warns of a number made from a loss with its graph, once a process: the user's own warning, not ours.
+        # torch warns, once per process, of a number made from a loss with its graph; that warning belongs to the user's
+        # code.
         return float(value.detach() if hasattr(value, "detach") else value)
     except Exception:  # a missing, vector or odd-typed loss has no number to record
         return None

@@ -1,4 +1,4 @@
-"""What becomes of the callbacks of a training script: guards, parts of the training, or left out with a reason."""
+"""The sorting of a script's callbacks: guards, parts of the training, or left out with a reason."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from faultlab.frameworks.lightning import namespaces
 from faultlab.frameworks.lightning.checkpoint_stand_in import checkpoint_stand_in
 
-# Lightning's own callbacks that judge the training, and those that are part of it; the rest writes or shows.
+# Lightning's own callbacks that judge the training, and those that are part of it; the others write or display.
 _JUDGING = ("EarlyStopping", "SpikeDetection")
 _TRAINING = ("BaseFinetuning", "BackboneFinetuning", "GradientAccumulationScheduler", "LambdaCallback", "ModelPruning",
              "StochasticWeightAveraging", "WeightAveraging", "EMAWeightAveraging", "LearningRateFinder",
@@ -21,15 +21,15 @@ _WHY = {
     "LearningRateMonitor": "needs a logger, and judges nothing",
     "DeviceStatsMonitor": "needs a logger, and judges nothing",
     "ThroughputMonitor": "needs a logger, and judges nothing",
-    "Timer": "ends the training by the clock",
+    "Timer": "ends the training by wall-clock time",
 }
-_SHOWS = "shows what goes on, and judges nothing"
-_ASKED = "`without` names it"
+_SHOWS = "shows progress, and judges nothing"
+_ASKED = "listed under `without`"
 
 
 @dataclass
 class Sorted:
-    """The guards by name, the callbacks that train along, and of the rest why each is left out."""
+    """The guards by name, the callbacks that take part in training, and the reasons for leaving out the others."""
 
     guards: dict[str, Any] = field(default_factory=dict)
     training: list[Any] = field(default_factory=list)
@@ -37,7 +37,7 @@ class Sorted:
 
 
 def sort(callbacks: Iterable[Any], without: Collection[str] = ()) -> Sorted:
-    """Sorts them; those of a class whose name is in ``without`` are left out whatever they do."""
+    """Sort the callbacks; those whose class name is in ``without`` are left out in any case."""
     found = Sorted()
     for callback in callbacks:
         cls = type(callback)
@@ -50,7 +50,7 @@ def sort(callbacks: Iterable[Any], without: Collection[str] = ()) -> Sorted:
             found.training.append(callback)
         elif (stand_in := checkpoint_stand_in(callback)) is not None:
             found.training.append(stand_in)
-            why = f"writes files; a stand-in raises as it does where {callback.monitor} is not logged"
+            why = f"writes files; its stand-in raises as it does if {callback.monitor} is not logged"
             found.left_out.append((name, why))
         else:
             found.left_out.append((name, _WHY.get(name, _SHOWS)))

@@ -1,4 +1,4 @@
-"""The imports and definitions of a training script, run without the rest of it, as those of a module."""
+"""The imports and definitions of a training script, run as a module without the rest of the script."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from faultlab.frameworks.lightning.main_script import as_started, module_name
 
 
 class ScriptParts:
-    """What a script defines; ``skipped`` is what of it could not be run, a line each."""
+    """The definitions of a script; ``skipped`` has a line for each part that could not be run."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -24,10 +24,10 @@ class ScriptParts:
             self._tree = ast.parse(file.read_bytes(), str(file))
         except (SyntaxError, ValueError) as error:
             where = ("module", "init_args", "script")
-            raise TargetError(where, f"{file.name} is no Python that can be read: {error}") from None
+            raise TargetError(where, f"{file.name} is not valid Python: {error}") from None
 
     def define(self) -> dict[str, Any]:
-        """Run imports, definitions and simple assignments alone; what fails is skipped and noted."""
+        """Run only imports, definitions and simple assignments; skip and record those that fail."""
         if self._module is None:
             name = module_name(self.file)
             self._module = ModuleType(name)
@@ -43,7 +43,7 @@ class ScriptParts:
 
     def _execute(self, statement: ast.stmt) -> None:
         assert self._module is not None
-        # Under the flags that the file itself asks for, each of which is a statement of its beginning.
+        # With the file's own __future__ flags, which are separate statements at its beginning.
         future = [one for one in self._tree.body if isinstance(one, ast.ImportFrom) and one.module == "__future__"]
         body: list[ast.stmt] = [*future, *(() if statement in future else (statement,))]
         try:
@@ -53,13 +53,13 @@ class ScriptParts:
 
 
 def _defines(statement: ast.stmt) -> bool:
-    """Whether a statement of a script is an import or a definition, and not what the script does."""
+    """Return True for an import or a definition, False for a statement that does work."""
     if isinstance(statement, (ast.Import, ast.ImportFrom, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
         return True
     if isinstance(statement, (ast.If, ast.Try)):
         return all(_defines(inner) or isinstance(inner, ast.Pass) for inner in statement.body)
     if not isinstance(statement, (ast.Assign, ast.AnnAssign)) or statement.value is None:
         return False
-    # Constants, and what little is computed of them: a call may be what takes an hour, or a download.
+    # Constants and simple computations: any other call may take an hour, or download something.
     called = [node.func for node in ast.walk(statement.value) if isinstance(node, ast.Call)]
     return all(ast.unparse(call) in ("int", "float", "min", "max", "dict", "list", "os.cpu_count") for call in called)

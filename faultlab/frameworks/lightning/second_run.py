@@ -1,4 +1,4 @@
-"""What libraries let a process do once, for scripts that are run twice in one."""
+"""Repetition of what libraries let a process do once, for scripts that run twice in one process."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from faultlab.core.patching import Patches
 
 
 def forget(program: str) -> None:
-    """Undo what an earlier run of a script has left in libraries.
+    """Undo what an earlier run of a script left in libraries.
 
     Args:
-        program: What the script finds in ``sys.argv[0]``.
+        program: The script's ``sys.argv[0]``.
     """
-    # Where the script chooses how processes are started.
+    # Scripts may choose how processes are started.
     multiprocessing.set_start_method(None, force=True)
     if (absl := sys.modules.get("absl.flags")) is not None:
         for flag in list(absl.FLAGS.get_flags_for_module(program)):
@@ -28,11 +28,11 @@ def forget(program: str) -> None:
 
 @contextmanager
 def tolerated() -> Iterator[None]:
-    """Let a script do what has been done in this process before."""
+    """Let a script repeat what this process has done before."""
     import torch
 
     with Patches() as patches:
-        # Every run has a thread, and has said so before.
+        # Every run uses one thread, which is set already.
         patches.set(torch, "set_num_interop_threads", lambda count: None)
         if (omegaconf := sys.modules.get("omegaconf")) is not None:
             config: Any = omegaconf.OmegaConf

@@ -1,4 +1,4 @@
-"""The user's module, data and Trainer, built afresh from a scenario any number of times."""
+"""The user's module, data and Trainer, built again from a scenario any number of times."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PREPARE = "__faultlab_prepare__"
 
 @dataclass
 class Built:
-    """One fresh target: ``fit`` holds the keyword arguments of ``Trainer.fit``, ``guards`` the guards by name."""
+    """One fresh target: ``fit`` has the keyword arguments of ``Trainer.fit``, ``guards`` the guards by name."""
 
     module: Any
     trainer_class: type
@@ -43,13 +43,13 @@ class Built:
 
 
 class Target:
-    """A scenario's target; constructing it imports the user's code, ``build`` calls it."""
+    """A scenario's target. Creating it imports the user's code; ``build`` calls it."""
 
     def __init__(self, scenario: Mapping[str, Any]) -> None:
         self._scenario = scenario
-        # Set where the code that is imported has source mutants in it.
+        # Set if the imported code has source mutants.
         self.executions: Executions | None = None
-        # The packages of what its factories have made.
+        # The packages of the objects that its factories returned.
         self._made_of: set[str] = set()
         for where in (("module",), ("data",), ("build",), ("trainer",)):
             self._import(where, scenario.get(where[0]))
@@ -67,7 +67,7 @@ class Target:
 
     @property
     def code(self) -> UserCode:
-        """What counts as the user's own code: what the scenario names, and where what a factory of it makes is from."""
+        """The user's own code: the packages that the scenario names, and those of its factories' results."""
         packages = {*_packages(self._scenario), *self._made_of, "__main__"}
         return UserCode(frozenset(packages), tuple(self._scenario.get("path", ())))
 
@@ -80,9 +80,9 @@ class Target:
         return flags
 
     def build(self, root: str, with_flags: bool = True, variation: Variation | None = None) -> Built:
-        """A fresh module, data, guards and Trainer arguments; ``root`` is where the run may write.
+        """Return a fresh module, data, guards and Trainer arguments; ``root`` is where the run may write.
 
-        Raises NotVariedError where the scenario has nothing that the variation changes.
+        Raise NotVariedError if the scenario has nothing that the variation changes.
         """
         if variation is not None:
             return Target(varied(self._scenario, variation)).build(root, with_flags)
@@ -91,7 +91,7 @@ class Target:
             made = self._make(("build",), self._scenario["build"])
             if not isinstance(made, tuple) or len(made) not in (2, 3):
                 message = "build must return (module, data) or (module, data, trainer_arguments)"
-                raise TargetError(("build",), message, "Where the module has loaders of its own, the data is None.")
+                raise TargetError(("build",), message, "If the module has its own loaders, return None as the data.")
             module, data, extra = (*made, {})[:3]
             module = compilation.written(module)
         else:
@@ -103,8 +103,8 @@ class Target:
         except TypeError as error:
             raise TargetError((where,), str(error), "Name a LightningModule, or a factory that returns one.") from None
         if not compilation.can_lift() and compilation.is_compiled(module):
-            message = "what torch.compile has made can only be broken with torch 2.6 or later"
-            raise TargetError((where,), message, "Leave the compilation out where faultlab builds it, or update torch.")
+            message = "a module from torch.compile can only be broken with torch 2.6 or later"
+            raise TargetError((where,), message, "Skip the compilation when faultlab builds it, or update torch.")
         self._made_of.update(type(part).__module__.partition(".")[0] for part in (module, data))
         guards = {**extra.pop("guards", {}), **self._guards()}
         trainer_class, arguments = self._trainer(namespace, dict(extra), with_flags)
@@ -115,7 +115,7 @@ class Target:
         return Built(module, trainer_class, arguments, _fit_arguments(data, namespace), guards, namespace)
 
     def make_module(self) -> Any:
-        """A fresh module alone, where the scenario names one; raises TargetError where it can't be called so."""
+        """Return only a fresh module, if the scenario names one; raise TargetError if it can't be called so."""
         return compilation.written(self._make(("module",), self._scenario["module"]))
 
     def _trainer(self, namespace: ModuleType, extra: dict[str, Any], with_flags: bool) -> tuple[type, dict[str, Any]]:
@@ -157,20 +157,20 @@ class Target:
             else:
                 remedy = f"{module_path} imports it; install it."
             raise TargetError(at, f"can't import {module_path!r}: no module named {missing!r}", remedy) from None
-        except Exception as error:  # whatever a user's module does when it is imported
+        except Exception as error:  # a user's module may do anything on import
             message = f"importing {module_path!r} raised {type(error).__name__}: {safe_text(error)}"
-            raise TargetError(at, message, "It has to be importable before it can be broken.") from error
+            raise TargetError(at, message, "Make it importable first.") from error
         if not hasattr(module, name):
             from faultlab.catalogue.failure_mode import nearest
 
             raise TargetError(at, f"{module_path!r} has no {name!r}", nearest(name, vars(module)))
         found = getattr(module, name)
         if not callable(found):
-            raise TargetError(at, f"{path!r} is no class or function")
+            raise TargetError(at, f"{path!r} is not a class or function")
         return found
 
     def _prepare(self, where: tuple[str | int, ...], entry: Any) -> None:
-        """Has factories do what they do once for all builds, as running a script so that its classes are known."""
+        """Let factories do once what all builds share, such as running a script so that its classes are known."""
         if not isinstance(entry, Mapping) or "class_path" not in entry:
             return
         arguments = entry.get("init_args") or {}
@@ -187,7 +187,7 @@ class Target:
             inspect.signature(factory).bind(**arguments)
         except TypeError as error:
             at = (*where, "init_args") if raw else (*where, "class_path")
-            raise TargetError(at, f"{entry['class_path']}: {error}", "Give the arguments under init_args.") from None
+            raise TargetError(at, f"{entry['class_path']}: {error}", "List its arguments under init_args.") from None
         except ValueError:  # no signature to check, as with some C classes
             pass
         return factory(**arguments)
@@ -201,7 +201,7 @@ class Target:
 
 
 def _check_names(factory: Any, names: Mapping[str, tuple[str | int, ...]]) -> None:
-    """Raises TargetError for the first argument that the factory does not take; each name comes with its place."""
+    """Raise TargetError for the first argument that the factory does not take; each name has its place in the file."""
     try:
         parameters = inspect.signature(factory).parameters
     except ValueError:  # no signature to check, as with some C classes
@@ -216,7 +216,7 @@ def _check_names(factory: Any, names: Mapping[str, tuple[str | int, ...]]) -> No
 
 
 def _packages(entry: Any) -> Iterator[str]:
-    """The top-level packages of every class path in a scenario."""
+    """Yield the top-level packages of every class path in a scenario."""
     if isinstance(entry, Mapping):
         if isinstance(entry.get("class_path"), str):
             yield entry["class_path"].partition(".")[0]
@@ -228,7 +228,7 @@ def _packages(entry: Any) -> Iterator[str]:
 
 
 def _fit_arguments(data: Any, namespace: ModuleType) -> dict[str, Any]:
-    # As people write it whose module has loaders of its own.
+    # Users whose module has its own loaders write either.
     if data is None or (isinstance(data, tuple) and not data):
         return {}
     if isinstance(data, namespace.LightningDataModule):

@@ -1,4 +1,4 @@
-"""A training that a Lightning Trainer runs, as the session of a run drives it."""
+"""A training by a Lightning Trainer, as a run's session drives it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from faultlab.sandbox.overlay import Overlay
 
 
 class LightningTraining:
-    """One Trainer and the target that was built for it; see `faultlab.frameworks.base.Training`."""
+    """One Trainer and its built target; see `faultlab.frameworks.base.Training`."""
 
     def __init__(self, built: Built, trainer: Any, trajectory: Trajectory, clock: Clock) -> None:
         self.built = built
@@ -36,7 +36,7 @@ class LightningTraining:
 
     @classmethod
     def of(cls, built: Built, wanted: Assembly) -> LightningTraining:
-        """Make the Trainer, with what the run adds behind the user's own callbacks."""
+        """Create the Trainer; the run's additions come after the user's own callbacks."""
         arguments = {**built.trainer_arguments, **wanted.changed}
         if wanted.checkpoints is not None:
             arguments = resume.with_checkpoints(arguments, built.namespace, wanted.root, *wanted.checkpoints)
@@ -126,7 +126,7 @@ class LightningTraining:
 
 
 def _refuse_several_processes(trainer: Any) -> None:
-    """Refuse what would launch further processes, each of which would take itself for the first."""
+    """Refuse a training that would start more processes: each would consider itself the first."""
     if trainer.num_devices * trainer.num_nodes > 1 or getattr(trainer.strategy, "launcher", None) is not None:
         remedy = "Set `devices: 1` and leave the strategy out."
         raise TargetError(("trainer",), "training on several devices or processes can't be broken yet", remedy)

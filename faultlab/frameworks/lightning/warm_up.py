@@ -1,8 +1,8 @@
-"""A tiny training of faultlab's own, in the process that victims are forked off.
+"""A tiny training in the process that victims are forked from.
 
-The first training of a process is slower than those after it, since torch and Lightning set things up when they are
-first used. Done once in the process that is copied, it costs the copies nothing. No code of the user's runs, and
-random numbers, warnings that are shown once and the levels of loggers are as before.
+The first training of a process is slower than later ones, because torch and Lightning set things up on first use. Done
+once in the process that is forked, it costs the forks nothing. It runs no user code, and random numbers, one-time
+warnings and logger levels are as before.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _IGNORE: Any = ("ignore", None, Warning, None, 0)
 def warm_up(namespace: str) -> None:
     """Train, validate and discard a small network with the Lightning package of that name.
 
-    A training that fails leaves the process as cold as it was: no verdict rests on it.
+    If the training fails, the process stays cold: no verdict depends on it.
     """
     if namespace not in sys.modules:
         return
@@ -64,7 +64,7 @@ def _fit(package: Any) -> None:
 
 @contextlib.contextmanager
 def _untouched() -> Iterator[None]:
-    """Leave random numbers, warnings and logging inside as they were outside."""
+    """Keep the state of random numbers, warnings and logging."""
     import numpy
     import torch
 
@@ -72,7 +72,7 @@ def _untouched() -> Iterator[None]:
     shown = [(cache, set(cache)) for cache in _warning_caches()]
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
-    # By hand: leaving `catch_warnings` has warnings shown again that were shown already.
+    # By hand: leaving `catch_warnings` would let warnings be shown again.
     filters: Any = warnings.filters
     filters.insert(0, _IGNORE)
     try:
@@ -88,7 +88,7 @@ def _untouched() -> Iterator[None]:
 
 
 def _warning_caches() -> list[set[Any]]:
-    """Lightning's memories of the warnings that it has shown, kept by modules and by classes of its own."""
+    """Return Lightning's caches of the warnings that it has shown, from its modules and classes."""
     modules = [module for name, module in list(sys.modules.items()) if "lightning" in name.partition(".")[0]]
     owners = [*modules, *(value for module in modules for value in vars(module).values() if isinstance(value, type))]
     caches = [cache for owner in owners if isinstance(cache := vars(owner).get("warning_cache"), set)]

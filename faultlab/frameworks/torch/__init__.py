@@ -1,4 +1,4 @@
-"""What holds for every training with torch, whatever framework drives it.
+"""Support for every training with torch, whatever framework is on top.
 
-It imports torch and none of the frameworks that drive it.
+It imports torch, but no framework on top of it.
 """

@@ -1,7 +1,7 @@
-"""Stacks that torch's anomaly mode keeps of the forward pass, formatted only if one is printed.
+"""The stacks of the forward pass that torch's anomaly mode keeps, formatted only if one is printed.
 
-With ``detect_anomaly`` torch asks `torch.fx.traceback` for a stack at every node of the graph, to print one of them
-should a gradient be NaN. To read the source lines of forty frames for every node makes a small training twice as slow.
+With ``detect_anomaly`` torch asks `torch.fx.traceback` for a stack at every node of the graph, to print one of them if
+a gradient is NaN. Reading the source lines of forty frames for every node makes a small training twice as slow.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 
 class Stack:
-    """A stack as it was, outermost frame first; iterating gives the lines that `traceback.format_stack` would have."""
+    """A recorded stack, outermost frame first; iterating yields the lines of `traceback.format_stack`."""
 
     __slots__ = ("_frames",)
 
@@ -38,7 +38,7 @@ class Stack:
 
 
 def format_late() -> None:
-    """Have torch given stacks that are formatted when they are read; Python code that asks for one gets its list."""
+    """Give torch stacks that are formatted when they are read; other callers still get a list."""
     from torch.fx import traceback as stacks
 
     format_stack = stacks.format_stack
@@ -46,7 +46,7 @@ def format_late() -> None:
     @functools.wraps(format_stack)
     def formatting() -> Any:
         caller = sys._getframe(1)
-        # Code that calls the function by its name may do with the list what it likes; anomaly mode only joins it.
+        # Code that calls the function by its name may do anything with the list; anomaly mode only joins it.
         if stacks.has_preserved_node_meta() or "format_stack" in caller.f_code.co_names:
             return format_stack()
         return Stack(caller)

@@ -1,10 +1,10 @@
-"""Which parts of a batch are inputs and which are labels, found by following the data through one clean step.
+"""The roles of a batch's parts, inputs or labels, found by tracing the data through one clean step.
 
-Every tensor of the batch is followed through torch's functions. A part is an input if anything computed from it meets a
-parameter of the model, masks and lengths included; it is a label if it reaches the loss without ever having done so.
-What reaches neither plays no role. Where nothing is a label by that, a part that goes both ways is one if its name or
-its place at a tuple's end says so: under teacher forcing the decoder is given the targets, and a CRF looks transitions
-up by them. Where the data can't be followed (through NumPy, say) names and types decide.
+Every tensor of the batch is traced through torch's functions. A part is an input if anything computed from it meets a
+parameter of the model, masks and lengths included; it is a label if it reaches the loss without having done so. A part
+that does neither has no role. If no part is a label by this rule, a part that does both is one if its name or its place
+at a tuple's end suggests it: with teacher forcing the decoder receives the targets, and a CRF uses them to look up
+transitions. If the data can't be traced (through NumPy, for example), names and types decide.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Item = TypeVar("Item")
 
 _LABEL_NAMES = ("label", "labels", "target", "targets", "y", "gt", "class")
 _WEIGHT_NAMES = ("mask", "weight", "weights", "length", "lengths", "scale", "index", "idx", "id")
-# Functions that take no more than shape, dtype or device from their second argument.
+# Functions that use only the shape, dtype or device of their second argument.
 _TAKES_AFTER = ("to", "type_as", "expand_as", "view_as", "reshape_as")
 _COMPARES = ("eq", "ne", "sub", "rsub")
 _TARGET_WORDS = {*_LABEL_NAMES, "tgt", "trg", "decoder", "future", "output", "outputs", "next", "answer", "summary"}
@@ -33,14 +33,15 @@ _NO_CONTENT = {*SELECTORS, "position", "positions", "pos", "segment", "segments"
 
 
 class DataFlow(TorchFunctionMode):
-    """While active, follows what is computed from the tensors given to ``watch``."""
+    """While active, traces what is computed from the tensors given to ``watch``."""
 
     def __init__(self) -> None:
         super().__init__()
         self.met_parameter: set[str] = set()
         self.met_loss: set[str] = set()
         self.met_loss_apart: set[str] = set()
-        # Parts that what the model has made meets as they are, and those of which it meets comparisons with themselves.
+        # Parts that meet the model's outputs directly, and those that meet them only through comparisons with
+        # themselves.
         self._met_outputs: set[str] = set()
         self._met_compared: set[str] = set()
         self._compared: set[int] = set()
@@ -48,11 +49,11 @@ class DataFlow(TorchFunctionMode):
         self.calls: list[Call] = []
         self.met_loss_from: set[int] = set()
         self._origins: dict[int, frozenset[str]] = {}
-        # What each tensor was computed from by ways on which no parameter was met.
+        # The parts that each tensor was computed from along paths without a parameter.
         self._apart: dict[int, frozenset[str]] = {}
         # The calls that each tensor was computed from with no call in between.
         self._given_by: dict[int, frozenset[int]] = {}
-        # Ids are only unique among living objects, so everything followed is kept until the step is over.
+        # Ids are unique only among living objects, so all traced tensors are kept until the step ends.
         self._alive: list[torch.Tensor] = []
 
     def watch(self, batch: Any) -> None:
@@ -61,17 +62,17 @@ class DataFlow(TorchFunctionMode):
 
     @property
     def names(self) -> set[str]:
-        """The parts that are only ever compared with themselves: they name samples that belong together."""
+        """The parts that are only ever compared with themselves: they identify samples that belong together."""
         return self._met_compared - self._met_outputs
 
     def called(self, path: str, part: nn.Module, given: Any, output: Any) -> None:
-        """Notes a call of one of the model's parts. What gives single numbers only is a loss, and none of them."""
+        """Record a call of one of the model's parts, unless it returns single numbers only: then it is a loss."""
         made = _all_tensors(output)
         if all(tensor.ndim == 0 for tensor in made):
             return
         taken = _all_tensors(given)
         known = {id(tensor) for tensor in taken}
-        # What is handed on as it came, as in a dict that each part adds to, was made elsewhere.
+        # Tensors that are passed on unchanged, as in a dict that each part adds to, were made elsewhere.
         own = [tensor for tensor in made if id(tensor) not in known]
         largest = max(made, key=torch.Tensor.numel)
         call = Call(
@@ -91,7 +92,7 @@ class DataFlow(TorchFunctionMode):
         self._alive += own
 
     def reached_loss(self, loss: Any) -> None:
-        """Notes a loss that goes backward by another way than ``Tensor.backward`` within this context."""
+        """Record a loss that does not go backward through ``Tensor.backward`` inside this context."""
         if isinstance(loss, Mapping) and "loss" in loss:
             loss = loss["loss"]
         self._reached([tensor for _, tensor in tree.tensors(loss)])
@@ -107,7 +108,8 @@ class DataFlow(TorchFunctionMode):
         origin, apart = _union(self._origins, given), _union(self._apart, given)
         if origin:
             self._compare(func, given, result)
-            # A single number is a loss already: a learnt weight of losses is no model that the labels go into.
+            # A single number is already a loss: a learned weight of losses is not a model that takes the labels as
+            # inputs.
             numbers = all(tensor.ndim == 0 for tensor in given if id(tensor) in self._origins)
             if not numbers and self._meets_model(given):
                 self.met_parameter |= origin
@@ -132,11 +134,11 @@ class DataFlow(TorchFunctionMode):
             self._compared.update(map(id, _tensors(result)))
 
     def _is_raw(self, tensor: torch.Tensor) -> bool:
-        """Whether no parameter went into the tensor."""
+        """Return True if no parameter went into the tensor."""
         return self._origins.get(id(tensor)) == self._apart.get(id(tensor))
 
     def _meets_model(self, given: list[torch.Tensor]) -> bool:
-        """Whether any of these is a parameter of the model, rather than a scale that a loss has learnt."""
+        """Return True if one of these is a parameter of the model, rather than a scale that a loss has learned."""
         parameters = [tensor for tensor in given if isinstance(tensor, nn.Parameter)]
         judged = any(self._origins.get(id(tensor), set()) - self._apart.get(id(tensor), set()) for tensor in given)
         return any(not judged or parameter.numel() > 1 for parameter in parameters)
@@ -160,20 +162,22 @@ class DataFlow(TorchFunctionMode):
 def infer(
     batch: Any, flow: DataFlow, joins: Collection[str] = ()
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """The paths of the inputs and of the labels in a batch as the loader yields it, and of the inputs that are both.
+    """Return the paths of the inputs, of the labels, and of the inputs that are also labels, in a batch of the loader.
 
-    The last are empty where there are labels that are no inputs. ``joins`` are the parts that say which rows belong to
-    one sample: inputs, even where nothing but the read-out that follows the model asks for them.
+    The last are empty if there are separate labels. ``joins`` are the parts that define which rows belong to one
+    sample: they are inputs, even if only the read-out after the model uses them.
     """
     paths = [path for path, _ in tree.tensors(batch)]
     if not flow.met_parameter:
         return (*_by_name(batch), ())
-    # What cuts the model's outputs, and is given to it for that, is an input as much as what enters its layers.
+    # Parts that cut the model's outputs, and are passed to it for that purpose, are inputs like those that enter its
+    # layers.
     given = set[str]().union(*(call.untouched for call in flow.calls if call.learns))
     cutting = {path for path in flow.met_loss if path in joins or (path in given and last_word(path) in SELECTORS)}
     inputs = tuple(path for path in paths if path in flow.met_parameter or path in cutting)
     reached = [path for path in paths if path in flow.met_loss and path not in inputs]
-    # Weights, masks and scales of the loss take the same way as labels; a mask of an odd name is all ones in most data.
+    # Weights, masks and scales of the loss take the same path as labels; an unusually named mask is all ones in most
+    # data.
     named = [path for path in reached if last_word(path) not in _WEIGHT_NAMES]
     varied = [path for path in named if _varies(tree.get(batch, path))]
     both = [path for path in inputs if path in flow.met_loss_apart and path not in joins]
@@ -185,7 +189,7 @@ def infer(
 
 
 def _told_apart(batch: Any, inputs: tuple[str, ...], both: list[str], by_place: bool) -> list[str]:
-    """The label among parts that the model is given too: by its name, its place, or as the other of a pair."""
+    """Return the label among parts that are also inputs: by its name, its place, or as the other half of a pair."""
     if not both or len(both) == len(inputs):
         return []
     if labels := [path for path in both if last_word(path) in _LABEL_NAMES]:
@@ -201,7 +205,7 @@ def _told_apart(batch: Any, inputs: tuple[str, ...], both: list[str], by_place: 
 
 
 def _alike(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Whether two parts are of one kind, as a sentence and its translation are, and what is drawn and its class not."""
+    """Return True if two parts are of one kind, like a sentence and its translation, but not an image and its class."""
     if one.dtype != other.dtype or one.ndim != other.ndim or not one.numel() or not other.numel():
         return False
     small, large = sorted(float(part.abs().max()) for part in (one, other))
@@ -223,7 +227,7 @@ def _by_name(batch: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _sources(func: Any, given: list[torch.Tensor]) -> list[torch.Tensor]:
-    """Of the tensors that a function of torch's is given those whose values go into what it returns."""
+    """Return the tensors among a torch function's arguments whose values go into its result."""
     name = getattr(func, "__name__", "")
     if name.endswith("_like") or name.startswith("new_"):
         return []
@@ -231,7 +235,7 @@ def _sources(func: Any, given: list[torch.Tensor]) -> list[torch.Tensor]:
 
 
 def _writes(func: Any) -> bool:
-    """Whether a function of torch's writes into its first argument."""
+    """Return True if a torch function writes into its first argument."""
     name = getattr(func, "__name__", "")
     return name == "__setitem__" or (name.endswith("_") and not name.endswith("__"))
 

@@ -1,4 +1,4 @@
-"""Callbacks by what they hold, whoever's they are: which judge by a metric, and which of them stop early."""
+"""Classification of callbacks of any class by their attributes: those that rank a metric, those that stop early."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Any
 
 
 def ranks(callback: Any) -> bool:
-    """Whether a callback tells a better value of a metric from a worse one, as EarlyStopping and ModelCheckpoint do."""
+    """Return True if a callback compares values of a metric, as EarlyStopping and ModelCheckpoint do."""
     keeps_best = hasattr(callback, "best_score") or hasattr(callback, "kth_value")
     return isinstance(getattr(callback, "monitor", None), str) and _has_mode(callback) and keeps_best
 
 
 def stops_early(callback: Any) -> bool:
-    """Whether a callback ends training when a metric no longer gets better, as EarlyStopping does."""
+    """Return True if a callback ends training when a metric no longer improves, as EarlyStopping does."""
     return ranks(callback) and isinstance(getattr(callback, "patience", None), int) and hasattr(callback, "strict")
 
 

@@ -1,4 +1,4 @@
-"""Plain facts about tensors, loaders, callbacks and constructors, of which a target profile is made."""
+"""Plain facts about tensors, loaders, callbacks and constructors, for the target profile."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def finite(number: float) -> int | None:
 
 
 def holds_arrays(loader: Any) -> bool:
-    # One item more than the run has fetched, which may be anything that a collate_fn makes a batch of.
+    # One item more than the run has fetched; it may be anything that a collate_fn can batch.
     with contextlib.suppress(Exception):
         dataset = loader.dataset
         stream = isinstance(dataset, IterableDataset)
@@ -34,7 +34,7 @@ def holds_arrays(loader: Any) -> bool:
 
 
 def gives_whole_batches(loader: Any) -> bool:
-    """Whether the dataset gives several items at once as something else than a list of them."""
+    """Return True if the dataset returns several items at once as something other than a list."""
     with contextlib.suppress(Exception):
         several = asked(loader.dataset, "__getitems__")
         if several and asked(loader, "batch_sampler") is not None:
@@ -43,11 +43,11 @@ def gives_whole_batches(loader: Any) -> bool:
 
 
 def loading(loaders: list[Any], fetched_by_torch: Container[Any], batches: int | None = None) -> LoaderFacts | None:
-    """How the first of the loaders loads; None where there is none."""
+    """Return the facts of the first loader; None without loaders."""
     if not loaders:
         return None
     loader, settings = loaders[0], read(loaders[0])
-    # A loader that is iterated by a method of its own, such as one of several others, may have no use for them.
+    # A loader with its own iteration, such as one that combines several, may ignore these settings.
     plain = loader in fetched_by_torch and samples_as_torch_does(loader)
     return LoaderFacts(
         samples=len(settings.dataset) if is_sized(settings.dataset) else None,
@@ -68,13 +68,13 @@ def shared(training: list[Any], validation: list[Any]) -> bool:
 
 
 def takes(module: Any) -> tuple[str, ...] | None:
-    """The names of the constructor's arguments; None for a class that can't be found by its name."""
+    """Return the names of the constructor's arguments; None for a class that can't be found by its name."""
     cls = type(module)
     return tuple(inspect.signature(cls).parameters) if found_class(path_of(cls)) is cls else None
 
 
 def arguments(module: Any) -> dict[str, Any]:
-    """The constructor's arguments that are plain values, as far as the module has kept them."""
+    """Return the constructor's arguments that are plain values and that the module has kept."""
     if takes(module) is None:
         return {}
     parameters = inspect.signature(type(module)).parameters
@@ -84,7 +84,7 @@ def arguments(module: Any) -> dict[str, Any]:
 
 
 def rate(group: Mapping[str, Any]) -> float:
-    """The size of the rate that a parameter group set out with, as far as it still says."""
+    """Return the size of a parameter group's initial learning rate, as far as it is still known."""
     rates = [group.get(name) for name in ("lr", "initial_lr", "max_lr")]
     return max((abs(float(rate)) for rate in rates if rate is not None), default=0.0)
 
@@ -117,7 +117,7 @@ def _countable(tensor: torch.Tensor) -> bool:
 
 
 def keeps_lists(batch: Any, paths: tuple[str, ...]) -> bool:
-    """Whether a list of samples stays one in the place of each of these tensors."""
+    """Return True if a list of samples remains a list in place of each of these tensors."""
     found = [(path, tensor) for path, tensor in tree.tensors(batch) if path in paths and tensor.ndim]
     return all(isinstance(dict(tree.nodes(_listed(batch, *one))).get(one[0]), list) for one in found)
 

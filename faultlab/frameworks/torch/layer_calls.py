@@ -1,4 +1,4 @@
-"""The calls of a module's layers in its first training step, in their order."""
+"""The calls of a module's layers in its first training step, in order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from faultlab.injection import tree
 
 
 class LayerCalls:
-    """Writes down which layers are called; ``width`` is the last dimension of what the last with weights gave."""
+    """Records which layers are called; ``width`` is the last dimension of the last weighted layer's output."""
 
     def __init__(self) -> None:
         self.width: int | None = None
@@ -19,7 +19,7 @@ class LayerCalls:
         self._own_layers: list[tuple[str, bool, bool]] = []
 
     def called(self, path: str, module: nn.Module, args: Any, output: Any, in_forward: bool) -> None:
-        """Notes the call of the layer at that path, from within the whole module's ``forward`` or from elsewhere."""
+        """Record a call of the layer at that path, and whether it was made inside the whole module's ``forward``."""
         found = tree.tensors(output)
         if layers.has_own(module):
             taught = bool(args) and any(tensor.requires_grad for _, tensor in tree.tensors(args[0]))
@@ -30,7 +30,7 @@ class LayerCalls:
                 self.width = found[0][1].shape[-1]
 
     def taught_head(self, forward: str | None) -> bool | None:
-        """Whether the last layer within what gives the predictions is given something that gradients go back from."""
+        """Return True if the last layer of the part that gives the predictions has an input with gradients."""
         inside = [
             taught
             for path, in_forward, taught in self._own_layers
@@ -39,7 +39,7 @@ class LayerCalls:
         return inside[-1] if inside else None
 
     def outermost(self) -> str | None:
-        """The last layer with weights that no other one surrounds, by its path."""
+        """Return the path of the last layer with weights that is not inside another one."""
         called = set(self._weighted)
         outermost = [path for path in self._weighted if not any(above in called for above in _ancestors(path))]
         return outermost[-1] if outermost else None

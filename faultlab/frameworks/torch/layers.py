@@ -1,4 +1,4 @@
-"""The module's layers and tensors as injectors and the probe see them: which kind, where, and what is writable."""
+"""The module's layers and tensors as injectors and the probe see them: kind, place, and what is writable."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _POOLS = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.AdaptiveAvgPool1d, nn.Ada
 
 
 def kind(module: nn.Module) -> str:
-    """What the layer is to a failure mode; ``other`` too where none could change it (a dropout that drops nothing)."""
+    """Return the layer's kind for failure modes; ``other`` if none could change it (a dropout that drops nothing)."""
     if next(module.children(), None) is not None:
         return "container"
     if isinstance(module, nn.Linear):
@@ -51,7 +51,7 @@ def kind(module: nn.Module) -> str:
 
 
 def part(module: nn.Module, args: tuple[Any, ...], output: Any) -> Part:
-    """What one call shows of a submodule."""
+    """Return the facts of a submodule from one call."""
     steady = bool(args) and _shape(args[0]) == _shape(output) is not None
     own = dict(module.named_parameters(recurse=False))
     weight, bias = own.get("weight"), own.get("bias")
@@ -64,13 +64,13 @@ def part(module: nn.Module, args: tuple[Any, ...], output: Any) -> Part:
 
 
 def running(module: nn.Module, parts: Mapping[str, Part], *kinds: str) -> list[Any]:
-    """The module's layers of some kinds that the clean run calls, in the order of their first calls, each once."""
+    """Return the module's layers of some kinds that the clean run calls, in order of their first calls, each once."""
     found = [at(module, path) for path, part in parts.items() if part.kind in kinds]
     return list(dict.fromkeys(layer for layer in found if layer is not None))
 
 
 def at(module: nn.Module, path: str | None) -> Any:
-    """The submodule at a path, or None."""
+    """Return the submodule at a path, or None."""
     try:
         return module.get_submodule(path) if path else None
     except AttributeError:
@@ -78,15 +78,15 @@ def at(module: nn.Module, path: str | None) -> Any:
 
 
 def replace(module: nn.Module, old: nn.Module, new: nn.Module) -> None:
-    """Puts one submodule in the place of another, wherever it is registered.
+    """Put one submodule in place of another, wherever it is registered.
 
-    It has the other's public attributes too, where it has none of its own by that name: who writes another layer also
-    writes what is read of it, ``self.head.in_features`` for instance.
+    It gets the other's public attributes unless it has its own: code that replaces a layer also changes the code that
+    reads its attributes, such as ``self.head.in_features``.
     """
     for name in set(dir(old)) - set(dir(new)):
         if not name.startswith("_"):
-            with contextlib.suppress(Exception):  # a property that is for other times
-                # Past nn.Module, with which the parameters of a layer that is gone would be registered.
+            with contextlib.suppress(Exception):  # a property may not be available now
+                # Bypass nn.Module, which would register the parameters of a layer that is gone.
                 vars(new)[name] = getattr(old, name)
     for parent in list(module.modules()):
         for name, child in list(parent._modules.items()):
@@ -97,14 +97,14 @@ def replace(module: nn.Module, old: nn.Module, new: nn.Module) -> None:
 
 
 def enlarge(layer: Any, generator: torch.Generator) -> None:
-    """Makes a convolution's kernel two larger in every dimension, padded so that its output keeps its shape.
+    """Make a convolution's kernel two larger in every dimension, padded so that its output keeps its shape.
 
-    The layer stays the one it is, since its class may be the user's own; the weights are drawn as torch draws them.
+    The layer object stays the same, because its class may be the user's own; the weights are drawn as torch draws them.
     """
     if layer.padding != "same":
         before = [0] * len(layer.dilation) if layer.padding == "valid" else layer.padding
         layer.padding = tuple(padding + wider for padding, wider in zip(before, layer.dilation))
-    # What a padding that is not of zeros goes by: from the last dimension to the first, each at both ends.
+    # Used by paddings other than zeros: from the last dimension to the first, each at both ends.
     both_ends = [wider for wider in reversed(layer.dilation) for _ in range(2)]
     layer._reversed_padding_repeated_twice = [
         padding + wider for padding, wider in zip(layer._reversed_padding_repeated_twice, both_ends)
@@ -116,28 +116,28 @@ def enlarge(layer: Any, generator: torch.Generator) -> None:
 
 
 def has_own(module: nn.Module) -> bool:
-    """Whether the module has parameters that are not those of its parts."""
+    """Return True if the module has parameters besides those of its parts."""
     return next(module.parameters(recurse=False), None) is not None
 
 
 def trainable(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
-    """The parameters that learn and can be written to, by name, each once."""
+    """Return the trainable, writable parameters, by name, each once."""
     return [(name, tensor) for name, tensor in module.named_parameters() if tensor.requires_grad and writable(tensor)]
 
 
 def weights(module: nn.Module) -> list[nn.Parameter]:
-    """Of the parameters that learn those with two dimensions or more; all where there are none such."""
+    """Return the trainable parameters with two dimensions or more; all of them if there are none."""
     found = [tensor for _, tensor in trainable(module)]
     return [tensor for tensor in found if tensor.dim() > 1] or found
 
 
 def buffers(module: nn.Module) -> Iterator[torch.Tensor]:
-    """The buffers of floating-point numbers that can be written to."""
+    """Return the writable floating-point buffers."""
     return (tensor for tensor in module.buffers() if writable(tensor))
 
 
 def writable(tensor: torch.Tensor) -> bool:
-    """Whether the tensor holds numbers of floating point, dense, each at a place of its own."""
+    """Return True if the tensor holds floating-point numbers, dense, each at its own address."""
     if is_lazy(tensor) or tensor.layout is not torch.strided:
         return False
     overlaps = any(size > 1 and stride == 0 for size, stride in zip(tensor.shape, tensor.stride()))
@@ -145,7 +145,7 @@ def writable(tensor: torch.Tensor) -> bool:
 
 
 def redraw(module: nn.Module, generator: torch.Generator) -> None:
-    """Gives every parameter that learns new values, as torch's layers draw theirs."""
+    """Give every trainable parameter new values, drawn as torch's layers draw theirs."""
     with torch.no_grad():
         for name, parameter in trainable(module):
             if parameter.dim() > 1:
@@ -156,7 +156,7 @@ def redraw(module: nn.Module, generator: torch.Generator) -> None:
 
 
 def is_bias(name: str) -> bool:
-    """Whether a parameter of this name is a bias: ``head.bias``, ``recurrent.bias_ih_l0``."""
+    """Return True if a parameter of this name is a bias: ``head.bias``, ``recurrent.bias_ih_l0``."""
     return "bias" in name.rpartition(".")[2]
 
 
@@ -172,7 +172,7 @@ _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def flip_bit(values: torch.Tensor, index: torch.Tensor, bit: int) -> None:
-    """Flips a bit of one value of a contiguous tensor, counted from the least, modulo the number that a value has."""
+    """Flip a bit of one value of a contiguous tensor, counted from the lowest, modulo the bits of a value."""
     bits = values.view(_BITS[values.element_size()]).view(-1)
     width = 8 * values.element_size()
     bit %= width

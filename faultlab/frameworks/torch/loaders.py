@@ -1,4 +1,4 @@
-"""DataLoaders: the arguments that one was made with, and the same loader made with others."""
+"""DataLoaders: the arguments that one was created with, and the same loader with other arguments."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from faultlab.injection.values import Loading
 
 
 def dataloaders_in(found: Any) -> Iterator[DataLoader[Any]]:
-    """The DataLoaders in what stands for one or several, as lists and dicts do, in order."""
+    """Yield the DataLoaders in a loader or in a collection of them, such as a list or dict, in order."""
     if isinstance(found, DataLoader):
         yield found
     elif isinstance(found, dict):
@@ -34,19 +34,19 @@ def dataloaders_in(found: Any) -> Iterator[DataLoader[Any]]:
 
 
 def is_sized(dataset: Any) -> bool:
-    """Whether it has as many items as it says; a stream may have a length, which is no more than a hint."""
+    """Return True if the dataset has exactly ``len`` items; the length of a stream is only a hint."""
     return isinstance(dataset, Sized) and not isinstance(dataset, IterableDataset)
 
 
 def _length(loader: DataLoader[Any]) -> int | None:
     try:
         return len(loader) if is_sized(loader.dataset) else None
-    except TypeError:  # its sampler has none
+    except TypeError:  # its sampler has no length
         return None
 
 
 def samples_as_torch_does(loader: DataLoader[Any]) -> bool:
-    """Whether the order of its samples is the plain one or a plain shuffle, so that it can be had anew."""
+    """Return True if its samples come in plain or plainly shuffled order, so that the order can be reproduced."""
     batches, sampler = asked(loader, "batch_sampler"), loader.sampler
     if batches is not None and type(batches) is not BatchSampler:
         return False
@@ -56,7 +56,7 @@ def samples_as_torch_does(loader: DataLoader[Any]) -> bool:
 
 
 def read(loader: DataLoader[Any]) -> Loading:
-    """The arguments of a loader that is made already."""
+    """Return the arguments of an existing loader."""
     batches = asked(loader, "batch_sampler")
     return Loading(
         dataset=loader.dataset,
@@ -70,15 +70,15 @@ def read(loader: DataLoader[Any]) -> Loading:
 
 
 def rebuilt(loader: DataLoader[Any], before: Loading, after: Loading) -> DataLoader[Any]:
-    """A loader of the same class with other arguments; the original, which belongs to the user, stays as it is."""
+    """Return a loader of the same class with other arguments; the original, which belongs to the user, is unchanged."""
     if after == before:
         return loader
     new = copy.copy(loader)
-    # A DataLoader refuses to have these assigned once it is made, and its subclasses take other arguments.
+    # A DataLoader does not allow assigning these after construction, and its subclasses take other arguments.
     own = vars(new)
     own.update(num_workers=after.num_workers, worker_init_fn=after.worker_init_fn)
     if after.length != before.length:
-        # len() asks the class.
+        # len() looks up the class.
         new.__class__ = type(type(loader).__name__, (type(loader),), {"__len__": lambda _: after.length})
     same = {name: getattr(before, name) for name in ("num_workers", "worker_init_fn", "length")}
     if replace(after, **same) == before:

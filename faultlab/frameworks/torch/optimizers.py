@@ -1,4 +1,4 @@
-"""Optimizers and schedulers in any of the forms that a training keeps them in: lists, pairs, dicts, or one alone."""
+"""Optimizers and schedulers in any of the forms that a training keeps them in: lists, pairs, dicts, or single ones."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _SCHEDULED_RATES = ("base_lrs", "max_lrs", "_last_lr")
 
 
 def optimizers_in(result: Any) -> list[torch.optim.Optimizer]:
-    """Every optimizer in what ``configure_optimizers`` returned, in order."""
+    """Return every optimizer in what ``configure_optimizers`` returned, in order."""
     return [part for part in _parts(result) if isinstance(part, torch.optim.Optimizer)]
 
 
 def held_optimizers(module: Any, trainer: Any) -> list[torch.optim.Optimizer]:
-    """Every optimizer of the Trainer's, and those that the module keeps by itself, alone or a few together."""
+    """Return every optimizer of the Trainer, and those that the module holds itself, singly or a few together."""
     kept = [*optimizers_in(getattr(trainer, "optimizers", None))]
     for value in list(vars(module).values()):
         if isinstance(value, torch.optim.Optimizer) or (isinstance(value, _FEW) and len(value) <= _MANY):
@@ -27,17 +27,17 @@ def held_optimizers(module: Any, trainer: Any) -> list[torch.optim.Optimizer]:
 
 
 def groups_in(result: Any) -> list[dict[str, Any]]:
-    """Every parameter group of those optimizers, in order."""
+    """Return every parameter group of those optimizers, in order."""
     return [group for optimizer in optimizers_in(result) for group in optimizer.param_groups]
 
 
 def schedulers_in(result: Any) -> list[Any]:
-    """Every scheduler in what ``configure_optimizers`` returned, in order."""
+    """Return every scheduler in what ``configure_optimizers`` returned, in order."""
     return [part for part in _parts(result) if hasattr(part, "step") and not isinstance(part, torch.optim.Optimizer)]
 
 
 def schedules_in(result: Any, monitor: Any = None) -> list[dict[str, Any]]:
-    """Every scheduler in what ``configure_optimizers`` returned, in order, as the dict that Lightning takes."""
+    """Return every scheduler in what ``configure_optimizers`` returned, in order, as the dict that Lightning takes."""
     if isinstance(result, Mapping):
         if "scheduler" in result:
             return [dict(result)]
@@ -48,7 +48,7 @@ def schedules_in(result: Any, monitor: Any = None) -> list[dict[str, Any]]:
 
 
 def scale_rates(result: Any, factor: float) -> Any:
-    """Multiplies the learning rates in what ``configure_optimizers`` returned, those in its schedulers too."""
+    """Multiply the learning rates in what ``configure_optimizers`` returned, including those in its schedulers."""
     for group in [group for optimizer in dict.fromkeys(optimizers_in(result)) for group in optimizer.param_groups]:
         group.update({name: group[name] * factor for name in _RATES if group.get(name) is not None})
     for outer in dict.fromkeys(schedulers_in(result)):
@@ -60,13 +60,13 @@ def scale_rates(result: Any, factor: float) -> Any:
 
 
 def hand_over(schedules: list[dict[str, Any]], old: torch.optim.Optimizer, new: torch.optim.Optimizer) -> None:
-    """Gives the old optimizer's schedulers to the new one, without a word from torch."""
+    """Give the old optimizer's schedulers to the new one, without a warning from torch."""
     for outer in [schedule["scheduler"] for schedule in schedules]:
         for scheduler in [outer, *getattr(outer, "_schedulers", [])]:
             if getattr(scheduler, "optimizer", None) is not old:
                 continue
             settings = [dict(group) for group in new.param_groups]
-            # A scheduler's constructor has torch count the optimizer's steps; without that it warns of their order.
+            # A scheduler's constructor lets torch count the optimizer's steps; without that it warns of their order.
             torch.optim.lr_scheduler.LambdaLR(new, lambda epoch: 1.0)
             for group, before in zip(new.param_groups, settings):
                 group.clear()

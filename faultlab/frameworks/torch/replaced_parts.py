@@ -1,4 +1,4 @@
-"""Parts of a module that a fault has replaced: which may falsify an evaluation, and how they are put back."""
+"""Parts of a module that a fault has replaced: which of them may falsify an evaluation, and how to restore them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _LOSS = re.compile("(?<![a-z])loss|Loss|[cC]riterion|[oO]bjective")
 
 
 def at_the_end(module: Any, replaced: Mapping[str, Any], profile: TargetProfile) -> dict[str, Any]:
-    """Of the parts that a fault has replaced, by path, those that the metric may be computed by.
+    """Return the replaced parts, by path, that the metric may be computed with.
 
-    They end the network or are called behind it, as inside of a loss. What lies before the last layer that is trained
-    is the network's own affair: the weights behind it have learnt to live with it.
+    They end the network or are called after it, as inside of a loss. A part before the last trained layer belongs to
+    the network: the weights after it have adapted to it.
     """
     called = list(profile.parts)
     parts = {path: replaced[path] if path in replaced else layers.at(module, path) for path in profile.weighted}
@@ -27,15 +27,15 @@ def at_the_end(module: Any, replaced: Mapping[str, Any], profile: TargetProfile)
 
 
 def inside_of_a_loss(module: Any, path: str) -> bool:
-    """Whether the part belongs to a module that computes a loss, and so to no network that predicts anything."""
+    """Return True if the part belongs to a module that computes a loss, and so not to a network that predicts."""
     names = path.split(".")
     above = [".".join(names[:length]) for length in range(1, len(names))]
-    told = names[:-1] + [type(layers.at(module, one)).__name__ for one in above]
-    return any(map(_LOSS.search, told))
+    names_and_classes = names[:-1] + [type(layers.at(module, one)).__name__ for one in above]
+    return any(map(_LOSS.search, names_and_classes))
 
 
 def put_back(module: Any, parts: Mapping[str, Any]) -> bool:
-    """Puts the parts where they were, by path; none where one has untrained weights or no place any more."""
+    """Restore the parts, by path; none of them if one has untrained weights or no longer has a place."""
     own = {id(parameter) for parameter in module.parameters()}
     if any(id(parameter) not in own for old in parts.values() for parameter in old.parameters()):
         return False
@@ -48,10 +48,10 @@ def put_back(module: Any, parts: Mapping[str, Any]) -> bool:
 
 
 def rebuilt(module: Any, build: Callable[[], Any]) -> Any:
-    """The module's weights in one that is built anew, without the fault; the module itself where they don't fit."""
+    """Return the module's weights in a freshly built one, without the fault; the module itself if they don't fit."""
     try:
         fresh = build()
         fresh.load_state_dict(module.state_dict())
-    except Exception:  # another architecture, or layers that come into being later
+    except Exception:  # another architecture, or layers that are created later
         return module
     return fresh

@@ -1,4 +1,4 @@
-"""All parameters and buffers of a module as one thing: their digest, and whether all of them are numbers."""
+"""All parameters and buffers of a module together: their digest, and whether they are finite."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import torch
 
 
 def digest(module: Any) -> str:
-    """A hash of every parameter and buffer, to the bit."""
+    """Return a hash of every parameter and buffer, bit for bit."""
     total = hashlib.sha256()
     for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
         total.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
         if not tensor.is_sparse and tensor.device.type != "meta":
             raw = tensor.detach().cpu().contiguous().reshape(-1)
-            # Where it lies: a copy of a large model takes longer than its hash.
+            # Without copying: a copy of a large model takes longer than its hash.
             total.update(raw.view(torch.uint8).numpy() if raw.numel() else b"")
     return total.hexdigest()
 
 
 def not_finite(module: Any) -> str:
-    """The first parameter, or buffer, that holds NaN or an infinity; empty where none does."""
+    """Return the first parameter or buffer that holds NaN or an infinity; empty if none does."""
     for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
         known = tensor.is_floating_point() and not tensor.is_sparse and tensor.device.type != "meta"
         if known and not torch.isfinite(tensor).all():

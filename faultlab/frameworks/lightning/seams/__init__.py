@@ -1,4 +1,4 @@
-"""Lightning's hooks, for the injection points that torch alone can't attach to.
+"""Lightning's hooks for injection points that can't be attached with torch alone.
 
 `faultlab.injection.hooks` finds them. They import no injector.
 """

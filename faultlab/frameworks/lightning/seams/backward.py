@@ -1,4 +1,4 @@
-"""From the loss to the update, where Lightning or the module's own hooks stand between."""
+"""From the loss to the update, where Lightning's or the module's own hooks intervene."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def gradient_clipping(point: Clipping, patches: Patches, armed: Armed, site: Sit
 
         return around
 
-    # Lightning calls the hook where there is nothing to clip, too.
+    # Lightning also calls the hook if there is nothing to clip.
     if armed.profile.clip_value or armed.profile.clips_itself:
         patches.wrap(site.owner(CLIPPING), CLIPPING, hook)
     clipping.by_hand(point, patches, armed, site)
@@ -69,10 +69,10 @@ def gradient_clipping(point: Clipping, patches: Patches, armed: Armed, site: Sit
 
 @hooks(OptimizerStep, framework=NAME)
 def optimizer_step(point: OptimizerStep, patches: Patches, armed: Armed, site: Site) -> None:
-    """Attaches to Lightning's wrapper.
+    """Attach to Lightning's wrapper.
 
-    A patched ``step`` on the optimizer itself brings torch's warning about the order of scheduler and optimizer. Where
-    the module steps torch's own optimizers, past the wrapper, those that it or the Trainer holds are patched one by
+    A patched ``step`` of the optimizer itself causes torch's warning about the order of scheduler and optimizer. If the
+    module steps torch's own optimizers, bypassing the wrapper, those that it or the Trainer holds are patched one by
     one, from the beginning of each training step to its end.
     """
 
@@ -104,7 +104,7 @@ def optimizer_step(point: OptimizerStep, patches: Patches, armed: Armed, site: S
 def wrap_held_optimizers(
     patches: Patches, clock: Clock, site: Site, make: Callable[[torch.optim.Optimizer, Callable[..., Any]], Any]
 ) -> None:
-    """Replaces ``step`` of each optimizer that is held by module or Trainer while a training step runs."""
+    """Replace ``step`` of each optimizer that the module or the Trainer holds, while a training step runs."""
 
     def stepping(training_step: Callable[..., Any]) -> Callable[..., Any]:
         def step(*args: Any, **kwargs: Any) -> Any:

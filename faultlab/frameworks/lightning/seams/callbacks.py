@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FIRST = "first"
 
-# What Lightning adds by itself, and what does nothing to a training but show it.
+# Callbacks that Lightning adds itself, and those that only display a training.
 _DECORATION = ("ProgressBar", "TQDMProgressBar", "RichProgressBar", "ModelSummary", "RichModelSummary", "Timer",
                "GradientAccumulationScheduler", "_EvaluationLoopTimer")  # fmt: skip
 
@@ -31,7 +31,7 @@ def callback_hook(point: CallbackHook, patches: Patches, armed: Armed, site: Sit
             if callback is None or hook not in own_hooks(callback) or point.hook not in ("", hook):
                 return call(trainer, hook, *args, **kwargs)
             armed.ctx.memory["hook"] = hook
-            # The setup hooks come before the loops, by which the clock gets to know the trainer.
+            # The setup hooks run before the loops, and the clock learns the trainer from these.
             armed.clock.trainer = armed.clock.trainer or trainer
             with _around(callback, hook, armed, trainer):
                 return call(trainer, hook, *args, **kwargs)
@@ -49,7 +49,7 @@ def _callback(trainer: Any, armed: Armed) -> Any:
 
 
 def named_callbacks(trainer: Any) -> list[tuple[str, Any]]:
-    """The user's callbacks by class name, numbered from the second of a class on."""
+    """Return the user's callbacks by class name, numbered from the second of a class."""
     named: dict[str, Any] = {}
     for callback in trainer.callbacks:
         name = type(callback).__name__
@@ -60,19 +60,19 @@ def named_callbacks(trainer: Any) -> list[tuple[str, Any]]:
 
 
 def _harness(callback: Any) -> bool:
-    """Whether a callback is there for the harness, and not one that the user has put there."""
+    """Return True for a callback of the harness, False for one that the user added."""
     module = type(callback).__module__
     return module.partition(".")[0] == "faultlab" and not module.startswith("faultlab.guards")
 
 
 def settings_of(callback: Any) -> dict[str, Any]:
-    """The attributes of a callback that are plain values."""
+    """Return the attributes of a callback that are plain values."""
     kinds = (bool, int, float, str, type(None), torch.Tensor)
     return {name: value for name, value in getattr(callback, "__dict__", {}).items() if isinstance(value, kinds)}
 
 
 def own_hooks(callback: Any) -> list[str]:
-    """The hooks that a callback's class defines itself, or that were set on the callback."""
+    """Return the hooks that a callback's class defines itself, or that were set on the callback."""
     base = namespaces.base_callback(type(callback)) or namespaces.any_callback()
     names = [name for name in dir(base) if name.startswith("on_") or name in ("setup", "teardown")]
     own = getattr(callback, "__dict__", {})
@@ -81,7 +81,7 @@ def own_hooks(callback: Any) -> list[str]:
 
 @contextmanager
 def _around(callback: Any, hook: str, armed: Armed, trainer: Any) -> Iterator[None]:
-    """The callback's hook is broken for one call, on the instance: an instance may carry a watcher of its own."""
+    """Break the callback's hook for one call, on the instance, which may have its own watcher."""
     if not armed.due():
         yield
         return

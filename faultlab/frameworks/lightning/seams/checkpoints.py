@@ -1,4 +1,4 @@
-"""Checkpoints on their way to the disk and back."""
+"""Checkpoints on their way to disk and back."""
 
 from __future__ import annotations
 

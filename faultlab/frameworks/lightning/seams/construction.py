@@ -1,4 +1,4 @@
-"""What the module and the Trainer are built with."""
+"""The arguments of the module's and the Trainer's constructors."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def trainer_arguments(point: TrainerArguments, patches: Patches, armed: Armed, s
 
 
 def arguments_of(call: inspect.BoundArguments) -> dict[str, Any]:
-    """The arguments of a call by name, those of ``**kwargs`` among them; positional-only and ``*args`` left out."""
+    """Return a call's arguments by name, including ``**kwargs``, without positional-only ones and ``*args``."""
     named: dict[str, Any] = {}
     for name, parameter in call.signature.parameters.items():
         if name in call.arguments and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
@@ -46,7 +46,7 @@ def arguments_of(call: inspect.BoundArguments) -> dict[str, Any]:
 
 
 def in_precision(precision: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """What a Trainer with these arguments needs for another precision: Lightning takes no plugin for one besides."""
+    """Return a Trainer's arguments for another precision: Lightning accepts no precision plugin beside it."""
     given = arguments.get("plugins")
     plugins = given if isinstance(given, list) else [] if given is None else [given]
     others = [plugin for plugin in plugins if not any(cls.__name__ == "Precision" for cls in type(plugin).__mro__)]

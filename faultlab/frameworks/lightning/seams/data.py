@@ -1,4 +1,4 @@
-"""What the loaders yield: batches before guards and transfer hooks see them, and the iterator itself."""
+"""The output of the loaders: batches before guards and transfer hooks see them, and the iterator itself."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from faultlab.injection.values import Stream
 if TYPE_CHECKING:
     from faultlab.injection.armed_fault import Armed
 
-# A training_step that asks for `dataloader_iter` pulls its batches through the second.
+# A training_step with a `dataloader_iter` argument draws its batches through the second one.
 FETCHERS = ("loops.fetchers:_PrefetchDataFetcher", "loops.fetchers:_DataFetcherWrapper")
 
 
@@ -37,7 +37,7 @@ def batches(point: Batch, patches: Patches, armed: Armed, site: Site) -> None:
 
 
 def _onward(iterator: Iterator[Any]) -> Iterator[Any]:
-    """The same items; unlike Lightning's own iterators it does not begin anew when it is asked for an iterator."""
+    """Yield the same items; unlike Lightning's own iterators, this does not restart when iterated again."""
     while True:
         try:
             item = next(iterator)

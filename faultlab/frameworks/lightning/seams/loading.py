@@ -1,4 +1,4 @@
-"""The loaders: what Lightning is given when it asks for them, and the arguments of each DataLoader among them."""
+"""The loaders: the objects that Lightning receives, and the arguments of each DataLoader among them."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ _STAGES_OF_HOOKS = {
 
 
 def training_loaders(trainer: Any) -> list[DataLoader[Any]]:
-    """The DataLoaders that the trainer has for training, or would get by asking for them."""
+    """Return the trainer's training DataLoaders, or those that it would get on request."""
     loop = trainer.fit_loop
-    # A CombinedLoader has a length only while it is iterated, so it can't be asked whether it is true.
+    # A CombinedLoader has a length only while it is iterated, so testing its truth value fails.
     found = loop._data_source.dataloader() if loop._combined_loader is None else loop._combined_loader
     return list(dataloaders_in(asked(found, "iterables", found)))
 
 
 def validation_loaders(trainer: Any) -> list[DataLoader[Any]]:
-    """The DataLoaders that the trainer has validated with."""
+    """Return the DataLoaders that the trainer has used for validation."""
     return list(dataloaders_in(getattr(trainer, "val_dataloaders", None)))

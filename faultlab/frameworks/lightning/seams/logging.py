@@ -1,4 +1,4 @@
-"""What is logged: the values that a module reports, and what the loggers are handed."""
+"""Logging: the values that a module reports, and the calls of the loggers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def logging(point: Logging, patches: Patches, armed: Armed, site: Site) -> None:
 def metric_reset(point: MetricReset, patches: Patches, armed: Armed, site: Site) -> None:
     def make(reset: Callable[..., Any]) -> Callable[..., Any]:
         def around(metric: Any) -> Any:
-            # Lightning also has empty ones reset, which leaves no trace whether it is done or not.
+            # Lightning also resets unused metrics, which has no effect.
             used = getattr(metric, "update_count", 0) or getattr(metric, "_update_count", 0)
             return armed.around(lambda: reset(metric)) if used and armed.due() else reset(metric)
 

@@ -1,4 +1,4 @@
-"""Train or eval, gradients on or off, at the moment a step begins."""
+"""Train or eval mode, and gradients on or off, when a step begins."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @hooks(Mode, framework=NAME)
 def mode(point: Mode, patches: Patches, armed: Armed, site: Site) -> None:
-    """Attaches to the steps.
+    """Attach to the steps.
 
-    Lightning restores modes after validation by setting ``training`` directly, so nothing that wraps ``train()`` would
-    see it; the entry of the step is where a wrong mode begins to matter.
+    Lightning restores modes after validation by setting ``training`` directly, so a wrapper of ``train()`` would miss
+    it; a wrong mode begins to matter when the step is entered.
     """
 
     def setting(stage: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

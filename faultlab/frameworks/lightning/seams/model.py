@@ -1,4 +1,4 @@
-"""The model itself and what is configured on it: architecture, weights, optimizers and schedulers."""
+"""The model and its configuration: architecture, weights, optimizers and schedulers."""
 
 from __future__ import annotations
 

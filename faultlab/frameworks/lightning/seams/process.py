@@ -1,4 +1,4 @@
-"""The process itself, and the random numbers that it draws."""
+"""The process itself and its random numbers."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def process(point: Process, patches: Patches, armed: Armed, site: Site) -> None:
         for fetcher in (fetch._MapDatasetFetcher, fetch._IterableDatasetFetcher):
             patches.wrap(fetcher, "fetch", lambda get: striking(armed, workers, get))
     else:
-        # Whatever the injector leaves the process to do with is what it had once the fault is taken off.
+        # Restored when the fault is removed, whatever limits the injector leaves the process with.
         patches.on_exit(resource_limits.remember())
-        # By way of Lightning and not of the class: a training that is resumed may have a module of another one.
+        # Through Lightning instead of the class: a resumed training may have a module of another class.
         for namespace in namespaces.loaded():
             calls = namespaces.part(namespace, "trainer:call")
             patches.wrap(calls, "_call_strategy_hook", lambda call: _in_step(armed, call))

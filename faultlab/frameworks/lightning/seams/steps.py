@@ -1,4 +1,4 @@
-"""The module's own methods: what a step returns, how a hook is called, and whether the class defines it at all."""
+"""The module's own methods: a step's output, a hook's call, and whether the class defines it at all."""
 
 from __future__ import annotations
 

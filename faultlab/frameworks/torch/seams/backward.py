@@ -1,4 +1,4 @@
-"""Backward and what surrounds it: the loss that goes in, the gradients that it leaves, and their being cleared."""
+"""Backward and what surrounds it: the loss before it, the gradients after it, and clearing them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def loss(point: Loss, patches: Patches, armed: Armed, site: Site) -> None:
 
 
 def in_argument(armed: Armed, position: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """A wrapper for a method whose argument at this position is the loss."""
+    """Return a wrapper for a method whose argument at this position is the loss."""
 
     def make(backward: Callable[..., Any]) -> Callable[..., Any]:
         def mapped(*args: Any, **kwargs: Any) -> Any:
@@ -70,7 +70,7 @@ def zero_grad(point: ZeroGrad, patches: Patches, armed: Armed, site: Site) -> No
 
 
 def _called(armed: Armed, site: Site) -> Any:
-    """Whose ``backward`` a training step calls: the module's, or the loss's own."""
+    """Return the owner of the ``backward`` that a training step calls: the module, or the loss tensor."""
     return site.owner("backward") if "backward" in armed.profile.hooks else torch.Tensor
 
 

@@ -1,4 +1,4 @@
-"""The clipping of gradients by torch's functions, where the module calls those itself."""
+"""Gradient clipping by torch's functions, if the module calls those itself."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def by_hand(point: Clipping, patches: Patches, armed: Armed, site: Site) -> None
         def around(parameters: Any, *args: Any, **kwargs: Any) -> Any:
             if not armed.due("train"):
                 return clip(parameters, *args, **kwargs)
-            # Once only can a generator be asked.
+            # A generator can be iterated only once.
             clipped = [parameters] if isinstance(parameters, torch.Tensor) else list(parameters)
             armed.ctx.memory["unclipped"] = lambda: _unclipped(clip, clipped, args, kwargs)
             return armed.around(lambda: clip(clipped, *args, **kwargs))
@@ -39,7 +39,7 @@ def by_hand(point: Clipping, patches: Patches, armed: Armed, site: Site) -> None
 
 
 def wrap_functions(patches: Patches, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-    """Replaces torch's functions that clip gradients, under every name by which a module has imported them."""
+    """Replace torch's functions that clip gradients, under every name that a module imported them by."""
     for owner, name in list(_references()):
         patches.wrap(owner, name, make)
 
@@ -53,7 +53,7 @@ def _references() -> Iterator[tuple[ModuleType, str]]:
 
 
 def _importing(modules: Iterable[Any]) -> Iterator[ModuleType]:
-    """The modules that may have imported them; torch's own go by the names in two of its modules."""
+    """Yield the modules that may have imported them; torch's own use the names in two of its modules."""
     for module in modules:
         if isinstance(module, ModuleType):
             name = module.__name__

@@ -1,4 +1,4 @@
-"""What goes into and comes out of forward, of the target itself or of the submodule that does its work."""
+"""The input and output of forward, of the target itself or of the submodule that does its work."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @hooks(ModuleOutput)
 def module_output(point: ModuleOutput, patches: Patches, armed: Armed, site: Site) -> None:
     if armed.profile.forward == "" and hasattr(site.cls, "forward"):
-        # A wrapped method and no forward hook: `self.forward(x)` passes hooks by.
+        # A wrapped method instead of a forward hook: `self.forward(x)` bypasses hooks.
         def make(forward: Callable[..., Any]) -> Callable[..., Any]:
             def mapped(*args: Any, **kwargs: Any) -> Any:
                 output = forward(*args, **kwargs)
@@ -52,7 +52,7 @@ def module_output(point: ModuleOutput, patches: Patches, armed: Armed, site: Sit
             return calling
 
         patches.on_exit(modules.register_module_forward_hook(hook).remove)
-        # torch takes a hook's None for "no change".
+        # torch treats a hook's None as "no change".
         patches.wrap(nn.Module, "__call__", make_call)
 
 
@@ -90,7 +90,7 @@ def head_input(point: HeadInput, patches: Patches, armed: Armed, site: Site) -> 
 
 
 class _Layers:
-    """Follows the layers with parameters of their own that run while forward does."""
+    """Tracks the layers with parameters of their own that run inside forward."""
 
     def __init__(self, find_root: Callable[[], nn.Module]) -> None:
         self._find_root = find_root
@@ -110,7 +110,7 @@ class _Layers:
         self._head, self._inside = self._ran or self._head, False
 
     def is_head(self, module: nn.Module) -> bool:
-        """Notes that the layer runs; whether it is the last one."""
+        """Record that the layer runs; return True if it is the last one."""
         if not self._inside or not has_own(module):
             return False
         self._ran = module

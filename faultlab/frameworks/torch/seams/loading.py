@@ -24,7 +24,7 @@ def sample(point: Sample, patches: Patches, armed: Armed, site: Site) -> None:
     def make(get: Callable[..., Any]) -> Callable[..., Any]:
         def fetching(fetcher: Any, *args: Any, **kwargs: Any) -> Any:
             purpose = workers.fetch_for(fetcher)
-            if purpose == "nobody":
+            if purpose == "nothing":
                 return get(fetcher, *args, **kwargs)
             items = _Items(fetcher.dataset, armed, "one" if purpose == "step" else "late")
             shown = "dataset_iter" if hasattr(fetcher, "dataset_iter") else "dataset"
@@ -42,7 +42,7 @@ def sample(point: Sample, patches: Patches, armed: Armed, site: Site) -> None:
 
 
 class _Items:
-    """A dataset as its fetcher sees it, each item of which the fault may map."""
+    """A dataset as its fetcher sees it; the fault may map each item."""
 
     def __init__(self, dataset: Any, armed: Armed, turns: Turns) -> None:
         self._dataset = dataset
