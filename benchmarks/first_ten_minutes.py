@@ -34,7 +34,7 @@ _SHOWN = 80
 def main() -> None:
     """Run the commands and write the page."""
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--keep", type=Path, help="work in this folder and leave it")
+    options.add_argument("--keep", type=Path, help="work in this folder and keep it")
     keep = options.parse_args().keep
     with tempfile.TemporaryDirectory() as temporary:
         folder = (keep or Path(temporary)) / "mnist"
