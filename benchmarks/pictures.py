@@ -16,9 +16,9 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking",
 # The worst silent faults are all NaN; open one with visible curves instead.
 TELLING = """() => {
     for (const lesson of document.querySelectorAll("details.lesson")) lesson.open = false;
-    const telling = document.getElementById("gradient.negated");
-    telling.open = true;
-    document.querySelector("details.lesson").before(telling);
+    const shown = document.getElementById("gradient.negated");
+    shown.open = true;
+    document.querySelector("details.lesson").before(shown);
 }"""
 MATRIX = """() => {
     document.getElementById("filters").hidden = true;
