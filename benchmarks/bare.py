@@ -1,7 +1,7 @@
-"""Times the bare training of a scenario, in a process of its own: no guards, no evaluation, no recording, no seams.
+"""Time the bare training of a scenario in a separate process, without guards, evaluation, recording or seams.
 
-Reads ``{"scenario": ..., "reload": ..., "fits": ...}`` on standard input and writes the timelines to the file that it
-is given. See benchmarks/README.md.
+Read ``{"scenario": ..., "reload": ..., "fits": ...}`` from standard input, and write the timelines to the given file.
+See benchmarks/README.md.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ CLOCKS: Mapping[str, Callable[[], float]] = {"cpu": time.process_time, "wall": t
 _WARM_UP = 2
 
 Marks = dict[str, dict[str, Any]]
-"""By clock: ``fit`` and ``end``, when fit began and all was over; ``begun`` and ``ended``, when each step did;
-``validated``, the seconds of validation before each step and, last, in all. All since the build began."""
+"""By clock: ``fit`` and ``end``, the times when fit began and ended; ``begun`` and ``ended``, those of each step;
+``validated``, the seconds of validation before each step and, last, in total. All since the build began."""
 
 
 class Stopwatch:
-    """Notes the marks of one training; ``attach`` has Lightning's loops call it."""
+    """A recorder of the marks of one training; ``attach`` makes Lightning's loops call it."""
 
     def __init__(self) -> None:
         self.marks: Marks = {name: {"begun": [], "ended": [], "validated": []} for name in CLOCKS}
@@ -83,9 +83,9 @@ class Stopwatch:
 
 
 def train(target: Any, reloading: Mapping[str, Any] | None = None) -> Marks:
-    """Builds the target and trains it once; with ``reloading`` half-way, and from the checkpoint on in a second one.
+    """Build the target and train it once; with ``reloading``, halfway, and then on from the checkpoint with a second.
 
-    ``reloading`` says the ``epochs`` of the whole training, the ``monitor`` and its ``monitor_mode``.
+    ``reloading`` has the ``epochs`` of the whole training, the ``monitor`` and its ``monitor_mode``.
     """
     import torch
 
@@ -131,7 +131,7 @@ def train(target: Any, reloading: Mapping[str, Any] | None = None) -> Marks:
 
 
 def median(repeats: Sequence[Marks]) -> Marks:
-    """The median of each mark; of steps as many as every one of the trainings has."""
+    """Return the median of each mark, for the steps that all trainings have."""
 
     def of(marks: Sequence[Any]) -> Any:
         if isinstance(marks[0], list):
@@ -151,7 +151,7 @@ def _seed() -> None:
 
 
 def main(file: str) -> None:
-    """Writes ``{"start": ..., "plain": ..., "reload": ...}``, ``start`` being the CPU seconds until all is imported."""
+    """Write ``{"start": ..., "plain": ..., "reload": ...}``; ``start`` is the CPU seconds of the imports."""
     asked = json.load(sys.stdin)
     sys.path[:0] = asked["scenario"]["path"]
     import torch
@@ -166,7 +166,7 @@ def main(file: str) -> None:
     for kind, reloading in kinds.items():
         for _ in range(_WARM_UP):
             train(target, reloading)
-        # As in a victim, whose collector does not walk what was there before it.
+        # As in a victim, whose collector skips objects that existed before it.
         gc.collect()
         gc.freeze()
         found[kind] = median([train(target, reloading) for _ in range(asked["fits"])])

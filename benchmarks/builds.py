@@ -1,6 +1,6 @@
-"""Builds of faultlab, of this tree and of other commits, whose commands are run to be measured.
+"""Builds of faultlab, from this tree and from other commits, whose commands are measured.
 
-Run as ``python benchmarks/builds.py GITREF ARGUMENT...`` for `faultlab ARGUMENT...` of that commit.
+``python benchmarks/builds.py GITREF ARGUMENT...`` runs `faultlab ARGUMENT...` of that commit.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from timed import Spent, spend
 
 @dataclass(frozen=True)
 class Cost:
-    """One `faultlab run`. ``start`` is the part of its wall time that its report counts to neither phase."""
+    """The cost of one `faultlab run`. ``start`` is the part of its wall time that belongs to neither phase."""
 
     cpu: float
     wall: float
@@ -34,7 +34,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Build:
-    """A working tree of faultlab, of which commands are run; ``own_scenarios`` says that they are not those of here."""
+    """A working tree of faultlab whose commands are run; ``own_scenarios`` is set if its scenarios are its own."""
 
     name: str
     tree: Path
@@ -59,8 +59,8 @@ class Build:
         return spent
 
     def command(self, *words: str, memory: bool = False) -> Spent:
-        """`faultlab WORDS` in the tree."""
-        # In the tree, since Python looks for modules in the folder that it is run in before all others.
+        """Return the command line of `faultlab WORDS` in the tree."""
+        # In the tree, since Python looks for modules in the working folder first.
         command = [sys.executable, "-m", "faultlab", *words]
         return spend(command, cwd=self.tree, env=environment(self.tree), memory=memory)
 
@@ -71,7 +71,7 @@ class Build:
 
 @contextlib.contextmanager
 def built(ref: str, own_scenarios: bool) -> Iterator[Build]:
-    """The commit in a worktree of its own, with the scenarios of this tree unless it is to run its own."""
+    """Yield the commit in a separate worktree, with the scenarios of this tree unless it shall run its own."""
     with tempfile.TemporaryDirectory(prefix="faultlab-against-") as folder:
         tree = Path(folder, "tree")
         git = ["git", "-C", str(ROOT), "worktree"]
@@ -80,7 +80,7 @@ def built(ref: str, own_scenarios: bool) -> Iterator[Build]:
             if not own_scenarios:
                 shutil.rmtree(tree / "scenarios", ignore_errors=True)
                 shutil.copytree(ROOT / "scenarios", tree / "scenarios", ignore=shutil.ignore_patterns("__pycache__"))
-            # What is compiled at a first import must not be counted.
+            # Compilation at the first import must not be counted.
             subprocess.run([sys.executable, "-m", "compileall", "-q", "faultlab", "scenarios"], cwd=tree, check=True)
             yield Build(ref, tree, own_scenarios)
         finally:
@@ -88,7 +88,7 @@ def built(ref: str, own_scenarios: bool) -> Iterator[Build]:
 
 
 def main(ref: str, *arguments: str) -> int:
-    """Shows what that build printed and returns its status."""
+    """Print the output of that build's command and return its status."""
     with built(ref, own_scenarios=True) as build:
         spent = build.command(*arguments)
     sys.stdout.write(spent.printed)

@@ -1,6 +1,6 @@
-"""What campaigns cost beside their floor, beside another build, and beside a process for every fault.
+"""Measure the cost of campaigns against their floor, against another build, and against a process for every fault.
 
-See benchmarks/README.md. Every measurement is a command in processes of its own, one after the other.
+See benchmarks/README.md. Every measurement is a command with its own processes; the commands run one after the other.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _GIB = 1 << 30
 
 @dataclass
 class Measured:
-    """One scenario, measured in rounds: ``this``, ``other`` and ``unadvised`` hold a campaign each of every round."""
+    """One scenario, measured in rounds: ``this``, ``other`` and ``unadvised`` have one campaign per round each."""
 
     name: str
     jobs: int
@@ -42,15 +42,15 @@ class Measured:
     fresh: Recording | None = None
 
     def floor(self, clock: str) -> list[float]:
-        """In seconds of all cores together by CPU time, of all jobs at once by wall time."""
+        """Return the floor in seconds: of all cores in total for CPU time, of all jobs in parallel for wall time."""
         return [bare.floors[clock].seconds / (self.jobs if clock == "wall" else 1) for bare in self.floors]
 
     def start(self, clock: str, costs: Sequence[Cost]) -> list[float]:
-        """What went to neither baseline nor faults; by CPU time it is what one process takes to import all."""
+        """Return the time outside of baseline and faults; for CPU time, the imports of one process."""
         return [cost.start for cost in costs] if clock == "wall" else [bare.start for bare in self.floors]
 
     def differences(self) -> list[str]:
-        """The faults that the builds judged differently, or one of them each time."""
+        """Return the faults whose verdicts differ between the builds, or between the rounds of one build."""
         found = []
         for id in sorted({id for cost in [*self.this, *self.other] for id in cost.statuses}):
             judged = [sorted({cost.statuses.get(id, "not there") for cost in side}) for side in (self.this, self.other)]
@@ -60,7 +60,7 @@ class Measured:
         return found
 
     def fresh_seconds(self, clock: str) -> float:
-        """With a process for every fault, those that were left out assumed to take as long as the others."""
+        """Return the seconds with one process per fault, if the skipped faults take as long as the others."""
         assert self.fresh is not None
         faulted = self.fresh.faulted[clock]
         scale = len(self.recording.faults) / len(self.fresh.faults)
@@ -72,23 +72,23 @@ def seconds(costs: Iterable[Any], clock: str) -> list[float]:
 
 
 def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
-    """Pair by pair."""
+    """Return the ratios pair by pair."""
     return [one / other for one, other in zip(above, below)]
 
 
 def spread(values: Sequence[float]) -> str:
-    """The median, with the least and the most where there are several."""
+    """Return the median, with the minimum and the maximum if there are several values."""
     middle = f"{statistics.median(values):.2f}"
     return middle if len(values) == 1 else f"{middle} ({min(values):.2f}-{max(values):.2f})"
 
 
 def total(parts: Sequence[Sequence[float]]) -> list[float]:
-    """Round by round, over all scenarios."""
+    """Return the sum over all scenarios, round by round."""
     return [sum(values) for values in zip(*parts)]
 
 
 def table(scenarios: Sequence[Measured], clock: str, other: Build | None) -> list[list[str]]:
-    """The heading, a row for each scenario, and one for all of them together."""
+    """Return the heading, a row for each scenario, and a row for their total."""
     columns = ["floor", "this build", "/ floor", "without start-up / floor"]
     columns += [other.name, "/ floor", f"this build / {other.name}"] if other else []
     groups = [[one] for one in scenarios] + ([list(scenarios)] if len(scenarios) > 1 else [])
@@ -101,7 +101,7 @@ def table(scenarios: Sequence[Measured], clock: str, other: Build | None) -> lis
         row += [spread(ratios(this, floor)), spread(ratios(after, floor))]
         if other:
             those = total([seconds(one.other, clock) for one in group])
-            # The floor is that of the scenarios of this tree.
+            # The floor belongs to the scenarios of this tree.
             beside = "" if other.own_scenarios else spread(ratios(those, floor))
             row += [spread(those), beside, spread(ratios(this, those))]
         rows.append(row)
@@ -119,7 +119,7 @@ def show(rows: Sequence[Sequence[str]]) -> None:
 
 @dataclass(frozen=True)
 class Asked:
-    """What the command line asks for."""
+    """The options of the command line."""
 
     jobs: int
     select: tuple[str, ...]
@@ -135,7 +135,7 @@ class Asked:
         return ["--jobs", str(self.jobs), *(word for pattern in self.select for word in ("--select", pattern))]
 
     def measure(self, scenario: Scenario, this: Build, other: Build | None) -> Measured:
-        self.tell(f"{scenario.name}: what the faulted runs come to")
+        self.tell(f"{scenario.name}: measuring the faulted runs")
         measured = Measured(scenario.name, self.jobs, Recording.take(scenario, *self.options))
         if not measured.recording.faults:
             raise click.ClickException(f"{scenario.name}: no fault was run")
@@ -153,14 +153,14 @@ class Asked:
             measured.peaks = [cost.peak for cost in peaks]
         if self.fresh:
             chosen = measured.recording.faults[:: self.sample]
-            self.tell(f"{scenario.name}: {len(chosen)} faults in a process each, which takes minutes")
+            self.tell(f"{scenario.name}: {len(chosen)} faults in one process each, which takes minutes")
             select = [word for fault in chosen for word in ("--select", fault)]
             measured.fresh = Recording.take(scenario, "--jobs", str(self.jobs), "--engine", "spawn", *select)
         return measured
 
 
 def report(scenarios: Sequence[Measured], other: Build | None, demos: Sequence[Sequence[Spent]], sample: int) -> None:
-    """Prints what was measured."""
+    """Print the measurements."""
     for one in scenarios:
         loads = [cost.load for cost in [*one.this, *one.other]]
         settled = len(one.this[0].statuses) - len(one.recording.faults)
@@ -189,13 +189,13 @@ def report(scenarios: Sequence[Measured], other: Build | None, demos: Sequence[S
     if rows:
         show([row + [""] * (max(map(len, rows)) - len(row)) for row in rows])
     differences = [line for one in scenarios for line in one.differences()]
-    click.echo(f"\nfaults whose status is not the same each time: {len(differences)}")
+    click.echo(f"\nfaults whose status varies: {len(differences)}")
     for line in differences:
         click.echo(f"  {line}")
 
 
 def to_json(scenarios: Sequence[Measured], other: str, demos: Sequence[Sequence[Spent]]) -> dict[str, Any]:
-    """All rounds, in seconds; the first of each pair of demos is this build's."""
+    """Return all rounds, in seconds; the first of each pair of demos is this build's."""
 
     def costs(found: Sequence[Cost]) -> list[dict[str, Any]]:
         return [{name: value for name, value in asdict(cost).items() if name != "statuses"} for cost in found]
@@ -225,23 +225,27 @@ def to_json(scenarios: Sequence[Measured], other: str, demos: Sequence[Sequence[
 
 @click.command()
 @click.argument("scenarios", nargs=-1, type=click.Path(path_type=Path, exists=True))
-@click.option("--against", default="", metavar="GITREF", help="Measure this commit's build too, in turns.")
-@click.option("--own-scenarios", is_flag=True, help="That build runs the scenarios of its own tree, not of this one.")
+@click.option("--against", default="", metavar="GITREF", help="Measure this commit's build, too, in alternation.")
+@click.option("--own-scenarios", is_flag=True, help="Let that build run the scenarios of its own tree.")
 @click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, help="Rounds.")
 @click.option("--jobs", "-j", type=click.IntRange(1), help="Runs at a time.  [default: the cores]")
 @click.option("--select", multiple=True, metavar="GLOB", help="Only these failure modes or faults (repeatable).")
-@click.option("--no-advice", is_flag=True, help="Measure this build without the ready-made guards too, in turns.")
-@click.option("--demo", is_flag=True, help="Measure `faultlab demo` too.")
-@click.option("--fresh", is_flag=True, help="Measure a process for every fault too, once.")
-@click.option("--sample", type=click.IntRange(1), default=1, metavar="N", help="Of those only every N-th fault.")
-@click.option("--memory", is_flag=True, help="Measure the peaks of memory too, in runs of their own.")
+@click.option(
+    "--no-advice", is_flag=True, help="Measure this build without the ready-made guards, too, in alternation."
+)
+@click.option("--demo", is_flag=True, help="Measure `faultlab demo`, too.")
+@click.option("--fresh", is_flag=True, help="Measure one process per fault, too, once.")
+@click.option(
+    "--sample", type=click.IntRange(1), default=1, metavar="N", help="With --fresh, run only every N-th fault."
+)
+@click.option("--memory", is_flag=True, help="Measure the peak memory, too, in separate runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON and nothing else.")
 def main(scenarios: tuple[Path, ...], against: str, own_scenarios: bool, repeats: int, jobs: int | None,
          select: tuple[str, ...], no_advice: bool, demo: bool, fresh: bool, sample: int, memory: bool,
          as_json: bool) -> None:  # fmt: skip
-    """Time campaigns on SCENARIOS (default: the digits) beside their floor."""
+    """Time campaigns on SCENARIOS (default: digits) against their floor."""
     tell = (lambda what: None) if as_json else (lambda what: click.echo(what, err=True))
-    # Whoever ends this is to find no worktree left behind.
+    # No worktree may be left behind if this is interrupted.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     asked = Asked(jobs or engines.cores(), select, repeats, not no_advice, fresh, sample, memory, tell)
     this = Build("this build", ROOT)

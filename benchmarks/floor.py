@@ -1,4 +1,4 @@
-"""The floor of a campaign: the bare training that it can't do without. See benchmarks/README.md.
+"""The floor of a campaign: the bare training that every campaign needs. See benchmarks/README.md.
 
 Run as ``python benchmarks/floor.py SCENARIO...``.
 """
@@ -31,7 +31,7 @@ FITS = 5
 
 @dataclass(frozen=True)
 class Timeline:
-    """A bare training by one clock, in seconds since its build began; of which the marks are see `bare.Marks`."""
+    """A bare training by one clock, in seconds since its build began, with the marks of `bare.Marks`."""
 
     fit: float
     begun: Sequence[float]
@@ -40,14 +40,14 @@ class Timeline:
     end: float
 
     def suffix(self, at: Place) -> float:
-        """From the place where a run is forked to the end."""
+        """Return the time from the place where a run is forked to the end."""
         return self.end - self._reached(at)
 
     def needed(self, run: Run, validations: int) -> float:
-        """What a run can't have done without; ``validations`` are the batches that the clean run validates on.
+        """Return the minimum time of a run; ``validations`` is the number of the clean run's validation batches.
 
-        One that ended early needs only the steps that it completed, or got as far as its first. Validation that did
-        not take place is left out, and nothing needs more than it took.
+        A run that ended early needs only the steps that it completed, or the time until its first step. Skipped
+        validation does not count, and no run needs more time than it took.
         """
         if run.steps >= len(self.begun):
             end, validated = self.end, self.validated[-1]
@@ -66,7 +66,7 @@ class Timeline:
 
 @dataclass(frozen=True)
 class Floor:
-    """By one clock, in seconds on one core: a bare clean run, and the bare suffixes of the faulted runs together."""
+    """A floor by one clock, in seconds on one core: a bare clean run, and the sum of the faulted runs' suffixes."""
 
     clean: float
     suffixes: float
@@ -77,7 +77,7 @@ class Floor:
 
     @classmethod
     def of(cls, runs: Sequence[Run], plain: Timeline, reloaded: Timeline | None) -> Floor:
-        """A fault that was run twice counts once, with the longer of its runs; one that sleeps takes no core."""
+        """Return the floor of the runs; of two runs of a fault the longer counts, and a sleeping run uses no core."""
         validations = {
             kind: max((run.validations for run in runs if not run.fault and run.reload == kind), default=0)
             for kind in (False, True)
@@ -101,7 +101,7 @@ class Bare:
 
 @dataclass(frozen=True)
 class Recording:
-    """What this build's campaign on a scenario orders and what comes of it."""
+    """The orders of this build's campaign on a scenario, and their results."""
 
     scenario: Scenario
     runs: Sequence[Run]
@@ -112,7 +112,7 @@ class Recording:
 
     @classmethod
     def take(cls, scenario: Scenario, *options: str) -> Recording:
-        """Runs `faultlab run` with those options."""
+        """Run `faultlab run` with these options."""
         with tempfile.TemporaryDirectory(prefix="faultlab-bench-") as folder:
             notes = Path(folder, "notes.json")
             script = str(ROOT / "benchmarks" / "recorded.py")
@@ -136,11 +136,11 @@ class Recording:
 
     @property
     def faults(self) -> list[str]:
-        """Those that were run, each once."""
+        """Return the faults that were run, each once."""
         return sorted({run.fault for run in self.runs} - {""})
 
     def bare(self) -> Bare:
-        """Trains bare in a fresh process and sums up."""
+        """Train bare in a fresh process and sum up the floor."""
         asked = {"scenario": self.scenario.for_victims(), "reload": self.reloading, "fits": FITS}
         with tempfile.TemporaryDirectory(prefix="faultlab-bench-") as folder:
             file = Path(folder, "bare.json")
@@ -163,9 +163,9 @@ class Recording:
 
 
 def environment(tree: Path) -> dict[str, str]:
-    """For a process that is to run the code of that tree, on one thread.
+    """Return the environment of a process that runs the code of that tree on one thread.
 
-    It shares no process with commands before or after it, whose CPU seconds would be nobody's.
+    It uses no warm process, whose CPU seconds would not be counted for any command.
     """
     return {**one_thread_environment(), "PYTHONPATH": os.fspath(tree), "FAULTLAB_WARM": "0"}
 
@@ -175,7 +175,7 @@ def environment(tree: Path) -> dict[str, str]:
 @click.option("--jobs", "-j", type=click.IntRange(1), help="Runs at a time.  [default: the cores]")
 @click.option("--select", multiple=True, metavar="GLOB", help="Only these failure modes or faults (repeatable).")
 def main(scenarios: tuple[Path, ...], jobs: int | None, select: tuple[str, ...]) -> None:
-    """Print the floors of campaigns on SCENARIOS, in CPU and wall seconds, and what one campaign took."""
+    """Print the floors of campaigns on SCENARIOS, in CPU and wall seconds, and the cost of one campaign."""
     working = jobs or engines.cores()
     selected = [word for pattern in select for word in ("--select", pattern)]
     for scenario in load_all(scenarios):

@@ -1,10 +1,10 @@
-"""What the cheap guards cost: the time of a training with and without them, in pairs, one after the other.
+"""Measure the cost of the cheap guards: the time of a training with and without them, in alternating pairs.
 
     PYTHONPATH=. python benchmarks/guards.py [--pairs N] [--each]
 
-Prints, for the digits CNN at batch 64 and for a perceptron of ten million parameters, the mean of the pairs' ratios
-with its confidence interval, and whether an aim is met, missed or left open by it: for all cheap guards as one callback
-and, with ``--each``, for each alone. CPU seconds of one thread.
+Print the mean of the pairs' ratios with its confidence interval, and whether it meets the target, misses it or leaves
+it open, for the digits CNN at batch size 64 and for a perceptron with ten million parameters: for all cheap guards as
+one callback and, with ``--each``, for each guard alone. The unit is CPU seconds of one thread.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ QUIET: dict[str, Any] = {
 
 CONFIDENCE = 0.95
 AIMS = {"digits CNN, batch 64": (3.0, 10.0), "ten million parameters": (0.5, None)}
-"""Per cent that all cheap guards may cost at most, after the first steps and in them."""
+"""The maximum cost of all cheap guards in per cent, after the first steps and in them."""
 
 
 class Wide(pl.LightningModule):
-    """A perceptron of ten million parameters."""
+    """A perceptron with ten million parameters."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ def wide() -> tuple[Any, Any]:
 
 
 class Stopwatch(pl.Callback):
-    """CPU seconds a step of the first steps, at each of which the guards look at values, and of the later ones."""
+    """CPU seconds per step: of the first steps, where the guards always inspect values, and of the later ones."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
@@ -82,12 +82,12 @@ class Stopwatch(pl.Callback):
 
     @property
     def first(self) -> float:
-        # The very first settle allocators and caches.
+        # Allocators and caches settle in the very first steps.
         return statistics.median(self._steps()[8 : pace.FIRST])
 
     @property
     def later(self) -> float:
-        # By the place in the guards' rhythm, so that what else the machine does falls out and no costly step does.
+        # By position in the guards' cycle: the median drops the noise of the machine, but keeps the expensive steps.
         steps = self._steps()
         places = [steps[pace.FIRST + place :: pace.EVERY] for place in range(pace.EVERY)]
         return statistics.fmean(map(statistics.median, places))
@@ -97,7 +97,7 @@ class Stopwatch(pl.Callback):
 
 
 def watched(target: Callable[[], tuple[Any, Any]], steps: int, callbacks: list[Any]) -> Stopwatch:
-    """One training."""
+    """Run one training and return its times."""
     torch.manual_seed(0)
     module, data = target()
     watch = Stopwatch()
@@ -109,7 +109,7 @@ def watched(target: Callable[[], tuple[Any, Any]], steps: int, callbacks: list[A
 def ratios(
     target: Callable[[], tuple[Any, Any]], steps: int, pairs: int, make: Callable[[], list[Any]]
 ) -> tuple[list[float], list[float]]:
-    """With over without, of the later and of the first steps, in pairs of which the order alternates."""
+    """Return the ratios with / without guards, of the later and of the first steps, in pairs with alternating order."""
     later, first = [], []
     for number in range(pairs + 1):
         runs: list[Callable[[], list[Any]]] = [make, list]
@@ -131,7 +131,7 @@ def _mean(ratios: list[float], aim: float | None) -> str:
 
 
 def interval(ratios: list[float]) -> tuple[float, float, float]:
-    """The geometric mean of the ratios and its confidence interval, by Student's t over their logarithms."""
+    """Return the geometric mean of the ratios and its confidence interval, by Student's t on their logarithms."""
     logs = [math.log(ratio) for ratio in ratios]
     mean, error = statistics.fmean(logs), statistics.stdev(logs) / math.sqrt(len(logs))
     margin = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(logs) - 1)) * error
@@ -149,17 +149,15 @@ def _percent(ratio: float) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=15, help="Two at least; the more, the narrower the interval.")
-    parser.add_argument("--each", action="store_true", help="Each cheap guard alone as well, on the digits.")
+    parser.add_argument("--pairs", type=int, default=15, help="At least two; more pairs narrow the interval.")
+    parser.add_argument("--each", action="store_true", help="Also measure each cheap guard alone, on digits.")
     options = parser.parse_args()
     if options.pairs < 2:
-        parser.error("an interval takes two pairs at least")
+        parser.error("an interval needs at least two pairs")
     torch.set_num_threads(1)
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
-    print(
-        f"CPU seconds of a step with guards over those without, less one: mean of {options.pairs} pairs in alternating"
-    )
+    print(f"CPU seconds of a step with guards / without, minus one: mean of {options.pairs} pairs in alternating")
     print(f"order ({CONFIDENCE:.0%} confidence interval)")
     print(f"{'':40s} {f'after the first {pace.FIRST} steps':44s} in them")
     for name, target, steps in (("digits CNN, batch 64", digits, 256), ("ten million parameters", wide, 96)):
@@ -167,7 +165,7 @@ def main() -> None:
         print(told(f"all cheap guards, {name}", found, AIMS[name]), flush=True)
     if options.each:
         none = None, None
-        print(told("a set of no guards", ratios(digits, 256, options.pairs, lambda: [guards.GuardSet([])]), none))
+        print(told("an empty set of guards", ratios(digits, 256, options.pairs, lambda: [guards.GuardSet([])]), none))
         for cls in guards.classes("cheap"):
             found = ratios(digits, 256, options.pairs, lambda cls=cls: [cls(**cls.arguments("", "min"))])
             print(told(cls.__name__, found, none), flush=True)

@@ -1,11 +1,11 @@
-"""What the ready-made guards cost on the examples, in this build and in another commit's, fit by fit in turns.
+"""Measure the cost of the ready-made guards on the examples, in this build and in that of another commit.
 
     python benchmarks/guards_between.py GITREF [SCENARIO.yaml]... [--level cheap|full] [--pairs N]
 
-A process a build trains each scenario's target with ``guards.all(LEVEL)`` whenever it is asked to, once of a pair, in
-an order that alternates, and without guards in every fourth pair. Both train the scenarios of this tree. Prints medians
-of CPU seconds of a fit, and the median of the pairs' ratios with its confidence interval, since other work on the
-machine makes single fits far dearer.
+One process per build trains each scenario's target with ``guards.all(LEVEL)`` on request, once per pair, in
+alternating order, and without guards in every fourth pair. Both train the scenarios of this tree. Print the medians of
+the CPU seconds of a fit, and the median of the pairs' ratios with its confidence interval, since other work on the
+machine makes single fits much more expensive.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ WARM_UP = 2
 
 
 def fit(scenario: str, level: str) -> float:
-    """CPU seconds of one training of a scenario's target, from the Trainer's construction to the end of fit."""
+    """Return the CPU seconds of training a scenario's target, from the Trainer's construction to the end of fit."""
     import pytorch_lightning as pl
     import yaml
 
@@ -59,14 +59,14 @@ def _constructed(given: dict[str, Any]) -> Any:
 
 
 def serve() -> None:
-    """Trains as each line of standard input says, ``[scenario, level]``, and answers with the seconds."""
-    import pytorch_lightning  # noqa: F401 - before its logger is silenced, since it has it speak
+    """Train for each line ``[scenario, level]`` of standard input, and print the seconds."""
+    import pytorch_lightning  # noqa: F401 - before its logger is silenced, since the import enables it
     import torch
 
     torch.set_num_threads(1)
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
-    # What the trainings print is no answer.
+    # Keep the output of the trainings out of the answers.
     answers, sys.stdout = sys.stdout, sys.stderr
     for line in sys.stdin:
         print(fit(*json.loads(line)), file=answers, flush=True)
@@ -74,7 +74,7 @@ def serve() -> None:
 
 @contextmanager
 def trainer_of(tree: Path) -> Iterator[Callable[[str, str], float]]:
-    """A process that trains under the guards of the build in a tree."""
+    """Yield a process that trains with the guards of the build in a tree."""
     from floor import environment
 
     command = [sys.executable, str(HERE), "--serve"]
@@ -96,14 +96,14 @@ def trainer_of(tree: Path) -> Iterator[Callable[[str, str], float]]:
 
 
 def interval(ratios: list[float]) -> tuple[float, float, float]:
-    """The median of the ratios and its confidence interval of 95 %, by the order of their size alone."""
+    """Return the median of the ratios and its 95 % confidence interval, from order statistics."""
     ordered = sorted(ratios)
     outside = max(0, math.floor((len(ordered) - 1.96 * math.sqrt(len(ordered))) / 2))
     return statistics.median(ordered), ordered[outside], ordered[-1 - outside]
 
 
 def main(ref: str, scenarios: list[Path], level: str, pairs: int) -> None:
-    """Prints a line a scenario."""
+    """Print one line per scenario."""
     from builds import built
     from floor import ROOT
 
@@ -135,10 +135,10 @@ def _asked() -> tuple[str, list[Path], str, int]:
     parser.add_argument("ref", metavar="GITREF")
     parser.add_argument("scenarios", metavar="SCENARIO.yaml", type=Path, nargs="*")
     parser.add_argument("--level", choices=("cheap", "full"), default="cheap")
-    parser.add_argument("--pairs", type=int, default=40, help="Eight at least; the more, the narrower the interval.")
+    parser.add_argument("--pairs", type=int, default=40, help="At least eight; more pairs narrow the interval.")
     options = parser.parse_intermixed_args()
     if options.pairs < 8:
-        parser.error("an interval takes eight pairs at least")
+        parser.error("an interval needs at least eight pairs")
     default = [HERE.parents[1] / "scenarios" / name / "scenario.yaml" for name in ("digits", "diabetes", "text", "gan")]
     return options.ref, options.scenarios or default, options.level, options.pairs
 

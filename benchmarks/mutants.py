@@ -1,7 +1,7 @@
-"""Whether source mutants' verdicts are true, and what they cost beside mutmut alone and beside a process a mutant.
+"""Check the verdicts on source mutants, and compare their cost with mutmut alone and with one process per mutant.
 
-See benchmarks/README.md. Every run is a process of its own: `faultlab mutate`, `mutmut run`, a pytest for each mutant,
-which is the truth, and the first two again.
+See benchmarks/README.md. Every run is a separate process: `faultlab mutate`, `mutmut run`, a pytest for each mutant,
+which gives the true verdict, and the first two again.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from faultlab.mutants import scope
 from faultlab.mutants.workspace import Workspace
 
 KILLED, SURVIVED, TIMEOUT = "killed", "survived", "timeout"
-# The tests' order is the files': what is random about it is no mutant's doing.
+# File order: a random order could cause failures that no mutant causes.
 _QUIET = ("-q", "-p", "no:cacheprovider", "-p", "no:randomly")
 _DISGUISE = "mutmut_disguise"
 _LEAST_LIMIT, _FACTOR = 60.0, 10.0
-# mutmut's own exit codes; pytest's where it has none.
+# mutmut's own exit codes, and pytest's where mutmut has none.
 _NO_TESTS, _TIMEOUTS = (5, 33), (36, 24, -24, 152, 255)
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What one run of a tool made of the mutants, with its wall and CPU seconds and the load before it."""
+    """The verdicts of one run of a tool, with its wall and CPU seconds and the load before it."""
 
     verdicts: Mapping[str, str]
     wall: float
@@ -52,7 +52,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Alone:
-    """One mutant in a pytest of its own: its verdict, in seconds after the start."""
+    """One mutant in a separate pytest: its verdict, and the seconds after the start."""
 
     mutant: str
     verdict: str
@@ -61,7 +61,7 @@ class Alone:
 
 @dataclass(frozen=True)
 class Bench:
-    """Mutates the files at the paths and has these tests judge, every time in a fresh process."""
+    """A benchmark that mutates the files at the paths and judges them by these tests, each time in a fresh process."""
 
     paths: Sequence[Path]
     tests: Sequence[Path]
@@ -70,7 +70,7 @@ class Bench:
 
     @property
     def workspace(self) -> Workspace:
-        """mutmut's, apart from faultlab's."""
+        """Return mutmut's workspace, which is separate from faultlab's."""
         return Workspace(project_root(self.paths[0].resolve() / "_").resolve(), (self.folder / "mutmut").resolve())
 
     @property
@@ -78,7 +78,7 @@ class Bench:
         return [self.workspace.relative(file) for file in scope.files_at(self.paths)]
 
     def faultlab(self) -> Judged:
-        """`faultlab mutate`, with no verdict of an earlier run."""
+        """Run `faultlab mutate` without verdicts of an earlier run."""
         with tempfile.TemporaryDirectory(dir=self.folder) as out:
             tests = [word for test in self.tests for word in ("--tests", str(test))]
             words = ["-m", "faultlab", "mutate", *map(str, self.paths), *tests, "--jobs", str(self.jobs)]
@@ -97,7 +97,7 @@ class Bench:
         return Judged({name: same.get(outcome, outcome) for name, outcome in outcomes.items()}, wall, cpu, load)
 
     def mutmut(self) -> Judged:
-        """`mutmut run` with one thread a process, and with what has Lightning modules work in mutated files."""
+        """Run `mutmut run` with one thread per process, and with the fixes for Lightning modules in mutated files."""
         shutil.rmtree(self.folder / "mutmut", ignore_errors=True)
         workspace = self.workspace
         workspace.make(self.sources)
@@ -125,8 +125,8 @@ class Bench:
         return Judged({name: _verdict(code) for name, code in codes.items()}, wall, cpu, load)
 
     def truth(self, mutants: Sequence[str]) -> tuple[list[Alone], float]:
-        """Each in a fresh pytest of mutmut's tree until its first failure, and the CPU seconds of all."""
-        # The clean one too: without it a limit would be a guess, and a suite that is red would kill everything.
+        """Run each in a fresh pytest of mutmut's tree until its first failure; also return the CPU seconds of all."""
+        # The clean suite, too: it gives the time limit, and a failing suite would kill every mutant.
         clean = self.alone("no.mutant", 600.0)
         if clean.verdict != SURVIVED:
             raise click.ClickException("the tests fail on the clean code")
@@ -135,7 +135,7 @@ class Bench:
             return list(pool.map(lambda mutant: self.alone(mutant, limit), mutants)), _spent() - before
 
     def alone(self, mutant: str, limit: float) -> Alone:
-        """The truth: pytest's exit status with the mutant on from the first import."""
+        """Return the truth: pytest's exit status with the mutant active from the first import."""
         switched = [f"--faultlab-mutant={mutant}", f"--faultlab-killer={self.folder / mutant}.killer"]
         begun = time.monotonic()
         process = subprocess.Popen(
@@ -180,21 +180,21 @@ def _run(
 
 
 def _verdict(code: int | None) -> str:
-    """mutmut's, in the same words. A function that no test runs survives, as it does in a pytest of its own."""
+    """Return mutmut's verdict in faultlab's terms. A function that no test runs survives, as in a separate pytest."""
     if code in _TIMEOUTS:
         return TIMEOUT
     return SURVIVED if code == 0 or code in _NO_TESTS else "not judged" if code is None else KILLED
 
 
 def _spent() -> float:
-    """The CPU seconds of the processes that were waited for."""
+    """Return the CPU seconds of the reaped processes."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Both tools twice, and the mutants that ran in a pytest of their own in between."""
+    """Both tools twice, and in between the mutants that ran in a separate pytest."""
 
     faultlab: Sequence[Judged]
     mutmut: Sequence[Judged]
@@ -204,27 +204,27 @@ class Comparison:
 
     @property
     def mutants(self) -> int:
-        """How many there are; those that are exempt were not judged by faultlab."""
+        """Return the number of mutants, without exempt ones, which faultlab does not judge."""
         return len(self.faultlab[0].verdicts)
 
     @property
     def ended(self) -> list[Alone]:
-        """Without those that never end, for which nobody would wait as long as this does."""
+        """Return the results without the mutants that never end."""
         return [one for one in self.alone if one.verdict != TIMEOUT]
 
     @property
     def naive(self) -> float:
-        """All mutants, at the mean of those that ended, as if no core were ever idle."""
+        """Return the seconds of all mutants at the mean of those that ended, as if no core were ever idle."""
         return self.mutants * statistics.mean(one.seconds for one in self.ended) / self.jobs
 
     @property
     def naive_cpu(self) -> float:
-        """The CPU seconds of all mutants, which depend less on what else the machine does."""
+        """Return the CPU seconds of all mutants, which depend less on other work of the machine."""
         hung = sum(one.seconds for one in self.alone if one.verdict == TIMEOUT)
         return self.mutants * (self.alone_cpu - hung) / len(self.ended)
 
     def differences(self, runs: Sequence[Judged]) -> dict[str, list[str]]:
-        """The mutants of which a run says something else than the truth, by what it says and what is true."""
+        """Return the mutants whose verdict differs from the truth, by verdict and truth."""
         found: dict[str, list[str]] = {}
         for one in self.alone:
             for said in dict.fromkeys(run.verdicts.get(one.mutant, "not judged") for run in runs):
@@ -250,8 +250,10 @@ class Comparison:
             "ratios": {
                 "mutmut / faultlab": _ratios(seconds["mutmut, wall"], seconds["faultlab, wall"]),
                 "mutmut / faultlab, CPU": _ratios(seconds["mutmut, cpu"], seconds["faultlab, cpu"]),
-                "a process a mutant / faultlab": [self.naive / value for value in seconds["faultlab, wall"]],
-                "a process a mutant / faultlab, CPU": [self.naive_cpu / value for value in seconds["faultlab, cpu"]],
+                "one process per mutant / faultlab": [self.naive / value for value in seconds["faultlab, wall"]],
+                "one process per mutant / faultlab, CPU": [
+                    self.naive_cpu / value for value in seconds["faultlab, cpu"]
+                ],
             },
             "sample": [vars(one) for one in self.alone],
             "truth": Counter(one.verdict for one in self.alone),
@@ -266,8 +268,8 @@ class Comparison:
         mean = statistics.mean(one.seconds for one in self.ended)
         scaled = "SCALED: " if len(self.alone) < self.mutants else ""
         click.echo(
-            f"{scaled}{len(self.alone)} mutants ran in a pytest of their own, {mean:.2f} s each that ended; "
-            f"what never ends is not timed there"
+            f"{scaled}{len(self.alone)} mutants ran in a separate pytest, {mean:.2f} s for each that ended; "
+            f"those that never end are not timed"
         )
         click.echo(f"\n{'seconds':40}{'first':>9}{'again':>9}{'median':>9}")
         for name, values in data["seconds"].items():
@@ -294,14 +296,18 @@ def _ratios(theirs: Sequence[float], ours: Sequence[float]) -> list[float]:
 
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path, exists=True))
-@click.option("--tests", multiple=True, type=click.Path(path_type=Path, exists=True), help="The tests that judge.")
+@click.option(
+    "--tests", multiple=True, type=click.Path(path_type=Path, exists=True), help="Tests that judge the mutants."
+)
 @click.option("--jobs", "-j", type=click.IntRange(1), help="Processes at a time, on all sides.  [default: the cores]")
-@click.option("--sample", type=click.IntRange(1), default=1, metavar="N", help="Every N-th in a pytest of its own.")
+@click.option(
+    "--sample", type=click.IntRange(1), default=1, metavar="N", help="Run every N-th mutant in a separate pytest."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON and nothing else.")
 def main(paths: tuple[Path, ...], tests: tuple[Path, ...], jobs: int | None, sample: int, as_json: bool) -> None:
-    """Compare the verdicts on the mutants of the Python files at PATHS with the truth, and what they cost.
+    """Compare the verdicts on the mutants of the Python files at PATHS with the truth, and their cost.
 
-    Without PATHS these are the project in tests/mutated, and its tests.
+    Without PATHS, use the project in tests/mutated and its tests.
     """
 
     def said(what: str) -> None:
@@ -312,7 +318,7 @@ def main(paths: tuple[Path, ...], tests: tuple[Path, ...], jobs: int | None, sam
         here = Path(__file__).parents[1] / "tests" / "mutated"
         paths, tests = (here / "slopes",), (here / "tests",)
     if not tests:
-        raise click.UsageError("--tests says which tests judge")
+        raise click.UsageError("name the tests that judge with --tests")
     with tempfile.TemporaryDirectory(prefix="faultlab-bench-") as name:
         bench = Bench(paths, tests, jobs or engines.cores(), Path(name))
         said("faultlab mutate")
@@ -320,7 +326,7 @@ def main(paths: tuple[Path, ...], tests: tuple[Path, ...], jobs: int | None, sam
         said("mutmut run")
         theirs = bench.mutmut()
         chosen = list(first.verdicts)[::sample]
-        said(f"{len(chosen)} mutants in a pytest of their own, which takes minutes")
+        said(f"{len(chosen)} mutants in a separate pytest each, which takes minutes")
         alone, cpu = bench.truth(chosen)
         said("mutmut run")
         theirs_again = bench.mutmut()

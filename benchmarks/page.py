@@ -1,9 +1,9 @@
-"""What a report's page costs with 10,000 faults, beside ones with 2,000 and 100: written, opened in Chromium, filtered.
+"""Measure a report's page with 10,000, 2,000 and 100 faults: writing it, opening it in Chromium, filtering.
 
     python benchmarks/page.py [--rounds N]
 
-All pages are written, opened and filtered in turn, so that whatever else the machine does touches each. Wall times lie
-on a busy machine: the CPU seconds of this process (written) and of the whole browser stand beside them.
+The pages take turns, so that other work on the machine affects all of them. Wall times are misleading on a busy
+machine, so the CPU seconds of this process (for writing) and of the whole browser are printed, too.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from faultlab.report.html import document
 SIZES = (100, 2_000, 10_000)
 MEASURED = ("written", "opened", "filtered", "shown again", "words found")
 AIMS = {"opened": 3.0, "filtered": 0.1, "shown again": 0.1, "words found": 0.1}
-"""The most wall seconds that a page of 10,000 faults may take on a quiet machine."""
+"""The maximum wall seconds for a page of 10,000 faults on an idle machine."""
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 FILTER = """([name, value]) => {
     const filters = document.getElementById("filters");
@@ -43,33 +43,33 @@ FILTER = """([name, value]) => {
     return (performance.now() - begun) / 1000;
 }"""
 Seconds = tuple[float, float]
-"""Of the clock and of CPUs."""
+"""Wall and CPU seconds."""
 
 
 def main() -> None:
-    """Prints seconds, and the CPU seconds of the same."""
+    """Print wall seconds and CPU seconds."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--rounds", type=int, default=5)
     rounds = options.parse_args().rounds
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
-        sys.exit("there is no Chromium on this machine")
+        sys.exit("no Chromium found on this machine")
     found: dict[int, list[list[Seconds]]] = {size: [] for size in SIZES}
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         for _ in range(rounds):
             for size in SIZES:
                 found[size].append(round_of(Path(folder), size, browser))
-    print(f"seconds, median of {rounds}, and the CPU seconds of the same; load {os.getloadavg()[0]:.1f}")
+    print(f"seconds, median of {rounds}, and CPU seconds; load {os.getloadavg()[0]:.1f}")
     print(f"{'':12}" + "".join(f"{size:>16,}" for size in SIZES))
     for number, name in enumerate(MEASURED):
         medians = [[statistics.median(one[number][kind] for one in found[size]) for kind in (0, 1)] for size in SIZES]
-        aim = f"   (aim {AIMS[name]:g})" if name in AIMS else ""
+        aim = f"   (target {AIMS[name]:g})" if name in AIMS else ""
         print(f"{name:12}" + "".join(f"{wall:9.3f} {cpu:6.2f}" for wall, cpu in medians) + aim)
 
 
 def round_of(folder: Path, size: int, browser: Any) -> list[Seconds]:
-    """Seconds to write, open, filter and show again a page of so many faults, and to find a word in it."""
+    """Return the seconds to write, open, filter, search and show again a page with this many faults."""
     report = made_up(size)
     run = folder / report.scenario
     run.mkdir(exist_ok=True)
@@ -91,14 +91,14 @@ def round_of(folder: Path, size: int, browser: Any) -> list[Seconds]:
 
 
 def timed(act: Callable[[], Any]) -> Seconds:
-    """How long it takes, and how much CPU time the browser's processes use for it."""
+    """Return the duration of an action, and the CPU time that the browser's processes use for it."""
     begun, before = time.perf_counter(), browser_cpu()
     act()
     return time.perf_counter() - begun, used_since(before)
 
 
 def browser_cpu() -> dict[int, float]:
-    """The CPU seconds that each of the processes started by this one has used."""
+    """Return the CPU seconds of each process that this one has started."""
     used: dict[int, float] = {}
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
@@ -108,12 +108,12 @@ def browser_cpu() -> dict[int, float]:
 
 
 def used_since(before: dict[int, float]) -> float:
-    """The CPU seconds that those which still run have used since then."""
+    """Return the CPU seconds that the running processes have used since then."""
     return sum(seconds - before.get(pid, 0.0) for pid, seconds in browser_cpu().items())
 
 
 def made_up(size: int) -> Report:
-    """A report of so many faults of the catalogue: half silent with eight guards to prescribe, half detected by 30."""
+    """Return a report with this many faults: half silent with eight guards to prescribe, half detected by 30."""
     modes = list(index.modes().values())
     faults = []
     prescribed = [{"guard": f"faultlab.guards.Guard{n}", "step": n, "cost": 0.001} for n in range(8)]

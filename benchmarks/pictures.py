@@ -1,4 +1,4 @@
-"""Draws docs/images/ from reports that are there: `faultlab run scenarios/digits --lesson`, and then this.
+"""Draw docs/images/ from existing reports: run `faultlab run scenarios/digits --lesson` first.
 
 python benchmarks/pictures.py [REPORTS]
 """
@@ -13,12 +13,12 @@ from playwright.sync_api import sync_playwright
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-# The worst silent faults are NaN in many forms; one with a course to be seen stands open in their place.
+# The worst silent faults are all NaN; open one with visible curves instead.
 TELLING = """() => {
     for (const lesson of document.querySelectorAll("details.lesson")) lesson.open = false;
-    const telling = document.getElementById("gradient.negated");
-    telling.open = true;
-    document.querySelector("details.lesson").before(telling);
+    const shown = document.getElementById("gradient.negated");
+    shown.open = true;
+    document.querySelector("details.lesson").before(shown);
 }"""
 MATRIX = """() => {
     document.getElementById("filters").hidden = true;
@@ -27,7 +27,7 @@ MATRIX = """() => {
 
 
 def main() -> None:
-    """Writes report.png, matrix.png and lesson.png."""
+    """Write report.png, matrix.png and lesson.png."""
     reports = Path(sys.argv[1] if len(sys.argv) > 1 else "reports").resolve()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)

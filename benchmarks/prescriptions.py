@@ -1,10 +1,10 @@
-"""What the ready-made guards detect, how soon, and how often wrongly, on the example scenarios.
+"""Measure the ready-made guards on the example scenarios: detections, latency and false alarms.
 
     python benchmarks/prescriptions.py [--seeds N] [--write]
 
-Prescribes for each scenario, as with `--records`, and prints what coverage was and is with the prescribed set, the set
-itself, its false alarms, and the latency of every guard. ``--write`` keeps both reports under docs/examples and the
-measurements in faultlab/guards/measured.json, which docs/catalogue/guards.md is made from (``faultlab dev docs``).
+Prescribe for each scenario, as with `--records`, and print the coverage without and with the prescribed set, the set
+itself, its false alarms, and the latency of every guard. ``--write`` saves both reports under docs/examples and the
+measurements in faultlab/guards/measured.json, the source of docs/catalogue/guards.md (``faultlab dev docs``).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ EXAMPLES = ROOT / "docs" / "examples"
 
 
 def prescribe(name: str, seeds: int, jobs: int, out: Path) -> Prescription:
-    """The prescription for one of the example scenarios, its reports below ``out``."""
+    """Return the prescription for one of the example scenarios, with its reports below ``out``."""
     with Progress(quiet=True, silent=True) as progress:
         working = engines.create(engines.default(), jobs)
         try:
@@ -48,7 +48,7 @@ def prescribe(name: str, seeds: int, jobs: int, out: Path) -> Prescription:
 
 
 def latencies(advice: Iterable[Advice], single: bool) -> dict[str, list[int]]:
-    """Each guard's latencies, the shortest for a fault; those of faults of a single step alone where asked."""
+    """Return each guard's latencies, the shortest for each fault; with ``single``, only of faults of a single step."""
     found: dict[str, list[int]] = {}
     for one in advice:
         for fault in one.detected:
@@ -63,7 +63,7 @@ def latencies(advice: Iterable[Advice], single: bool) -> dict[str, list[int]]:
 
 
 def measurements(found: dict[str, Prescription]) -> dict[str, Any]:
-    """What is kept in measured.json."""
+    """Return the content of measured.json."""
     advice = {name: prescription.advice for name, prescription in found.items()}
     every, single = latencies(advice.values(), single=False), latencies(advice.values(), single=True)
     guards: dict[str, Any] = {}
@@ -97,7 +97,7 @@ def _median(found: list[int] | None) -> float | None:
 
 
 def show(found: dict[str, Prescription]) -> None:
-    print("coverage of failure modes, and of the harmful ones in brackets")
+    print("coverage of failure modes, and in brackets of the harmful ones")
     for name, one in found.items():
         assert one.after is not None
         before, after = (f"{report.ratio:.2f} ({harmful_ratio(report):.2f})" for report in (one.before, one.after))
@@ -108,7 +108,7 @@ def show(found: dict[str, Prescription]) -> None:
         print(f"    beyond reach: {', '.join(one.beyond) or 'nothing'}")
     advice = [one.advice for one in found.values()]
     every, single = latencies(advice, single=False), latencies(advice, single=True)
-    print("\nlatency in steps: median, most, and number of faults; for all faults and for those of a single step")
+    print("\nlatency in steps: median, maximum, and number of faults; for all faults, and for those of a single step")
     for guard in sorted(every, key=lambda guard: (guard != QUICKEST, statistics.median(every[guard]), guard)):
         print(f"  {guard:24s} {_spread(every[guard])}   {_spread(single.get(guard, []))}")
 
@@ -118,7 +118,7 @@ def _spread(found: list[int]) -> str:
 
 
 def keep(found: dict[str, Prescription], out: Path) -> None:
-    """Writes the reports and measurements into the project."""
+    """Write the reports and measurements into the project."""
     EXAMPLES.mkdir(parents=True, exist_ok=True)
     for name, one in found.items():
         for report, kind in ((one.before, "unguarded"), (one.after, "prescribed")):
@@ -127,7 +127,7 @@ def keep(found: dict[str, Prescription], out: Path) -> None:
             document.write_alone(report, page)
             (EXAMPLES / f"{name}-{kind}.html").write_text(page.read_text(encoding="utf-8"), encoding="utf-8")
     text = json.dumps(json.loads(dump(measurements(found))), indent=1)
-    # A list of scenarios in one line, so that a change shows as what it is.
+    # One line per list of scenarios, for readable diffs.
     text = re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", lambda match: "[" + " ".join(match[1].split()) + "]", text)
     guard_index.MEASURED.write_text(text + "\n", encoding="utf-8")
 
@@ -138,7 +138,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=engines.cores())
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
-    # Reports name scenarios as they were given, and those that are kept are read elsewhere.
+    # Reports contain the given paths of the scenarios, and the saved reports are read elsewhere.
     os.chdir(ROOT)
     with tempfile.TemporaryDirectory() as folder:
         found = {name: prescribe(name, options.seeds, options.jobs, Path(folder)) for name in SCENARIOS}

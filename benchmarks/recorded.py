@@ -1,4 +1,4 @@
-"""`faultlab run` with an engine that notes what each run was ordered to do and did. Not for timing commands.
+"""Run `faultlab run` with an engine that records the order and the result of each run. Not for timing commands.
 
 Run as ``python benchmarks/recorded.py NOTES ARGUMENT...`` with the arguments of `faultlab run`.
 """
@@ -25,9 +25,9 @@ _RELOADING = ("epochs", "monitor", "monitor_mode")
 
 @dataclass(frozen=True)
 class Run:
-    """One run: where it began, how many steps and validation batches had been done by its end, and its seconds.
+    """One run: where it began, the number of completed steps and validation batches, and its seconds.
 
-    ``fault`` is the one that it is about, empty for clean runs and canaries.
+    ``fault`` is its fault, empty for clean runs and canaries.
     """
 
     id: str
@@ -41,7 +41,7 @@ class Run:
 
     @classmethod
     def of(cls, order: Order, outcome: Outcome) -> Run:
-        # Of a process that died it is known how far it was when its fault was about to act.
+        # For a process that died, the last known position is where its fault was about to act.
         did = outcome.trajectory or Trajectory(steps=outcome.acting or 0)
         task = order.training or Train(0)
         fault = "" if order.id in (CANARY, NULL) else str(task.fault or "")
@@ -50,7 +50,7 @@ class Run:
 
 
 class Recorded:
-    """An engine that does what the one it is given does."""
+    """An engine that delegates to the given engine and records its runs."""
 
     def __init__(self, engine: engines.Engine, file: str) -> None:
         self._engine = engine
@@ -85,7 +85,7 @@ class Recorded:
 
 
 def _reaped() -> float:
-    """The CPU seconds of all processes that this one has waited for, and those that they had."""
+    """Return the CPU seconds of all reaped processes and their descendants."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 

@@ -1,7 +1,7 @@
-"""What large campaigns cost: ten thousand faults, a hundred million parameters, a thousand steps. See README.md.
+"""Measure large campaigns: ten thousand faults, a hundred million parameters, a thousand steps. See README.md.
 
-Each part runs `faultlab run` itself, in a process of its own, on a target of benchmarks/targets made for it. CPU
-seconds are those of the whole tree of processes, user and system; wall times lie on a busy machine.
+Each part runs `faultlab run` in a separate process, on a target from benchmarks/targets. CPU seconds are user and
+system time of the whole process tree; wall times are misleading on a busy machine.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ DOSES = {"gradient.doubled": "times", "gradient.exploding": "factor", "input.noi
          "input.unscaled": "factor", "layer.regularisation-added": "strength", "loss.offset": "offset",
          "loss.regulariser-dominates": "weight", "loss.scaled": "factor", "weights.bias-shifted": "shift",
          "weights.fuzzed": "scale"}  # fmt: skip
-"""Failure modes with a dose that may take any number, each of which acts in every step of the small target."""
+"""Failure modes that act in every step of the small target and have a dose that takes any number."""
 STEPS = 6
 _MIB = 1 << 20
 
 
 @dataclass
 class Ran:
-    """A campaign that has ended: seconds of the clock and of CPUs, and its run folder."""
+    """A finished campaign: wall and CPU seconds, and its run folder."""
 
     folder: Path
     wall: float
@@ -50,7 +50,7 @@ Watch = Callable[[psutil.Process], None]
 
 
 def campaign(target: str, out: Path, select: Sequence[str], *options: str, watch: Watch | None = None) -> Ran:
-    """Runs the faults on a target; ``watch`` is called again and again with the driver's process."""
+    """Run the faults on a target; ``watch`` is called repeatedly with the driver's process."""
     chosen = [word for fault in select for word in ("--select", fault)]
     scenario = f"benchmarks/targets/{target}.yaml"
     command = [sys.executable, "-m", "faultlab", "run", scenario, "--out", str(out), "-q", *options, *chosen]
@@ -74,14 +74,14 @@ def _cpu_of_children() -> float:
 
 @click.group()
 def main() -> None:
-    """What large campaigns cost."""
+    """Measure the cost of large campaigns."""
 
 
 @main.command()
-@click.option("--count", "-n", default=10_000, help="How many.  [default: 10000]")
+@click.option("--count", "-n", default=10_000, help="Number of faults.  [default: 10000]")
 @click.option("--jobs", default=2, help="Runs at a time.  [default: 2]")
 def faults(count: int, jobs: int) -> None:
-    """Many faults of a tiny training: the driver's memory, the journal, the reports."""
+    """Run many faults of a tiny training: the driver's memory, the journal, the reports."""
     each = -(-count // (len(DOSES) * STEPS))
     asked = [
         f"{mode}:{dose}={1.01 + n / 100:.2f}@step={step}"
@@ -90,19 +90,19 @@ def faults(count: int, jobs: int) -> None:
     with tempfile.TemporaryDirectory(prefix="faultlab-scale-") as out:
         driver = Driver(Path(out, "faults", OUTCOMES_FILE), count)
         ran = campaign("faults", Path(out), asked, "--jobs", str(jobs), watch=driver.look)
-        click.echo(f"{count} faults: {ran.wall:.0f} s, {ran.cpu:.0f} CPU seconds, {ran.cpu / count:.3f} a fault; "
+        click.echo(f"{count} faults: {ran.wall:.0f} s, {ran.cpu:.0f} CPU seconds, {ran.cpu / count:.3f} per fault; "
                    f"load {os.getloadavg()[0]:.1f}")  # fmt: skip
         for judged, resident, cpu in driver.seen:
-            click.echo(f"  {judged:>6} judged: the driver holds {resident:4.0f} MB and has used {cpu:.1f} CPU seconds")
-        click.echo(f"  at its end, with the reports written: {driver.peak:.0f} MB at most")
+            click.echo(f"  {judged:>6} judged: the driver uses {resident:4.0f} MB and has used {cpu:.1f} CPU seconds")
+        click.echo(f"  at the end, with the reports written: {driver.peak:.0f} MB at most")
         size = (ran.folder / OUTCOMES_FILE).stat().st_size
-        click.echo(f"  the journal has {size / count / 1000:.1f} kB a fault")
+        click.echo(f"  the journal has {size / count / 1000:.1f} kB per fault")
         _reports(ran.folder)
 
 
 @dataclass
 class Driver:
-    """The memory of the driver as the journal grows: (faults judged, MB, CPU seconds) at each tenth of all."""
+    """The memory of the driver as the journal grows: (judged faults, MB, CPU seconds) at each tenth of the campaign."""
 
     journal: Path
     count: int
@@ -142,16 +142,16 @@ def _reports(folder: Path) -> None:
 
 
 @main.command()
-@click.option("--advice/--no-advice", default=False, help="Have the ready-made guards watch too.  [default: no]")
+@click.option("--advice/--no-advice", default=False, help="Let the ready-made guards watch, too.  [default: no]")
 def parameters(advice: bool) -> None:
-    """A model of a hundred million parameters: the memory that each faulted run has of its own."""
+    """Run faults on a model with a hundred million parameters: the private memory of each faulted run."""
     asked = ["step.raises@step=6", "loss.scaled@step=6", "weights.bias-shifted@step=6", "weights.fuzzed@step=6"]
     with tempfile.TemporaryDirectory(prefix="faultlab-scale-") as out:
         runs = Runs(Path(out, "parameters", PLAN_FILE))
         watched = "--advice" if advice else "--no-advice"
         ran = campaign("parameters", Path(out), asked, "--jobs", "1", watched, "--timeout", "600", watch=runs.look)
-        click.echo(f"{len(asked)} faults, {watched}: {ran.wall:.0f} s, {ran.cpu:.0f} CPU seconds in all; private MB of "
-                   "each run from the plan on, in the middle of its time, and its CPU seconds")  # fmt: skip
+        click.echo(f"{len(asked)} faults, {watched}: {ran.wall:.0f} s, {ran.cpu:.0f} CPU seconds in total; private MB "
+                   "of each run after the plan, halfway through it, and its CPU seconds")  # fmt: skip
         for samples in runs.seen.values():
             private = statistics.median(private for private, _ in samples)
             click.echo(f"  {private:6.0f} MB {samples[-1][1]:6.2f} s")
@@ -159,7 +159,7 @@ def parameters(advice: bool) -> None:
 
 @dataclass
 class Runs:
-    """The processes that carry runs out, once there is a plan: (private MB, CPU seconds) as they go on, by process."""
+    """The processes that execute runs, once there is a plan: (private MB, CPU seconds) over time, by process."""
 
     plan: Path
     seen: dict[int, list[tuple[float, float]]] = field(default_factory=dict)
@@ -173,7 +173,7 @@ class Runs:
             with contextlib.suppress(psutil.Error, OSError):
                 used = child.cpu_times()
                 if child.pid in parents:
-                    # Whoever has children watches over them, and is no run.
+                    # A process with children supervises them, and is not a run.
                     self.seen.pop(child.pid, None)
                     continue
                 rollup = Path(f"/proc/{child.pid}/smaps_rollup").read_text()
@@ -183,16 +183,16 @@ class Runs:
 
 @main.command()
 @click.option("--count", "-n", default=40, help="Faults of the campaign.  [default: 40]")
-@click.option("--fresh", default=3, help="Faults that a fresh process each is measured by.  [default: 3]")
+@click.option("--fresh", default=3, help="Faults to run in a fresh process each.  [default: 3]")
 @click.option("--jobs", default=2, help="Runs at a time, on both sides.  [default: 2]")
 def steps(count: int, fresh: int, jobs: int) -> None:
-    """A training of a thousand steps of 10 ms with triggers at step 990, beside a fresh process for every fault."""
+    """Run a training of a thousand steps of 10 ms with triggers at step 990, against a fresh process per fault."""
     asked = [f"loss.scaled:factor={2 + n}@step=990" for n in range(1 + max(count, fresh))]
     common = ("--jobs", str(jobs), "--no-advice")
     costs: dict[str, tuple[float, float]] = {}
     with tempfile.TemporaryDirectory(prefix="faultlab-scale-") as out:
         for engine, many in (("fork", count), ("spawn", fresh)):
-            # What comes before the faults, clean runs above all, is the same for one fault as for many.
+            # The time before the faults, mostly clean runs, is the same for one fault as for many.
             few, whole = (
                 campaign("steps", Path(out, f"{engine}-{n}"), asked[:n], *common, "--engine", engine)
                 for n in (1, 1 + many)
@@ -201,7 +201,7 @@ def steps(count: int, fresh: int, jobs: int) -> None:
             wall, cpu = costs[engine]
             click.echo(f"{engine:6} {many} faults more: {wall:.3f} s and {cpu:.3f} CPU seconds each")
     ratios = [slow / quick for slow, quick in zip(costs["spawn"], costs["fork"])]
-    click.echo(f"a fresh process takes {ratios[0]:.0f} times as long, {ratios[1]:.0f} times the CPU seconds (aim: 60); "
+    click.echo(f"fresh processes take {ratios[0]:.0f} times as long, {ratios[1]:.0f} times the CPU time (target: 60); "
                f"load {os.getloadavg()[0]:.1f}")  # fmt: skip
 
 

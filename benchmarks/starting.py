@@ -1,8 +1,8 @@
-"""How long a command takes until its clean run can begin, with a warm process of the command before and without.
+"""Measure the time until a command's clean run can begin, with and without the warm process of an earlier command.
 
-The command is `faultlab run` itself, which is ended where the scenario's process is ready to run it. CPU seconds are
-those of the command, of the processes that it waits for and of the keeper while it serves it; what the keeper imports
-afterwards, for later commands, is counted apart.
+The command is `faultlab run`, which is stopped when the scenario's process is ready to run it. CPU seconds are those of
+the command, of the processes that it waits for, and of the keeper while it serves the command; imports of the keeper
+afterwards, for later commands, are counted separately.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _keepers() -> dict[int, float]:
 
 
 def _one(file: str, begun: float, arguments: list[str]) -> None:
-    """Runs the command in this process as far as its start, and writes what that cost."""
+    """Run the command in this process until its clean run can begin, and write the cost."""
     from faultlab.cli import main
 
     before = _keepers()
@@ -71,7 +71,7 @@ def _start(scenario: Path, folder: Path, warm: bool) -> dict[str, float]:
 
 
 def _learnt() -> float:
-    """Waits until the keeper has imported what the next command will find; the CPU seconds that it has taken."""
+    """Wait until the keeper has imported what the next command needs; return the CPU seconds that this took."""
     time.sleep(_SETTLED)
     while any(state["busy"] or state["learning"] for state in keeping.states()):
         time.sleep(_SETTLED)
@@ -82,9 +82,9 @@ def _learnt() -> float:
 @click.argument(
     "scenario", type=click.Path(path_type=Path, exists=True), default=Path("scenarios/digits/scenario.yaml")
 )
-@click.option("--times", type=click.IntRange(1), default=5, show_default=True, help="How often each kind is started.")
+@click.option("--times", type=click.IntRange(1), default=5, show_default=True, help="Starts of each kind.")
 def main(scenario: Path, times: int) -> None:
-    """Starts SCENARIO's campaign in turn without a keeper, with the first of one, and with one that has learnt."""
+    """Start SCENARIO's campaign without a keeper, as a keeper's first command, and as its next command, in turn."""
     seen: dict[str, list[dict[str, float]]] = {kind: [] for kind in _KINDS}
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(times):

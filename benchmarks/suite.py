@@ -1,6 +1,6 @@
-"""What `pytest --faultlab` costs beside its floor, and beside a fresh pytest for every fault. See benchmarks/README.md.
+"""Measure `pytest --faultlab` against its floor, and against a fresh pytest per fault. See benchmarks/README.md.
 
-Every run is a process of its own: the plugin's, one for every sampled fault, and the plugin's again.
+Every run is a separate process: the plugin's, one for every sampled fault, and the plugin's again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from faultlab import engines
 from faultlab.catalogue import index
 from faultlab.core.fault import Fault
 
-# In the order of the files: what is random about a suite's order is no fault's doing.
+# File order: a random order could cause failures that no fault causes.
 _QUIET = ("-q", "-p", "no:cacheprovider", "-p", "no:randomly")
 _HEAVY = ("torch", "pydantic", "numpy", "faultlab.testing", "faultlab.injection.registry")
 _PLAIN_TEST = f"""import sys
@@ -39,7 +39,7 @@ def test_nothing_heavy_is_imported():
 
 @dataclass(frozen=True)
 class Measured:
-    """One `pytest --faultlab`: the seconds of the whole command, the CPU seconds, and what it wrote."""
+    """One `pytest --faultlab`: the seconds of the whole command, the CPU seconds, and its output files."""
 
     wall: float
     cpu: float
@@ -61,12 +61,12 @@ class Measured:
 
     @cached_property
     def ran(self) -> dict[str, list[dict[str, Any]]]:
-        """The cells of every fault that ran."""
+        """Return the cells of every fault that ran."""
         return {fault["id"]: fault["cells"] for fault in self.matrix["faults"] if fault["cells"]}
 
     @property
     def on_clean_code(self) -> float:
-        """What the tests that ran take without a fault, for each fault once; so do the fixtures that they share."""
+        """Return the time that the tests of each fault, and their shared fixtures, take without a fault."""
         tests = {test["test"]: test for test in self.matrix["tests"]}
         total = 0.0
         for cells in self.ran.values():
@@ -77,7 +77,7 @@ class Measured:
 
     @property
     def under_faults(self) -> float:
-        """What the same tests took under the faults. One that never ended counts nothing: it slept."""
+        """Return the time that the same tests took under the faults, without those that never ended and slept."""
         return float(sum(cell["seconds"] for cells in self.ran.values() for cell in cells)) / self.jobs
 
     @cached_property
@@ -87,7 +87,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Alone:
-    """One fault in a pytest of its own. ``status`` is empty where that process died, which is the alert."""
+    """One fault in a separate pytest. ``status`` is empty if that process died, which is the detection."""
 
     fault: str
     seconds: float
@@ -97,14 +97,14 @@ class Alone:
 
 @dataclass(frozen=True)
 class Bench:
-    """Runs a suite, each time in a fresh process."""
+    """A benchmark that runs a suite, each time in a fresh process."""
 
     tests: Path
     jobs: int
     folder: Path
 
     def plugin(self, select: Sequence[str]) -> Measured:
-        """The whole of it, as a user runs it."""
+        """Run the whole command, as a user does."""
         selected = [word for pattern in select for word in ("--faultlab-select", pattern)]
         load, before = os.getloadavg()[0], _spent()
         with tempfile.TemporaryDirectory(dir=self.folder) as out:
@@ -118,9 +118,9 @@ class Bench:
         return Measured(seconds, _spent() - before, report, matrix, load)
 
     def alone(self, faults: Sequence[str]) -> tuple[list[Alone], float]:
-        """Each in a fresh pytest, until its first failure, and the CPU seconds of all of them.
+        """Run each fault in a fresh pytest until its first failure; also return the CPU seconds of all.
 
-        What clean runs teach is learnt beforehand.
+        The results of the clean runs are provided.
         """
         self._alone(faults[0])
         before = _spent()
@@ -143,18 +143,18 @@ class Bench:
 
 
 def _spent() -> float:
-    """The CPU seconds of the processes that were waited for."""
+    """Return the CPU seconds of the reaped processes."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def start_up(repeats: int, folder: Path) -> tuple[list[float], list[float]]:
-    """Seconds of a plain pytest without torch, with the plugin installed and without it, one after the other."""
+    """Return the seconds of a plain pytest without torch, alternately with and without the plugin installed."""
     file = folder / "test_plain.py"
     file.write_text(_PLAIN_TEST)
     found: tuple[list[float], list[float]] = ([], [])
     for repeat in range(2 * repeats + 2):
-        # Either goes first as often as the other; the first pair only warms the disk's cache up.
+        # Alternate which goes first; the first pair only warms up the disk cache.
         without = (repeat + repeat // 2) % 2
         command = [sys.executable, "-m", "pytest", str(file), *_QUIET, *(["-p", "no:faultlab"] if without else [])]
         begun = time.monotonic()
@@ -168,7 +168,7 @@ def start_up(repeats: int, folder: Path) -> tuple[list[float], list[float]]:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The plugin twice, the sampled faults each in a pytest of its own in between, and plain pytest's start-up."""
+    """The plugin twice, in between the sampled faults in a separate pytest each, and the startup of plain pytest."""
 
     plugin: Sequence[Measured]
     alone: Sequence[Alone]
@@ -177,24 +177,24 @@ class Comparison:
 
     @property
     def faults(self) -> int:
-        """How many the naive side would have to run: those that the plugin ran, less those that never end."""
+        """Return the number of faults for the naive loop: those that the plugin ran, without those that never end."""
         return len(_that_end(self.plugin[0].ran))
 
     @property
     def naive(self) -> float:
-        """All faults, at the mean of those that ran: no core is idle, whichever is the last."""
+        """Return the seconds of all faults at the mean of those that ran, as if no core were ever idle."""
         return self.faults * statistics.mean(one.seconds for one in self.alone) / self.plugin[0].jobs
 
     @property
     def naive_cpu(self) -> float:
-        """The CPU seconds of all faults, which depend less on what else the machine does."""
+        """Return the CPU seconds of all faults, which depend less on other work of the machine."""
         return self.faults * self.alone_cpu / len(self.alone)
 
     def differences(self) -> list[str]:
         first, second = (run.statuses for run in self.plugin)
         return [
             f"{one.fault}: {first[one.fault]} and {second.get(one.fault)} in pytest --faultlab, "
-            f"{one.status or f'exit status {one.exit}'} in a process of its own"
+            f"{one.status or f'exit status {one.exit}'} in a separate process"
             for one in self.alone
             if not first[one.fault] == second.get(one.fault) == (one.status or "detected")
         ]
@@ -229,8 +229,8 @@ class Comparison:
         click.echo(f"{data['faults']} faults run; {data['jobs']} jobs; load before each run and at the end: {loads}")
         mean, cpu = statistics.mean(one.seconds for one in self.alone), self.alone_cpu / len(self.alone)
         each = f"{mean:.2f} s each ({cpu:.2f} of CPU)"
-        click.echo(f"SCALED: {len(self.alone)} faults ran in a pytest of their own, {each}: the whole suite "
-                   f"with -x, and what clean runs teach was given to them")  # fmt: skip
+        click.echo(f"SCALED: {len(self.alone)} faults ran in a separate pytest, {each}: the whole suite "
+                   f"with -x, and the results of the clean runs were provided")  # fmt: skip
         click.echo(f"\n{'seconds':40}{'plugin':>9}{'again':>9}{'median':>9}{'naive':>9}")
         names = {
             "wall": "whole",
@@ -260,7 +260,7 @@ class Comparison:
 
 
 def _that_end(faults: Sequence[str] | dict[str, Any]) -> list[str]:
-    """Without those that hang, which nobody would wait for in a pytest of their own."""
+    """Return the faults without those that hang."""
     return sorted(fault for fault in faults if not index.modes()[Fault.parse(fault).mode].hangs)
 
 
@@ -268,14 +268,26 @@ def _that_end(faults: Sequence[str] | dict[str, Any]) -> list[str]:
 @click.argument("tests", type=click.Path(path_type=Path, exists=True), default="scenarios/digits/tests")
 @click.option("--jobs", "-j", type=click.IntRange(1), help="Processes at a time, on both sides.  [default: the cores]")
 @click.option("--select", multiple=True, metavar="GLOB", help="Only these failure modes or faults (repeatable).")
-@click.option("--sample", type=click.IntRange(1), default=60, metavar="N", help="Faults in a pytest of their own.")
-@click.option("--seed", default=0, help="Which faults these are.")
-@click.option("--repeats", type=click.IntRange(1), default=15, metavar="N", help="Starts of a plain pytest, each way.")
+@click.option(
+    "--sample",
+    type=click.IntRange(1),
+    default=60,
+    metavar="N",
+    help="Number of faults to run in a separate pytest each.",
+)
+@click.option("--seed", default=0, help="Seed for choosing these faults.")
+@click.option(
+    "--repeats",
+    type=click.IntRange(1),
+    default=15,
+    metavar="N",
+    help="Starts of a plain pytest with and without the plugin.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON and nothing else.")
 def main(
     tests: Path, jobs: int | None, select: tuple[str, ...], sample: int, seed: int, repeats: int, as_json: bool
 ) -> None:
-    """Time `pytest --faultlab` on TESTS, sampled faults in a pytest of their own, and the plugin again."""
+    """Time `pytest --faultlab` on TESTS, sampled faults in a separate pytest each, and the plugin again."""
 
     def said(what: str) -> None:
         if not as_json:
@@ -291,7 +303,7 @@ def main(
         if not faults:
             raise click.ClickException("no fault was run")
         chosen = random.Random(seed).sample(faults, min(sample, len(faults)))
-        said(f"{len(chosen)} faults in a pytest of their own, which takes minutes")
+        said(f"{len(chosen)} faults in a separate pytest each, which takes minutes")
         alone, cpu = bench.alone(chosen)
         said("pytest --faultlab")
         second = bench.plugin(select)

@@ -1,4 +1,4 @@
-"""What a command costs with all the processes that it starts: CPU and wall seconds, and the peak of memory.
+"""Measure a command with all processes that it starts: CPU and wall seconds, and peak memory.
 
 Run as ``python benchmarks/timed.py COMMAND...``.
 """
@@ -24,7 +24,7 @@ _GIB = 1 << 30
 
 @dataclass(frozen=True)
 class Spent:
-    """One command that has ended. ``cpu`` is user and system time of the whole process tree, ``peak`` in bytes."""
+    """A finished command. ``cpu`` is user and system time of the whole process tree, ``peak`` is in bytes."""
 
     wall: float
     cpu: float
@@ -37,9 +37,9 @@ class Spent:
 
 def spend(command: Sequence[str], cwd: Path | None = None, env: Mapping[str, str] | None = None,
           memory: bool = False) -> Spent:  # fmt: skip
-    """Carries the command out. The CPU seconds are those of all descendants that somebody below it has waited for.
+    """Run the command. The CPU seconds include all descendants that a process below it has reaped.
 
-    To sample the memory costs a core about 2 ms each time and holds the sampled process up: not while it is timed.
+    Sampling the memory costs a core about 2 ms each time and delays the process, so don't combine it with timing.
     """
     with tempfile.TemporaryFile() as printed, tempfile.TemporaryFile() as complaints:
         load, begun = os.getloadavg()[0], time.monotonic()
@@ -62,9 +62,9 @@ def spend(command: Sequence[str], cwd: Path | None = None, env: Mapping[str, str
 
 @contextlib.contextmanager
 def sampled(pid: int) -> Iterator[Callable[[], int]]:
-    """Gives a function that returns the most memory that a process and its descendants have held together, in bytes.
+    """Yield a function that returns the peak memory of a process and its descendants together, in bytes.
 
-    Memory that several of them share counts once: proportional set sizes are summed.
+    Shared memory counts once: proportional set sizes are summed.
     """
     peak = 0
     done = threading.Event()
@@ -94,7 +94,7 @@ def _footprint(pid: int) -> int:
 
 
 def main(*command: str) -> int:
-    """Prints what the command printed and cost, and returns its status."""
+    """Print the output and the cost of the command, and return its status."""
     spent = spend(command)
     sys.stdout.write(spent.printed)
     sys.stderr.write(spent.complaints)

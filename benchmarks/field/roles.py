@@ -1,4 +1,4 @@
-"""Prints, as JSON, which parts of a scenario's batch faultlab takes for inputs and for labels: one clean run, probed.
+"""Print as JSON the parts of a scenario's batch that faultlab infers as inputs and as labels, from one clean run.
 
 ``run.py`` calls it with a project's own interpreter.
 """

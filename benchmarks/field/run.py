@@ -1,6 +1,6 @@
-"""Breaks models of public Lightning projects, each in an environment of its own. See README.md beside this file.
+"""Break models of public Lightning projects, each in its own environment. See README.md beside this file.
 
-It needs the standard library alone: everything else goes into the environments that it makes.
+This script needs only the standard library: everything else is installed into the environments that it creates.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _STATUSES = {
     "timeout": "timeout",
 }
 
-# What a campaign over a foreign model has to reach.
+# The demands on a campaign with a foreign model.
 _ACTIVATED = 0.95
 _ROLES_RIGHT = 0.75
 
 
 @dataclass(frozen=True)
 class Project:
-    """What to install, and the roles that somebody who knows the project would give the parts of its batch."""
+    """A project: the packages to install, and the roles that an expert would give the parts of its batch."""
 
     requirement: str
     inputs: tuple[str, ...] = ()
@@ -57,7 +57,7 @@ PROJECTS = {
             "0.decoder_cont",
             "0.decoder_lengths",
         ),
-        # The same tensor twice: the project's loss takes the second.
+        # The same tensor twice: the project's loss uses the second.
         labels=("0.decoder_target", "1.0"),
     ),
     "darts": Project(
@@ -65,7 +65,7 @@ PROJECTS = {
         inputs=("past_target", "past_covariates", "historic_future_covariates", "future_covariates"),
         labels=("future_target",),
     ),
-    # The first dict is all cells, whose labels the model must not see; the second those that are labelled.
+    # The first dict has all cells, whose labels the model must not see; the second has the labeled cells.
     "scvi_tools": Project("scvi-tools", inputs=("0.X", "0.batch", "1.X"), labels=("1.labels",)),
     "gluonts": Project(
         "gluonts[torch]",
@@ -79,14 +79,14 @@ PROJECTS = {
         ),
         labels=("future_target",),
     ),
-    # The targets are cut out of the same tensor as the inputs, which is therefore an input.
+    # Inputs and targets are cut from the same tensor, which is therefore an input.
     "neuralforecast": Project("neuralforecast", inputs=("temporal",)),
     "chemprop": Project(
         "chemprop",
         inputs=("bmg.V", "bmg.E", "bmg.edge_index", "bmg.rev_edge_index", "bmg.batch"),
         labels=("Y",),
     ),
-    # The batch is a tensor, whose path is empty; the demo learns without labels.
+    # The batch is a tensor, so its path is empty; the demo learns without labels.
     "lightning_manual": Project("pytorch-lightning", inputs=("",)),
 }
 
@@ -97,7 +97,7 @@ class FailedError(Exception):
 
 @dataclass
 class Row:
-    """What came out for one project. ``failed`` says why nothing did."""
+    """The result of one project. ``failed`` has the reason if there is none."""
 
     project: str
     failed: str = ""
@@ -131,11 +131,11 @@ class Row:
 
 
 def main() -> int:
-    """Returns 0 if every project reached what it has to, else 1."""
+    """Return 0 if every project meets the demands, otherwise 1."""
     asked = _arguments()
     rows = []
     for name in asked.projects or PROJECTS:
-        # Each takes more than a gigabyte, so those that are not kept go one by one.
+        # Each takes more than a gigabyte, so remove each one at once unless it is kept.
         with tempfile.TemporaryDirectory(prefix="faultlab-field-") as temporary:
             try:
                 _say(f"{name}: installing")
@@ -153,10 +153,12 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Break models of public Lightning projects.")
     parser.add_argument("projects", nargs="*", metavar="PROJECT", help=f"default: {', '.join(PROJECTS)}")
-    parser.add_argument("--select", action="append", default=[], metavar="GLOB", help="as of `faultlab run`")
-    parser.add_argument("--venvs", type=Path, metavar="DIR", help="keep the environments here, and use what is here")
-    parser.add_argument("--out", type=Path, default=ROOT / "reports" / "field", metavar="DIR", help="for the reports")
-    parser.add_argument("--jobs", type=int, metavar="N", help="as of `faultlab run`")
+    parser.add_argument("--select", action="append", default=[], metavar="GLOB", help="passed to `faultlab run`")
+    parser.add_argument("--venvs", type=Path, metavar="DIR", help="keep the environments here, and use existing ones")
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "reports" / "field", metavar="DIR", help="folder for the reports"
+    )
+    parser.add_argument("--jobs", type=int, metavar="N", help="passed to `faultlab run`")
     parser.add_argument("--markdown", action="store_true", help="print the tables as Markdown")
     asked = parser.parse_args()
     if unknown := [name for name in asked.projects if name not in PROJECTS]:
@@ -165,11 +167,11 @@ def _arguments() -> argparse.Namespace:
 
 
 def _environment(name: str, folder: Path) -> Path:
-    """The interpreter of an environment with the project's pinned set and this checkout in it."""
+    """Return the interpreter of an environment with the project's pinned packages and this checkout."""
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     constraints = FIELD / name / "constraints.txt"
     pins = constraints.read_text(encoding="utf-8")
-    # Written last: what an interrupted installation left, or one of other pins, is made anew.
+    # Written last: an interrupted installation, or one with other pins, is repeated.
     mark = folder / "complete.txt"
     if mark.is_file() and mark.read_text(encoding="utf-8") == pins:
         return python
@@ -187,7 +189,7 @@ def _carried_out(name: str, python: Path, select: Sequence[str], out: Path, jobs
     command = [str(python), "-m", "faultlab", "run", str(scenario), "--json", "--out", str(out)]
     command += [word for glob in select for word in ("--select", glob)]
     command += ["--jobs", str(jobs)] if jobs else []
-    # A gate that was not passed, false alarms and what was inconclusive are findings, and in the report.
+    # A failed gate, false alarms and inconclusive faults are findings, and the report has them.
     (report,) = json.loads(_called(command, accepted=(0, 1, 3, 4))) or [None]
     if report is None:
         raise FailedError("no report")
@@ -213,8 +215,8 @@ def _carried_out(name: str, python: Path, select: Sequence[str], out: Path, jobs
 
 
 def _called(command: Sequence[str], accepted: Sequence[int] = (0,)) -> str:
-    """What the command prints; raises FailedError with the end of its complaints."""
-    # Modules from elsewhere must not stand before those of the environment; more threads would take the others' cores.
+    """Return the output of the command; raise FailedError with the end of its error output."""
+    # Modules from elsewhere must not shadow those of the environment; more threads would take cores from other jobs.
     environment = {"OMP_NUM_THREADS": "1", **os.environ, "FAULTLAB_WARM": "0"}
     environment.pop("PYTHONPATH", None)
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)

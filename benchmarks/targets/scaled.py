@@ -1,4 +1,4 @@
-"""Targets of scale.py: a fit of six steps, a model of a hundred million parameters, and a fit of a thousand steps."""
+"""Targets of scale.py: a fit of six steps, a model with a hundred million parameters, and a fit of a thousand steps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 
 class Regression(LightningModule):
-    """Fits a sum of its inputs with the given network."""
+    """A regression that fits the sum of its inputs with the given network."""
 
     def __init__(self, net: nn.Module, learning_rate: float) -> None:
         super().__init__()
@@ -32,16 +32,16 @@ class Regression(LightningModule):
 
 
 class Tiny(Regression):
-    """Two small layers: what a fault costs with it is faultlab's own."""
+    """Two small layers, so that nearly all of a fault's cost is faultlab's."""
 
     def __init__(self) -> None:
         super().__init__(nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1)), 0.1)
 
 
 class Large(Regression):
-    """A hundred million parameters, of which a step uses few: a large table of embeddings, of which one layer trains.
+    """A model with a hundred million parameters, mostly a large embedding table; a step uses few of them.
 
-    Optimizer and gradients are the last layer's alone, as in a fine-tuning, so that a clean step touches little memory.
+    Only the last layer has gradients and an optimizer, as in fine-tuning, so that a clean step touches little memory.
     """
 
     def __init__(self, layers: int = 24, width: int = 2048) -> None:
@@ -54,7 +54,7 @@ class Large(Regression):
 
 
 class Slow(Tiny):
-    """Steps of ten milliseconds of computing, most of it in vain."""
+    """A model whose steps compute for ten milliseconds, mostly to spend time."""
 
     def training_step(self, batch: list[torch.Tensor], batch_idx: int) -> torch.Tensor:
         until = time.process_time() + 0.009
@@ -64,7 +64,7 @@ class Slow(Tiny):
 
 
 def data(batches: int, batch_size: int = 8) -> tuple[DataLoader, DataLoader]:
-    """Loaders of so many training batches, and of one for validation."""
+    """Return loaders with this many training batches and one validation batch."""
     generator = torch.Generator().manual_seed(7)
     x = torch.randn((batches + 1) * batch_size, 4, generator=generator)
     known = TensorDataset(x, x.sum(1))

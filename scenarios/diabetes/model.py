@@ -19,14 +19,14 @@ Batch = Sequence[Tensor]  # a DataLoader collates pairs into a list of two
 
 @lru_cache(maxsize=4)
 def load_splits(split_seed: int) -> dict[str, Split]:
-    """Return the splits (70/15/15) as features, `float32[n, 10]`, and target, `float32[n, 1]`, both standardised.
+    """Return the splits (70/15/15) as features, `float32[n, 10]`, and target, `float32[n, 1]`, both standardized.
 
-    Cached: reading the bundled file takes about as long as one whole fit.
+    Cached, since reading the bundled file takes about as long as one whole fit.
     """
     from sklearn.datasets import load_diabetes
     from sklearn.model_selection import train_test_split
 
-    # By default scikit-learn hands the features out scaled with all rows, so that validation would leak into training.
+    # By default, scikit-learn returns features that are scaled with all rows, so validation would leak into training.
     features, target = load_diabetes(return_X_y=True, scaled=False)
     target = target.reshape(-1, 1)
 
@@ -42,12 +42,12 @@ def load_splits(split_seed: int) -> dict[str, Split]:
     return {"train": as_tensors(train), "validation": as_tensors(validation), "test": as_tensors(test)}
 
 
-# Read when the module is imported: processes that are forked off later find the default splits in the cache.
+# Read at import, so that processes that are forked later find the default splits in the cache.
 load_splits(0)
 
 
 class DiabetesData(pl.LightningDataModule):
-    """The patients in three disjoint splits; who falls into which split depends on `split_seed` alone."""
+    """The patients in three disjoint splits; the split of a patient depends only on `split_seed`."""
 
     def __init__(self, batch_size: int = 16, split_seed: int = 0) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class DiabetesData(pl.LightningDataModule):
         self.splits: dict[str, TensorDataset] = {}
 
     def setup(self, stage: str) -> None:
-        """Build the datasets on copies, so that nothing done to a sample outlives this run in the cache."""
+        """Build the datasets on copies, so that a change of a sample does not stay in the cache after this run."""
         splits = load_splits(self.hparams["split_seed"])
         self.splits = {name: TensorDataset(x.clone(), y.clone()) for name, (x, y) in splits.items()}
 
@@ -64,11 +64,11 @@ class DiabetesData(pl.LightningDataModule):
         return DataLoader(self.splits["train"], batch_size=self.hparams["batch_size"], shuffle=True)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Give every validation sample once."""
+        """Return every validation sample once."""
         return DataLoader(self.splits["validation"], batch_size=2 * self.hparams["batch_size"])
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """Give every test sample once."""
+        """Return every test sample once."""
         return DataLoader(self.splits["test"], batch_size=2 * self.hparams["batch_size"])
 
 
@@ -81,11 +81,11 @@ class LitDiabetes(pl.LightningModule):
         self.network = nn.Sequential(nn.Linear(NUM_FEATURES, hidden), nn.Tanh(), nn.Linear(hidden, 1))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return the predicted progression, standardised, `float32[n, 1]`."""
+        """Return the predicted progression, standardized, `float32[n, 1]`."""
         return self.network(features)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Mean squared error on one batch."""
+        """Return the mean squared error on one batch."""
         features, target = batch
         loss = F.mse_loss(self(features), target)
         self.log("train_loss", loss)
@@ -110,5 +110,5 @@ class LitDiabetes(pl.LightningModule):
         )
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Plain SGD with momentum at a constant rate: the fit is too short for a schedule to matter."""
+        """Return SGD with momentum at a constant rate: the fit is too short for a schedule to matter."""
         return torch.optim.SGD(self.parameters(), lr=self.hparams["learning_rate"], momentum=self.hparams["momentum"])

@@ -1,6 +1,6 @@
-"""The checks that a careful user of `LitDigits` has today, as plain Lightning callbacks.
+"""The checks that a careful user of `LitDigits` would set up, as plain Lightning callbacks.
 
-None of them draws a random number or touches the run: with all of them on, training ends bit for bit as without.
+None of them draws a random number or changes the run: with all of them, training ends identically, bit for bit.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from scenarios.digits.model import NUM_CLASSES
 
 
 class FiniteLoss(Callback):
-    """Stops as soon as a training step gives no loss, or one that is NaN or infinite."""
+    """Raises as soon as a training step returns no loss, or one that is NaN or infinite."""
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Look at what the step returned."""
+        """Check the result of the step."""
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         if loss is None:
             raise RuntimeError(f"FiniteLoss: training_step gave no loss for batch {batch_idx}; does it return one?")
@@ -31,7 +31,7 @@ class FiniteLoss(Callback):
 
 
 class ParametersMove(Callback):
-    """Stops when a training step leaves a trainable parameter exactly as it was."""
+    """Raises if a training step does not change a trainable parameter."""
 
     def __init__(self) -> None:
         self._before: dict[str, Tensor] = {}
@@ -44,7 +44,7 @@ class ParametersMove(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Compare with what was remembered."""
+        """Compare with the remembered parameters."""
         now = dict(pl_module.named_parameters())
         stuck = [name for name, before in self._before.items() if name in now and torch.equal(before, now[name])]
         if stuck or not self._before:
@@ -52,7 +52,7 @@ class ParametersMove(Callback):
 
 
 class BatchContract(Callback):
-    """Stops at a batch that is not `(float32[n, 1, 8, 8] in [0, 1], int64[n] in 0..9)`."""
+    """Raises at a batch that is not `(float32[n, 1, 8, 8] in [0, 1], int64[n] in 0..9)`."""
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Check a training batch."""
@@ -80,7 +80,7 @@ class BatchContract(Callback):
 
 
 class LossBeatsChance(Callback):
-    """Stops when, after an epoch, the loss is not below that of guessing among ten classes."""
+    """Raises if, after an epoch, the loss is not below that of guessing among ten classes."""
 
     def __init__(self, metric: str = "val_loss") -> None:
         self.metric = metric
@@ -96,12 +96,12 @@ class LossBeatsChance(Callback):
 
 
 class EvaluationMode(Callback):
-    """Stops when validation runs with a layer still in training mode, where dropout drops and BatchNorm learns."""
+    """Raises if validation runs with a layer in training mode, where dropout drops and BatchNorm learns."""
 
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Look at every layer's mode."""
+        """Check the mode of every layer."""
         training = [name or "the module" for name, layer in pl_module.named_modules() if layer.training]
         if training:
             raise RuntimeError(f"EvaluationMode: in training mode during validation: {', '.join(training)}")

@@ -19,7 +19,7 @@ Batch = Sequence[Tensor]  # a DataLoader collates pairs into a list of two
 
 
 class DigitsData(pl.LightningDataModule):
-    """The digits in three disjoint splits; which digit falls into which split depends on `split_seed` alone."""
+    """The digits in three disjoint splits; the split of a digit depends only on `split_seed`."""
 
     def __init__(self, batch_size: int = 64, split_seed: int = 0) -> None:
         super().__init__()
@@ -27,20 +27,20 @@ class DigitsData(pl.LightningDataModule):
         self.splits: dict[str, TensorDataset] = {}
 
     def setup(self, stage: str) -> None:
-        """Build the datasets on copies, so that nothing done to a sample outlives this run in the cache."""
+        """Build the datasets on copies, so that a change of a sample does not stay in the cache after this run."""
         splits = load_splits(self.hparams["split_seed"])
         self.splits = {name: TensorDataset(x.clone(), y.clone()) for name, (x, y) in splits.items()}
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Shuffle, and drop the remainder: BatchNorm's statistics are poor on a very small last batch."""
+        """Shuffle, and drop the last incomplete batch: BatchNorm's statistics are poor on a very small batch."""
         return DataLoader(self.splits["train"], batch_size=self.hparams["batch_size"], shuffle=True, drop_last=True)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Give every validation sample once."""
+        """Return every validation sample once."""
         return DataLoader(self.splits["validation"], batch_size=4 * self.hparams["batch_size"])
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """Give every test sample once."""
+        """Return every test sample once."""
         return DataLoader(self.splits["test"], batch_size=4 * self.hparams["batch_size"])
 
     def predict_dataloader(self) -> DataLoader[Any]:
@@ -84,7 +84,7 @@ class LitDigits(pl.LightningModule):
         return self.head(self.features(images))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Cross-entropy on one batch."""
+        """Return the cross-entropy on one batch."""
         images, labels = batch
         loss = F.cross_entropy(self(images), labels)
         self.log("train_loss", loss)
@@ -110,7 +110,7 @@ class LitDigits(pl.LightningModule):
         self.log_dict({f"{stage}_loss": F.cross_entropy(logits, labels), f"{stage}_accuracy": accuracy})
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW, its rate lowered after every epoch."""
+        """Return AdamW, with a rate that falls after every epoch."""
         optimizer = torch.optim.AdamW(
             self.parameters(), lr=self.hparams["learning_rate"], weight_decay=self.hparams["weight_decay"]
         )

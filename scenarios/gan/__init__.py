@@ -1,1 +1,1 @@
-"""Generated digits: two networks and two optimizers under manual optimisation."""
+"""Generated digits: two networks and two optimizers under manual optimization."""

@@ -30,7 +30,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Gives each image a logit: positive where it looks real."""
+    """Assigns each image a logit: positive if it looks real."""
 
     def __init__(self, hidden: int) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class LitGAN(pl.LightningModule):
         self.automatic_optimization = False
         self.generator = Generator(latent, hidden)
         self.discriminator = Discriminator(hidden)
-        # The same noise in every validation, so that the metric moves only because the generator does.
+        # The same noise in every validation, so that the metric changes only with the generator.
         self.register_buffer("fixed_noise", torch.randn(samples, latent))
 
     def forward(self, noise: Tensor) -> Tensor:
@@ -89,7 +89,7 @@ class LitGAN(pl.LightningModule):
         self.log_dict({"train_discriminator_loss": discriminator_loss, "train_generator_loss": generator_loss})
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Log how far the generated images' mean and spread per pixel are from those of real images."""
+        """Log the distance of the generated images' mean and spread per pixel from those of real images."""
         real, _ = batch
         fake = self(self.fixed_noise)
         mean_gap = F.l1_loss(fake.mean(dim=0), real.mean(dim=0))
@@ -101,7 +101,7 @@ class LitGAN(pl.LightningModule):
         return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, float(is_real)))
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        """Adam for each network; its usual momentum makes the two chase each other in circles."""
+        """Return Adam for each network, with less than its usual momentum, which makes the two oscillate."""
         betas = (0.5, 0.999)
         return [
             torch.optim.Adam(self.generator.parameters(), lr=self.hparams["generator_rate"], betas=betas),

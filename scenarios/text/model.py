@@ -19,7 +19,7 @@ Batch = dict[str, Tensor]
 def load_text(characters: int) -> str:
     """Return the beginning of the help topics, in an order that does not depend on how the library stores them.
 
-    Cached: the module behind it is one very large literal.
+    Cached, since the module behind it is one very large literal.
     """
     from pydoc_data.topics import topics
 
@@ -27,7 +27,7 @@ def load_text(characters: int) -> str:
 
 
 class Vocabulary:
-    """The characters of a text and their ids; id 0 stands for every character that the text does not have."""
+    """The characters of a text and their ids; id 0 is for all characters that the text does not have."""
 
     def __init__(self, text: str) -> None:
         self.characters = [UNKNOWN, *sorted(set(text) - {UNKNOWN})]
@@ -46,7 +46,7 @@ class Vocabulary:
 
 
 class NextCharacter(Dataset[Batch]):
-    """Windows side by side; each label is the input one position later."""
+    """Adjacent windows; each label is the input one position later."""
 
     def __init__(self, ids: Tensor, window: int) -> None:
         self.ids = ids
@@ -57,7 +57,7 @@ class NextCharacter(Dataset[Batch]):
 
     def __getitem__(self, index: int) -> Batch:
         start = index * self.window
-        # The batch is collated by copying; these may be views.
+        # Views are enough, since collating a batch copies them.
         return {
             "input_ids": self.ids[start : start + self.window],
             "labels": self.ids[start + 1 : start + 1 + self.window],
@@ -71,7 +71,7 @@ class TextData(pl.LightningDataModule):
         self, train_text: str, validation_text: str, vocabulary: Vocabulary, window: int, batch_size: int
     ) -> None:
         super().__init__()
-        # The texts would swell every checkpoint.
+        # The texts would enlarge every checkpoint.
         self.save_hyperparameters("window", "batch_size")
         self.train_text = train_text
         self.validation_text = validation_text
@@ -88,12 +88,12 @@ class TextData(pl.LightningDataModule):
         return DataLoader(self.train_windows, batch_size=self.hparams["batch_size"], shuffle=True)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """Give every validation window once."""
+        """Return every validation window once."""
         return DataLoader(self.validation_windows, batch_size=2 * self.hparams["batch_size"])
 
 
 class Block(nn.Module):
-    """Causal self-attention and a feed-forward layer, each normalised first and added to its input."""
+    """Causal self-attention and a feed-forward layer, each with normalization first and a residual connection."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class Block(nn.Module):
         )
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Map `float32[n, t, width]` to the same shape; position i sees positions up to i only."""
+        """Map `float32[n, t, width]` to the same shape; position i sees only positions up to i."""
         n, t, width = hidden.shape
         projected = self.query_key_value(self.attention_norm(hidden)).view(n, t, 3, self.heads, width // self.heads)
         query, key, value = projected.permute(2, 0, 3, 1, 4)
@@ -133,7 +133,7 @@ class LitCharTransformer(pl.LightningModule):
         self.save_hyperparameters()
         self.characters = nn.Embedding(vocabulary_size, width)
         self.positions = nn.Embedding(window, width)
-        # Embeddings of the default size one would drown what the first block adds to them.
+        # Embeddings of the default size one would dominate the output of the first block.
         nn.init.normal_(self.characters.weight, std=0.1)
         nn.init.normal_(self.positions.weight, std=0.1)
         self.dropout = nn.Dropout(dropout)
@@ -148,7 +148,7 @@ class LitCharTransformer(pl.LightningModule):
         return self.head(self.norm(self.blocks(embedded)))
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Cross-entropy per character on one batch."""
+        """Return the cross-entropy per character on one batch."""
         loss = self._loss(self(batch["input_ids"]), batch["labels"])
         self.log("train_loss", loss)
         return {"loss": loss}
@@ -163,7 +163,7 @@ class LitCharTransformer(pl.LightningModule):
         return F.cross_entropy(logits.flatten(0, 1), labels.flatten())
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW with a linear warm-up, counted in steps and not in epochs."""
+        """Return AdamW with a linear warm-up that is counted in steps instead of epochs."""
         optimizer = torch.optim.AdamW(self.parameters(), lr=self.hparams["learning_rate"], betas=(0.9, 0.99))
         warmup = torch.optim.lr_scheduler.LinearLR(
             optimizer, start_factor=0.2, total_iters=self.hparams["warmup_steps"]

@@ -302,7 +302,7 @@ def test_what_was_measured_is_printed_and_can_be_read_back(
         "one peak of memory, GiB 1.00, 0.50",
         "demo cpu seconds 2.00 4.00",
         "demo this build / the other, cpu 0.50",
-        "faults whose status is not the same each time: 1",
+        "faults whose status varies: 1",
         "one: b: warned, there detected or warned",
     ):
         assert line in lines

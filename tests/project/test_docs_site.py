@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,12 +15,15 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("material")
-    folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    pytest.importorskip("zensical")
+    # zensical writes the site and its cache beside the configuration.
+    folder = tmp_path_factory.mktemp("documentation")
+    shutil.copytree(ROOT / "docs", folder / "docs")
+    shutil.copy(ROOT / "mkdocs.yml", folder)
+    command = [sys.executable, "-m", "zensical", "build", "--strict", "--config-file", str(folder / "mkdocs.yml")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
-    return folder
+    return folder / "site"
 
 
 def test_every_page_of_the_site_is_reached_by_its_menu(site: Path) -> None:
@@ -27,7 +31,7 @@ def test_every_page_of_the_site_is_reached_by_its_menu(site: Path) -> None:
     pages = {page.relative_to(site).parent.as_posix() for page in site.rglob("index.html")} - {"."}
     families = {page for page in pages if page.startswith("catalogue/")}
     assert len(families) > 20
-    assert [page for page in sorted(pages - families) if f'href="{page}/"' not in menu] == []
+    assert [page for page in sorted(pages - families) if f'href="./{page}/"' not in menu] == []
 
 
 def test_commands_and_functions_are_in_the_reference(site: Path) -> None:

@@ -13,7 +13,7 @@ _ENDS = ("C", "O", "N", "F", "Cl", "c1ccccc1", "C(=O)O", "C#N")
 
 
 def build() -> tuple[Any, Any]:
-    """The network, and its loaders for training and validation."""
+    """Return the network, and its loaders for training and validation."""
     points = _molecules()
     training = MoleculeDataset(points[::2] + points[1::4])
     validation = MoleculeDataset(points[3::4])
@@ -37,7 +37,7 @@ def build() -> tuple[Any, Any]:
 
 
 def _molecules() -> list[MoleculeDatapoint]:
-    """Chains of carbon with two ends; what is learnt grows with the chain, and differs by the ends."""
+    """Return carbon chains with two ends; the label grows with the chain and depends on the ends."""
     numbers = np.random.default_rng(0)
     return [
         MoleculeDatapoint.from_smi(f"{one}{'C' * length}{other}", [length + at - 0.5 * to + 0.1 * numbers.normal()])

@@ -10,9 +10,9 @@ from darts.models import TFTModel
 
 
 def build() -> tuple[Any, Any]:
-    """The LightningModule and the data module that ``TFTModel.fit`` trains.
+    """Return the LightningModule and the data module that ``TFTModel.fit`` trains.
 
-    darts makes both inside ``fit`` and offers no other way to them than these two methods of its own.
+    darts creates both inside ``fit``; these two methods are the only access to them.
     """
     numbers = np.random.default_rng(0)
     time = np.arange(160)

@@ -13,7 +13,7 @@ _SERIES, _DAYS = 6, 80
 
 
 def build() -> tuple[Any, Any]:
-    """The network in its LightningModule, and the loaders for training and validation."""
+    """Return the network in its LightningModule, and the loaders for training and validation."""
     numbers = np.random.default_rng(0)
     days = np.arange(_DAYS)
     data = ListDataset(
@@ -33,7 +33,7 @@ def build() -> tuple[Any, Any]:
         context_length=12,
         num_layers=1,
         hidden_size=8,
-        # Without these, daily data looks back three years.
+        # By default, daily data looks back three years.
         lags_seq=[1, 2, 3, 7, 14],
         batch_size=16,
         num_batches_per_epoch=12,

@@ -1,4 +1,4 @@
-"""Lightning's own demo of manual optimisation."""
+"""Lightning's own demo of manual optimization."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 
 def build() -> tuple[Any, Any]:
-    """The demo, and its data in batches of eight; the demo's own loaders give one sample a batch."""
+    """Return the demo, and its data in batches of eight; the demo's own loaders have one sample per batch."""
     # RandomDataset draws from the generator of the process.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

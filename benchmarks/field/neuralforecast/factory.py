@@ -13,7 +13,7 @@ _SERIES, _DAYS = 16, 60
 
 
 def build() -> tuple[Any, Any]:
-    """The model and the data module that ``NHITS.fit`` trains."""
+    """Return the model and the data module that ``NHITS.fit`` trains."""
     numbers = np.random.default_rng(0)
     days = np.arange(_DAYS)
     frames = [
@@ -37,7 +37,7 @@ def build() -> tuple[Any, Any]:
         scaler_type="standard",
         mlp_units=[[16, 16]] * 3,
     )
-    # What ``fit`` sets before it hands the model to a Trainer.
+    # ``fit`` sets these before it passes the model to a Trainer.
     module.val_size, module.test_size = 8, 0
     data = TimeSeriesDataModule(dataset=dataset, batch_size=4, valid_batch_size=8, drop_last=False, shuffle_train=True)
     return module, data

@@ -14,7 +14,7 @@ _DAYS, _HORIZON = 44, 4
 
 
 def build() -> tuple[Any, Any]:
-    """The transformer, and its loaders for training and validation."""
+    """Return the transformer, and its loaders for training and validation."""
     sales = _sales()
     training = TimeSeriesDataSet(
         sales[sales.day < _DAYS - _HORIZON],

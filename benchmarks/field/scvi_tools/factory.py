@@ -1,4 +1,4 @@
-"""scvi-tools: SCANVI, half of whose cells are labelled with their type."""
+"""scvi-tools: SCANVI, with half of the cells labeled with their type."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TYPES = ("B", "NK", "T")
 
 
 def build() -> tuple[Any, Any]:
-    """The training plan and the data module that ``SCANVI.train`` uses."""
+    """Return the training plan and the data module that ``SCANVI.train`` uses."""
     cells = _cells()
     SCANVI.setup_anndata(cells, labels_key="type", unlabeled_category="unknown", batch_key="donor")
     model = SCANVI(cells, n_hidden=16, n_latent=4)
@@ -25,18 +25,18 @@ def build() -> tuple[Any, Any]:
         train_size=0.75,
         validation_size=0.25,
         batch_size=16,
-        # Shuffled, it is another split in every process, unless scvi's settings seed everything, torch included.
+        # A shuffled split differs in every process, unless scvi's settings seed everything, including torch.
         shuffle_set_split=False,
     )
     return plan, data
 
 
 def _cells(count: int = 256, genes: int = 30) -> anndata.AnnData:
-    """Counts in which every type expresses ten genes more than the others do."""
+    """Return counts where every type expresses ten genes more strongly than the others do."""
     numbers = np.random.default_rng(0)
     types = numbers.integers(len(_TYPES), size=count)
     rates = np.where(np.arange(genes) // (genes // len(_TYPES)) == types[:, None], 6.0, 2.0)
-    # Every other cell, so that of the labelled too no batch is left with a single one, which batch norm refuses.
+    # Every other cell, so that no batch has a single labeled cell, which batch norm rejects.
     names = np.where(np.arange(count) % 2 == 0, np.array(_TYPES)[types], "unknown")
     described = pd.DataFrame(
         {"donor": numbers.choice(["one", "two"], count), "type": names}, index=[f"cell {n}" for n in range(count)]

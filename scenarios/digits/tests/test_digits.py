@@ -1,4 +1,4 @@
-"""The digits classifier: its data, one step, short fits, and what is done with a trained one."""
+"""Tests of the digits classifier: its data, one step, short fits, and the use of a trained model."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def data() -> DigitsData:
 
 @pytest.fixture(scope="module")
 def trained() -> LitDigits:
-    """A model after two short epochs; tests must leave its weights alone."""
+    """Return a model after two short epochs; tests must not change its weights."""
     pl.seed_everything(SEED)  # set up before the fixture that seeds each test
     model = LitDigits()
     _trainer(max_epochs=2, limit_train_batches=10, limit_val_batches=1).fit(model, datamodule=DigitsData())
@@ -95,7 +95,7 @@ def test_a_fit_changes_every_parameter(data: DigitsData) -> None:
 
 def test_one_batch_can_be_learnt_by_heart() -> None:
     model = LitDigits(dropout=0.0, decay_per_epoch=1.0)
-    # Validated once: how it does on other images is not what this is about.
+    # Validate only once: this test is not about other images.
     trainer = _trainer(max_epochs=30, overfit_batches=1, check_val_every_n_epoch=30)
     trainer.fit(model, datamodule=DigitsData(batch_size=32))
     assert trainer.callback_metrics["train_loss"] < 0.1
