@@ -1,0 +1,206 @@
+"""Training loops without a Trainer, found in a project's source: what `faultlab init` writes a scenario for."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from faultlab.catalogue.failure_mode import nearest
+from faultlab.core.threads import one_thread_environment
+from faultlab.discovery.project_index import Source, read
+from faultlab.errors import UsageError
+
+_BACKWARD = re.compile(r"\.backward\s*\(")
+_OTHERS = {"lightning": "", "accelerate": "Accelerate", "ignite": "Ignite", "transformers": "transformers"}
+_TRAINS = ("main", "train", "fit", "run", "train_model")
+_EVALUATES = ("evaluate", "validate", "test", "evaluate_model", "eval_model")
+_STEPS = ("train_step", "training_step", "step", "train_batch")
+_BETTER = (
+    (re.compile(r"(val|test|eval|dev).*loss"), "min"),
+    (re.compile(r"(val|test|eval|dev).*(acc|f1|auc|r2|score|iou|dice)"), "max"),
+    (re.compile(r"acc|f1|auc|r2|score|iou|dice"), "max"),
+    (re.compile(r"loss|error|mse|mae|rmse|perplexity"), "min"),
+    (re.compile(r"correct"), "max"),
+)
+SCRIPT = "faultlab.targets.loop_script.run"
+
+
+@dataclass(frozen=True)
+class LoopFound:
+    """A training loop of a project.
+
+    ``train`` is the entry of that name, ``evaluate`` and ``step`` are class paths, empty if no function of the
+    source has such a name. ``path`` has the folders to import from.
+    """
+
+    name: str
+    shown: str
+    train: dict[str, Any]
+    evaluate: str = ""
+    step: str = ""
+    path: tuple[str, ...] = ()
+
+
+def find(target: str, given: Sequence[str]) -> LoopFound | None:
+    """Return the loop that a command line names, ``file.py`` or ``file.py:function``; None where it names none.
+
+    Args:
+        target: As it was given to `faultlab init`.
+        given: The script's own arguments.
+
+    Raises:
+        UsageError: It names a loop that can't be broken, or a function that is not there.
+    """
+    path, _, name = target.partition(":")
+    file = Path(path)
+    if file.suffix != ".py" or not file.is_file():
+        return None
+    source = read(file.resolve())
+    imported = _imported(source)
+    if not _BACKWARD.search(source.text) or "lightning" in imported or "pytorch_lightning" in imported:
+        return None
+    for package in imported & set(_OTHERS):
+        raise UsageError(f"{file} trains with {_OTHERS[package]}, whose trainings can't be broken yet")
+    functions = {node.name: node for node in source.tree.body if isinstance(node, ast.FunctionDef)}
+    if name and name not in functions:
+        hint = nearest(name, functions) or f"Its functions: {', '.join(functions) or 'none'}."
+        raise UsageError(f"{file} has no function {name!r}. {hint}")
+    module = _module_path(file)
+    if not name and source.acts:
+        train: dict[str, Any] = {"script": str(file), **({"arguments": list(given)} if given else {})}
+        return LoopFound(file.stem, str(file), {"class_path": SCRIPT, "init_args": train})
+    name = name or next((one for one in _TRAINS if one in functions and not _required(functions[one])), "")
+    if not name or not module:
+        callable_ones = [one for one in functions if not _required(functions[one])]
+        lines = "".join(f"\n    faultlab init {file}:{one}" for one in callable_ones[:10])
+        raise UsageError(f"{file} trains nothing when it is run; name the function that does:{lines}")
+    evaluate = next((one for one in _EVALUATES if one in functions and len(_required(functions[one])) == 1), "")
+    step = next((one for one in _STEPS if one in functions), "")
+    return LoopFound(
+        file.stem,
+        f"{file}:{name}",
+        {"class_path": f"{module}.{name}"},
+        f"{module}.{evaluate}" if evaluate else "",
+        f"{module}.{step}" if step else "",
+        (str(Path.cwd()),),
+    )
+
+
+def tried(found: LoopFound, seconds: float) -> dict[str, Any]:
+    """Return what one clean run of the loop shows: steps, seconds, losses, metrics, and its layout.
+
+    Raises:
+        UsageError: It does not train to its end in time.
+    """
+    request = {"framework": "torch", **parts(found), "path": list(found.path)}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "faultlab.discovery.loop_trial"],
+            input=json.dumps(request),
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            env=one_thread_environment(),
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        remedy = "Give it less data or fewer epochs by its own arguments, after --."
+        raise UsageError(f"{found.shown} takes more than {seconds:.0f} s. {remedy}") from None
+    try:
+        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    except (ValueError, IndexError):
+        last = (done.stderr.strip().splitlines() or [f"its process ended with status {done.returncode}"])[-1]
+        raise UsageError(f"{found.shown} can't be tried: {last}") from None
+    if "error" in answer:
+        raise UsageError(f"{found.shown}: {answer['error']}. {answer['remedy']}")
+    return answer
+
+
+def parts(found: LoopFound) -> dict[str, Any]:
+    """Return the entries of a scenario that name the loop."""
+    others = {"evaluate": {"class_path": found.evaluate} if found.evaluate else None, "step": found.step}
+    return {"train": found.train, **{key: value for key, value in others.items() if value}}
+
+
+def monitor(metrics: Mapping[str, float]) -> dict[str, str] | None:
+    """Return the metric to measure harm by, and its better direction; None where no name tells."""
+    for pattern, mode in _BETTER:
+        for name in metrics:
+            if pattern.search(name.lower()):
+                return {"metric": name, "mode": mode}
+    return None
+
+
+def findings(answer: Mapping[str, Any]) -> list[str]:
+    """Return what a clean run showed, a sentence each."""
+    losses, metrics = answer["losses"], answer["metrics"]
+    loaders = len(answer["training"])
+    told = [f"The module that trains is {answer['root']}.", f"A clean run has {answer['steps']} steps."]
+    if losses:
+        told[-1] = f"A clean run has {answer['steps']} steps; its loss goes from {losses[0]:.3g} to {losses[-1]:.3g}."
+    told.append(f"Training batches come from {loaders or 'no'} DataLoader{'' if loaders == 1 else 's'}.")
+    chosen = monitor(metrics)
+    told.append(
+        f"Harm is measured by {chosen['metric']}." if chosen else "It reports no metric: harm is measured by its loss."
+    )
+    return told
+
+
+def render(found: LoopFound, answer: Mapping[str, Any], command: str) -> str:
+    """Return the text of the scenario file."""
+    lines = [f"# Written by `{command}`.", *(f"# {line}" for line in findings(answer))]
+    lines += ["schema: 1", f"name: {scenario_name(found)}", "framework: torch"]
+    entries = parts(found)
+    if chosen := monitor(answer["metrics"]):
+        entries["monitor"] = chosen
+    lines.append(yaml.safe_dump(entries, sort_keys=False, default_flow_style=None, width=100).rstrip())
+    if not found.evaluate:
+        lines += ["# A function that takes the trained module and returns its metrics measures harm more reliably:"]
+        lines += ["# evaluate: {class_path: package.module.evaluate}"]
+    if not found.step:
+        lines += ["# Name the function of one training step to break what it returns, too:"]
+        lines += ["# step: package.module.train_step"]
+    lines += ["# To fail in CI if less is detected:", "# gate: {coverage: 0.5, silent: {critical: 0}}"]
+    return "\n".join(lines) + "\n"
+
+
+def scenario_name(found: LoopFound) -> str:
+    """Return the name of the scenario, after the file."""
+    return re.sub(r"[^a-z0-9]+", "-", found.name.lower()).strip("-") or "loop"
+
+
+def _imported(source: Source) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+def _required(function: ast.FunctionDef) -> list[str]:
+    """Return the names of the arguments without a default."""
+    arguments = function.args
+    positional = [*arguments.posonlyargs, *arguments.args]
+    needed = positional[: len(positional) - len(arguments.defaults)]
+    keywords = [one for one, value in zip(arguments.kwonlyargs, arguments.kw_defaults) if value is None]
+    return [one.arg for one in (*needed, *keywords)]
+
+
+def _module_path(file: Path) -> str:
+    """Return the dotted path of a file below the working folder; empty where it can't be imported from there."""
+    try:
+        names = file.resolve().relative_to(Path.cwd().resolve()).with_suffix("").parts
+    except ValueError:
+        return ""
+    return ".".join(names) if all(name.isidentifier() for name in names) else ""

@@ -1,0 +1,99 @@
+"""`faultlab init` on training loops without a Trainer."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from faultlab.config.scenario import load
+from faultlab.discovery import loops
+from faultlab.errors import UsageError
+from tests.frameworks import hand_written
+from tests.frameworks.test_loops import SCRIPT
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a script and a module whose functions train, and the process in it."""
+    (tmp_path / "train.py").write_text(SCRIPT)
+    shutil.copy(hand_written.__file__, tmp_path / "hand_written.py")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def found(target: str, *given: str) -> loops.LoopFound:
+    loop = loops.find(target, given)
+    assert loop is not None
+    return loop
+
+
+def written(loop: loops.LoopFound, folder: Path) -> tuple[dict[str, Any], Any]:
+    answer = loops.tried(loop, 120)
+    file = folder / "scenario.yaml"
+    file.write_text(loops.render(loop, answer, "faultlab init"))
+    load(file)
+    return answer, yaml.safe_load(file.read_text())
+
+
+def test_a_script_is_named_with_its_arguments(project: Path) -> None:
+    answer, scenario = written(found("train.py", "--rate", "0.5"), project)
+    arguments = {"script": "train.py", "arguments": ["--rate", "0.5"]}
+    assert scenario["train"] == {"class_path": loops.SCRIPT, "init_args": arguments}
+    assert scenario["monitor"] == {"metric": "accuracy", "mode": "max"}
+    assert answer["steps"] == 8
+    assert sorted(path.name for path in project.iterdir()) == ["hand_written.py", "scenario.yaml", "train.py"]
+
+
+def test_a_function_is_named_with_those_that_evaluate_and_step(project: Path) -> None:
+    answer, scenario = written(found("hand_written.py"), project)
+    assert scenario["train"] == {"class_path": "hand_written.main"}
+    assert scenario["evaluate"] == {"class_path": "hand_written.evaluate"}
+    assert scenario["step"] == "hand_written.train_step"
+    assert scenario["monitor"] == {"metric": "val_loss", "mode": "min"}
+    assert (answer["root"], answer["steps"]) == ("hand_written.Net", 20)
+
+
+def test_a_function_may_be_chosen(project: Path) -> None:
+    assert found("hand_written.py:accumulating").train == {"class_path": "hand_written.accumulating"}
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "message"),
+    [
+        ("loss.backward()\ndef helper(): ...", "loop.py:helped", "has no function 'helped'"),
+        ("def optimize(model):\n    loss.backward()", "loop.py", "trains nothing when it is run"),
+        ("from accelerate import Accelerator\nx.backward()", "loop.py", "Accelerate, whose trainings can't be broken"),
+    ],
+)
+def test_what_can_not_be_broken_is_an_error_that_says_why(text: str, target: str, message: str, project: Path) -> None:
+    (project / "loop.py").write_text(text)
+    with pytest.raises(UsageError, match=message):
+        loops.find(target, ())
+
+
+@pytest.mark.parametrize("text", ["import pytorch_lightning\nloss.backward()", "print('no training')"])
+def test_other_files_are_not_loops(text: str, project: Path) -> None:
+    (project / "loop.py").write_text(text)
+    assert loops.find("loop.py", ()) is None
+    assert loops.find("package.module:LitModel", ()) is None
+
+
+def test_a_script_that_needs_arguments_is_an_error_with_how_it_ends(project: Path) -> None:
+    with pytest.raises(UsageError, match=r"train\.py: the clean run ends with SystemExit: 2"):
+        loops.tried(found("train.py"), 120)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "chosen"),
+    [
+        ({"epoch": 1.0, "accuracy": 0.5, "val_loss": 0.3}, {"metric": "val_loss", "mode": "min"}),
+        ({"correct": 474.0, "accuracy": 0.5}, {"metric": "accuracy", "mode": "max"}),
+        ({"epochs": 2.0, "batch_size": 64.0}, None),
+    ],
+)
+def test_the_metric_that_tells_most_is_monitored(metrics: dict[str, float], chosen: dict[str, str] | None) -> None:
+    assert loops.monitor(metrics) == chosen
