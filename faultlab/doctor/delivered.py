@@ -45,7 +45,7 @@ def resumed(seen: Seen) -> Iterator[Finding]:
         )
 
 
-@check("every epoch gets its batches", "pytorch/ignite#955")
+@check("batches per epoch", "pytorch/ignite#955")
 def epochs(seen: Seen) -> Iterator[Finding]:
     """Find epochs that deliver fewer batches than promised, or none after the first."""
     if seen.get("error") or seen.get("stopped") or seen.get("skipped"):
@@ -86,7 +86,7 @@ def epochs(seen: Seen) -> Iterator[Finding]:
     )
 
 
-@check("epochs end", f"{_PL}#2150")
+@check("epoch length", f"{_PL}#2150")
 def endless(seen: Seen) -> Iterator[Finding]:
     """Find a loader without length or limit that still yields batches when the doctor stops."""
     course, settings = list(seen.get("epochs", ())), seen["trainer"]
@@ -117,7 +117,7 @@ def one_of_several(seen: Seen) -> Iterator[Finding]:
         )
 
 
-@check("one batch or all", f"{_PL}#11950")
+@check("number of batches", f"{_PL}#11950")
 def one_batch(seen: Seen) -> Iterator[Finding]:
     """Find settings where 1 means one batch, and 1.0 would mean all of them."""
     for name in ("limit_train_batches", "limit_val_batches", "overfit_batches"):
@@ -131,7 +131,7 @@ def one_batch(seen: Seen) -> Iterator[Finding]:
             )
 
 
-@check("validation runs")
+@check("validation")
 def validation(seen: Seen) -> Iterator[Finding]:
     """Find a validation that is set up but never due; the sanity check may be all that ran."""
     own = [name for name in seen.get("own_hooks", ()) if name == "validation_step"]
@@ -177,7 +177,7 @@ def validation(seen: Seen) -> Iterator[Finding]:
         )
 
 
-@check("schedules fit the training", f"{_PL}#3869")
+@check("learning rate schedule", f"{_PL}#3869")
 def schedules(seen: Seen) -> Iterator[Finding]:
     """Find a schedule whose length is in one unit and that is stepped in another, or never."""
     plan = seen.get("plan", {})

@@ -13,7 +13,7 @@ _FEW = 4
 """A first epoch is repetitive if fewer than one sample in this many is different."""
 
 
-@DRAWN.check("samples come from the whole dataset", "deep-voice/soundbay#49")
+@DRAWN.check("sampling", "deep-voice/soundbay#49")
 def few(seen: Seen) -> Iterator[Finding]:
     """Find a sampler that keeps drawing the same few samples of a larger dataset."""
     found = seen.get("samples") or {}
@@ -38,7 +38,7 @@ def few(seen: Seen) -> Iterator[Finding]:
         )
 
 
-@DRAWN.check("batches mix labels", "ultralytics/yolov5#2582")
+@DRAWN.check("shuffling", "ultralytics/yolov5#2582")
 def sorted_by_label(seen: Seen) -> Iterator[Finding]:
     """Find a dataset that is sorted by label and read in that order."""
     found = seen.get("samples") or {}
@@ -55,7 +55,7 @@ def sorted_by_label(seen: Seen) -> Iterator[Finding]:
         )
 
 
-@DRAWN.check("validation data is fixed", "zoogzog/chexnet#27")
+@DRAWN.check("validation data", "zoogzog/chexnet#27")
 def varying(seen: Seen) -> Iterator[Finding]:
     """Find a validation dataset that draws at random."""
     if (seen.get("samples") or {}).get("validation_varies"):
@@ -68,7 +68,7 @@ def varying(seen: Seen) -> Iterator[Finding]:
         )
 
 
-@DRAWN.check("samples are not modified", "facebookresearch/pycls#21")
+@DRAWN.check("dataset", "facebookresearch/pycls#21")
 def in_place(seen: Seen) -> Iterator[Finding]:
     """Find a dataset whose __getitem__ modifies what it stores."""
     if (seen.get("samples") or {}).get("changes"):

@@ -133,8 +133,8 @@ def logged_past(seen: Seen, key: str) -> Named | None:
     for entry in seen.get("facts", {}).get("past_the_trainer", ()):
         if key in entry["keys"]:
             return Named(
-                f"{key} is monitored, but {entry['what']} in line {entry['line']} writes it only to the logger: "
-                "callbacks and schedules see only what self.log gets",
+                f"{entry['what']} in line {entry['line']} writes {key} only to the logger, but callbacks and schedules "
+                "see only what self.log gets",
                 f'Write self.log("{key}", value) instead of {entry["what"]}; the logger gets it too.',
                 "Lightning-AI/pytorch-lightning#8455",
             )

@@ -17,7 +17,7 @@ _RISING = {"acc", "accuracy", "auc", "auroc", "f1", "iou", "miou", "dice", "prec
 _FALLING = {"loss", "error", "mse", "mae", "rmse", "nll", "perplexity"}
 
 
-@check("callbacks start before the end")
+@check("callbacks")
 def begins(seen: Seen) -> Iterator[Finding]:
     """Find a callback that waits for an epoch that never comes."""
     epochs = seen.get("plan", {}).get("epochs")
@@ -31,7 +31,7 @@ def begins(seen: Seen) -> Iterator[Finding]:
             )
 
 
-@check("checkpoints are saved", "vislearn/FFF#4")
+@check("checkpoints", "vislearn/FFF#4")
 def checkpoints(seen: Seen) -> Iterator[Finding]:
     """Find a ModelCheckpoint that waits for more epochs or steps than there are."""
     plan = seen.get("plan", {})
@@ -47,7 +47,7 @@ def checkpoints(seen: Seen) -> Iterator[Finding]:
             )
 
 
-@check("patience is counted in validations", "mittagessen/kraken#705")
+@check("patience", "mittagessen/kraken#705")
 def patience(seen: Seen) -> Iterator[Finding]:
     """Find an EarlyStopping whose patience exceeds the number of checks, because not every epoch is validated."""
     epochs, each = seen.get("plan", {}).get("epochs"), seen.get("trainer", {}).get("check_val_every_n_epoch")
@@ -61,7 +61,7 @@ def patience(seen: Seen) -> Iterator[Finding]:
             )
 
 
-@check("patience outlasts an epoch", "Lightning-AI/pytorch-lightning#17736")
+@check("patience within an epoch", "Lightning-AI/pytorch-lightning#17736")
 def impatient(seen: Seen) -> Iterator[Finding]:
     """Find an EarlyStopping whose patience can run out within one epoch."""
     plan = seen.get("plan", {})
@@ -79,7 +79,7 @@ def impatient(seen: Seen) -> Iterator[Finding]:
             )
 
 
-@check("monitored metrics are logged", "Lightning-AI/pytorch-lightning#8455")
+@check("monitored metrics", "Lightning-AI/pytorch-lightning#8455")
 def monitored(seen: Seen) -> Iterator[Finding]:
     """Find a callback of the script, left out by the doctor, that monitors a metric that is never logged."""
     known = list(seen.get("monitored", ()))
@@ -112,7 +112,7 @@ def directions(seen: Seen) -> Iterator[Finding]:
             )
 
 
-@check("the found learning rate is used", "pytorch-tabular/pytorch_tabular#538")
+@check("learning rate search", "pytorch-tabular/pytorch_tabular#538")
 def searched(seen: Seen) -> Iterator[Finding]:
     """Find a learning rate search whose result is not used, because the optimizer gets a literal number."""
     searches = [entry for entry in seen.get("scripts", ()) if entry["call"] == "lr_find"]
@@ -125,7 +125,7 @@ def searched(seen: Seen) -> Iterator[Finding]:
         )
 
 
-@check("the learning rate stays above 0", "Lightning-AI/pytorch-lightning#18570")
+@check("learning rate", "Lightning-AI/pytorch-lightning#18570")
 def rates(seen: Seen) -> Iterator[Finding]:
     """Find a schedule that ends long before the training does."""
     series, steps = list(seen.get("rates", ())), int(seen.get("batches", 0))
@@ -150,7 +150,7 @@ def rates(seen: Seen) -> Iterator[Finding]:
     )
 
 
-@check("validation is in evaluation mode", "airctic/icevision#1100")
+@check("validation mode", "airctic/icevision#1100")
 def modes(seen: Seen) -> Iterator[Finding]:
     """Find layers that are put into training mode while Lightning validates."""
     if layers := list(seen.get("trains_in_validation", ())):
@@ -162,7 +162,7 @@ def modes(seen: Seen) -> Iterator[Finding]:
         )
 
 
-@check("training is in training mode", "Lightning-AI/pytorch-lightning#20573")
+@check("training mode", "Lightning-AI/pytorch-lightning#20573")
 def resting(seen: Seen) -> Iterator[Finding]:
     """Find layers that arrive in evaluation mode, as from_pretrained leaves them; Lightning does not switch them."""
     if layers := list(seen.get("rests_in_training", ())):
@@ -174,7 +174,7 @@ def resting(seen: Seen) -> Iterator[Finding]:
         )
 
 
-@check("options are complete")
+@check("dependent options")
 def options(seen: Seen) -> Iterator[Finding]:
     """Find an option without effect because another one is missing."""
     given = seen.get("arguments", {})

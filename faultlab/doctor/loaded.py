@@ -10,7 +10,7 @@ LOADED = Checks()
 check = LOADED.check
 
 
-@check("loaded weights match", "AndreaCodegoni/Tiny_model_4_CD#12", "torchgeo/torchgeo#4036")
+@check("loaded weights", "AndreaCodegoni/Tiny_model_4_CD#12", "torchgeo/torchgeo#4036")
 def matching(seen: Seen) -> Iterator[Finding]:
     """Find a load_state_dict with strict=False where no name matches."""
     for place, one in {one["place"]: one for one in seen.get("weights_loaded", ())}.items():

@@ -9,7 +9,7 @@ from faultlab.doctor.finding import Checks, Finding, Seen, attention, wrong
 METRICS = Checks()
 
 
-@METRICS.check("metrics are reset", "Lightning-AI/torchmetrics#269", "Lightning-AI/torchmetrics#1450")
+@METRICS.check("metric state", "Lightning-AI/torchmetrics#269", "Lightning-AI/torchmetrics#1450")
 def carried(seen: Seen) -> Iterator[Finding]:
     """Find a validation value that includes earlier batches."""
     for name, (kind, earlier, trained) in (seen.get("metrics") or {}).get("carried", {}).items():
@@ -30,7 +30,7 @@ def carried(seen: Seen) -> Iterator[Finding]:
             )
 
 
-@METRICS.check("metrics cover all samples", "Lightning-AI/torchmetrics#845")
+@METRICS.check("metric averages", "Lightning-AI/torchmetrics#845")
 def averaged(seen: Seen) -> Iterator[Finding]:
     """Find a score that is averaged over batches and has a different value over all samples."""
     for key, (kind, name, logged, whole) in (seen.get("metrics") or {}).get("averaged", {}).items():
@@ -43,7 +43,7 @@ def averaged(seen: Seen) -> Iterator[Finding]:
         )
 
 
-@METRICS.check("curve metrics get scores", "pyg-team/pytorch_geometric#2248")
+@METRICS.check("curve metrics", "pyg-team/pytorch_geometric#2248")
 def decisions(seen: Seen) -> Iterator[Finding]:
     """Find a metric over all thresholds that gets decisions."""
     for name, kind in (seen.get("metrics") or {}).get("decisions", {}).items():

@@ -22,7 +22,7 @@ ADVICE = {"only": list(GUARDS), "everywhere": True}
 ALARMS = Checks()
 
 
-@ALARMS.check("guards are quiet")
+@ALARMS.check("guards")
 def alarms(seen: Seen) -> Iterator[Finding]:
     """Report each alarm of a watching guard, unless an exception ended the training."""
     if seen.get("error"):

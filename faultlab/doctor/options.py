@@ -42,5 +42,5 @@ def without_effect(engine: Engine, seen: Seen, trajectory: Trajectory, timeout: 
                     f"{trajectory.steps} steps compared",
                     remedy,
                 ),
-                check="options have an effect",
+                check="options without effect",
             )

@@ -14,7 +14,7 @@ _SUDDENLY = 10
 _MUCH = 0.3
 
 
-@check("parameter groups keep their learning rates", "shariqfarooq123/AdaBins#44")
+@check("parameter groups", "shariqfarooq123/AdaBins#44")
 def groups(seen: Seen) -> Iterator[Finding]:
     """Find parameter groups with their own rates, and a schedule that gives them all the same one."""
     names = " and ".join(dict.fromkeys(one["name"] for one in seen.get("schedulers", ())))
@@ -30,7 +30,7 @@ def groups(seen: Seen) -> Iterator[Finding]:
             )
 
 
-@check("the first epoch trains", "meta-pytorch/torchtune#2010")
+@check("warm-up", "meta-pytorch/torchtune#2010")
 def first_epoch(seen: Seen) -> Iterator[Finding]:
     """Find a warm-up from 0 that is stepped once per epoch, so that the first epoch trains nothing."""
     series, epochs = list(seen.get("rates", ())), list(seen.get("epochs", ()))
@@ -49,7 +49,7 @@ def first_epoch(seen: Seen) -> Iterator[Finding]:
         )
 
 
-@check("what max_steps counts", f"{_PL}#17958")
+@check("max_steps", f"{_PL}#17958")
 def counted(seen: Seen) -> Iterator[Finding]:
     """Find a max_steps that is used up early: under manual optimization it counts the steps of all optimizers."""
     limit, steps, batches = seen["trainer"].get("max_steps"), seen.get("optimizer_steps", 0), seen.get("batches", 0)
@@ -67,7 +67,7 @@ def counted(seen: Seen) -> Iterator[Finding]:
         )
 
 
-@check("accumulated gradients are divided", f"{_PL}#14527", f"{_PL}#17957")
+@check("gradient accumulation", f"{_PL}#14527", f"{_PL}#17957")
 def accumulated(seen: Seen) -> Iterator[Finding]:
     """Find gradients of several batches that are summed by hand, which makes the step that many times as long."""
     did, batches = seen.get("updates") or {}, seen.get("batches", 0)
@@ -87,7 +87,7 @@ def accumulated(seen: Seen) -> Iterator[Finding]:
         )
 
 
-@check("updates are not rounded away", "hp-l33/AiM#10")
+@check("update rounding", "hp-l33/AiM#10")
 def rounded(seen: Seen) -> Iterator[Finding]:
     """Find half-precision weights that are too far from 0 for steps of the learning rate's size."""
     found = seen.get("rounded_away")
@@ -100,7 +100,7 @@ def rounded(seen: Seen) -> Iterator[Finding]:
         )
 
 
-@check("weight averaging keeps the learning rate", f"{_PL}#16540")
+@check("weight averaging", f"{_PL}#16540")
 def averaging(seen: Seen) -> Iterator[Finding]:
     """Find a StochasticWeightAveraging that raises a decayed rate again, and the loss with it."""
     batches, losses = seen.get("plan", {}).get("batches"), list(seen.get("losses", ()))

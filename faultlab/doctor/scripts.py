@@ -17,7 +17,7 @@ _NOTHING = {
 }
 
 
-@check("Trainers in your scripts")
+@check("Trainer settings")
 def trainers(seen: Seen) -> Iterator[Finding]:
     """Find a Trainer that is configured to train nothing, or next to nothing."""
     for entry in _calls(seen, "Trainer"):
@@ -40,7 +40,7 @@ def trainers(seen: Seen) -> Iterator[Finding]:
             )
 
 
-@check("fit is called")
+@check("trainer.fit")
 def fits(seen: Seen) -> Iterator[Finding]:
     """Find scripts that validate or test but never call fit."""
     evaluations = [*_calls(seen, "validate"), *_calls(seen, "test")]
@@ -65,7 +65,7 @@ def resumed(seen: Seen) -> Iterator[Finding]:
             )
 
 
-@check("one Lightning package", f"{_PL}#19252")
+@check("Lightning imports", f"{_PL}#19252")
 def one_lightning(seen: Seen) -> Iterator[Finding]:
     """Find scripts of one module that import both of Lightning's packages."""
     places: dict[str, str] = {}

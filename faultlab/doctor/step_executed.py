@@ -66,7 +66,7 @@ def replaced(seen: Seen) -> Iterator[Finding]:
         )
 
 
-@LEARNING.check("the body runs")
+@LEARNING.check("method body")
 def body(seen: Seen) -> Iterator[Finding]:
     """Find a generator or coroutine that is created but never run."""
     kind = seen["step"]["kind"]
@@ -79,7 +79,7 @@ def body(seen: Seen) -> Iterator[Finding]:
         )
 
 
-@LEARNING.check("the batch fits the step")
+@LEARNING.check("batch unpacking")
 def batch(seen: Seen) -> Iterator[Finding]:
     """Find a batch of one tensor that is unpacked into its rows without an exception."""
     found = seen.get("batch")
@@ -89,7 +89,7 @@ def batch(seen: Seen) -> Iterator[Finding]:
             yield wrong(f"{fit.cause}; its rows are unpacked instead", f"{entry['file']}:{entry['line']}", fit.remedy)
 
 
-@LEARNING.check("who steps the optimizer")
+@LEARNING.check("optimizer steps")
 def who_steps(seen: Seen) -> Iterator[Finding]:
     """Find a step that calls backward and step itself, without manual optimization."""
     if seen.get("automatic", True) and not seen.get("error") and (found := ending.by_itself(seen)):
@@ -97,7 +97,7 @@ def who_steps(seen: Seen) -> Iterator[Finding]:
         yield wrong(found.cause, f"{lines[0]['file']}:{lines[0]['line']}", found.remedy)
 
 
-@LEARNING.check("a loss is returned", f"{_PL}#6753")
+@LEARNING.check("returned loss", f"{_PL}#6753")
 def returned(seen: Seen) -> Iterator[Finding]:
     """Find steps that return nothing, or a value without a gradient."""
     outputs, times = seen.get("outputs", {}), calls(seen)
@@ -130,7 +130,7 @@ def returned(seen: Seen) -> Iterator[Finding]:
             )
 
 
-@LEARNING.check("the run finishes")
+@LEARNING.check("end of the run")
 def ended(seen: Seen) -> Iterator[Finding]:
     """Find an exception, or an early end."""
     if error := seen.get("error"):
@@ -151,7 +151,7 @@ def ended(seen: Seen) -> Iterator[Finding]:
         )
 
 
-@LEARNING.check("the loss is finite")
+@LEARNING.check("loss values")
 def losses(seen: Seen) -> Iterator[Finding]:
     """Find NaN or infinity in a clean run."""
     values = [float("nan") if value is None else value for value in seen.get("losses", ())]
@@ -204,7 +204,7 @@ def names(seen: Seen) -> Iterator[Finding]:
             )
 
 
-@HOOKS.check("your hooks run")
+@HOOKS.check("unused hooks")
 def never_ran(seen: Seen) -> Iterator[Finding]:
     """Find the module's own hooks that a fit should have called but did not."""
     if seen.get("error") or seen.get("cut"):
@@ -226,7 +226,7 @@ def never_ran(seen: Seen) -> Iterator[Finding]:
         yield fine("every hook that the module defines and a fit calls has run")
 
 
-@HOOKS.check("separate data")
+@HOOKS.check("shared data")
 def apart(seen: Seen) -> Iterator[Finding]:
     """Find a dataset that training and validation share."""
     if (seen.get("loader") or {}).get("validates_on_it"):

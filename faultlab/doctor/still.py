@@ -23,7 +23,7 @@ _BETWEEN = (
 _BY_HAND = "opt = self.optimizers(); opt.zero_grad(); self.manual_backward(loss); opt.step()"
 
 
-@WEIGHTS.check("parameters change", f"{_PL}#20215")
+@WEIGHTS.check("parameter updates", f"{_PL}#20215")
 def parameters(seen: Seen) -> Iterator[Finding]:
     """Find weights that did not change, and why."""
     found = seen.get("parameters")
@@ -44,7 +44,7 @@ def parameters(seen: Seen) -> Iterator[Finding]:
         yield fine(f"all {total} parameters changed")
 
 
-@WEIGHTS.check("weights are registered", "optuna/optuna#1443")
+@WEIGHTS.check("unregistered weights", "optuna/optuna#1443")
 def registered(seen: Seen) -> Iterator[Finding]:
     """Find weights that the loss depends on but no optimizer can have, because the module does not register them."""
     graphs = [graph for graph in seen.get("graph", ()) if graph]

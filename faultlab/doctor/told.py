@@ -63,7 +63,7 @@ _MEANT = {
 }
 
 
-@TOLD.check("loss inputs are valid", "ariecattan/SciCo#2")
+@TOLD.check("loss inputs", "ariecattan/SciCo#2")
 def losses(seen: Seen) -> Iterator[Finding]:
     """Find activations that a loss applies itself, missing logarithms, shapes that broadcast."""
     for entry in seen.get("compared", ()):

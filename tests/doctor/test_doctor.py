@@ -94,9 +94,9 @@ ILL = [
                           "    self.training_step = lambda batch, batch_idx: self.step(batch)"),
         "replaced", "has an attribute of that name"),
     Ill("generator", _lit("def training_step(self, batch, batch_idx):\n    yield self.step(batch)", "Healthy"),
-        "the body runs", "it is a generator"),
+        "method body", "it is a generator"),
     Ill("coroutine", _lit("async def training_step(self, batch, batch_idx):\n    return self.step(batch)", "Healthy"),
-        "the body runs", "it is a coroutine"),
+        "method body", "it is a coroutine"),
     Ill("limited", _lit("pass"), "no batches requested", "limit_train_batches=0",
         "max_epochs: 1, limit_train_batches: 0"),
     Ill("epochless", _lit("pass"), "no batches requested", "max_epochs=0", "max_epochs: 0"),
@@ -144,7 +144,7 @@ ILL = [
         "is a pytorch_lightning module and the Trainer is from lightning.pytorch",
         "class_path: lightning.pytorch.Trainer, init_args: {max_epochs: 1}"),
     Ill("returns-none", _lit("def training_step(self, batch, batch_idx):\n    self.step(batch)", "Healthy"),
-        "a loss is returned", "returns None in 4 of 4 steps"),
+        "returned loss", "returns None in 4 of 4 steps"),
     Ill("swallows", _lit("def training_step(self, batch, batch_idx):\n    try:\n        return self.stepp(batch)\n"
                          "    except Exception:\n        pass", "Healthy"),
         "swallowed exceptions", "AttributeError is raised in line 31 and swallowed in line 32 by `except Exception`"),
@@ -174,88 +174,88 @@ ILL = [
         "            return step(*given)\n        except Exception:\n"
         "            return torch.zeros((), requires_grad=True)\n    return inner\n\n" + _lit(
         "@never_fails\ndef training_step(self, batch, batch_idx):\n    return self.stepp(batch)", "Healthy"),
-        "parameters change", "because AttributeError is swallowed in line"),
+        "parameter updates", "because AttributeError is swallowed in line"),
     Ill("swallows-around-fit", "class Calm(pl.Trainer):\n    def fit(self, *given, **more):\n        try:\n"
         "            super().fit(*given, **more)\n        except Exception:\n            pass\n\n" + _lit(
         "def training_step(self, batch, batch_idx):\n    return self.stepp(batch)", "Healthy"),
-        "the run finishes", "Lit has no attribute stepp",
+        "end of the run", "Lit has no attribute stepp",
         "class_path: ill_swallows_around_fit.Calm, init_args: {max_epochs: 1}"),
     Ill("swallows-in-a-sampler", "class Half:\n    def __len__(self):\n        return 16\n    def __iter__(self):\n"
         "        order = list(range(8))\n        try:\n            for i in range(16):\n"
         "                yield order[i]\n        except IndexError:\n            return\n\n" + _lit(
         "def train_dataloader(self):\n    return DataLoader(points(), batch_size=4, sampler=Half())"),
-        "every epoch gets its batches", "epoch 0 gets 2 of 4 batches"),
+        "batches per epoch", "epoch 0 gets 2 of 4 batches"),
     Ill("interrupts-itself", _lit("def training_step(self, batch, batch_idx):\n    raise KeyboardInterrupt", "Healthy"),
-        "the run finishes", "the exception is KeyboardInterrupt"),
+        "end of the run", "the exception is KeyboardInterrupt"),
     Ill("keys-for-parts", "class Named(torch.utils.data.Dataset):\n    def __len__(self):\n        return 8\n"
         "    def __getitem__(self, i):\n        return {'x': torch.ones(3), 'y': torch.ones(1)}\n\n" + _lit(
         "def train_dataloader(self):\n    return DataLoader(Named(), batch_size=4)"),
-        "the run finishes", "the loader yields a dict with the keys x, y"),
+        "end of the run", "the loader yields a dict with the keys x, y"),
     Ill("gradients-lost", _lit("def on_after_backward(self):\n    self.zero_grad()"),
-        "parameters change", "although a graph leads from the loss to them: their gradients are zero, or lost"),
+        "parameter updates", "although a graph leads from the loss to them: their gradients are zero, or lost"),
     Ill("steps-under-a-condition", _lit("def optimizer_step(self, epoch, batch_idx, optimizer, closure=None):\n"
         "    if epoch < 0:\n        optimizer.step(closure=closure)"),
         "the closure is not called", "your optimizer_step never reaches optimizer.step"),
     Ill("labelless", _lit("def train_dataloader(self):\n    return DataLoader(points().tensors[0], batch_size=4)"),
-        "the run finishes", "the loader yields a tensor of shape (4, 3); line 17 unpacks two parts"),
+        "end of the run", "the loader yields a tensor of shape (4, 3); line 17 unpacks two parts"),
     Ill("double-precision", _lit("def training_step(self, batch, batch_idx):\n"
-        "    return self.layer(batch[0].double()).mean()", "Healthy"), "the run finishes", "and not the batch"),
+        "    return self.layer(batch[0].double()).mean()", "Healthy"), "end of the run", "and not the batch"),
     Ill("step-without-batch", _lit("def training_step(self):\n    return self.layer.weight.sum()", "Healthy"),
-        "the run finishes", "training_step gets"),
+        "end of the run", "training_step gets"),
     Ill("rows-for-parts", _lit("def training_step(self, batch, batch_idx):\n    x, y = batch\n"
         "    return nn.functional.mse_loss(self.layer(x), y.sum().view(1))\n"
         "def train_dataloader(self):\n    return DataLoader(points().tensors[0], batch_size=2)", "Healthy"),
-        "the batch fits the step", "the dataset has no labels; its rows are unpacked instead"),
+        "batch unpacking", "the dataset has no labels; its rows are unpacked instead"),
     Ill("by-hand-without-step", _lit("def __init__(self):\n    super().__init__()\n"
-        "    self.automatic_optimization = False"), "parameters change", "calls neither backward nor step"),
+        "    self.automatic_optimization = False"), "parameter updates", "calls neither backward nor step"),
     Ill("without-graph", _lit("def training_step(self, batch, batch_idx):\n    with torch.no_grad():\n"
         "        loss = self.step(batch)\n    return loss.requires_grad_()", "Healthy"),
-        "parameters change", "no graph leads from it to the weights (with torch.no_grad() in line"),
+        "parameter updates", "no graph leads from it to the weights (with torch.no_grad() in line"),
     Ill("steps-by-itself", _lit("def __init__(self):\n    super().__init__()\n    self.manual_optimization = True\n"
         "def training_step(self, batch, batch_idx):\n    opt = self.optimizers()\n    opt.zero_grad()\n"
         "    self.step(batch).backward()\n    opt.step()", "Healthy"),
-        "who steps the optimizer", "the attribute that is set is called manual_optimization"),
+        "optimizer steps", "the attribute that is set is called manual_optimization"),
     Ill("detached", _lit("def training_step(self, batch, batch_idx):\n    return self.step(batch).detach()", "Healthy"),
-        "a loss is returned", "the loss has no gradient"),
+        "returned loss", "the loss has no gradient"),
     Ill("frozen", _lit("def __init__(self):\n    super().__init__()\n"
         "    self.head = nn.Linear(1, 1).requires_grad_(False)"),
-        "parameters change", "because requires_grad is False", verdict=ATTENTION),
+        "parameter updates", "because requires_grad is False", verdict=ATTENTION),
     Ill("left-out", _lit("def configure_optimizers(self):\n    return torch.optim.SGD([self.layer.bias], lr=0.1)"),
-        "parameters change", "because no optimizer has them", verdict=ATTENTION),
+        "parameter updates", "because no optimizer has them", verdict=ATTENTION),
     Ill("no-optimizer", _lit("def configure_optimizers(self):\n    return None"),
-        "parameters change", "returns no optimizer"),
+        "parameter updates", "returns no optimizer"),
     Ill("no-rate", _lit("def configure_optimizers(self):\n    return torch.optim.SGD(self.parameters(), lr=0.0)"),
-        "parameters change", "the learning rate is 0"),
+        "parameter updates", "the learning rate is 0"),
     Ill("nan", _lit("def training_step(self, batch, batch_idx):\n    return self.step(batch) * float('nan')",
         "Healthy"),
-        "the loss is finite", "not finite in 4 of 4 steps"),
+        "loss values", "not finite in 4 of 4 steps"),
     Ill("raises", _lit("def training_step(self, batch, batch_idx):\n    assert batch_idx < 2, 'enough'\n"
-                       "    return self.step(batch)", "Healthy"), "the run finishes", "after 2 steps"),
+                       "    return self.step(batch)", "Healthy"), "end of the run", "after 2 steps"),
     Ill("misnamed-hook", _lit("def on_train_epoch_ends(self):\n    pass"),
         "hook names", "the hook is named on_train_epoch_end", verdict=ATTENTION),
     Ill("unvalidated", _lit("def validation_step(self, batch, batch_idx):\n    pass"),
-        "validation runs", "there is no validation loader", verdict=ATTENTION),
+        "validation", "there is no validation loader", verdict=ATTENTION),
     Ill("seldom-validated", _lit("def validation_step(self, batch, batch_idx):\n    pass\n"
         "def val_dataloader(self):\n    return DataLoader(points())"),
-        "validation runs", "due every 5 epochs, and the training has 2; only the sanity check",
+        "validation", "due every 5 epochs, and the training has 2; only the sanity check",
         "max_epochs: 2, check_val_every_n_epoch: 5"),
     Ill("late-validated", _lit("def validation_step(self, batch, batch_idx):\n    pass\n"
         "def val_dataloader(self):\n    return DataLoader(points())"),
-        "validation runs", "due every 50 batches (val_check_interval), and the whole training has 8",
+        "validation", "due every 50 batches (val_check_interval), and the whole training has 8",
         "max_epochs: 2, val_check_interval: 50, check_val_every_n_epoch: null"),
     Ill("every-other-epoch", "class Tape:\n    at = 0\n    def __len__(self):\n        return 4\n"
         "    def __iter__(self):\n        return self\n    def __next__(self):\n        self.at += 1\n"
         "        if self.at > 4:\n            self.at = 0\n            raise StopIteration\n"
         "        return points(4).tensors\n"
         + _lit("def train_dataloader(self):\n    return Tape()"),
-        "every epoch gets its batches", "epoch 1 gets 0 of 4 batches", "max_epochs: 4"),
+        "batches per epoch", "epoch 1 gets 0 of 4 batches", "max_epochs: 4"),
     Ill("one-of-two-empty", "from pytorch_lightning.utilities import CombinedLoader\n" + _lit(
         "def train_dataloader(self):\n    return CombinedLoader({'labelled': DataLoader(points(0)),"
         " 'rest': DataLoader(points())}, 'min_size')"), "empty loader", "labelled is empty"),
     Ill("cycle-by-epoch", _lit("def configure_optimizers(self):\n    opt = torch.optim.SGD(self.parameters(), lr=0.1)\n"
         "    cycle = torch.optim.lr_scheduler.OneCycleLR(opt, 0.1, "
         "total_steps=self.trainer.estimated_stepping_batches)\n"
-        "    return [opt], [cycle]"), "schedules fit the training", "stepped once per epoch, 3 times in all",
+        "    return [opt], [cycle]"), "learning rate schedule", "stepped once per epoch, 3 times in all",
         "max_epochs: 3"),
     Ill("schedule-by-hand", _lit("def __init__(self):\n    super().__init__()\n"
         "    self.automatic_optimization = False\n"
@@ -263,24 +263,24 @@ ILL = [
         "    self.manual_backward(self.step(batch))\n    opt.step()\n"
         "def configure_optimizers(self):\n    opt = torch.optim.SGD(self.parameters(), lr=0.1)\n"
         "    return [opt], [torch.optim.lr_scheduler.StepLR(opt, 1)]", "Healthy"),
-        "schedules fit the training", "StepLR is never stepped", "max_epochs: 2"),
-    Ill("clips-nothing", _lit("pass"), "options have an effect", "gradient_clip_val=1000.0 changes nothing",
+        "learning rate schedule", "StepLR is never stepped", "max_epochs: 2"),
+    Ill("clips-nothing", _lit("pass"), "options without effect", "gradient_clip_val=1000.0 changes nothing",
         "max_epochs: 1, gradient_clip_val: 1000.0", verdict=ATTENTION),
     Ill("probabilities-for-logits", _lit("def training_step(self, batch, batch_idx):\n"
         "    out = torch.sigmoid(self.layer(batch[0]))\n"
         "    return nn.functional.binary_cross_entropy_with_logits(out, (batch[1] > 0).float())", "Healthy"),
-        "loss inputs are valid", "gets the output of a sigmoid"),
+        "loss inputs", "gets the output of a sigmoid"),
     Ill("in-a-list", _lit("def __init__(self):\n    super().__init__()\n    self.more = [nn.Linear(1, 1)]\n"
         "def step(self, batch):\n    return nn.functional.mse_loss(self.more[0](self.layer(batch[0])), batch[1])"),
-        "weights are registered", "more (a list), which the module does not register"),
+        "unregistered weights", "more (a list), which the module does not register"),
     Ill("made-in-the-step", _lit("def step(self, batch):\n"
         "    return nn.functional.mse_loss(nn.Linear(1, 1)(self.layer(batch[0])), batch[1])"),
-        "weights are registered", "2 weights that are created in the step itself"),
+        "unregistered weights", "2 weights that are created in the step itself"),
     Ill("same-data", _lit("def __init__(self):\n    super().__init__()\n    self.both = points()\n"
                           "def train_dataloader(self):\n    return DataLoader(self.both)\n"
                           "def val_dataloader(self):\n    return DataLoader(self.both)\n"
                           "def validation_step(self, batch, batch_idx):\n    pass"),
-        "separate data", "use the same dataset", verdict=ATTENTION),
+        "shared data", "use the same dataset", verdict=ATTENTION),
     Ill("unseeded", "import numpy as np\n" + _lit(
         "def training_step(self, batch, batch_idx):\n"
         "    return self.step(batch) * float(np.random.default_rng().uniform(1, 2))"),
@@ -420,7 +420,7 @@ def test_what_the_doctor_fails_at_itself_is_told_as_that_and_ends_nothing() -> N
 
 def test_a_frame_of_faultlabs_own_is_never_called_the_trainings_failure() -> None:
     error = {"message": "KeyError: 'to'", "own": "train.py:3", "raised": "", "ours": True, "during": "training_step"}
-    (found,) = [one for one in LEARNING.run(_seen(error=error)) if one.check == "the run finishes"]
+    (found,) = [one for one in LEARNING.run(_seen(error=error)) if one.check == "end of the run"]
     assert found.verdict == ATTENTION
     assert "not your code" in found.what
 
@@ -590,8 +590,8 @@ def test_quiet_prints_only_what_needs_attention_with_its_remedy(monkeypatch: pyt
     versions = {"torch": "1.13.1", "pytorch-lightning": "2.5.0", "lightning": "", "pytest": "8.3.0", "mutmut": "3.8.0"}
     monkeypatch.setattr(environment, "_version", lambda name: versions[name])
     monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", raising=False)
-    loud, quiet = (CliRunner().invoke(group, ["doctor", *flags]) for flags in ([], ["-q"]))
-    assert loud.exit_code == quiet.exit_code == 1
+    loud, quiet = (CliRunner().invoke(group, ["doctor", *flags], standalone_mode=False) for flags in ([], ["-q"]))
+    assert loud.return_value == quiet.return_value == 1
     assert "ok        python: Python" in loud.stdout
     assert quiet.stdout.splitlines() == [
         "wrong     packages: torch 1.13.1 is too old",
