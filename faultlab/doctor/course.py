@@ -1,4 +1,4 @@
-"""In the victim: the course of a training: batches planned and delivered, validation, failed looks."""
+"""In the victim: the course of a training: batches planned and delivered, validation, failed inspections."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Course:
     ``rests_in_training`` (layers), ``monitored`` (names of logged metrics), ``epochs`` (with promised and delivered
     batches), ``sanity_batches`` and ``real_validation_batches``, ``batch`` (facts about the first one), ``graph``
     (of the first steps' losses), ``compared`` (inputs of losses), ``labels`` (of the last loss that takes class
-    numbers), ``samples`` and ``metrics`` (see `Samples` and `MetricObjects`), ``unread`` (looks that failed: part,
-    error).
+    numbers), ``samples`` and ``metrics`` (see `Samples` and `MetricObjects`), ``unread`` (failed inspections:
+    part, error).
     """
 
     def __init__(self, seen: dict[str, Any], code: UserCode) -> None:
@@ -120,7 +120,7 @@ class Course:
         """Record an error of the doctor's own, so that it does not end the training."""
         try:
             yield
-        except Exception as error:  # a user's objects may raise anything when they are looked at
+        except Exception as error:  # a user's objects may raise anything when they are inspected
             if len(self._seen["unread"]) < _LOOKED_AT:
                 self._seen["unread"].append({"part": what, "error": f"{type(error).__name__}: {safe_text(error, 200)}"})
 

@@ -54,7 +54,7 @@ class LossInputs(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         try:
             self._look(name, args, kwargs)
-        except Exception as error:  # a look must not end what it looks at
+        except Exception as error:  # an inspection must not end the training
             self._note({"kind": "unread", "loss": safe_text(error, 100)})
         result = func(*args, **kwargs)
         if name in _PRODUCTS and len(args) == 2 and len(self._overlaps) < 4 and self._overlap(*args):

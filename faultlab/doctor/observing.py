@@ -248,7 +248,7 @@ class Examined(Session):
             "message": f"{type(error).__name__}: {safe_text(error)}",
             "own": own[-1] if own else "",
             "raised": others[-1] if others else "",
-            # The innermost frame is the one that failed, and it may be the doctor's own look at the training.
+            # The innermost frame is the one that failed, and it may be the doctor's own inspection.
             "ours": bool(frames) and _failed_itself(*frames[-1]) and not isinstance(error, SystemExit),
             "during": next(reversed(self._seen["order"]), ""),
         }

@@ -123,7 +123,7 @@ def losses(seen: Seen) -> Iterator[Finding]:
 
 @TOLD.check("skipped checks")
 def unread(seen: Seen) -> Iterator[Finding]:
-    """Report the doctor's own failed looks, where finding nothing means nothing."""
+    """Report the doctor's own failed inspections, which leave checks out."""
     for entry in seen.get("unread", ()):
         yield attention(
             f"the doctor could not inspect {entry['part']}, and skipped the checks that need it",

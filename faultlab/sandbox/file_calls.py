@@ -109,7 +109,7 @@ class _Taken:
         self._on = True
 
     def end(self) -> None:
-        """Return to the original calls, including those that a module imported by name in the meantime."""
+        """Make calls use the then current functions, including calls by names that modules imported meanwhile."""
         self._on = False
 
     def wrapping(self, act: Callable[..., Any], owner: Any, name: str, original: Call) -> Call:

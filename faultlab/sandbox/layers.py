@@ -82,7 +82,7 @@ class Layers:
         self._links = True
 
     def _now(self, path: Path) -> Path:
-        """Return the current form of a path, after the run became one of its own and wherever its working folder is."""
+        """Return a path in the run's own working folder, with a former run's folder replaced by this run's."""
         if not os.path.isabs(path) and (folder := os.getcwd()) != (shown := self.shown(folder)):
             path = os.path.join(shown, os.fsdecode(path))
         if not self._former:
