@@ -133,8 +133,8 @@ _UNPROVEN = (
 )
 _MADE_UP = (
     "The data is synthetic: random patterns with labels that can be learned from them. What you see of optimizers, "
-    "gradients, modes, checkpoints and guards holds for your module; how much harm a fault does to a training on real "
-    "data does not. Replace `data:` with your own to measure harm."
+    "gradients, modes, checkpoints and guards holds for your module, but harm measured on synthetic data does not. "
+    "Replace `data:` with your own to measure harm."
 )
 
 

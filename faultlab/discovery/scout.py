@@ -134,10 +134,10 @@ class Scout:
         return self._apart(lambda: _train(parts, long, str(self._folder / "run")), _ATTEMPT)
 
     def _try_made_up(self, module: Mapping[str, Any]) -> bool:
-        self._say(trying=f"synthetic data for {self._request['name']}")
+        self._say(trying=f"synthetic batches for {self._request['name']}")
         answer = self._apart(lambda: _search(module, self._request["reading"], _SEARCH), _SEARCH + 30)
         if answer.get("batch") is None:
-            self._say(failed=answer["failed"], label=f"synthetic data for {self._request['name']}")
+            self._say(failed=answer["failed"], label=f"synthetic batches for {self._request['name']}")
             return False
         validates = self._request["reading"]["validates"]
         arguments = {"batch": answer["batch"], "batch_size": 16, "samples": 256, "validation": 64 if validates else 0}

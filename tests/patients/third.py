@@ -32,7 +32,7 @@ class Net(pl.LightningModule):
 pl.Trainer(max_epochs=3).fit(Net(), DataLoader(classes(), batch_size=16))
 """,
         {"OUT": ("torch.relu(self.l1(x.view(x.size(0), -1)))", "self.l1(x.view(x.size(0), -1))")},
-        r"given what a ReLU has passed",
+        r"gets the output of a ReLU",
         r"Remove the ReLU",
     ),
     Patient(
