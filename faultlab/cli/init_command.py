@@ -61,12 +61,16 @@ def command(target: str | None, out: Path | None, force: bool, timeout: float, a
     if guess.found is not None:
         asked = shlex.join(["faultlab", "init", *([target] if target else []), *(["--", *given] if given else [])])
         atomic_write.write(file, scenario_writer.render(guess, asked))
+    error = None
+    if guess.found is None:
+        error = UsageError(f"{found.shown}: could not be trained. {scenario_writer.remedy(guess)}")
     if as_json:
         from faultlab.core.report import dump
 
-        click.echo(dump(_plain(guess, file, time.monotonic() - begun), indent=1))
-    if guess.found is None:
-        raise UsageError(f"{found.shown}: could not be trained. {scenario_writer.remedy(guess)}")
+        click.echo(dump(_plain(guess, file, time.monotonic() - begun, error), indent=1))
+        return error.exit_code if error else 0
+    if error is not None:
+        raise error
     for line in scenario_writer.notes(guess):
         show(f"  {harmless(line)}")
     for line in scenario_writer.limits(guess):
@@ -76,12 +80,14 @@ def command(target: str | None, out: Path | None, force: bool, timeout: float, a
     return 0
 
 
-def _plain(guess: Guess, file: Path, seconds: float) -> dict[str, Any]:
+def _plain(guess: Guess, file: Path, seconds: float, error: UsageError | None) -> dict[str, Any]:
     from faultlab.discovery import scenario_writer
 
     attempts: list[dict[str, str | None]] = [{"attempt": label, "failed": why} for label, why in guess.tried]
-    if guess.found is not None:
-        attempts.append({"attempt": guess.found["label"], "failed": None})
-    notes = [*scenario_writer.notes(guess), *scenario_writer.limits(guess)] if guess.found is not None else []
-    scenario = str(file) if guess.found is not None else None
-    return {"scenario": scenario, "attempts": attempts, "notes": notes, "seconds": round(seconds, 1)}
+    plain: dict[str, Any] = {"scenario": None, "attempts": attempts, "notes": [], "seconds": round(seconds, 1)}
+    if error is not None:
+        return {**plain, "error": {"kind": "usage", "message": str(error), "exit_code": error.exit_code}}
+    assert guess.found is not None
+    attempts.append({"attempt": guess.found["label"], "failed": None})
+    notes = [*scenario_writer.notes(guess), *scenario_writer.limits(guess)]
+    return {**plain, "scenario": str(file), "notes": notes}

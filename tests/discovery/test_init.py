@@ -183,10 +183,11 @@ def test_json_is_one_document_with_the_scenario_the_attempts_and_the_notes(folde
 
 def test_json_of_a_failed_init_has_the_attempts_and_no_scenario(folder: Path) -> None:
     (folder / "train.py").write_text("from somewhere import Lit\n\nTrainer().fit(Lit())\n")
-    ended = CliRunner().invoke(group, ["init", "train.py", "--json"])
+    ended = CliRunner().invoke(group, ["init", "train.py", "--json"], standalone_mode=False)
+    assert ended.return_value == 2
     found = json.loads(ended.stdout)
-    assert isinstance(ended.exception, UsageError)
     assert (found["scenario"], found["notes"]) == (None, [])
+    assert "train.py: could not be trained" in found["error"]["message"]
     assert "No module named 'somewhere'" in found["attempts"][0]["failed"]
 
 
