@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+NEVER_FITS = "never fits"
+"""The reason of a TargetError for a script that ends without a call of ``Trainer.fit``."""
+
 
 class FaultlabError(Exception):
     """The base of faultlab's own errors.
@@ -94,15 +97,16 @@ class TargetError(Exception):
     Users see a ScenarioError instead, which the code that knows the file makes of it.
     """
 
-    def __init__(self, where: Sequence[str | int], message: str, remedy: str = "") -> None:
+    def __init__(self, where: Sequence[str | int], message: str, remedy: str = "", reason: str = "") -> None:
         self.where = tuple(where)
         self.message = message
         self.remedy = remedy
+        self.reason = reason
         super().__init__(message)
 
     def to_json(self) -> dict[str, Any]:
-        return {"where": self.where, "message": self.message, "remedy": self.remedy}
+        return {"where": self.where, "message": self.message, "remedy": self.remedy, "reason": self.reason}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> TargetError:
-        return cls(data["where"], data["message"], data["remedy"])
+        return cls(data["where"], data["message"], data["remedy"], data["reason"])

@@ -1,17 +1,22 @@
-"""``faultlab init``: writes a scenario for a project."""
+"""``faultlab init``: write a scenario for a project."""
 
 from __future__ import annotations
 
 import shlex
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from faultlab.cli import options
 from faultlab.cli.param_types import Number
 from faultlab.cli.script_arguments import WithScriptArguments, script_arguments
 from faultlab.core import atomic_write
 from faultlab.errors import UsageError
+
+if TYPE_CHECKING:
+    from faultlab.discovery.candidates import Guess
 
 
 @click.command("init", cls=WithScriptArguments)
@@ -20,16 +25,17 @@ from faultlab.errors import UsageError
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Where to write it.  [default: scenarios/NAME.yaml]",
+    help="Write the scenario to this file.  [default: scenarios/NAME.yaml]",
 )
-@click.option("--force", is_flag=True, help="Overwrite a file that is there.")
-@click.option("--timeout", type=Number(5), default=150, show_default=True, help="Seconds to try in.")
-def command(target: str | None, out: Path | None, force: bool, timeout: float) -> int:
-    """Look at a project and write a scenario that runs at once, with what was guessed and why.
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
+@click.option("--timeout", type=Number(5), default=150, show_default=True, help="Limit the time for attempts, s.")
+@options.as_json
+def command(target: str | None, out: Path | None, force: bool, timeout: float, as_json: bool) -> int:
+    """Find a way to train a module of your project, and write a scenario for it.
 
-    TARGET is a LightningModule, as package.module:LitModel or file.py:LitModel, a file or folder with one in it, a
-    config file of LightningCLI, or nothing for the folder you are in. Training scripts are run as far as Trainer.fit,
-    and short trainings are tried. What follows -- are the script's own arguments:
+    TARGET is a LightningModule (package.module:LitModel or file.py:LitModel), a file or folder that contains one, a
+    config file of LightningCLI, or the current folder if omitted. Training scripts are run up to Trainer.fit, followed
+    by short trainings. Everything after -- is passed to your script:
 
         faultlab init train.py -- --data images --lr 0.1
     """
@@ -41,22 +47,47 @@ def command(target: str | None, out: Path | None, force: bool, timeout: float) -
     found = project_index.find(target)
     file = out or Path("scenarios") / f"{scenario_writer.scenario_name(candidates.Guess(found))}.yaml"
     if file.exists() and not force:
-        raise UsageError(f"{file} is there already; --force overwrites it, --out names another file")
-    click.echo(f"{found.shown}: looking how it is trained")
+        raise UsageError(f"{file}: file exists. Overwrite it with --force, or name another file with --out.")
+
+    def show(line: str, **style: Any) -> None:
+        if not as_json:
+            click.secho(line, **style)
+
+    show(f"{found.shown}: looking for a way to train it")
     with candidates.Scouting() as scouting:
-        told = lambda what: click.echo(f"  trying {harmless(what)}")  # noqa: E731
-        guess = candidates.guess(scouting, found, file, told, timeout, given)
+        guess = candidates.guess(scouting, found, file, lambda what: show(f"  trying {harmless(what)}"), timeout, given)
     for line in scenario_writer.failures(guess):
-        click.secho(f"  failed: {harmless(line)}", fg="yellow")
+        show(f"  failed: {harmless(line)}", fg="yellow")
+    if guess.found is not None:
+        asked = shlex.join(["faultlab", "init", *([target] if target else []), *(["--", *given] if given else [])])
+        atomic_write.write(file, scenario_writer.render(guess, asked))
+    error = None
     if guess.found is None:
-        raise UsageError(f"no way was found to train {found.shown}. {scenario_writer.remedy(guess)}")
-    asked = shlex.join(["faultlab", "init", *([target] if target else []), *(["--", *given] if given else [])])
-    atomic_write.write(file, scenario_writer.render(guess, asked))
-    for line in scenario_writer.findings(guess):
-        click.echo(f"  {harmless(line)}")
-    click.echo(f"  {scenario_writer.pace(guess)}")
-    for said in filter(None, (scenario_writer.made_up(guess), scenario_writer.unproven(guess))):
-        click.secho(f"  {said}", fg="red", bold=True)
-    click.secho(f"{file} is written, in {time.monotonic() - begun:.0f} s. Next:", bold=True)
-    click.echo(f"  faultlab run {file}")
+        error = UsageError(f"{found.shown}: could not be trained. {scenario_writer.remedy(guess)}")
+    if as_json:
+        from faultlab.core.report import dump
+
+        click.echo(dump(_plain(guess, file, time.monotonic() - begun, error), indent=1))
+        return error.exit_code if error else 0
+    if error is not None:
+        raise error
+    for line in scenario_writer.notes(guess):
+        show(f"  {harmless(line)}")
+    for line in scenario_writer.limits(guess):
+        show(f"  {line}", fg="red", bold=True)
+    show(f"Wrote {file} in {time.monotonic() - begun:.0f} s. Next:", bold=True)
+    show(f"  faultlab run {file}")
     return 0
+
+
+def _plain(guess: Guess, file: Path, seconds: float, error: UsageError | None) -> dict[str, Any]:
+    from faultlab.discovery import scenario_writer
+
+    attempts: list[dict[str, str | None]] = [{"attempt": label, "failed": why} for label, why in guess.tried]
+    plain: dict[str, Any] = {"scenario": None, "attempts": attempts, "notes": [], "seconds": round(seconds, 1)}
+    if error is not None:
+        return {**plain, "error": {"kind": "usage", "message": str(error), "exit_code": error.exit_code}}
+    assert guess.found is not None
+    attempts.append({"attempt": guess.found["label"], "failed": None})
+    notes = [*scenario_writer.notes(guess), *scenario_writer.limits(guess)]
+    return {**plain, "scenario": str(file), "notes": notes}

@@ -1,4 +1,4 @@
-"""How the modules of a user's project can be trained, found by looking and trying: the work of `faultlab init`.
+"""Ways to train the modules of a user's project, found by reading and trying: the work of `faultlab init`.
 
-It imports Lightning through `faultlab.frameworks` alone, and none of doctor, mutants, testing and the command line.
+It imports Lightning only through `faultlab.frameworks`, and never imports doctor, mutants, testing or the command line.
 """

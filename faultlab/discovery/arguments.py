@@ -1,4 +1,4 @@
-"""Values for constructor arguments that have no default, by annotation and name."""
+"""Values for constructor arguments without a default, by annotation and name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from faultlab.discovery.module_source import Reading, methods_of, needed_arguments
 from faultlab.discovery.project_index import Source
 
-# The first that matches the name; ordinary values that are small, since a run is made hundreds of times.
+# The first match wins. Values are ordinary but small, because a run is repeated hundreds of times.
 _BY_NAME: list[tuple[str, Any]] = [
     (r"(^|_)(lr|learning_rate|rate)($|_)", 0.001),
     (r"weight_decay|(^|_)wd$|l2", 0.0),
@@ -45,7 +45,7 @@ _HOLDERS = re.compile(r"^(hparams|args|config|cfg|conf|opt|params|hyper_?params|
 
 
 def guess(source: Source, reading: Reading, importable: bool) -> tuple[dict[str, Any], list[str]]:
-    """Values for all that the constructor needs, and the names of those that none was found for."""
+    """Return values for the constructor's required arguments, and the names of those without one."""
     values: dict[str, Any] = {}
     unknown: list[str] = []
     for name, annotation in reading.needed.items():
@@ -75,7 +75,7 @@ def _value(source: Source, name: str, annotation: str, settings: list[str], impo
 
 
 def by_name(name: str) -> Any:
-    """An ordinary value for an argument of that name; None where the name says nothing."""
+    """Return an ordinary value for an argument of that name, or None if the name is unknown."""
     return next((value for words, value in _BY_NAME if re.search(words, name.lower())), None)
 
 
@@ -86,7 +86,7 @@ def _fits(value: Any, annotation: str) -> bool:
 
 
 def _part(source: Source, name: str, annotation: str, importable: bool) -> Any:
-    """A class of the same file for an argument that is a network: the one of its name or annotation."""
+    """Return a class of the same file for an argument that is a network: by its name or annotation."""
     networks = [one for one in source.classes if one in source.subclasses("Module") and one not in source.modules]
     wanted = annotation.rpartition(".")[2]
     lower = name.lower().replace("_", "")

@@ -1,4 +1,4 @@
-"""Candidates of how a module is trained, best evidence first, each tried in another process."""
+"""Candidate ways to train a module, best evidence first, each tried in another process."""
 
 from __future__ import annotations
 
@@ -26,14 +26,17 @@ from faultlab.errors import UsageError
 _SECONDS = 150.0
 _GRACE = 30.0
 _BUSY = 4
-"""How many times slower a machine may be that others keep busy."""
+"""How many times slower a busy machine may be."""
 _MOST_SCRIPTS = 3
 
 
 @dataclass
 class Guess:
-    """What was found: ``found`` describes the candidate that trains, None where none does; ``tried`` holds what was
-    tried before it and why that failed, ``assumed`` the constructor's arguments that were made up."""
+    """The result of a search for a way to train the target.
+
+    ``found`` describes the candidate that trains, or is None; ``tried`` has the failed attempts with their reasons,
+    ``assumed`` the constructor arguments with chosen values, ``unknown`` those without one.
+    """
 
     target: Found
     reading: Reading = field(default_factory=Reading)
@@ -48,18 +51,18 @@ def guess(
     scouting: Scouting,
     target: Found,
     file: Path,
-    told: Callable[[str], None],
+    on_attempt: Callable[[str], None],
     seconds: float = _SECONDS,
     arguments_given: Sequence[str] = (),
 ) -> Guess:
-    """Find how the module can be trained by a scenario; runs the user's code, in processes that end with this call.
+    """Find how a scenario can train the module. Runs the user's code, in processes that end with this call.
 
     Args:
         scouting: The process that tries.
-        target: What is asked for.
-        file: Where the scenario will be.
-        told: Hears what is being tried.
-        seconds: How long to try.
+        target: The requested module.
+        file: The future path of the scenario.
+        on_attempt: Called with the description of each attempt before it begins.
+        seconds: Time limit for all attempts.
         arguments_given: The command line for the user's script.
     """
     guessed = Guess(target, tests=project_index.tests_for(target))
@@ -72,7 +75,7 @@ def guess(
         guessed.reading.validates = True
     candidates = list(_scripts(target, arguments_given))
     forms: list[dict[str, Any]] = []
-    # Who gives arguments means the script, and not whatever else could be trained.
+    # With arguments, only the script can be meant, not another way to train the module.
     if not arguments_given:
         candidates += _with_data(target, importable, guessed.assumed)
         forms += _forms(target, importable, guessed)
@@ -86,10 +89,10 @@ def guess(
         "reading": guessed.reading.to_json(),
         "seconds": seconds,
     }
-    # By the clock only in case that it hangs: it counts its own time.
+    # The process counts its own time; this limit is only for one that hangs.
     for message in scouting.ask(request, _BUSY * seconds + _GRACE):
         if "trying" in message:
-            told(message["trying"])
+            on_attempt(message["trying"])
         elif "failed" in message:
             guessed.tried.append((message["label"], message["failed"]))
         else:
@@ -105,10 +108,10 @@ def guess(
 
 
 def builds(target: Found, given: Sequence[str] = ()) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield the ways to run what trains the target: file, its text, and the ``build`` of a scenario.
+    """Yield the ways to run scripts that train the target: file, its text, and the ``build`` of a scenario.
 
     Args:
-        target: What is asked for.
+        target: The requested module.
         given: The command line that the user gives the script.
     """
     for source in project_index.scripts_for(target)[:_MOST_SCRIPTS]:
@@ -143,7 +146,7 @@ def _scripts(target: Found, given: Sequence[str]) -> Iterator[dict[str, Any]]:
     for shown, text, build in builds(target, given):
         for keep in ([], ["logger"]):
             more = {"init_args": {**build["init_args"], "keep": keep}} if keep else {}
-            label = f"running {shown} as far as Trainer.fit" + (" with its logger" if keep else "")
+            label = f"running {shown} up to Trainer.fit" + (" with its logger" if keep else "")
             if not keep or "logger" in text:
                 own = not target.asked and target.source is not None and shown == target.source.shown
                 parts = {"build": {**build, **more}}
@@ -151,7 +154,7 @@ def _scripts(target: Found, given: Sequence[str]) -> Iterator[dict[str, Any]]:
 
 
 def _with_data(target: Found, importable: bool, assumed: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The module with data that the project has for it."""
+    """Yield candidates that train the module with data from the project."""
     source = target.source
     if not target.known:
         return
@@ -167,15 +170,15 @@ def _with_data(target: Found, importable: bool, assumed: Mapping[str, Any]) -> I
                 reading = read_module(near, name)
                 values, unknown = arguments.guess(near, reading, quiet)
                 for data in _components(near, name, quiet, values) if not unknown else ():
-                    label = f"{name} of {near.shown}"
+                    label = f"{name} in {near.shown}"
                     yield {"label": label, "how": "data", "parts": {"module": module, "data": data}, "values": values}
             for name in near.loader_functions if quiet else ():
                 data = {"class_path": near.class_path(name)}
-                yield {"label": f"{name}() of {near.shown}", "how": "data", "parts": {"module": module, "data": data}}
+                yield {"label": f"{name}() in {near.shown}", "how": "data", "parts": {"module": module, "data": data}}
 
 
 def _forms(target: Found, importable: bool, guessed: Guess) -> Iterator[dict[str, Any]]:
-    """The ways in which the module alone can be named."""
+    """Yield the ways to name the module alone."""
     if not target.known:
         return
     if target.source is None:
@@ -183,12 +186,12 @@ def _forms(target: Found, importable: bool, guessed: Guess) -> Iterator[dict[str
         return
     plain = list(_components(target.source, target.name, importable, guessed.assumed))
     if importable:
-        # Where what it imports is not installed, the class may do without.
+        # If an import of the file is not installed, the class itself may not need it.
         values, _ = arguments.guess(target.source, guessed.reading, importable=False)
         plain += _components(target.source, target.name, False, values)
     hooks = [hook for hook in ("prepare_data", "setup") if hook in methods_of(target.source, target.name)]
     for form in plain:
-        # A module that fetches its own data would go on doing so; one that builds its layers there can't go without.
+        # A module that fetches its own data would keep doing so; one that builds its layers in these hooks needs them.
         for left_out in (hooks, hooks[:1]) if len(hooks) > 1 else (hooks,) if hooks else ():
             yield {"class_path": "faultlab.targets.synthetic.without", "init_args": {"module": form, "hooks": left_out}}
         yield form
@@ -203,7 +206,7 @@ def _components(source: Source, name: str, importable: bool, values: Mapping[str
 
 
 def _near(source: Source) -> Iterator[Source]:
-    """The file itself and those beside it."""
+    """Yield the file itself and its neighbors."""
     yield source
     for file in sorted(source.file.resolve().parent.glob("*.py"))[:40]:
         if file != source.file.resolve() and source.file.resolve().is_relative_to(Path.cwd()):
@@ -212,14 +215,14 @@ def _near(source: Source) -> Iterator[Source]:
 
 
 def _packages(target: Found) -> list[str]:
-    """What is worth importing once for all attempts."""
+    """Return the packages that are worth importing once for all attempts."""
     source = target.script or target.source
     text = source.text if source else Path(target.config).read_text("utf-8") if target.config else target.class_path
     return ["lightning.pytorch"] if "lightning" in text.replace("pytorch_lightning", "") else ["pytorch_lightning"]
 
 
 class Scouting:
-    """The process that tries candidates out; it ends with the context, and all that it has started."""
+    """The process that tries candidates; it ends with the context, and so do the processes that it started."""
 
     def __init__(self) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the context
@@ -233,7 +236,7 @@ class Scouting:
         )
 
     def ask(self, request: Mapping[str, Any], seconds: float) -> Iterator[dict[str, Any]]:
-        """What is said of a request, the last of it what was found; of a process that ends or is late, why."""
+        """Yield the answers to a request, the result last; for a process that ends or is late, the reason."""
         late = threading.Event()
 
         def end() -> None:
@@ -257,8 +260,8 @@ class Scouting:
                 yield said
         finally:
             timer.cancel()
-        why = f"it took more than {seconds:.0f} s" if late.is_set() else self._last_words()
-        yield {"label": "trying how it is trained", "failed": why}
+        why = f"it took longer than {seconds:.0f} s" if late.is_set() else self._last_words()
+        yield {"label": "looking for a way to train it", "failed": why}
 
     def _last_words(self) -> str:
         self._errors.seek(0)

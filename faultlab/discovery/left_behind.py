@@ -1,4 +1,4 @@
-"""What the user's code makes in the user's folders while it is tried, to be removed again."""
+"""Files that the user's code creates in the user's folders while it is tried, and their removal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from faultlab.sandbox.overlay import Overlay
 
 
 class LeftBehind:
-    """Notes, from this process and its copies, the paths that an overlay lets through."""
+    """Records, from this process and its copies, the paths that an overlay lets through."""
 
     def __init__(self, log: Path) -> None:
         self._log = log
@@ -22,7 +22,7 @@ class LeftBehind:
         os.write(self._descriptor, os.fsencode(path) + b"\0")
 
     def remove(self) -> None:
-        """Remove all of it that is still there."""
+        """Remove all recorded paths that still exist."""
         Overlay.told = None
         for noted in reversed(self._log.read_bytes().split(b"\0")):
             path = os.fsdecode(noted)

@@ -1,4 +1,4 @@
-"""How long a short training is: enough steps to learn something, chosen by counts and CPU time."""
+"""The length of a short training: enough steps to learn something, chosen by counts and CPU time."""
 
 from __future__ import annotations
 
@@ -7,40 +7,41 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 FIRST = 8
-"""Batches an epoch of the first attempt, of which is learnt what a step costs."""
+"""Batches per epoch of the first attempt, which measures the cost of a step."""
 _EPOCHS = 2
 _LEAST, _USUAL, _MOST = 16, 32, 128
 _WIDEST = 64
 _MOST_EPOCHS = 32
 _USUAL_CPU, _MOST_CPU = 12.0, 4.0
-"""Seconds of CPU time that the usual length may take, and a longer one."""
+"""CPU time that the usual length may take, and a longer one, s."""
 _ERRORS = 2.0
 
 
 @dataclass(frozen=True)
 class Length:
-    """Epochs, and batches in each at most."""
+    """The number of epochs, and of batches per epoch at most."""
 
     epochs: int = _EPOCHS
     batches: int = FIRST
 
     @property
     def steps(self) -> int:
-        """Training steps, where every epoch has so many batches."""
+        """Training steps, if every epoch has that many batches."""
         return self.epochs * self.batches
 
 
 def of(steps: int, available: int | None) -> Length:
-    """Return the length of at least so many steps where an epoch has ``available`` batches, None for no known end."""
+    """Return the length for at least that many steps if an epoch has ``available`` batches, or None for an unknown
+    number."""
     batches = min(max(FIRST, steps // _EPOCHS), _WIDEST, available or _WIDEST)
     return Length(min(max(_EPOCHS, math.ceil(steps / batches)), _MOST_EPOCHS), batches)
 
 
 def longer(available: int | None, each: float) -> Iterator[Length]:
-    """Yield the lengths to try, shortest first, for as long as nothing is learnt.
+    """Yield the lengths to try, shortest first, until something is learned.
 
     Args:
-        available: Batches that an epoch has, None where that is not known.
+        available: Batches that an epoch has, or None if unknown.
         each: CPU time of one more step, s.
     """
     usual = _USUAL if each * _USUAL <= _USUAL_CPU else _LEAST
@@ -52,7 +53,7 @@ def longer(available: int | None, each: float) -> Iterator[Length]:
 
 
 def marginal(shorter: tuple[int, float], other: tuple[int, float]) -> float:
-    """Return what one more step costs, of the steps and the CPU times of two trainings: set-up is in both."""
+    """Return the cost of one more step, from the steps and CPU times of two trainings: both include the set-up."""
     steps = other[0] - shorter[0]
     return max(0.0, other[1] - shorter[1]) / steps if steps > 0 else 0.0
 

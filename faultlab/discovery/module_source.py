@@ -1,4 +1,4 @@
-"""What the source of a LightningModule says of its batch, its loss and its constructor."""
+"""Facts about a LightningModule's batch, loss and constructor, from its source."""
 
 from __future__ import annotations
 
@@ -25,11 +25,13 @@ _TENSOR_ATTRIBUTES = {"size", "shape", "to", "float", "device", "view", "reshape
 
 @dataclass
 class Reading:
-    """``batch`` is a name, a list of them or a mapping name -> role (see `roles`), None where it can't be told.
+    """Facts from the source.
 
-    ``losses`` are the kinds of labels that the words in the source suggest, the likeliest first; ``attributes`` are
-    those read from a batch that is an object; ``needed`` the constructor's arguments without a default: name ->
-    annotation.
+    ``batch`` is a name, a list of them or a mapping name -> role (see `roles`), or None if unknown.
+
+    ``losses`` are the kinds of labels that the words in the source suggest, the most likely first; ``attributes`` are
+    those read from a batch that is an object; ``needed`` maps the constructor's arguments without a default to their
+    annotations.
     """
 
     batch: Any = None
@@ -45,7 +47,7 @@ class Reading:
 
 
 def read_module(source: Source, name: str) -> Reading:
-    """Reads a class, and those of the same file that it derives from."""
+    """Read a class and its base classes in the same file."""
     methods = methods_of(source, name)
     text = "\n".join(ast.unparse(node) for node in _lineage(source, name))
     reading = Reading(own_loaders="train_dataloader" in methods, validates="validation_step" in methods)
@@ -62,7 +64,7 @@ def read_module(source: Source, name: str) -> Reading:
 
 
 def methods_of(source: Source, name: str) -> dict[str, ast.FunctionDef]:
-    """The methods of a class by name, inherited ones of the same file among them."""
+    """Return the methods of a class by name, including inherited ones of the same file."""
     found: dict[str, ast.FunctionDef] = {}
     for node in reversed(list(_lineage(source, name))):
         found.update({inner.name: inner for inner in node.body if isinstance(inner, ast.FunctionDef)})
@@ -70,7 +72,7 @@ def methods_of(source: Source, name: str) -> dict[str, ast.FunctionDef]:
 
 
 def needed_arguments(init: ast.FunctionDef) -> dict[str, str]:
-    """The arguments without a default, and their annotations."""
+    """Return the arguments without a default, and their annotations."""
     positional = [*init.args.posonlyargs, *init.args.args][1:]
     required = positional[: len(positional) - len(init.args.defaults)] if init.args.defaults else positional
     required += [arg for arg, default in zip(init.args.kwonlyargs, init.args.kw_defaults) if default is None]
@@ -78,7 +80,7 @@ def needed_arguments(init: ast.FunctionDef) -> dict[str, str]:
 
 
 def role_of(name: str) -> str:
-    """What a part of a batch is by its name: input, label, unused or mask."""
+    """Return the role of a part of a batch by its name: input, label, unused or mask."""
     lower = name.lower()
     if _MASK.match(lower):
         return "mask"
@@ -88,7 +90,7 @@ def role_of(name: str) -> str:
 
 
 def roles(batch: Any, nested: bool = False) -> Any:
-    """The names of a batch's parts replaced by their roles; the last of several is a label if none is called so."""
+    """Return the roles of a batch's parts in place of their names; without a label, the last of several is one."""
     if isinstance(batch, str):
         return "input"
     if isinstance(batch, dict):
@@ -113,7 +115,7 @@ def _lineage(source: Source, name: str) -> Iterator[ast.ClassDef]:
 
 
 def _batch(methods: dict[str, ast.FunctionDef], step: str) -> tuple[Any, list[str]]:
-    """How a step takes its batch apart, itself or in a method that it hands it to."""
+    """Return how a step takes its batch apart, itself or in a method that it passes the batch to."""
     arguments = [arg.arg for arg in methods[step].args.args]
     waiting = [(step, arguments[1])] if len(arguments) > 1 else []
     seen: set[tuple[str, str]] = set()
@@ -172,7 +174,7 @@ def _is(node: ast.expr, name: str) -> bool:
 
 
 def _read_from(text: str, argument: str) -> Iterator[str]:
-    """The settings that are read from an argument that holds several: `args.lr`, `config["lr"]`."""
+    """Yield the settings that are read from an argument that holds several: `args.lr`, `config["lr"]`."""
     for owner in (re.escape(argument), rf"self\.{re.escape(argument)}", r"self\.hparams"):
         yield from re.findall(rf"\b{owner}\.(\w+)\b(?!\()", text)
         yield from re.findall(rf"\b{owner}\[['\"](\w+)['\"]\]", text)

@@ -1,4 +1,4 @@
-"""Where a project's LightningModules, data and training scripts are, read from its source."""
+"""A project's LightningModules, data and training scripts, found by reading its source."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FITS = re.compile(r"\.fit\s*\(|LightningCLI\s*\(")
 
 @dataclass(frozen=True)
 class Source:
-    """One Python file, parsed."""
+    """A parsed Python file."""
 
     file: Path
     text: str
@@ -33,27 +33,27 @@ class Source:
 
     @cached_property
     def classes(self) -> dict[str, ast.ClassDef]:
-        """Its classes at top level, by name."""
+        """The classes at top level, by name."""
         return {node.name: node for node in self.tree.body if isinstance(node, ast.ClassDef)}
 
     @property
     def fits(self) -> bool:
-        """Whether it trains something when it is run as a script."""
+        """True if the file trains something when it is run as a script."""
         own = self.subclasses("LightningCLI")
         return self.acts and any(_trains(node, own) for node in ast.walk(self.tree))
 
     @property
     def acts(self) -> bool:
-        """Whether it does anything when it is run."""
+        """True if the file does anything when it is run."""
         return any(_acts(statement) for statement in self.tree.body)
 
     @property
     def imports_quietly(self) -> bool:
-        """Whether importing it does nothing but define."""
+        """True if importing the file only defines things."""
         return not any(_acts(statement) for statement in self.tree.body if not _is_main(statement))
 
     def subclasses(self, base: str) -> list[str]:
-        """Names of its classes that derive from Lightning's class of that name, directly or through one another."""
+        """Return the names of classes that derive, directly or not, from Lightning's class of that name."""
         found: list[str] = []
         for name, node in self.classes.items():
             bases = [ast.unparse(one).partition("[")[0].rpartition(".")[2] for one in node.bases]
@@ -63,7 +63,7 @@ class Source:
 
     @property
     def modules(self) -> list[str]:
-        """Its LightningModules: derived from the class, or trained as one."""
+        """The LightningModules: derived from the class, or with the methods of one."""
         found = self.subclasses("LightningModule")
         for name, node in self.classes.items():
             methods = {inner.name for inner in node.body if isinstance(inner, ast.FunctionDef)}
@@ -73,7 +73,7 @@ class Source:
 
     @property
     def loader_functions(self) -> list[str]:
-        """Its functions that take no argument they need and return DataLoaders."""
+        """The functions without required arguments that return DataLoaders."""
         found = []
         for node in self.tree.body:
             if isinstance(node, ast.FunctionDef) and len(node.args.defaults) == len(node.args.args):
@@ -84,7 +84,7 @@ class Source:
         return found
 
     def class_path(self, name: str) -> str:
-        """The dotted path of a class or function of this file, or an empty string where it has none."""
+        """Return the dotted path of a class or function of this file, or an empty string if it has none."""
         for folder in (Path.cwd(), Path.cwd() / "src", *map(Path, filter(None, sys.path))):
             with contextlib.suppress(ValueError):
                 parts = self.file.resolve().relative_to(folder.resolve()).with_suffix("").parts
@@ -94,7 +94,7 @@ class Source:
 
     @property
     def shown(self) -> str:
-        """Its path as the user would write it."""
+        """The path as the user would write it."""
         with contextlib.suppress(ValueError):
             return self.file.resolve().relative_to(Path.cwd()).as_posix()
         return str(self.file)
@@ -102,12 +102,12 @@ class Source:
 
 @dataclass(frozen=True)
 class Found:
-    """The LightningModule that is asked for. ``source`` is None where its file was not found: importing may find it.
+    """The requested LightningModule. ``source`` is None if its file was not found: importing may find it.
 
-    ``script`` is the training script that was named instead of it, ``config`` the config file of LightningCLI. Where
-    those take the class from elsewhere than the project, there is neither source nor class path, and the name is the
-    file's until it has been run. ``asked`` is False where the class is the likeliest of several in a file: what that
-    trains as a script counts more.
+    ``script`` is the training script that was named instead of it, ``config`` the config file of LightningCLI. If those
+    take the class from outside the project, there is neither source nor class path, and ``name`` is the file's name
+    until it has been run. ``asked`` is False if the class is only the most likely of several in a file: the class that
+    the file trains as a script takes precedence.
     """
 
     name: str
@@ -119,7 +119,7 @@ class Found:
 
     @property
     def known(self) -> bool:
-        """Whether it is known which class it is."""
+        """True if the class is known."""
         return self.source is not None or bool(self.class_path)
 
     @property
@@ -136,23 +136,33 @@ class Found:
 
 @cache
 def read(file: Path) -> Source:
-    """Parses a file; raises UsageError where it is no Python."""
+    """Return the parsed file.
+
+    Raises:
+        UsageError: The file can't be read, or is not valid Python.
+    """
     try:
-        # As Python reads it: a file may declare an encoding of its own.
+        # Like Python: a file may declare its own encoding.
         with tokenize.open(file) as stream:
             text = stream.read()
         return Source(file, text, ast.parse(text, str(file)))
     except SyntaxError as error:
         where = f"{file}:{error.lineno}" if error.lineno else str(file)
-        raise UsageError(f"{where}: {error.msg}; mend the file first") from None
+        raise UsageError(f"{where}: {error.msg}. Fix the file first.") from None
     except UnicodeDecodeError:
-        raise UsageError(f"{_undecodable(file)}; save it as UTF-8, or declare its encoding in the first line") from None
+        raise UsageError(
+            f"{_undecodable(file)}. Save it as UTF-8, or declare its encoding in the first line."
+        ) from None
     except (OSError, ValueError) as error:
-        raise UsageError(f"{file} can't be read: {error}") from None
+        raise UsageError(f"{file}: can't be read: {error}") from None
 
 
 def find(target: str | None) -> Found:
-    """The LightningModule that a command line names; raises UsageError where it is none, or one of several."""
+    """Return the LightningModule that a command line names.
+
+    Raises:
+        UsageError: It names none, or one of several.
+    """
     if not target:
         return _in_project()
     path, _, name = target.partition(":") if not re.match(r"^[A-Za-z]:[\\/]", target) else (target, "", "")
@@ -165,25 +175,25 @@ def find(target: str | None) -> Found:
     dotted = path if name else path.rpartition(".")[0]
     name = name or path.rpartition(".")[2]
     if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", path):
-        raise UsageError(f"{target!r} is neither a file nor the path of a class. {_HELPFUL}")
+        raise UsageError(f"{target!r}: expected a file or the path of a class. {_HELPFUL}")
     if ":" not in target and (whole := _file_of(path)) is not None:
         return _in_file(whole, "")
     file = _file_of(dotted) if dotted else None
     if file is None:
         if not dotted:
-            raise UsageError(f"there is no module {path!r} here. {_HELPFUL}")
+            raise UsageError(f"no module {path!r} found here. {_HELPFUL}")
         return Found(name, None, f"{dotted}.{name}")
     source = read(file)
-    # Imported there from elsewhere, perhaps.
+    # It may be imported there from elsewhere.
     known = name in source.classes
     if not known and name not in source.text:
         hint = nearest(name, source.classes) or f"Its classes: {', '.join(source.classes) or 'none'}."
-        raise UsageError(f"{source.shown} has no class {name!r}. {hint}")
+        raise UsageError(f"{source.shown}: no class {name!r}. {hint}")
     return Found(name, source if known else None, f"{dotted}.{name}")
 
 
 def project_files(folder: Path | None = None) -> Iterator[Path]:
-    """The project's Python files below a folder (the working folder), shallow ones first."""
+    """Yield the project's Python files below a folder (default: the working folder), shallow ones first."""
     waiting, count = [folder or Path.cwd()], 0
     while waiting and count < _MOST_FILES:
         here = waiting.pop(0)
@@ -199,14 +209,14 @@ def project_files(folder: Path | None = None) -> Iterator[Path]:
 
 
 def sources(folder: Path | None = None) -> Iterator[Source]:
-    """The project's files that can be read."""
+    """Yield the project's readable files."""
     for file in project_files(folder):
         with contextlib.suppress(UsageError):
             yield read(file)
 
 
 def scripts_for(found: Found) -> list[Source]:
-    """Files that, run as scripts, train something of that name; the class's own file first."""
+    """Return the scripts that train something of that name; the class's own file comes first."""
     if found.script is not None:
         return [found.script]
     if found.config:
@@ -233,7 +243,7 @@ def scripts_for(found: Found) -> list[Source]:
 
 
 def tests_for(found: Found) -> list[str]:
-    """Test files of the project that mention the class."""
+    """Return the project's test files that mention the class."""
     if found.source is None or not found.source.file.resolve().is_relative_to(Path.cwd()):
         return []
     mentions = re.compile(rf"\b{re.escape(found.name)}\b")
@@ -244,10 +254,10 @@ def _in_project(folder: Path | None = None) -> Found:
     candidates = [(source, name) for source in sources(folder) if not _is_test(source.file) for name in source.modules]
     where = folder or "this folder"
     if not candidates:
-        raise UsageError(f"no LightningModule is defined in the Python files of {where} or below it. {_HELPFUL}")
+        raise UsageError(f"no LightningModule found in the Python files of {where} and below. {_HELPFUL}")
     if len(candidates) > 1:
         lines = "".join(f"\n    faultlab init {source.shown}:{name}" for source, name in candidates[:20])
-        raise UsageError(f"there are {len(candidates)} LightningModules in {where}; say which:{lines}")
+        raise UsageError(f"there are {len(candidates)} LightningModules in {where}. Name one:{lines}")
     source, name = candidates[0]
     return Found(name, source, source.class_path(name))
 
@@ -263,24 +273,25 @@ def _in_file(file: Path, name: str) -> Found:
             return _trained_by(source)
         elif not source.modules:
             classes = f" (its classes: {', '.join(source.classes)})" if source.classes else ""
-            raise UsageError(f"{file} defines no LightningModule{classes}. {_HELPFUL}")
+            raise UsageError(f"{file}: defines no LightningModule{classes}. {_HELPFUL}")
         else:
             derived = _last_derived(source)
             if derived is None and source.fits:
-                # The script says itself which it trains first.
+                # The script itself decides which one it trains first.
                 return Found(file.stem, None, script=source)
             if derived is None:
                 lines = "".join(f"\n    faultlab init {file}:{one}" for one in source.modules)
-                raise UsageError(f"{file} defines {len(source.modules)} LightningModules; say which:{lines}")
+                raise UsageError(f"{file}: defines {len(source.modules)} LightningModules. Name one:{lines}")
             return Found(derived, source, source.class_path(derived), asked=False)
     elif name not in source.classes:
         hint = nearest(name, source.classes) or f"Its classes: {', '.join(source.classes) or 'none'}."
-        raise UsageError(f"{file} has no class {name!r}. {hint}")
+        raise UsageError(f"{file}: no class {name!r}. {hint}")
     return Found(name, source, source.class_path(name))
 
 
 def _trained_by(script: Source) -> Found:
-    """What a script trains that defines no LightningModule: the one that it imports from the project, if it is one."""
+    """Return the module that a script without one trains: the one that it imports from the project, if there is only
+    one."""
     imported: dict[str, Found] = {}
     for node in ast.walk(script.tree):
         if isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -295,7 +306,7 @@ def _trained_by(script: Source) -> Found:
 
 
 def _last_derived(source: Source) -> str | None:
-    """The one module of a file that no other derives from."""
+    """Return the only module of a file that no other derives from."""
     bases = {ast.unparse(base) for name in source.modules for base in source.classes[name].bases}
     left = [name for name in source.modules if name not in bases]
     return left[0] if len(left) == 1 else None
@@ -311,19 +322,19 @@ def _file_of(dotted: str) -> Path | None:
 
 
 def _undecodable(file: Path) -> str:
-    """Where a file has bytes that its encoding does not have."""
+    """Return the place of bytes that are invalid in the file's encoding."""
     with file.open("rb") as stream:
         encoding, _ = tokenize.detect_encoding(stream.readline)
     for number, line in enumerate(file.read_bytes().splitlines(), 1):
         try:
             line.decode(encoding)
         except UnicodeDecodeError as error:
-            return f"{file}:{number}: byte 0x{line[error.start]:02x} is no {encoding}"
-    return f"{file} is no {encoding}"
+            return f"{file}:{number}: byte 0x{line[error.start]:02x} is not valid {encoding}"
+    return f"{file}: not valid {encoding}"
 
 
 def _trains(node: ast.AST, own: list[str]) -> bool:
-    """Whether it is a call of fit, or of a LightningCLI, or hands fit over to be called elsewhere."""
+    """Return whether a node calls fit or a LightningCLI, or passes fit on to be called elsewhere."""
     if isinstance(node, ast.Call):
         called = ast.unparse(node.func) + "("
         handed = [value.value if isinstance(value, ast.Starred) else value for value in node.args]
@@ -345,7 +356,7 @@ def _is_main(statement: ast.stmt) -> bool:
 
 
 def _acts(statement: ast.stmt) -> bool:
-    """Whether a statement at top level does more than to define something."""
+    """Return whether a statement at top level does more than define something."""
     if isinstance(statement, (ast.Import, ast.ImportFrom, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
         return False
     if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):

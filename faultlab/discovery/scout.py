@@ -1,7 +1,7 @@
-"""Tries how a module can be trained: every attempt in a copy of this process, which may fail, hang or crash.
+"""Tries ways to train a module: every attempt runs in a copy of this process, which may fail, hang or crash.
 
-Run as ``python -m faultlab.discovery.scout`` by `faultlab.discovery.candidates`; requests come on standard input and
-what is found goes out on the descriptor that standard output was, a line of JSON each.
+Run as ``python -m faultlab.discovery.scout`` by `faultlab.discovery.candidates`; requests come on standard input, and
+answers go to the descriptor that was standard output, one line of JSON each.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ _PATIENCE = 1.0
 """Seconds between two looks at how much time an attempt has spent."""
 _TAIL = 2000
 _SUBCOMMAND = re.compile(r"expected.*subcommand|\{fit,validate,test,predict\}")
-"""What a LightningCLI says that was told nothing to do."""
+"""The error of a LightningCLI without a subcommand."""
 _MONITORS = "`ModelCheckpoint(monitor="
-"""What the message of a ModelCheckpoint holds whose metric is not there."""
+"""Part of the error of a ModelCheckpoint whose metric is missing."""
 
 
 def main() -> None:
-    """Serves requests, a line of standard input each, until there are no more; every one in a copy of this process."""
+    """Serve requests, one per line of standard input, each in a copy of this process."""
     out = os.fdopen(os.dup(1), "wb")
     requests = os.fdopen(os.dup(0), "r", encoding="utf-8")
     nowhere = os.open(os.devnull, os.O_RDWR)
@@ -88,7 +88,7 @@ class Scout:
         self._left = float(request["seconds"])
 
     def run(self) -> None:
-        """Says of every attempt how it ended, and at last what was found."""
+        """Report how every attempt ended, and finally the result."""
         for candidate in self._request["candidates"]:
             if self._try(candidate):
                 return
@@ -101,7 +101,7 @@ class Scout:
         self._say(trying=candidate["label"])
         answer = self._attempt(candidate)
         if candidate["how"] == "script" and _MONITORS in answer.get("failed", ""):
-            # A metric that comes later than in so short a run, or never.
+            # A metric that is logged later than in such a short run, or never.
             self._say(failed=answer["failed"], label=candidate["label"])
             candidate = _changed(candidate, " without its ModelCheckpoint", without=["ModelCheckpoint"])
             answer = self._attempt(candidate)
@@ -114,13 +114,13 @@ class Scout:
         wanted = self._request["name"]
         if wanted and "trajectory" in answer and wanted not in answer["lineage"]:
             first = candidate, answer
-            answer = {"failed": f"it trains {answer['lineage'][0]} and not {wanted}"}
+            answer = {"failed": f"it trains {answer['lineage'][0]}, not {wanted}"}
             if candidate["how"] == "script":
                 self._say(failed=answer["failed"], label=candidate["label"])
                 candidate = _changed(candidate, f" of {wanted}", trains=wanted)
                 answer = self._attempt(candidate)
             if "trajectory" not in answer and candidate.get("whatever"):
-                # Nobody has asked for the other class, and the script that was named trains this one.
+                # The user did not ask for the other class, and the named script trains this one.
                 self._say(failed=answer["failed"], label=candidate["label"])
                 candidate, answer = first
         if "trajectory" not in answer:
@@ -134,19 +134,19 @@ class Scout:
         return self._apart(lambda: _train(parts, long, str(self._folder / "run")), _ATTEMPT)
 
     def _try_made_up(self, module: Mapping[str, Any]) -> bool:
-        self._say(trying=f"made-up data for {self._request['name']}")
+        self._say(trying=f"synthetic batches for {self._request['name']}")
         answer = self._apart(lambda: _search(module, self._request["reading"], _SEARCH), _SEARCH + 30)
         if answer.get("batch") is None:
-            self._say(failed=answer["failed"], label=f"made-up data for {self._request['name']}")
+            self._say(failed=answer["failed"], label=f"synthetic batches for {self._request['name']}")
             return False
         validates = self._request["reading"]["validates"]
         arguments = {"batch": answer["batch"], "batch_size": 16, "samples": 256, "validation": 64 if validates else 0}
         data = {"class_path": "faultlab.targets.synthetic.data", "init_args": arguments}
-        label = "made-up data"
+        label = "synthetic data"
         return self._try({"label": label, "how": "made_up", "parts": {"module": module, "data": data}, **answer})
 
     def _tune(self, candidate: Mapping[str, Any], first: dict[str, Any]) -> None:
-        """Lengthens the training until something is learnt, and says what was found."""
+        """Lengthen the training until something is learned, and report the result."""
         answer, tried = first, Length()
         available = _available(first, tried)
         again = length.of(2 * tried.steps, available)
@@ -167,10 +167,10 @@ class Scout:
         self._say(found={**candidate, **answer, "learns": length.learns(answer["losses"])})
 
     def _apart(self, act: Callable[[], dict[str, Any]], seconds: float) -> dict[str, Any]:
-        """What an act in a copy of this process answers; ``failed`` says why there is no answer."""
+        """Return the answer of an act in a copy of this process; ``failed`` is the reason if there is none."""
         seconds = min(seconds, self._left)
         if seconds <= 1:
-            return {"failed": "there was no time left to try it"}
+            return {"failed": "no time was left to try it"}
         reading, writing = os.pipe()
         log = self._folder / "log"
         before = processes.children_of(os.getpid())
@@ -202,9 +202,9 @@ class Scout:
         if data.endswith(b"\n"):
             return dict(json.loads(data))
         if not ended:
-            return {"failed": f"it was still at it after {seconds:.0f} s"}
+            return {"failed": f"it was still running after {seconds:.0f} s"}
         code = os.waitstatus_to_exitcode(status)
-        how = f"its process was ended by {signal.Signals(-code).name}" if code < 0 else f"it exits with status {code}"
+        how = f"its process was killed by {signal.Signals(-code).name}" if code < 0 else f"it exited with status {code}"
         return {"failed": f"{how}. {_tail(log)}".strip()}
 
     def _say(self, **message: Any) -> None:
@@ -213,14 +213,14 @@ class Scout:
 
 
 def _changed(candidate: Mapping[str, Any], label: str, **arguments: Any) -> dict[str, Any]:
-    """The candidate with other arguments for what builds it."""
+    """Return the candidate with changed arguments of its build function."""
     build = candidate["parts"]["build"]
     parts = {"build": {**build, "init_args": {**build["init_args"], **arguments}}}
     return {**candidate, "label": candidate["label"] + label, "parts": parts}
 
 
 def trainer_settings(long: Length, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the Trainer's settings for a short run, over what a script gives."""
+    """Return the Trainer's settings for a short run, on top of a script's own."""
     settings: dict[str, Any] = {"max_epochs": long.epochs, "limit_train_batches": long.batches}
     if given.get("limit_val_batches") not in (0, 0.0):
         settings["limit_val_batches"] = 4
@@ -236,7 +236,7 @@ def trainer_settings(long: Length, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _train(parts: Mapping[str, Any], long: Length, root: str) -> dict[str, Any]:
-    """One clean training in this process, by the code that carries out every run of a campaign."""
+    """Train once in this process, with the code that executes every run of a campaign."""
     from faultlab.campaign.metric_choice import choose_metric
     from faultlab.core.results import Outcome
     from faultlab.errors import TargetError
@@ -263,9 +263,9 @@ def _train(parts: Mapping[str, Any], long: Length, root: str) -> dict[str, Any]:
     assert run is not None
     trajectory, profile = run.trajectory, run.profile
     if trajectory.end != "finished":
-        return {"failed": run.alerts[-1].message if run.alerts else f"the training ends: {trajectory.end}"}
+        return {"failed": run.alerts[-1].message if run.alerts else f"the training ended: {trajectory.end}"}
     if not trajectory.steps:
-        return {"failed": "it trains no step: the training loader yields no batch"}
+        return {"failed": "it trained no step: the training loader yields no batch"}
     assert profile is not None
     measure = choose_metric(trajectory, None, profile.directions)
     told = measure.metric in trajectory.metrics and measure.lower_is_better is not None
@@ -297,14 +297,14 @@ def _train(parts: Mapping[str, Any], long: Length, root: str) -> dict[str, Any]:
 
 
 def _available(answer: Mapping[str, Any], long: Length) -> int | None:
-    """How many batches an epoch has: as many as came where those were fewer than were asked for."""
+    """Return the number of batches in an epoch: those that arrived, if fewer than requested."""
     fewer = answer["steps"] < long.steps
     found: int | None = max(1, answer["steps"] // long.epochs) if fewer else answer["batches"]
     return found
 
 
 def _batches(loading: LoaderFacts | None) -> int | None:
-    """How many batches an epoch has without a limit; None where that is not known."""
+    """Return the number of batches in an unlimited epoch, or None if unknown."""
     samples, size = (loading.samples, loading.batch_size) if loading is not None else (None, None)
     return -(-samples // size) if samples and size else None
 
@@ -326,7 +326,10 @@ def _search(module: Mapping[str, Any], reading: Mapping[str, Any], seconds: floa
         batch = search.run()
     if batch is None:
         often = "; ".join(f"{text} ({count} times)" for text, count in search.errors.most_common(3))
-        return {"failed": f"of {search.tried} kinds of batches none trained: {often or 'no layer says what it takes'}"}
+        return {
+            "failed": f"none of {search.tried} kinds of batches trained: "
+            f"{often or 'no layer shows what input it takes'}"
+        }
     return {"batch": batch, "tried": search.tried, "skipped": script.skipped()}
 
 

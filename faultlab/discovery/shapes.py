@@ -1,6 +1,6 @@
-"""What batch a module trains on, found by trying: shapes by its first layers, labels by its last ones.
+"""Batches that a module can train on, found by trying: shapes from its first layers, labels from its last ones.
 
-Runs in a process of its own, which may crash or hang.
+Runs in its own process, which may crash or hang.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Spec = Any
 
 
 class Search:
-    """One search; ``tried`` counts the trainings begun, ``errors`` what they ended with."""
+    """A search for a batch; ``tried`` counts the trainings that were started, ``errors`` how they ended."""
 
     def __init__(self, make: Callable[[], Any], reading: Mapping[str, Any], seconds: float) -> None:
         self._make = make
@@ -44,7 +44,7 @@ class Search:
         self.errors: Counter[str] = Counter()
 
     def run(self) -> Spec:
-        """The description of a batch that `faultlab.targets.synthetic.data` takes; None where none was found."""
+        """Return the description of a batch for `faultlab.targets.synthetic.data`, or None if none was found."""
         module = self._make()
         inputs = _ordered(module, list(_inputs(module)))
         given = self._reading.get("batch")
@@ -58,14 +58,14 @@ class Search:
                 for label in self._labels(module, chosen, parts):
                     spec = _filled(parts, list(chosen), label)
                     if time.monotonic() > self._late:
-                        self.errors["there was no more time to try others"] += 1
+                        self.errors["no time was left to try others"] += 1
                         return None
                     if self._trains(spec):
                         return spec
         return None
 
     def _trains(self, spec: Spec) -> bool:
-        """Whether two training steps and a validation go through, and give a loss that is a number."""
+        """Return whether two training steps and a validation succeed, with finite losses."""
         self.tried += 1
         module = self._make()
         namespace = namespaces.namespace_of(type(module))
@@ -93,14 +93,14 @@ class Search:
             if said:
                 raise ValueError(said[0].partition("\n")[0])
             if not all(map(math.isfinite, losses)) or (module.automatic_optimization and not losses):
-                raise ValueError(f"the losses are {losses}")
+                raise ValueError(f"invalid losses: {losses}")
         except (Exception, SystemExit) as error:
             self.errors[_short(error)] += 1
             return False
         return True
 
     def _labels(self, module: Any, inputs: tuple[Spec, ...], parts: Any) -> Iterator[Spec]:
-        """Descriptions of labels, the likeliest first; a single one where the batch has none."""
+        """Yield descriptions of labels, the most likely first; a single one if the batch has no labels."""
         if "label" not in set(_flat(parts)):
             yield {"classes": 10}
             return
@@ -125,7 +125,7 @@ class Search:
 
 
 def _inputs(module: Any) -> Iterator[Spec]:
-    """What the first layers could take, the first layer's first."""
+    """Yield inputs that the first layers could take, those of the very first layer first."""
     example = getattr(module, "example_input_array", None)
     if isinstance(example, Tensor):
         if example.is_floating_point():
@@ -174,13 +174,13 @@ def _recurrent(layer: Any) -> bool:
 
 
 def _ordered(module: Any, inputs: list[Spec]) -> list[Spec]:
-    """Those that forward takes before the others, which a training step may take in another way."""
+    """Return the inputs with those that forward accepts first; a training step may use them differently."""
     taken = [spec for spec in inputs if _output(module, (spec,))]
     return taken + [spec for spec in inputs if spec not in taken]
 
 
 def _output(module: Any, inputs: tuple[Spec, ...]) -> list[tuple[int, ...]]:
-    """The shapes that forward gives for such inputs, without the batch dimension."""
+    """Return the shapes that forward returns for these inputs, without the batch dimension."""
     batch = next(iter(synthetic.data(list(inputs), batch_size=_BATCH, samples=_BATCH, validation=0)))
     was = module.training
     try:
@@ -195,12 +195,12 @@ def _output(module: Any, inputs: tuple[Spec, ...]) -> list[tuple[int, ...]]:
     named = list(given.values()) if isinstance(given, Mapping) else [given]
     tensors = given if isinstance(given, (tuple, list)) else named
     shapes = [tuple(t.shape[1:]) for t in tensors if isinstance(t, Tensor) and t.dim() and t.shape[0] == _BATCH]
-    # A scalar for each sample and one in a vector differ by how they are compared: as it comes first.
+    # The order matters: a loss may treat a scalar per sample and a vector of one differently.
     return list(dict.fromkeys(shapes))
 
 
 def _sizes_out(module: Any) -> list[int]:
-    """How many numbers the last layers give, and what the module says of classes."""
+    """Return the output sizes of the last layers, and the module's own numbers of classes."""
     sizes: list[int] = []
     with contextlib.suppress(Exception):
         sizes += [int(size) for name, size in dict(module.hparams).items() if "class" in name and isinstance(size, int)]

@@ -1,5 +1,5 @@
-"""Whether the environment is fit for training, and why a training goes wrong: each check a small function.
+"""Checks of the environment, and causes of failing trainings: each check is a small function.
 
-It imports Lightning through `faultlab.frameworks` alone, and none of mutants, testing and the command line. Modules
-that run in victims say so, and import no click, rich, pydantic or jinja2.
+It imports Lightning only through `faultlab.frameworks`, and never imports mutants, testing or the command line. Modules
+whose docstring begins with "In the victim" run there, and import no click, rich, pydantic or jinja2.
 """

@@ -1,4 +1,4 @@
-"""In the victim: what a user's module is made of: class, step, source, parameters, loader."""
+"""In the victim: facts about a user's module: class, step, source, parameters, loader."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _PREFIXES = (
 
 
 def hook_names(base: type) -> list[str]:
-    """The methods of Lightning's module that a user may define for Lightning to call."""
+    """Return the methods of Lightning's module that a user may define for Lightning to call."""
     return [
         name
         for name in dir(base)
@@ -75,7 +75,7 @@ def _place(thing: Any) -> str:
 
 
 def step_facts(module: Any, base: type) -> dict[str, Any]:
-    """What `training_step` is, where it is from, and what stands before it."""
+    """Return the kind of `training_step`, where it is defined, and what replaces it on the instance."""
     raw = inspect.getattr_static(type(module), "training_step", None)
     owner = next((one for one in type(module).__mro__ if "training_step" in vars(one)), None)
     function = getattr(raw, "__func__", raw)
@@ -107,7 +107,7 @@ def step_facts(module: Any, base: type) -> dict[str, Any]:
 
 
 def source_facts(cls: type, base: type) -> dict[str, Any]:
-    """What is doubtful in the source of the class and of those of its bases that are not Lightning's."""
+    """Return the suspicious places in the source of the class and of its bases that are not Lightning's."""
     total: dict[str, Any] = {}
     for one in cls.__mro__[: cls.__mro__.index(base)]:
         try:
@@ -120,7 +120,7 @@ def source_facts(cls: type, base: type) -> dict[str, Any]:
             for entry in entries:
                 entry = {"line": entry} if isinstance(entry, int) else dict(entry)
                 entry = {**entry, "class": one.__name__, "file": file}
-                # What Lightning or a base knows by that name is no slip.
+                # A name that Lightning or a base class also has is not a typo.
                 if not (key == "near" and any(hasattr(b, entry["name"]) for b in one.__mro__[1:])):
                     total.setdefault(key, []).append(entry)
     return total
@@ -140,7 +140,7 @@ def kind_of(output: Any) -> str:
 def parameters(module: Any, before: Mapping[str, Any], trainer: Any) -> dict[str, Any]:
     import torch
 
-    # Where the user gives no optimizer, Lightning puts in one that does nothing.
+    # Lightning adds an optimizer that does nothing if the user returns none.
     given = list(getattr(trainer, "optimizers", None) or ())
     optimizers = [one for one in given if type(one).__name__ != "_MockOptimizer"]
     held = {id(p) for one in optimizers for group in one.param_groups for p in group["params"]}
@@ -169,7 +169,7 @@ def parameters(module: Any, before: Mapping[str, Any], trainer: Any) -> dict[str
 
 
 def _lost_epsilons(optimizers: list[Any]) -> list[dict[str, Any]]:
-    """Epsilons that are 0 in float16, of optimizers of weights that are kept in it, here or where the script trains."""
+    """Return epsilons that are 0 in float16, of optimizers with float16 weights, here or in the user's script."""
     import torch
 
     asked_for = scripted()[0].get("precision") == "16-true"
@@ -184,14 +184,14 @@ def _lost_epsilons(optimizers: list[Any]) -> list[dict[str, Any]]:
 
 
 def scripted() -> tuple[Mapping[str, Any], Sequence[Any]]:
-    """The plain arguments and the callbacks that the script gave its Trainer; nothing where there is no script."""
+    """Return the plain arguments and the callbacks that the script passed to its Trainer; empty without a script."""
     part = sys.modules.get("faultlab.targets.script")
     asked_for = part.asked_of_trainers() if part is not None else ()
     return asked_for[-1] if asked_for else ({}, ())
 
 
 def training_layers(module: Any) -> list[str]:
-    """The layers in training mode whose outputs depend on it: dropout, and norms that keep statistics."""
+    """Return the layers in training mode whose outputs depend on it: dropout, and norms that keep statistics."""
     from torch import nn
 
     kinds = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase)
@@ -199,7 +199,8 @@ def training_layers(module: Any) -> list[str]:
 
 
 def resting_layers(module: Any) -> list[str]:
-    """Of the same layers those in evaluation mode, in a part whose weights are trained, and that nobody keeps there."""
+    """Return the same kinds of layers in evaluation mode, in parts with trained weights, unless a ``train`` method
+    keeps them."""
     from torch import nn
 
     kinds = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase)
@@ -223,7 +224,7 @@ def resting_layers(module: Any) -> list[str]:
 
 
 def loader(trainer: Any) -> dict[str, Any]:
-    """The training loader: how many batches it has, and why it may have none."""
+    """Return the number of batches of the training loader, and the settings that may leave it empty."""
     try:
         loader, validation = trainer.train_dataloader, trainer.val_dataloaders
     except Exception as error:  # a user's loader, or none at all

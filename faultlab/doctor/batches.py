@@ -1,4 +1,4 @@
-"""In the victim: a batch in words, as `a list of 2: a tensor of shape (16, 4), a tensor of shape (16,)`."""
+"""In the victim: a batch in words, such as `a list of 2: a tensor of shape (16, 4), a tensor of shape (16,)`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _SHOWN = 6
 
 
 def described(batch: Any, deep: int = 2) -> str:
-    """What a batch is, to a depth that can be read."""
+    """Return a description of a batch, cut off at a readable depth."""
     import torch
 
     if isinstance(batch, torch.Tensor):
@@ -26,8 +26,14 @@ def described(batch: Any, deep: int = 2) -> str:
     return "None" if batch is None else f"{_article(type(batch).__name__)} {type(batch).__name__}"
 
 
+def kind(batch: Any) -> str:
+    """Return whether a batch is a list, tuple or dict; empty for anything else."""
+    kinds = {"dict": Mapping, "list": list, "tuple": tuple}
+    return next((name for name, cls in kinds.items() if isinstance(batch, cls)), "")
+
+
 def parts(batch: Any) -> int | None:
-    """Into how many names a batch can be unpacked by its author's intent; None where that is not its kind."""
+    """Return the number of names that a batch unpacks into, or None if it is not made for unpacking."""
     import torch
 
     if isinstance(batch, torch.Tensor):
@@ -36,7 +42,7 @@ def parts(batch: Any) -> int | None:
 
 
 def types(batch: Any, deep: int = 3) -> list[str]:
-    """The types of numbers that a batch holds, as ``float32``."""
+    """Return the dtypes of a batch's tensors, such as ``float32``."""
     import torch
 
     if isinstance(batch, torch.Tensor):
@@ -46,7 +52,7 @@ def types(batch: Any, deep: int = 3) -> list[str]:
 
 
 def keys(batch: Any) -> list[str]:
-    """The first keys of a batch that is a dict of names."""
+    """Return the first string keys of a batch that is a dict."""
     return [key for key in list(batch)[:_SHOWN] if isinstance(key, str)] if isinstance(batch, Mapping) else []
 
 

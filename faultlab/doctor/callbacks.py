@@ -1,4 +1,4 @@
-"""In the victim: what the Trainer's callbacks are set to do, and the names of their methods."""
+"""In the victim: the settings of the Trainer's callbacks, and the names of their methods."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from faultlab.core.asking import asked
 from faultlab.doctor import anatomy, sources
 from faultlab.frameworks.lightning import namespaces
 
-# From which epoch on a callback does what it is there for, by the attribute that says so.
+# The attribute and the argument for the first epoch that a callback acts in.
 _STARTS = {
     "StochasticWeightAveraging": ("_swa_epoch_start", "swa_epoch_start"),
     "BackboneFinetuning": ("unfreeze_backbone_at_epoch", "unfreeze_backbone_at_epoch"),
@@ -18,13 +18,13 @@ _STARTS = {
 
 
 def facts(trainer: Any) -> dict[str, Any]:
-    """What of the callbacks can be held against the training that they are to attend.
+    """Return the callbacks' settings that can conflict with the training.
 
     ``starts`` (name, argument, epoch counted from 0), ``checkpoints`` (name, argument, every), ``patience`` (name,
-    checks), ``near`` (methods with nearly a hook's name), ``averaging`` (name, epoch counted from 0, rate),
+    checks), ``near`` (methods that almost have a hook's name), ``averaging`` (name, epoch counted from 0, rate),
     ``monitors`` (name, key, mode).
     """
-    # ModelCheckpoints among the script's own, which write nothing here.
+    # Includes the script's own ModelCheckpoints, which write nothing here.
     own = list(trainer.callbacks)
     known = {id(callback) for callback in own}
     everyone = own + [callback for callback in anatomy.scripted()[1] if id(callback) not in known]
@@ -59,7 +59,7 @@ def _starts(callback: Any, name: str) -> list[dict[str, Any]]:
             return [{"name": name, "argument": f"{argument}={epoch}", "epoch": first}]
     scheduling = asked(callback, "scheduling")
     if name == "GradientAccumulationScheduler" and isinstance(scheduling, dict):
-        # Lightning adds epoch 0 itself where it is not given.
+        # Lightning adds epoch 0 itself if it is missing.
         factors = {epoch: factor for epoch, factor in scheduling.items() if factor > 1}
         if factors:
             return [{"name": name, "argument": f"scheduling={scheduling}", "epoch": min(factors)}]
@@ -95,7 +95,7 @@ def _near(cls: type) -> Iterator[dict[str, Any]]:
             return
         for name, method in vars(owner).items():
             hook = sources.meant(name, hooks) if name.startswith("on") and inspect.isfunction(method) else ""
-            # What it calls itself is a method of its own, whatever it is called.
+            # A method that the class calls itself is its own, whatever its name.
             if hook and not any(name in _names(other) for other in vars(owner).values()):
                 place = f"{method.__code__.co_filename}:{method.__code__.co_firstlineno}"
                 yield {"name": f"{owner.__name__}.{name}", "hook": hook, "place": place}

@@ -1,4 +1,4 @@
-"""In the victim: the checkpoint that a training is to go on from, and how far it has come."""
+"""In the victim: the checkpoint that a training resumes from, and its progress."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from faultlab.core.alert import safe_text
 
 
 def resumed_from(fit: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The checkpoint given to fit: by the target, or by the script as it was run; None where there is none.
+    """Return facts about the checkpoint given to fit, by the target or by the script; None if there is none.
 
-    ``epochs`` and ``steps`` are those that it has done, ``rates`` its optimizers' by group, ``error`` why that can't
-    be said.
+    ``epochs`` and ``steps`` are completed, ``rates`` are the learning rates by parameter group, ``error`` is the reason
+    why the file could not be read.
     """
     path = fit.get("ckpt_path")
     if path is None and (scripted := sys.modules.get("faultlab.targets.script")) is not None:
@@ -30,12 +30,12 @@ def resumed_from(fit: Mapping[str, Any]) -> dict[str, Any] | None:
         # As the user's own training is about to load it.
         kept = torch.load(str(path), map_location="cpu", weights_only=False)
         done = kept["loops"]["fit_loop"]["epoch_progress"]["current"]["completed"]
-        # A schedule's own rate, where one has begun, and the optimizer's else.
+        # The schedule's base rate if there is a schedule, otherwise the optimizer's rate.
         rates = [
             float(group.get("initial_lr", group["lr"]))
             for state in kept.get("optimizer_states", ())
             for group in state["param_groups"]
         ]
         return {**found, "epochs": int(done), "steps": int(kept.get("global_step", 0)), "rates": rates}
-    except Exception as error:  # whatever a user's file is
+    except Exception as error:  # a user's file can be anything
         return {**found, "error": safe_text(error, 200)}

@@ -1,4 +1,4 @@
-"""In the victim: the course of a training: what was planned, delivered, validated, lost."""
+"""In the victim: the course of a training: batches planned and delivered, validation, failed inspections."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from faultlab.doctor.loss_inputs import LossInputs
 from faultlab.doctor.metric_objects import MetricObjects
 from faultlab.doctor.samples import Samples
 
-# Later steps are as the first few; a graph is not walked, nor every call of torch's looked at, in all of them.
+# Later steps resemble the first ones: walking the graph and watching every torch call in all of them would be slow.
 _LOOKED_AT = 3
 _EPOCHS = 200
 
@@ -23,10 +23,11 @@ class Course:
     """Fills ``seen`` while the training runs.
 
     ``plan`` (see `planned.plan`), ``attendants`` (see `callbacks.facts`), ``trains_in_validation`` and
-    ``rests_in_training`` (layers), ``monitored`` (metrics that are logged, by name),
-    ``epochs`` (promised and delivered batches each), ``sanity_batches`` and ``real_validation_batches``, ``batch`` (the
-    first, in words), ``graph`` (of the first steps' losses), ``compared`` (what losses are given), ``labels`` (of the
-    last one that takes class numbers), ``samples`` and ``metrics`` (see `Samples` and `MetricObjects`).
+    ``rests_in_training`` (layers), ``monitored`` (names of logged metrics), ``epochs`` (with promised and delivered
+    batches), ``sanity_batches`` and ``real_validation_batches``, ``batch`` (facts about the first one), ``graph``
+    (of the first steps' losses), ``compared`` (inputs of losses), ``labels`` (of the last loss that takes class
+    numbers), ``samples`` and ``metrics`` (see `Samples` and `MetricObjects`), ``unread`` (failed inspections:
+    part, error).
     """
 
     def __init__(self, seen: dict[str, Any], code: UserCode) -> None:
@@ -52,11 +53,11 @@ class Course:
         )
 
     def attach(self, patches: Patches, base: type) -> None:
-        """See `MetricObjects.attach`."""
+        """Watch metrics; see `MetricObjects.attach`."""
         self._metrics.attach(patches, base)
 
     def hook(self, trainer: Any, name: str) -> None:
-        """A hook that Lightning is about to give its callbacks."""
+        """Take in a hook that Lightning is about to call on its callbacks."""
         with self._looking(name):
             self._at(trainer, name)
         with self._looking("the metrics"):
@@ -89,13 +90,18 @@ class Course:
 
     @contextlib.contextmanager
     def step(self, arguments: tuple[Any, ...]) -> Iterator[Callable[[Any, Any], None]]:
-        """Around a training step, given the batch and so on; yields what is to be told of the step's output."""
+        """Wrap a training step with these arguments; yield a function that takes the module and the output."""
         first = len(self._seen["graph"]) < _LOOKED_AT
         if "batch" not in self._seen and arguments:
             with self._looking("the batch"):
                 given = arguments[0]
-                said = {"is": batches.described(given), "parts": batches.parts(given), "keys": batches.keys(given)}
-                self._seen["batch"] = {**said, "types": batches.types(given)}
+                self._seen["batch"] = {
+                    "is": batches.described(given),
+                    "kind": batches.kind(given),
+                    "parts": batches.parts(given),
+                    "keys": batches.keys(given),
+                    "types": batches.types(given),
+                }
         if len(self._seen["epochs"]) < 2 and arguments:
             with self._looking("the samples of a batch"):
                 self._samples.batch(arguments[0])
@@ -111,13 +117,13 @@ class Course:
 
     @contextlib.contextmanager
     def _looking(self, what: str) -> Iterator[None]:
-        """What the doctor fails at itself is noted, and not the training's end."""
+        """Record an error of the doctor's own, so that it does not end the training."""
         try:
             yield
-        except Exception as error:  # whatever a user's objects do when they are looked at
+        except Exception as error:  # a user's objects may raise anything when they are inspected
             if len(self._seen["unread"]) < _LOOKED_AT:
-                self._seen["unread"].append(f"{what}: {type(error).__name__}: {safe_text(error, 200)}")
+                self._seen["unread"].append({"part": what, "error": f"{type(error).__name__}: {safe_text(error, 200)}"})
 
 
 def _nothing(module: Any, output: Any) -> None:
-    """Later steps are not looked at."""
+    """Ignore the output: later steps are not looked at."""

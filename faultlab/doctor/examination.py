@@ -1,4 +1,4 @@
-"""An examination of a scenario or a class, from its file to its training's end. The driver's side."""
+"""The examination of a scenario, a script or a class, from its file to the end of its training. The driver's side."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ from faultlab.doctor.still import WEIGHTS
 from faultlab.doctor.swallowed import SWALLOWED
 from faultlab.doctor.told import TOLD
 from faultlab.engines import Engine
-from faultlab.errors import ScenarioError, TargetError, UsageError
+from faultlab.errors import NEVER_FITS, ScenarioError, TargetError, UsageError
 
-# A script trains for hours, and most of what keeps a step from executing does so from the beginning.
+# A script trains for hours, but most causes of a step that is not executed show from the beginning.
 _WHOLE, _OF_A_SCRIPT = sys.maxsize, 100
 _STACK = re.compile(r'^  File "(?P<file>[^"]+)", line (?P<line>\d+) in (?P<name>.+)$', re.MULTILINE)
 _ELSEWHERE = ("site-packages", "dist-packages", "/lib/python", "/faultlab/", "<frozen", "<string>")
@@ -47,20 +47,20 @@ _ELSEWHERE = ("site-packages", "dist-packages", "/lib/python", "/faultlab/", "<f
 def examine(
     target: str, timeout: float, seed: int = 0, engine: Engine | None = None, arguments: Sequence[str] = ()
 ) -> Iterator[Finding]:
-    """Yield what is found, in the order in which it is looked at.
+    """Yield the findings in the order of the checks.
 
     Args:
         target: A scenario file, a training script, a config file of LightningCLI or a class.
-        timeout: A training's deadline, s.
-        seed: That of the training.
-        engine: Carries it out, and stays open.
+        timeout: Deadline of a training, s.
+        seed: Seed of the training.
+        engine: Executes the runs, and stays open; by default one is created and closed.
         arguments: The command line for the script.
 
     Raises:
         UsageError: The target is none of these.
     """
     path, steps = Path(target), _WHOLE
-    # As init takes it.
+    # `faultlab init` takes file.py:Class and package:Class too.
     target = target if path.exists() else target.replace(":", ".")
     if path.suffix == ".py":
         if not path.is_file():
@@ -76,12 +76,15 @@ def examine(
                 place = f"{problem.file}:{problem.line}:{problem.column}"
                 yield replace(wrong(problem.message, place, problem.remedy), check="scenario file")
             return
-        yield replace(fine(f"{path} can be read", scenario.name), check="scenario file")
+        yield replace(fine(f"{path} is valid", scenario.name), check="scenario file")
     elif CLASS_PATH.match(target):
         scenario = bare(target)
     else:
-        what = "neither a scenario file nor a training script nor a class's path, such as package.module.LitModel"
-        raise UsageError(f"{target!r} is {what}")
+        what = (
+            "expected a scenario file, a training script, a LightningCLI config or a class path such as "
+            "package.module.LitModel"
+        )
+        raise UsageError(f"invalid target {target!r}: {what}")
     working = engine or engines.create(engines.default(), engines.cores())
     try:
         yield from _examined(scenario, working, timeout, seed, steps)
@@ -91,12 +94,12 @@ def examine(
 
 
 def scripted(file: Path, arguments: Sequence[str] = ()) -> Scenario:
-    """Return a scenario of a training script, run as far as `Trainer.fit`, with the script's own settings for it."""
+    """Return a scenario of a training script, run up to `Trainer.fit`, with the script's own settings."""
     return _of_a_script(candidates.build_of(file, arguments))
 
 
 def configured(file: Path, arguments: Sequence[str] = ()) -> Scenario:
-    """Return the same of what a config file of LightningCLI trains, by the project's own script if it has one."""
+    """Return a scenario of a LightningCLI config, trained by the project's own script if it has one."""
     found = Found(file.stem, None, config=str(file))
     return _of_a_script(next(build for _, _, build in candidates.builds(found, arguments)))
 
@@ -129,9 +132,7 @@ def _examined(scenario: Scenario, engine: Engine, timeout: float, seed: int, ste
         message = str(raised.get("message", "")).partition("\n")[0]
         place = raised.get("own") or raised.get("raised", "")
         named = explained(message)
-        remedy = (
-            named.remedy if named else "Look at that line; missing arguments are given under init_args in a scenario."
-        )
+        remedy = named.remedy if named else "Check that line; in a scenario, give missing arguments under init_args."
         meant = f": {named.cause}" if named else ""
         yield replace(wrong(f"building the module raises {message}{meant}", place, remedy), check="build")
         return
@@ -144,7 +145,7 @@ def _examined(scenario: Scenario, engine: Engine, timeout: float, seed: int, ste
 
 
 def _class(scenario: Scenario, seen: Seen, root: Path) -> Iterator[Finding]:
-    """Which class it is, and whether it is the one in this project or the copy of an earlier install."""
+    """Report which class is built, and find an earlier install that is imported in place of this project."""
     place = seen["cls"]["place"]
     yield replace(fine(f"{seen['cls']['path']} is built", place), check="build")
     named = scenario.module.class_path if scenario.module else ""
@@ -152,26 +153,26 @@ def _class(scenario: Scenario, seen: Seen, root: Path) -> Iterator[Finding]:
     if here and place and not _same_file(place.rpartition(":")[0], root / here) and seen["cls"]["path"] == named:
         remedy = "Uninstall the other copy, or install this one: python -m pip install -e ."
         found = wrong(
-            "another copy of your code is imported than the one in this folder", f"{place}, not {here}", remedy
+            "a different copy of your code is imported than the one in this folder", f"{place}, not {here}", remedy
         )
-        yield replace(found, check="which copy")
+        yield replace(found, check="imported copy")
 
 
 def _training(engine: Engine, run: RunResult, seen: Seen, timeout: float, seed: int, steps: int) -> Iterator[Finding]:
     trajectory = run.trajectory
-    # Without what the guards took that looked on.
+    # Without the time of the guards that watched.
     seconds = run.seconds - (sum(run.advice.seconds.values()) if run.advice else 0.0)
     if step_not_executed.calls(seen):
         if trajectory.end == "finished" and trajectory.steps >= steps:
-            what = f"its first {trajectory.steps} steps take {seconds:.2f} s, and then it was ended"
+            what = f"the first {trajectory.steps} steps take {seconds:.2f} s; the doctor stopped there"
             yield replace(fine(what), check="clean run")
         elif trajectory.end == "finished" and seen.get("lent"):
-            # Other runs have none, and would end in an exception that is not the user's.
+            # Other runs have no logger, and would end in an exception that is not the user's.
             yield replace(fine(f"the run takes {seconds:.2f} s for {trajectory.steps} steps"), check="clean run")
         elif trajectory.end == "finished":
             (again,) = engine.run([order(engine, "again", Train(seed, compiles=True), deadline=timeout)])
             other = again.trajectory
-            # The examined run evaluates nothing at its end.
+            # The examined run skips the final evaluation.
             alike = other is not None and replace(other, final={}).same_as(replace(trajectory, final={}))
             kind = "deterministic" if alike else "not deterministic"
             what = f"the clean run takes {seconds:.2f} s for {trajectory.steps} steps; it is {kind}"
@@ -198,14 +199,14 @@ def _training(engine: Engine, run: RunResult, seen: Seen, timeout: float, seed: 
 
 
 def _nondeterministic(engine: Engine, timeout: float, seed: int) -> Finding:
-    """Why two runs of one seed differ, by two more that note what they draw."""
+    """Explain why two runs with the same seed differ, from two more that trace what they draw."""
     runs = [order(engine, f"traced-{n}", Train(seed, traced=True), deadline=timeout) for n in range(2)]
     found = nondeterminism.finding(list(engine.run(runs)))
     return replace(attention(found["what"], found["evidence"], found["remedy"]), check="deterministic")
 
 
 def _lost(outcome: Outcome, timeout: float) -> Finding:
-    """The run hung or its process died: how far it had come, and where it stands."""
+    """Return the finding for a run that hung or whose process died: how far it got, and where it is."""
     reached = any("reached" in note for note in outcome.notes)
     built = any("cls" in note for note in outcome.notes)
     when = "in or after training_step" if reached else "before training_step" if built else "while the module is built"
@@ -213,10 +214,13 @@ def _lost(outcome: Outcome, timeout: float) -> Finding:
         own = next((found for found in _STACK.finditer(outcome.output)
                     if not any(part in found["file"] for part in _ELSEWHERE)), None)  # fmt: skip
         place = f"{own['file']}:{own['line']} in {own['name']}" if own else ""
-        what = f"the training still runs after {timeout:.0f} s; it hangs or is long: {when}"
-        remedy = "Look there; where it is only long, limit its steps in the scenario, or give --timeout."
+        what = f"the training is still running after {timeout:.0f} s; it hangs or is only long: {when}"
+        remedy = (
+            "Check that line; if the training is only long, limit its steps in the scenario, or give a longer "
+            "--timeout."
+        )
         return replace(wrong(what, place, remedy), check="clean run")
-    how = f"is killed by signal {-outcome.exit}" if outcome.exit < 0 else f"ends with status {outcome.exit}"
+    how = f"was killed by signal {-outcome.exit}" if outcome.exit < 0 else f"ended with status {outcome.exit}"
     printed = outcome.output.strip().splitlines()[-1:] or [""]
     remedy = "Look for os._exit, sys.exit or a crash in native code there."
     return replace(wrong(f"the process {how}, {when}", printed[0][:300], remedy), check="clean run")
@@ -225,7 +229,7 @@ def _lost(outcome: Outcome, timeout: float) -> Finding:
 def _broken(check: str, scenario: Scenario, error: TargetError) -> Finding:
     where, message = error.where, error.message
     problem = scenario.problem(where, message, error.remedy).problems[0]
-    if guard := _main_guard(scenario, message):
+    if guard := _main_guard(scenario, error):
         return replace(guard, check=check)
     if named := explained(message):
         problem = scenario.problem(where, f"{message}: {named.cause}", named.remedy).problems[0]
@@ -233,14 +237,16 @@ def _broken(check: str, scenario: Scenario, error: TargetError) -> Finding:
     return replace(wrong(problem.message, place, problem.remedy), check=check)
 
 
-def _main_guard(scenario: Scenario, message: str) -> Finding | None:
-    """A test of ``__name__`` that is never true, in a script that gets nowhere for that."""
+def _main_guard(scenario: Scenario, error: TargetError) -> Finding | None:
+    """Find a test of ``__name__`` that is never true, in a script that never calls fit."""
     arguments = (scenario.build.init_args if scenario.build else {}) or {}
     script = Path(str(arguments.get("script", "")))
-    if "calls no Trainer.fit" not in message or not script.is_file():
+    if error.reason != NEVER_FITS or not script.is_file():
         return None
     for line, test in statements.main_guards(script.read_text(encoding="utf-8", errors="replace")):
-        what = f"the script does nothing: `{test}` in line {line} is never true, for a script's __name__ is '__main__'"
+        what = (
+            f"the script does nothing: `{test}` in line {line} is never true, because a script's __name__ is '__main__'"
+        )
         return wrong(what, f"{script}:{line}", 'Write if __name__ == "__main__":')
     return None
 

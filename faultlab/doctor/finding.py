@@ -1,4 +1,4 @@
-"""What a check finds, and how a check is declared."""
+"""Findings, and how a check is declared."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ Seen = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the doctor's: ``verdict`` is ok, attention or wrong; ``links`` are threads where others met it."""
+    """A line of the doctor's output: ``verdict`` is ok, attention or wrong; ``links`` are public threads about the
+    cause."""
 
     check: str
     verdict: str
@@ -32,7 +33,7 @@ Look = Callable[[Seen], Iterator[Finding]]
 
 @dataclass(frozen=True)
 class Check:
-    """A declared check; what it yields carries its name, and its links where it has none of its own."""
+    """A declared check; its findings get its name, and its links unless they have their own."""
 
     name: str
     look: Look
@@ -43,13 +44,13 @@ class Check:
 
 
 class Checks:
-    """The checks of one part of the body, in the order of their declaration."""
+    """A group of checks, in the order of their declaration."""
 
     def __init__(self) -> None:
         self.known: list[Check] = []
 
     def check(self, name: str, *links: str) -> Callable[[Look], Look]:
-        """Declares the decorated function as a check; ``links`` are threads of people who met the cause."""
+        """Declare the decorated function as a check; ``links`` are threads of people who met the cause."""
 
         def declare(look: Look) -> Look:
             self.known.append(Check(name, look, links))

@@ -1,4 +1,4 @@
-"""In the victim: what the loss is computed of, by the graph that leads back from it."""
+"""In the victim: the tensors that the loss is computed from, according to its graph."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ _MOST = 200_000
 
 
 def facts(module: Any, output: Any) -> dict[str, Any] | None:
-    """Which weights a step's loss leads back to; None where it returns no tensor with a graph or a wish for one.
+    """Return the weights that a step's loss leads back to; None if the step returns no tensor.
 
-    ``reached`` counts the module's parameters among them, ``made`` says that the loss is a leaf made anew,
-    ``strangers`` are trainable tensors that the loss depends on and the module does not register, by where they are
-    held, and ``loose`` counts those that are held nowhere: layers made in the step itself.
+    ``reached`` counts the module's parameters among them, ``made`` is True if the loss is a new leaf, ``strangers`` has
+    the trainable tensors that the loss depends on and that the module does not register: the ``path`` of the attribute,
+    the type of the list or dict ``within`` which they are, and whether it is a bare ``tensor`` or a layer's. ``loose``
+    counts those that are stored nowhere: layers made in the step itself.
     """
     import torch
 
@@ -32,7 +33,9 @@ def facts(module: Any, output: Any) -> dict[str, Any] | None:
     return {
         "reached": len({id(leaf) for leaf in leaves} & registered),
         "made": False,
-        "strangers": sorted(set(held.values())),
+        "strangers": [
+            {"path": path, "within": within, "tensor": bare} for path, within, bare in sorted(set(held.values()))
+        ],
         "loose": len(loose),
     }
 
@@ -49,8 +52,8 @@ def _leaves(start: Any) -> Iterator[Any]:
                 waiting.append(following)
 
 
-def _held(module: Any, wanted: Mapping[int, Any]) -> Iterator[tuple[int, str]]:
-    """Where among the attributes of the module's parts these tensors are, those within plain lists and dicts too."""
+def _held(module: Any, wanted: Mapping[int, Any]) -> Iterator[tuple[int, tuple[str, str, bool]]]:
+    """Yield where the module's attributes hold the wanted tensors: path, type of the list or dict, bare or not."""
     import torch
 
     for prefix, part in module.named_modules():
@@ -62,10 +65,10 @@ def _held(module: Any, wanted: Mapping[int, Any]) -> Iterator[tuple[int, str]]:
                 value if isinstance(value, (list, tuple)) else list(value.values()) if type(value) is dict else [value]
             )
             for item in items:
-                kind = "" if item is value else f" (a {type(value).__name__})"
+                within = "" if item is value else type(value).__name__
                 if isinstance(item, torch.Tensor) and id(item) in wanted:
-                    yield id(item), f"{path}{kind}, a tensor"
+                    yield id(item), (path, within, True)
                 elif isinstance(item, torch.nn.Module):
                     for inner in item.parameters():
                         if id(inner) in wanted:
-                            yield id(inner), f"{path}{kind}"
+                            yield id(inner), (path, within, False)

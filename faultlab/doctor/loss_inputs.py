@@ -1,4 +1,4 @@
-"""In the victim: what torch's losses are given in a step, as far as the values show that something is amiss."""
+"""In the victim: the inputs of torch's losses in a step, as far as their values reveal a mistake."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ACTIVATED = {
     "SigmoidBackward0": "sigmoid",
     "ReluBackward0": "relu",
 }
-# What each loss applies by itself, and so is not to be given; what it is given all the same is the question.
+# Activations that each loss applies itself, or that spoil its input.
 _TWICE = {
     "cross_entropy": ("softmax", "relu", "sigmoid"),
     "binary_cross_entropy_with_logits": ("sigmoid", "softmax", "relu"),
@@ -29,10 +29,10 @@ _RESHAPED = ("ViewBackward0", "UnsafeViewBackward0", "ReshapeAliasBackward0", "S
 
 
 class LossInputs(TorchFunctionMode):
-    """Notes losses that are given activations they apply themselves, and shapes that broadcast into another.
+    """Records losses that get activations they apply themselves, and shapes that broadcast.
 
-    ``labels`` has, of the last loss that takes class numbers, how many ``classes`` there are and which ``values``, and
-    the type of its ``weight`` where that is not the prediction's.
+    ``labels`` has, of the last loss that takes class numbers, the number of ``classes``, some ``values``, and the type
+    of its ``weight`` if that is not the prediction's.
     """
 
     def __init__(self, code: UserCode) -> None:
@@ -44,7 +44,7 @@ class LossInputs(TorchFunctionMode):
         self._overlaps: list[Any] = []
 
     def begin(self, arguments: tuple[Any, ...]) -> None:
-        """Begin a step with what it is given."""
+        """Begin a step that gets these arguments."""
         self._given, self._overlaps = list(_tensors(arguments[:1])), []
 
     def __torch_function__(
@@ -54,7 +54,7 @@ class LossInputs(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         try:
             self._look(name, args, kwargs)
-        except Exception as error:  # a look must not end what it looks at
+        except Exception as error:  # an inspection must not end the training
             self._note({"kind": "unread", "loss": safe_text(error, 100)})
         result = func(*args, **kwargs)
         if name in _PRODUCTS and len(args) == 2 and len(self._overlaps) < 4 and self._overlap(*args):
@@ -62,7 +62,7 @@ class LossInputs(TorchFunctionMode):
         return result
 
     def weigh(self, output: Any) -> None:
-        """Note a loss that grows with the overlap of probabilities and labels. The graph stays as it is."""
+        """Record a loss that grows with the overlap of probabilities and labels. The graph is kept."""
         import torch
 
         loss = output.get("loss") if isinstance(output, Mapping) else output
@@ -107,7 +107,7 @@ class LossInputs(TorchFunctionMode):
             self.labels.update(classes=classes, values=values[:3] + values[3:][-1:], different=len(values))
 
     def _overlap(self, one: Any, other: Any) -> bool:
-        """Whether these are probabilities that are trained and the batch's own labels of 0 and 1."""
+        """Return whether these are trained probabilities and the batch's own labels of 0 and 1."""
         import torch
 
         if not isinstance(one, torch.Tensor) or not isinstance(other, torch.Tensor) or one.shape != other.shape:
@@ -128,7 +128,7 @@ class LossInputs(TorchFunctionMode):
 
 
 def _origin(tensor: Any) -> str:
-    """The activation that a tensor comes of, through changes of its shape."""
+    """Return the activation that a tensor is made by, through changes of its shape."""
     node = tensor.grad_fn
     while type(node).__name__ in _RESHAPED:
         node = node.next_functions[0][0]
@@ -149,9 +149,9 @@ def _tensors(value: Any) -> Iterator[Any]:
 
 
 def _widened(name: str, one: Any, other: Any) -> bool:
-    """Whether a column and a row of one batch become a square: prediction (n, 1) and target (n,)."""
+    """Return whether a column and a row of one batch become a square: prediction (n, 1) and target (n,)."""
     shapes = sorted((tuple(one.shape), tuple(other.shape)), key=len)
     narrow, wide = shapes
     square = len(narrow) == 1 and len(wide) == 2 and wide[1] == 1 and wide[0] == narrow[0] > 1
-    # Differences of all pairs of one tensor are meant; a prediction and its label are two, of which one is trained.
+    # Differences of all pairs of one tensor are intended; of a prediction and its label, only one is trained.
     return square and (not name.endswith(("sub", "sub__")) or one.requires_grad != other.requires_grad)

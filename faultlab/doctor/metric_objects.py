@@ -1,4 +1,4 @@
-"""In the victim: of what the module's metric objects work out their values of validation."""
+"""In the victim: the inputs of the module's metric objects and of their validation values."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _ENOUGH = 16
 class MetricObjects:
     """Fills ``found`` while a training runs, by the metrics' names.
 
-    ``carried`` has (updates of earlier validations, of training) that a value of validation is worked out with,
-    ``decisions`` the classes of metrics that go through thresholds and are given nothing but 0 and 1, ``averaged``
-    (class, logged name, logged value, value over all samples) where the mean of batches is logged and is another one.
+    ``carried`` has (updates from earlier validations, from training) that a validation value includes, ``decisions``
+    the classes of threshold metrics that get only 0 and 1, ``averaged`` (class, logged name, logged value, value over
+    all samples) of logged means over batches that differ from the value over all samples.
     """
 
     def __init__(self) -> None:
@@ -36,19 +36,19 @@ class MetricObjects:
         self._logged: dict[str, str] = {}
 
     def attach(self, patches: Patches, base: type) -> None:
-        """Listen to metrics that are called, by their class: copies of an object must not speak for it.
+        """Watch calls of metrics, by their class: calls of copies must not count.
 
         Args:
-            patches: Holds what listens.
+            patches: Holds the wrappers.
             base: The LightningModule of the training's own namespace.
         """
-        # Nobody who has no metric is to pay for importing torchmetrics.
+        # Users without metrics must not pay for importing torchmetrics.
         if (torchmetrics := sys.modules.get("torchmetrics")) is not None:
             patches.wrap(torchmetrics.Metric, "forward", self._forwarding)
             patches.wrap(base, "log", self._logging)
 
     def hook(self, trainer: Any, name: str) -> None:
-        """A hook that Lightning is about to give its callbacks."""
+        """Take in a hook that Lightning is about to call on its callbacks."""
         if name == "on_train_start":
             self._begin(trainer.lightning_module)
         elif trainer.sanity_checking:
@@ -57,7 +57,7 @@ class MetricObjects:
             self._validates = True
             for key, metric in self._metrics.items():
                 count, left = _count(metric), self._left.get(key, 0)
-                # What was not reset is there still; what is more was gathered in training.
+                # Updates that were not reset are still counted; the others were made in training.
                 self._before[key] = (left, count - left) if count >= left else (0, count)
             for twin in self._twins.values():
                 twin.reset()
@@ -133,7 +133,7 @@ class MetricObjects:
 
 
 def _is_metric(part: Any) -> bool:
-    """Whether it is a metric whose value is of an epoch; a maximum or a sum over all of them is meant to go on."""
+    """Return whether this is a metric over an epoch; a maximum or a sum over all epochs may accumulate."""
     names = [cls.__module__ for cls in type(part).__mro__]
     return "torchmetrics.metric" in names and not any(name == "torchmetrics.aggregation" for name in names)
 

@@ -1,10 +1,10 @@
-"""In the victim: the user's training, looked at while it runs. What is seen goes to the driver as plain data.
+"""In the victim: observes the user's training while it runs. The observations go to the driver as plain data.
 
-``seen`` has: ``cls`` (name, file, line, lineage), ``step`` (what training_step is), ``facts`` of the source,
+``seen`` has: ``cls`` (name, file, line, lineage), ``step`` (the kind of training_step), ``facts`` of the source,
 ``trainer`` (settings), ``loader`` and ``loaders`` (for training), and after the run ``calls`` (by hook), ``outputs``
-(of training_step, by kind), ``skipped`` and ``stopped`` (who asked for it, in which hook), ``said`` (what Lightning
-gives as the end), ``error``, ``swallowed`` (see `faultlab.doctor.swallowing`), ``parameters``, ``losses``,
-``schedulers``, ``cut`` (whether the doctor has ended it), and what `faultlab.doctor.course` fills in.
+(of training_step, by kind), ``skipped`` and ``stopped`` (owner, hook, step), ``said`` (Lightning's messages about
+the end), ``error``, ``swallowed`` (see `faultlab.doctor.swallowing`), ``parameters``, ``losses``, ``schedulers``,
+``cut`` (whether the doctor has ended it), and the keys that `faultlab.doctor.course` fills in.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _SETTINGS = (
 
 
 def examine(target: Target, order: Order, send: Send) -> None:
-    """Carries out an order to examine a training."""
+    """Execute an order to examine a training."""
     Examined(target, order, send).run()
 
 
@@ -112,7 +112,7 @@ class Examined(Session):
             automatic=bool(module.automatic_optimization),
             resumes=resumed_from(built.fit),
         )
-        # Before the run: one that hangs or dies says nothing afterwards.
+        # Before the run: one that hangs or dies sends nothing afterwards.
         self._send({"note": self._seen})
         self._lend_a_logger(trainer)
         self._watch(module, base, trainer)
@@ -124,7 +124,7 @@ class Examined(Session):
         return training
 
     def _lend_a_logger(self, trainer: Any) -> None:
-        """Give a module that writes to its logger one that takes anything, where the script had one or the default."""
+        """Add a logger that accepts anything, if the module uses its logger and the script did not disable it."""
         uses = any("self.logger" in entry["what"] for entry in self._seen["facts"].get("past_the_trainer", ()))
         if uses and not trainer.loggers and anatomy.scripted()[0].get("logger") is not False:
             loggers = importlib.import_module(f"{self._seen['trainer_namespace']}.loggers.logger")
@@ -154,7 +154,7 @@ class Examined(Session):
         def calling(trainer: Any, hook: str, *args: Any, **kwargs: Any) -> Any:
             self._course.hook(trainer, hook)
             self._updates.hook(hook, args)
-            # At each call: a module may bring callbacks of its own when the fit begins.
+            # At each call: a module may add callbacks of its own when fit begins.
             with Patches() as patches:
                 for name, callback in named_callbacks(trainer):
                     if hook in own_hooks(callback):
@@ -166,7 +166,8 @@ class Examined(Session):
     def _counting(self, name: str, trainer: Any, owner: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         def make(method: Callable[..., Any]) -> Callable[..., Any]:
             def counting(*args: Any, **kwargs: Any) -> Any:
-                # By the module's own validation_step, or by a guard that tries something: nothing is learnt of either.
+                # Called by the module's own validation_step, or by a guard that tries something: neither is a training
+                # step.
                 if (name == "training_step" and not getattr(trainer, "training", True)) or self._clock.tried:
                     return method(*args, **kwargs)
                 seen, stop = self._seen, bool(getattr(trainer, "should_stop", False))
@@ -191,11 +192,11 @@ class Examined(Session):
         return make
 
     def _called(self, name: str, method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Calls a hook, and notes what it swallows and how it ends."""
+        """Call a hook, and record the exceptions that it swallows and how it ends."""
         self._swallowing.begin(self._clock.step)
         raised: BaseException | None = None
         step = name == "training_step"
-        # The module comes first where the class's own method is wrapped.
+        # The module comes first if the class's own method is wrapped.
         given = args[1:] if args and self._built is not None and args[0] is self._built.module else args
         try:
             with self._course.step((*given, *kwargs.values())) if step else contextlib.nullcontext(_unlooked) as told:
@@ -220,12 +221,12 @@ class Examined(Session):
             ended = super()._fit()
         lost = self._swallowing.end(self._clock.step, ended)
         if lost is not None and str(getattr(self._trainer.state.status, "value", "")) == "interrupted":
-            # A Trainer of the user's own that goes on as if the training had been done.
+            # The user's own Trainer continues as if the training had succeeded.
             self._note_error(lost)
         return ended
 
     def _run(self) -> Result:
-        # Where it stands when its time is up, for one that hangs.
+        # If the run hangs, print where it is just before the deadline.
         faulthandler.dump_traceback_later(max(0.5, self._order.deadline - 1), file=sys.__stderr__ or sys.stderr)
         try:
             with self._held:
@@ -235,7 +236,7 @@ class Examined(Session):
 
     def _ended_by(self, error: BaseException) -> None:
         super()._ended_by(error)
-        # By that of an interrupted training Lightning lets SystemExit out instead.
+        # Lightning raises SystemExit in place of an interrupted training's KeyboardInterrupt.
         before = error.__context__
         self._note_error(before if isinstance(error, SystemExit) and isinstance(before, KeyboardInterrupt) else error)
 
@@ -247,13 +248,13 @@ class Examined(Session):
             "message": f"{type(error).__name__}: {safe_text(error)}",
             "own": own[-1] if own else "",
             "raised": others[-1] if others else "",
-            # What stands innermost is what failed, and that may be the doctor's own look at the training.
+            # The innermost frame is the one that failed, and it may be the doctor's own inspection.
             "ours": bool(frames) and _failed_itself(*frames[-1]) and not isinstance(error, SystemExit),
             "during": next(reversed(self._seen["order"]), ""),
         }
 
     def _evaluate(self) -> None:
-        """Nothing: what the weights are worth is not asked here."""
+        """Do nothing: the examination does not evaluate the weights."""
 
     def _result(self) -> Result:
         if self._built is not None:
@@ -278,7 +279,7 @@ class Examined(Session):
 
 
 class _Listener(logging.Handler):
-    """Keeps what Lightning says of its own end."""
+    """Keeps Lightning's messages about its own end."""
 
     def __init__(self, said: list[str]) -> None:
         super().__init__(logging.INFO)
@@ -302,13 +303,13 @@ def _is_ours(frame: FrameType) -> bool:
 
 
 def _failed_itself(frame: FrameType, place: str) -> bool:
-    """Whether what failed in a frame is faultlab's own doing, and not what a wrapper of its passes a call on to.
+    """Return whether faultlab's own code failed in a frame, and not a call that one of its wrappers passes on.
 
-    What torch raises in C, or Python at a call with wrong arguments, has the wrapper's frame as its innermost.
+    Errors that torch raises in C, or Python for a call with wrong arguments, have the wrapper's frame as the innermost.
     """
     file, _, line = place.rpartition(":")
     return _is_ours(frame) and "*args, **kwargs)" not in linecache.getline(file, int(line))
 
 
 def _unlooked(module: Any, output: Any) -> None:
-    """For hooks that are no training step."""
+    """Ignore the output of hooks other than the training step."""

@@ -1,4 +1,4 @@
-"""What guards say that look on while the doctor examines a training: those that judge how it works, not how it goes."""
+"""Alarms of guards that watch while the doctor examines a training: those that judge its mechanics."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ GUARDS = (
     "PaddingIgnored",
     "SamplesIndependent",
 )
-"""Of the others what they find is asked by the doctor's own checks, or shows in the course of a longer training."""
+"""The doctor's own checks cover the other guards' findings, or these need a longer training."""
 
 ADVICE = {"only": list(GUARDS), "everywhere": True}
 
 ALARMS = Checks()
 
 
-@ALARMS.check("guards are quiet")
+@ALARMS.check("guards")
 def alarms(seen: Seen) -> Iterator[Finding]:
-    """Each alarm of a guard that looks on, in a training that no exception has ended."""
+    """Report each alarm of a watching guard, unless an exception ended the training."""
     if seen.get("error"):
         return
     for alarm in seen.get("alarms", ()):

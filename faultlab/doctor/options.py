@@ -1,4 +1,4 @@
-"""Options that are set and change nothing: the training with and without each, compared to the bit."""
+"""Options that are set and change nothing: compares the trainings with and without each of them, bit by bit."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from faultlab.core.trajectory import Trajectory
 from faultlab.doctor.finding import Finding, Seen, attention
 from faultlab.engines import Engine
 
-# Those that are set to change what is learnt: the ways to write their defaults, and what to look at where they don't.
+# Options that should change the result: how their defaults are written, and the remedy if nothing changes.
 _OPTIONS = {
     "precision": (
         ("32-true", "32", 32),
-        "Look whether the step leaves autocast, or converts the weights or the batch itself.",
+        "Check whether the step leaves autocast, or converts the weights or the batch itself.",
     ),
-    "gradient_clip_val": ((None,), "No gradient of this run was larger. Look at their norms, and choose it by them."),
+    "gradient_clip_val": ((None,), "Choose a value by the gradients' norms: none of this run was larger."),
     "accumulate_grad_batches": (
         (1,),
-        "Look whether optimizer_step or manual optimization steps at every batch all the same.",
+        "Check whether optimizer_step or manual optimization still steps at every batch.",
     ),
 }
 
 
 def without_effect(engine: Engine, seen: Seen, trajectory: Trajectory, timeout: float, seed: int) -> Iterator[Finding]:
-    """Says which of the options that are set make no difference to a deterministic training."""
+    """Find options that are set but make no difference to a deterministic training."""
     given = seen.get("arguments", {})
     set_ones = {name: given[name] for name, (usual, _) in _OPTIONS.items() if given.get(name) not in (None, *usual)}
     for name, value in set_ones.items():
@@ -38,9 +38,9 @@ def without_effect(engine: Engine, seen: Seen, trajectory: Trajectory, timeout: 
         if other is not None and replace(other, final={}).same_as(replace(trajectory, final={})):
             yield replace(
                 attention(
-                    f"{name}={value} changes nothing: the training without it is the same to the bit",
+                    f"{name}={value} changes nothing: the training without it is bit-identical",
                     f"{trajectory.steps} steps compared",
                     remedy,
                 ),
-                check="options have an effect",
+                check="options without effect",
             )

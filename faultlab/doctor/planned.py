@@ -1,4 +1,4 @@
-"""In the victim: what a Trainer plans to do, so that it can be held against what was done."""
+"""In the victim: what a Trainer plans, to compare it with what it does."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 
 from faultlab.core.asking import asked
 
-# The attribute of a scheduler that says after how many turns it is through, in the unit in which it is stepped.
+# The attributes that may hold a scheduler's length, in the unit that it is stepped by.
 _LENGTHS = ("total_steps", "T_max", "total_iters", "T_0", "step_size")
 _NOT_OVER = ("T_0", "step_size")
 
 
 def plan(trainer: Any) -> dict[str, Any]:
-    """Batches, steps and epochs as the Trainer reckons them once its loaders are there; None for what is endless."""
+    """Return the batches, steps and epochs that the Trainer plans once it has its loaders; None for an endless one."""
     found: dict[str, Any] = {"batches": _number(getattr(trainer, "num_training_batches", None))}
     epochs = getattr(trainer, "max_epochs", None)
     found["epochs"] = epochs if isinstance(epochs, int) and epochs >= 0 else None
-    with contextlib.suppress(Exception):  # a loader that is not there, or that can't be asked twice
+    with contextlib.suppress(Exception):  # a loader that is missing, or that can't be read twice
         found["steps"] = _number(trainer.estimated_stepping_batches)
     total = None
     if found["batches"] is not None and found["epochs"] is not None:
@@ -36,7 +36,7 @@ def plan(trainer: Any) -> dict[str, Any]:
 
 
 def schedulers(trainer: Any) -> list[dict[str, Any]]:
-    """The learning rate schedulers: how long each is by its own count, how it is stepped, how often it was."""
+    """Return the learning rate schedulers: their lengths, how they are stepped, and how often they were."""
     found = []
     for config in getattr(trainer, "lr_scheduler_configs", None) or ():
         scheduler = config.scheduler
@@ -71,7 +71,7 @@ def schedulers(trainer: Any) -> list[dict[str, Any]]:
 
 
 def loaders(trainer: Any) -> list[dict[str, Any]]:
-    """The training loaders one by one, by their keys where several run side by side."""
+    """Return the training loaders one by one, with their keys if there are several."""
     try:
         given = trainer.train_dataloader
     except Exception:  # the user's own hook may raise here too
@@ -91,7 +91,7 @@ def loaders(trainer: Any) -> list[dict[str, Any]]:
 
 
 def validates(trainer: Any) -> bool:
-    """Whether the Trainer has a validation loader."""
+    """Return whether the Trainer has a validation loader."""
     with contextlib.suppress(Exception):  # the user's own hook may raise here too
         return bool(trainer.val_dataloaders)
     return False

@@ -1,4 +1,4 @@
-"""In the victim: which samples a training gets, and whether they stay what they are."""
+"""In the victim: the samples that a training gets, and whether they stay unchanged."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 from faultlab.core.asking import asked
 
 _LOOKED_AT = 4096
-"""Samples of the first epoch that are told apart, at most."""
+"""Number of samples of the first epoch that are compared, at most."""
 
 
 class Samples:
-    """Fills ``found`` by the batches of the first epoch.
+    """Fills ``found`` from the batches of the first epoch.
 
-    ``given`` and ``different`` count samples, ``labelled`` the batches that have one label a sample, ``alike`` those
-    of them that hold one label alone, ``labels`` the labels of all. ``changes`` says that the dataset gives another
-    value for one sample each time and has changed what it gave before. ``validation_varies`` says that
-    the dataset for validation gives another value each time. ``sampler``, ``weights`` and ``samples`` are those of the
-    training loader.
+    ``given`` and ``different`` count samples, ``labelled`` the batches with one label per sample, ``alike`` those of
+    them that hold a single label, ``labels`` all different labels. ``changes`` is True if the dataset gives another
+    value for the same sample each time and has changed the one it gave before. ``validation_varies`` is True if the
+    validation dataset gives another value each time. ``sampler``, ``weights`` and ``samples`` are the training
+    loader's.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Samples:
         self._labels: set[int] = set()
 
     def batch(self, batch: Any) -> None:
-        """Look at a batch of the first epoch."""
+        """Take in a batch of the first epoch."""
         if self.found["given"] >= _LOOKED_AT:
             return
         tensors = list(_tensors(batch))
@@ -47,7 +47,7 @@ class Samples:
             found["labels"] = len(self._labels)
 
     def end(self, trainer: Any) -> None:
-        """Look at the loader, and at its dataset's first sample twice, once the training is over."""
+        """Read the loader's facts, and its dataset's first sample twice, after the training."""
         loader = trainer.train_dataloader
         dataset, sampler = asked(loader, "dataset"), asked(loader, "sampler")
         self.found["sampler"] = type(sampler).__name__
@@ -57,7 +57,7 @@ class Samples:
         if not hasattr(type(dataset), "__getitem__") or not hasattr(type(dataset), "__len__") or not len(dataset):
             return
         self.found["samples"] = len(dataset)
-        # What can't be asked for its first sample by 0 is left alone.
+        # Some datasets can't be asked for sample 0.
         with contextlib.suppress(Exception):
             self.found["changes"] = _asked_twice(dataset)[0]
         validation = getattr(trainer, "val_dataloaders", None)
@@ -70,7 +70,7 @@ class Samples:
 
 
 def _asked_twice(dataset: Any) -> tuple[bool, bool]:
-    """Whether a second look at a sample changes what the first gave, and whether it gives another value."""
+    """Return whether a second read of a sample changes the first result, and whether it gives another value."""
     before = list(_values(dataset[0]))
     kept = [value.copy() if hasattr(value, "copy") else value.clone() for value in before]
     after = list(_values(dataset[0]))
@@ -92,7 +92,7 @@ def _tensors(batch: Any) -> Iterator[Any]:
 
 
 def _values(sample: Any) -> Iterator[Any]:
-    """Tensors and arrays of a sample."""
+    """Yield the tensors and arrays of a sample."""
     import numpy
     import torch
 

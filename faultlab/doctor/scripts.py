@@ -1,4 +1,4 @@
-"""The user's own scripts: what Trainers they make, and what they call on them. Read and not run."""
+"""The user's own scripts: the Trainers they create and the methods they call. Only read, never run."""
 
 from __future__ import annotations
 
@@ -11,22 +11,26 @@ SCRIPTS = Checks()
 check = SCRIPTS.check
 _PL = "Lightning-AI/pytorch-lightning"
 _NOTHING = {
-    "limit_train_batches": "no batch is trained on",
-    "max_epochs": "no epoch is trained",
-    "max_steps": "no step is done",
+    "limit_train_batches": "it trains on no batch",
+    "max_epochs": "it trains no epoch",
+    "max_steps": "it takes no step",
 }
 
 
-@check("Trainers in your scripts")
+@check("Trainer settings")
 def trainers(seen: Seen) -> Iterator[Finding]:
-    """A Trainer that is told to train nothing, or next to nothing."""
+    """Find a Trainer that is configured to train nothing, or next to nothing."""
     for entry in _calls(seen, "Trainer"):
         place, given = f"{entry['file']}:{entry['line']}", entry["arguments"]
         for name, meaning in _NOTHING.items():
             if given.get(name) == 0 and given.get(name) is not False:
                 yield attention(f"a Trainer has {name}=0: {meaning}", place, f"Remove {name}=0.")
         if given.get("fast_dev_run"):
-            yield attention("a Trainer has fast_dev_run: one batch, no checkpoint, no logger", place, "Remove it.")
+            yield attention(
+                "a Trainer has fast_dev_run: it trains on a single batch, without checkpoints and logger",
+                place,
+                "Remove fast_dev_run.",
+            )
         if given.get("overfit_batches"):
             share = given["overfit_batches"]
             yield attention(
@@ -36,14 +40,14 @@ def trainers(seen: Seen) -> Iterator[Finding]:
             )
 
 
-@check("fit is called")
+@check("trainer.fit")
 def fits(seen: Seen) -> Iterator[Finding]:
-    """Scripts that validate or test, and none that fits."""
+    """Find scripts that validate or test but never call fit."""
     evaluations = [*_calls(seen, "validate"), *_calls(seen, "test")]
     if evaluations and not _calls(seen, "fit"):
         entry = evaluations[0]
         yield attention(
-            f"your scripts call trainer.{entry['call']} and nowhere trainer.fit, and that alone trains",
+            f"your scripts call trainer.{entry['call']} but never trainer.fit, the only call that trains",
             f"{entry['file']}:{entry['line']}",
             "Call trainer.fit(model).",
         )
@@ -51,27 +55,27 @@ def fits(seen: Seen) -> Iterator[Finding]:
 
 @check("resumed training", f"{_PL}#4184", f"{_PL}#1922")
 def resumed(seen: Seen) -> Iterator[Finding]:
-    """A fit from a checkpoint that has reached max_epochs trains no further."""
+    """Find a fit from a checkpoint, which trains nothing if that has reached max_epochs."""
     for entry in _calls(seen, "fit"):
         if path := entry["arguments"].get("ckpt_path"):
             yield attention(
-                f"trainer.fit goes on from {path}; where that has reached max_epochs or max_steps, nothing is trained",
+                f"trainer.fit resumes from {path}; if that has reached max_epochs or max_steps, nothing is trained",
                 f"{entry['file']}:{entry['line']}",
-                "Give more of them than the checkpoint has done.",
+                "Set max_epochs and max_steps above what the checkpoint has completed.",
             )
 
 
-@check("one Lightning", f"{_PL}#19252")
+@check("Lightning imports", f"{_PL}#19252")
 def one_lightning(seen: Seen) -> Iterator[Finding]:
-    """Both of Lightning's packages are imported by the scripts of one module."""
+    """Find scripts of one module that import both of Lightning's packages."""
     places: dict[str, str] = {}
     for entry in _calls(seen, "import"):
         places.setdefault(entry["arguments"]["package"], f"{entry['file']}:{entry['line']}")
     if len(places) > 1:
         yield attention(
-            "both lightning and pytorch_lightning are imported; their classes are not each other's",
+            "both lightning and pytorch_lightning are imported; their classes are not interchangeable",
             ", ".join(f"{package} in {place}" for package, place in sorted(places.items())),
-            "Import from one of them everywhere.",
+            "Import from only one of them.",
         )
 
 

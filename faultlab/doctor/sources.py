@@ -1,4 +1,4 @@
-"""What the source of a class and of the scripts around it says, read and not run."""
+"""Facts about a class, and the scripts around it, from their source. Only read, never run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from faultlab.doctor import statements
 
 _LEFT_OUT = {"node_modules", "site-packages", "build", "dist", "venv", "mutants", "__pycache__"}
 _MOST_FILES = 400
-# What people write, and the closest match is not always what they mean.
+# Common names whose closest match is not always the intended one.
 _MEANT = {
     "train_step": "training_step", "training_steps": "training_step", "trainstep": "training_step",
     "trainingstep": "training_step", "train_loop": "training_step", "val_step": "validation_step",
@@ -32,7 +32,7 @@ Function = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def meant(name: str, hooks: Collection[str]) -> str:
-    """The hook that a method's name is probably meant for; empty for a name of its own."""
+    """Return the hook that a method's name was probably meant to be, or an empty string."""
     if name in hooks or name.startswith("__"):
         return ""
     if _MEANT.get(name.lower()) in hooks:
@@ -42,7 +42,7 @@ def meant(name: str, hooks: Collection[str]) -> str:
 
 
 def class_facts(text: str, name: str, hooks: Collection[str]) -> dict[str, Any]:
-    """What is doubtful about a class's source: each a list of entries with ``line`` and what it is about."""
+    """Return the suspicious places in a class's source, by kind: lists of entries with a ``line``."""
     tree = ast.parse(text)
     classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == name]
     facts: dict[str, Any] = {
@@ -89,7 +89,7 @@ def class_facts(text: str, name: str, hooks: Collection[str]) -> dict[str, Any]:
 
 
 def _swallows(method: ast.FunctionDef | ast.AsyncFunctionDef) -> list[dict[str, Any]]:
-    """Handlers of everything that let nothing out: what goes wrong in the step is never heard of."""
+    """Return handlers that catch everything and re-raise nothing: errors of the step are never seen."""
     return [
         {"line": handler.lineno}
         for handler in ast.walk(method)
@@ -108,9 +108,9 @@ def _uses_closure(method: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
 
 
 def scripts(root: Path, name: str, script: Path | None = None) -> list[dict[str, Any]]:
-    """Trainers and their calls in the Python files that mention a class: file, line, call, literal arguments.
+    """Return the Trainers and their calls in Python files that mention a class: file, line, call, literal arguments.
 
-    Of a script that was run, its own alone: other files may have a class of the same name.
+    Only the given ``script`` is read if there is one: other files may have a class of the same name.
     """
     found: list[dict[str, Any]] = []
     for file in [script] if script else _python_files(root):

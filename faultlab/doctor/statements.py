@@ -1,4 +1,4 @@
-"""What single statements of a method do to training: unpackings, cuts in the graph, manual steps."""
+"""Statements of a method that affect training: unpackings, cuts in the graph, manual steps."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 _MANUAL = "automatic_optimization"
 _FOR_MANUAL = ("manual_optimization", "manual_optimisation", "automatic_optimisation", "auto_optimization")
-# Methods and functions behind which there is no gradient, and those whose arguments are only looked at.
+# Methods and functions that return values without gradients, and below, those that only inspect their arguments.
 _CUTTING = {"detach", "item", "numpy", "tolist", "argmax", "round", "sign", "requires_grad_", "Variable", "tensor",
             "as_tensor", "from_numpy"}  # fmt: skip
-# How people hand metrics to a logger past the Trainer.
+# How people pass metrics to a logger without the Trainer.
 _RECORDING = {"log_metrics", "log", "add_scalar", "add_scalars", "log_metric", "track"}
 _LOGGERS = {"logger", "loggers", "experiment", "writer", "wandb", "mlflow", "tensorboard"}
 _LOOKING = {"log", "log_dict", "print", "append", "format", "update", "add_scalar", "write", "info", "debug"}
 
 
 def unpackings(method: Function) -> list[dict[str, Any]]:
-    """Where a method unpacks its first argument, and into how many names; one with a star takes any number."""
+    """Return where a method unpacks its first argument, and into how many names; starred targets are left out."""
     names = [argument.arg for argument in method.args.args[1:2]]
     return [
         {"line": node.lineno, "parts": len(node.targets[0].elts)}
@@ -34,7 +34,7 @@ def unpackings(method: Function) -> list[dict[str, Any]]:
 
 
 def literal_rates(method: Function) -> list[dict[str, Any]]:
-    """Learning rates that a method gives as numbers."""
+    """Return the learning rates that a method writes as numbers."""
     return [
         {"line": word.value.lineno, "rate": word.value.value}
         for word in ast.walk(method)
@@ -46,7 +46,7 @@ def literal_rates(method: Function) -> list[dict[str, Any]]:
 
 
 def unpacking_at(text: str, line: int) -> int | None:
-    """Into how many names the statement on a line unpacks; None where it is no unpacking."""
+    """Return the number of names that the statement on a line unpacks into, or None if it unpacks nothing."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, (ast.Assign, ast.For)) and node.lineno == line:
             target = node.targets[0] if isinstance(node, ast.Assign) else node.target
@@ -56,7 +56,7 @@ def unpacking_at(text: str, line: int) -> int | None:
 
 
 def cuts(method: Function) -> list[dict[str, Any]]:
-    """Expressions behind which there is no gradient."""
+    """Return the expressions that cut off gradients."""
     found = [
         {"line": one.lineno, "what": ast.unparse(one)}
         for one in method.decorator_list
@@ -89,7 +89,7 @@ def cuts(method: Function) -> list[dict[str, Any]]:
 
 
 def own_steps(method: Function) -> list[dict[str, Any]]:
-    """Where a method calls backward or steps an optimizer itself."""
+    """Return where a method calls backward or steps an optimizer itself."""
     return [
         {"line": node.lineno, "what": called(node)}
         for node in ast.walk(method)
@@ -99,7 +99,7 @@ def own_steps(method: Function) -> list[dict[str, Any]]:
 
 
 def past_the_trainer(method: Function) -> list[dict[str, Any]]:
-    """Metrics that a method hands a logger itself, so that no callback hears of them: line, call, keys if literal."""
+    """Return metrics that a method passes directly to a logger, so that callbacks do not see them: line, call, keys."""
     found = []
     for node in ast.walk(method):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and called(node) in _RECORDING:
@@ -116,7 +116,7 @@ def past_the_trainer(method: Function) -> list[dict[str, Any]]:
 
 
 def near_manual(method: Function) -> list[dict[str, Any]]:
-    """Attributes that are set and nearly called automatic_optimization, which alone Lightning looks at."""
+    """Return assigned attributes with almost the name automatic_optimization, the only one that Lightning reads."""
     return [
         {"line": node.lineno, "name": target.attr}
         for node in ast.walk(method)
@@ -128,7 +128,7 @@ def near_manual(method: Function) -> list[dict[str, Any]]:
 
 
 def main_guards(text: str) -> Iterator[tuple[int, str]]:
-    """Tests of ``__name__`` against something else than "__main__": their lines, and what they compare it with."""
+    """Yield the lines and texts of wrong tests of ``__name__`` against "__main__"."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Compare) and isinstance(node.left, ast.Name) and len(node.comparators) == 1:
             other = node.comparators[0]
@@ -139,7 +139,7 @@ def main_guards(text: str) -> Iterator[tuple[int, str]]:
 
 
 def called(call: ast.Call) -> str:
-    """The name by which something is called, without what it is an attribute of."""
+    """Return the name of a called function or method, without the object that it belongs to."""
     return call.func.id if isinstance(call.func, ast.Name) else getattr(call.func, "attr", "")
 
 

@@ -1,4 +1,4 @@
-"""Why weights do not change: from the optimizer back to the loss."""
+"""Causes of weights that do not change: from the optimizer back to the loss."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from faultlab.doctor.swallowed import of_the_step
 WEIGHTS = Checks()
 _PL = "Lightning-AI/pytorch-lightning"
 _SHOWN = 6
-# Hooks that run from backward to the optimizer's step.
+# Hooks that run between backward and the optimizer's step.
 _BETWEEN = (
     "backward",
     "on_after_backward",
@@ -23,9 +23,9 @@ _BETWEEN = (
 _BY_HAND = "opt = self.optimizers(); opt.zero_grad(); self.manual_backward(loss); opt.step()"
 
 
-@WEIGHTS.check("parameters change", f"{_PL}#20215")
+@WEIGHTS.check("parameter updates", f"{_PL}#20215")
 def parameters(seen: Seen) -> Iterator[Finding]:
-    """Which do not, and why."""
+    """Find weights that did not change, and why."""
     found = seen.get("parameters")
     if not found or seen.get("error"):
         return
@@ -44,61 +44,60 @@ def parameters(seen: Seen) -> Iterator[Finding]:
         yield fine(f"all {total} parameters changed")
 
 
-@WEIGHTS.check("weights are registered", "optuna/optuna#1443")
+@WEIGHTS.check("unregistered weights", "optuna/optuna#1443")
 def registered(seen: Seen) -> Iterator[Finding]:
-    """What the loss depends on and no optimizer can have, since the module does not know of it."""
+    """Find weights that the loss depends on but no optimizer can have, because the module does not register them."""
     graphs = [graph for graph in seen.get("graph", ()) if graph]
-    strangers = sorted({name for graph in graphs for name in graph["strangers"]})
+    strangers = list({tuple(one.values()): one for graph in graphs for one in graph["strangers"]}.values())
     if strangers:
-        plain = all(name.endswith("tensor") for name in strangers)
+        plain = all(one["tensor"] for one in strangers)
         yield wrong(
-            f"the loss depends on {some(strangers)}, which is not registered as part of the module: no optimizer "
-            f"trains "
-            "it, no checkpoint has it",
-            f"self.{strangers[0]}",
+            f"the loss depends on {some([_held(one) for one in strangers])}, which the module does not register: no "
+            "optimizer trains it, and no checkpoint contains it",
+            f"self.{strangers[0]['path']}",
             "Wrap it in nn.Parameter."
             if plain
-            else "Hold layers in nn.ModuleList or nn.ModuleDict, weights in nn.Parameter.",
+            else "Store layers in nn.ModuleList or nn.ModuleDict, weights in nn.Parameter.",
         )
     if loose := max((graph["loose"] for graph in graphs), default=0):
         yield wrong(
-            f"the loss depends on {loose} weights that are made in the step itself: they are new in each, and nobody "
-            "trains them",
+            f"the loss depends on {loose} weights that are created in the step itself: each step has new ones, and "
+            "no optimizer trains them",
             seen["step"]["place"],
-            "Make the layers once, in __init__, as attributes of self.",
+            "Create the layers once, in __init__, as attributes of self.",
         )
 
 
-@WEIGHTS.check("what is to be frozen is", "udacity/deep-learning-v2-pytorch#12")
+@WEIGHTS.check("frozen weights", "udacity/deep-learning-v2-pytorch#12")
 def freezing(seen: Seen) -> Iterator[Finding]:
-    """Weights that are trained although something was set to freeze them."""
+    """Find weights that are trained although an attribute was set to freeze them."""
     entries = list(seen.get("switches", ()))
     for name in dict.fromkeys(entry["name"] for entry in entries):
         here = [entry for entry in entries if entry["name"] == name]
         on = some([entry["on"] for entry in here])
-        misspelt = here[0]["of"] == "weight"
-        why = "torch reads requires_grad alone" if misspelt else "a layer's own attribute reaches none of its weights"
+        misspelled = here[0]["of"] == "weight"
+        why = "torch reads only requires_grad" if misspelled else "a layer's own attribute does not affect its weights"
         yield wrong(
-            f"{name} = False is set and freezes nothing: {why}, and they are trained",
+            f"{name} = False is set but freezes nothing: {why}, and they are trained",
             f"{name} of {on}",
-            "Write param.requires_grad = False." if misspelt else "Call requires_grad_(False) of the layer.",
+            "Write param.requires_grad = False." if misspelled else "Call requires_grad_(False) on the layer.",
         )
 
 
 def why_no_graph(seen: Seen) -> tuple[str, str, str]:
-    """Why nothing leads from the loss to a weight: the reason, where, and what to do."""
+    """Return why nothing leads from the loss to a weight: the reason, the place, and the remedy."""
     cuts = facts(seen, "cuts")
     where = ", ".join(dict.fromkeys(f"{cut['what']} in line {cut['line']}" for cut in cuts[:_SHOWN]))
     graphs = [graph for graph in seen.get("graph", ()) if graph]
     made = bool(graphs) and all(graph["made"] for graph in graphs)
     reason = (
-        "the loss is a tensor made anew, with requires_grad set by hand: no graph leads from it to the weights"
+        "the loss is a newly created tensor with requires_grad set by hand: no graph leads from it to the weights"
         if made
         else "no graph leads from the loss to the weights"
     )
     names = ", ".join(dict.fromkeys(str(cut["what"]) for cut in cuts[:_SHOWN]))
     remedy = (
-        f"Take {names} out from between the weights and the loss; requires_grad brings no lost graph back."
+        f"Remove {names} between the weights and the loss; requires_grad does not restore a lost graph."
         if cuts
         else "Look for .item(), .detach(), torch.no_grad(), numpy or argmax between the weights and the loss."
     )
@@ -109,8 +108,14 @@ def some(names: list[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
+def _held(stranger: Mapping[str, Any]) -> str:
+    kinds = "tensor" if stranger["tensor"] else "", stranger["within"]
+    described = " in ".join(f"a {kind}" for kind in kinds if kind)
+    return f"{stranger['path']} ({described})" if described else str(stranger["path"])
+
+
 def _by_reason(found: Mapping[str, Any]) -> list[list[str]]:
-    """The weights that stand still: those that are frozen, those that no optimizer has, and the rest."""
+    """Return the unchanged weights in groups: frozen ones, those without an optimizer, and the rest."""
     frozen, left_out = set(found["frozen"]), set(found["left_out"])
     parts = [
         [name for name in found["still"] if name in frozen],
@@ -127,26 +132,26 @@ def _why(seen: Seen, none_changed: bool) -> tuple[str, str]:
     if (held := of_the_step(seen)) and none_changed:
         return (
             f" because {held['type']} is swallowed in line {held['handler']}",
-            "Mend the swallowed exception.",
+            "Fix the swallowed exception.",
         )
     if automatic and seen.get("outputs", {}).get("none") == calls(seen):
         return " because training_step returns None", "Return the loss."
     if not found["optimizers"]:
         return " because configure_optimizers returns no optimizer", "Return one that has self.parameters()."
     if still <= set(found["frozen"]):
-        return " because requires_grad is False", "Unfreeze what is meant to learn."
+        return " because requires_grad is False", "Unfreeze the weights that should be trained."
     if still <= set(found["left_out"]) | set(found["frozen"]):
         if found.get("gone"):
             return (
-                f" because no optimizer has them: it was made before they were, and holds {found['gone']} weights that "
-                "the module has no more",
-                "Make the optimizer in configure_optimizers, after the last layer has been put in or replaced.",
+                f" because no optimizer has them: it was created before they were, and holds {found['gone']} "
+                "weights that are no longer in the module",
+                "Create the optimizer in configure_optimizers, after the last layer has been added or replaced.",
             )
         if len(found["optimizers"]) > 1:
-            return " because no optimizer has them", "Give them to the optimizer that is meant to train them."
+            return " because no optimizer has them", "Give them to the optimizer that should train them."
         return " because no optimizer has them", "Give the optimizer self.parameters()."
     if found["largest_rate"] == 0:
-        return " because the learning rate is 0", "Look at the rate and its scheduler's start."
+        return " because the learning rate is 0", "Check the rate and its scheduler's start."
     if none_changed and not automatic:
         return _by_hand(seen)
     if none_changed and _cut_off(seen):
@@ -159,30 +164,30 @@ def _why(seen: Seen, none_changed: bool) -> tuple[str, str]:
         )
     if none_changed and _reached(seen):
         between = [name for name in _BETWEEN if name in seen.get("own_hooks", ())]
-        look = f"Look at {', '.join(between)} of yours, and print" if between else "Print"
+        look = f"Check your {', '.join(between)}, and print" if between else "Print"
         return (
-            ", though a graph leads from the loss to them: their gradients are zero, or lost before the step",
+            ", although a graph leads from the loss to them: their gradients are zero, or lost before the step",
             f"{look} [p.grad for p in self.parameters()] in on_before_optimizer_step.",
         )
-    return "", "Look whether the loss depends on them."
+    return "", "Check whether the loss depends on them."
 
 
 def _by_hand(seen: Seen) -> tuple[str, str]:
-    """Under manual optimization: what of backward and step is missing."""
+    """Return which of backward and step is missing under manual optimization."""
     did = {entry["what"] for entry in facts(seen, "steps_itself")}
     backward = bool(did & {"backward", "manual_backward"})
     if not seen.get("optimizer_steps") and "step" not in did:
-        missing = "steps no optimizer" if backward else "does neither backward nor step"
+        missing = "steps no optimizer" if backward else "calls neither backward nor step"
         return (
             f" because automatic_optimization is False and training_step {missing}",
-            f"Take self.automatic_optimization = False out, or do it there: {_BY_HAND}.",
+            f"Remove self.automatic_optimization = False, or do both in training_step: {_BY_HAND}.",
         )
     if not backward:
         return (
             " because automatic_optimization is False and training_step steps the optimizer without backward",
             f"Call self.manual_backward(loss) before opt.step(): {_BY_HAND}.",
         )
-    return " though training_step steps the optimizer", "Look whether zero_grad comes between backward and step."
+    return " although training_step steps the optimizer", "Check whether zero_grad is called between backward and step."
 
 
 def _cut_off(seen: Seen) -> bool:

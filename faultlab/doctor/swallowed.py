@@ -1,4 +1,4 @@
-"""What of the swallowed exceptions is worth telling, and which of them spoils the step. Plain data alone."""
+"""The swallowed exceptions that are reported, and the one that breaks the step. Only plain data."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from faultlab.doctor.errors import explained
 from faultlab.doctor.finding import Checks, Finding, Seen, attention, wrong
 
 SWALLOWED = Checks()
-# Where what is swallowed is the data's: in a loader, a sampler, a dataset.
+# The exception was swallowed by the data's code: a loader, a sampler, a dataset.
 BETWEEN = "between hooks"
-# Caught by name these are somebody's way of asking, as for a key that may be missing.
+# Caught by name, other types are often an ordinary query, as for a key that may be missing.
 _SERIOUS = (
     "RuntimeError",
     "OutOfMemoryError",
@@ -23,22 +23,22 @@ _SERIOUS = (
 
 
 def of_the_step(seen: Seen) -> dict[str, Any] | None:
-    """The exception whose swallowing leaves training_step without a loss to learn from."""
+    """Return the exception whose swallowing leaves training_step without a loss to learn from."""
     outputs = seen.get("outputs", {})
     losses = [float("nan") if value is None else value for value in seen.get("losses", ())]
     ill = any(outputs.get(kind) for kind in outputs if kind != "loss") or any(value - value != 0 for value in losses)
     entries = [entry for entry in seen.get("swallowed", ()) if entry["hook"] == "training_step"]
     held = max(entries, key=lambda entry: int(entry["times"]), default=None)
     graphs = [graph for graph in seen.get("graph", ()) if graph]
-    # A handler that returns a constant with requires_grad leaves a loss, and nothing that leads from it to a weight.
+    # A handler that returns a constant with requires_grad leaves a loss, but nothing leads from it to a weight.
     if held and graphs and not any(graph["reached"] for graph in graphs):
         ill = ill or 2 * int(held["times"]) >= int(seen.get("calls", {}).get("training_step", 0))
     return held if ill else None
 
 
-@SWALLOWED.check("exceptions get out")
+@SWALLOWED.check("swallowed exceptions")
 def swallowed(seen: Seen) -> Iterator[Finding]:
-    """Exceptions that are raised in the user's code and never heard of."""
+    """Find exceptions that are raised in the user's code and never seen."""
     spoiling = of_the_step(seen)
     for entry in seen.get("swallowed", ()):
         serious = entry["broad"] or entry["type"] in _SERIOUS
@@ -47,18 +47,18 @@ def swallowed(seen: Seen) -> Iterator[Finding]:
         say = wrong if entry is spoiling else attention
         named = explained(f"{entry['type']}: {entry['message']}")
         times = f"{entry['times']} times" if entry["times"] > 1 else f"in step {entry['step']}"
-        meant = f", that is: {named.cause}" if named else ""
+        meant = f", which means: {named.cause}" if named else ""
         yield say(
             f"{entry['type']} is raised in line {entry['line']} and swallowed in line {entry['handler']} by "
             f"{entry['how']}, {times}: {entry['message']}{meant}",
             f"{entry['file']}:{entry['line']}, handler in {entry['handler_file']}:{entry['handler']}",
-            (f"{named.remedy} And let it out" if named else "Mend what raises it, and let it out")
-            + ": catch what you can mend and no more, and re-raise the rest.",
+            (f"{named.remedy} Then" if named else "Fix its cause, then")
+            + " catch only what you can handle, and re-raise the rest.",
         )
     if not seen.get("swallowed"):
         for fact in seen.get("facts", {}).get("swallows", ()):
             yield attention(
                 "training_step has a handler that would swallow every exception; it was not used in this run",
                 f"{fact['file']}:{fact['line']}",
-                "Catch what you can mend and no more.",
+                "Catch only what you can handle.",
             )

@@ -1,4 +1,4 @@
-"""In the victim: exceptions that are raised in the user's code and caught there again, watched while steps run."""
+"""In the victim: exceptions that are raised and caught again in the user's code, watched while steps run."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from faultlab.core.alert import safe_text
 from faultlab.core.user_code import UserCode
 from faultlab.doctor.swallowed import BETWEEN
 
-# Part of the language: loops and context managers end by them.
+# Part of the language: loops and context managers use them.
 _ORDINARY = (StopIteration, StopAsyncIteration, GeneratorExit, KeyboardInterrupt)
 _LONGEST = 15.0
-# Context managers that let every exception through, as those of torch do.
+# Context managers that let every exception through, as torch's do.
 _LETS_THROUGH = frozenset(("autocast", "no_grad", "enable_grad", "inference_mode", "set_grad_enabled", "device",
                            "record_function", "profile", "open", "closing", "redirect_stdout", "toggled_optimizer",
                            "nullcontext", "Lock", "catch_warnings", "sdpa_kernel"))  # fmt: skip
@@ -37,11 +37,11 @@ class _Raised:
 
 
 class Swallowing:
-    """Traces the user's frames; ``found`` has what was caught and not raised again, an entry a place.
+    """Traces the user's frames; ``found`` has the exceptions that were caught and not raised again, an entry per place.
 
-    Those too of threads that are started meanwhile: what nobody asks of them is lost with them.
-    It takes a trace function, which slows Python down, so that it rests after some seconds, and where another one
-    (a debugger, coverage) is there before.
+    It includes threads started meanwhile: an exception that is never fetched from a thread is lost with it. Tracing
+    slows Python down, so it stops after some seconds, and does not start if another trace function (a debugger,
+    coverage) is set.
     """
 
     def __init__(self, code: UserCode) -> None:
@@ -54,7 +54,7 @@ class Swallowing:
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
-        """Watches what is raised while it is entered."""
+        """Watch raised exceptions inside the context."""
         if self._left <= 0 or sys.gettrace() is not None:
             yield
             return
@@ -70,18 +70,18 @@ class Swallowing:
             self._left -= time.perf_counter() - begun
 
     def begin(self, step: int) -> None:
-        """Takes stock before a hook: what was swallowed by then is none of its doing, but a loader's or a sampler's."""
+        """Settle before a hook: exceptions swallowed by then belong to a loader or a sampler, not to the hook."""
         if self._raised:
             self.settle(BETWEEN, step, None)
 
     def end(self, step: int, raised: BaseException | None) -> BaseException | None:
-        """Takes stock after fit, and returns what left the training and was swallowed by the user's code around it."""
+        """Settle after fit; return an exception that the user's code around the training swallowed."""
         held = [one.error for one in self._raised.values() if id(one.error) in self._passed]
         self.settle("fit" if held else BETWEEN, step, raised)
         return held[-1] if held and raised is None else None
 
     def settle(self, hook: str, step: int, raised: BaseException | None) -> None:
-        """Takes stock after a hook: what has not left it was swallowed within."""
+        """Settle after a hook: exceptions that have not left it were swallowed within."""
         held, self._raised = self._raised, {}
         passed_on = set()
         error: BaseException | None = raised
@@ -89,10 +89,10 @@ class Swallowing:
             passed_on.add(id(error))
             error = error.__cause__ or error.__context__
         for one in held.values():
-            # What is raised on in another form lives on as that.
+            # An exception that is raised again in another form continues as that one.
             others = (other.error for other in held.values() if other is not one)
             if id(one.error) in passed_on or any(one.error in (o.__context__, o.__cause__) for o in others):
-                # Somebody further out may swallow it.
+                # Code further out may swallow it.
                 self._passed = {id(one.error): one}
                 continue
             if caught := handler(one.outermost, one.outermost_line, type(one.error)):
@@ -115,7 +115,7 @@ class Swallowing:
             "line": one.line,
             "handler_file": one.outermost.co_filename,
             "handler": caught["line"],
-            # As it is written in the source, or in words.
+            # Code as in the source, or a description.
             "how": caught["how"] if caught.get("words") else f"`{caught['how']}`",
             "broad": bool(caught.get("broad")),
             "hook": hook,
@@ -151,7 +151,7 @@ class Swallowing:
 
 
 def handler(code: CodeType, line: int, raised: type[BaseException]) -> dict[str, Any] | None:
-    """What on the way out of a line of a function would catch such an exception: its line, and how it is written."""
+    """Return what catches such an exception on the way out of a line of a function: its line, and its source."""
     for node in reversed(_around(code.co_filename, code.co_firstlineno, line)):
         if isinstance(node, (ast.With, ast.AsyncWith)):
             if suppressing := _suppresses(node, raised):
@@ -171,7 +171,7 @@ def handler(code: CodeType, line: int, raised: type[BaseException]) -> dict[str,
 
 
 def unknown_exit(code: CodeType, line: int) -> dict[str, Any] | None:
-    """What else may have kept an exception: a context manager of whatever kind around the line, the innermost."""
+    """Return the innermost context manager around a line that may have kept an exception."""
     for node in reversed(_around(code.co_filename, code.co_firstlineno, line)):
         if isinstance(node, (ast.With, ast.AsyncWith)):
             for item in reversed(node.items):
@@ -200,7 +200,7 @@ def _names(node: ast.expr | None) -> set[str] | None:
 
 
 def _around(file: str, first: int, line: int) -> list[ast.AST]:
-    """The try and with statements around a line of a function, the outermost first."""
+    """Return the try and with statements around a line of a function, the outermost first."""
     tree = _tree(file)
     if tree is None:
         return []

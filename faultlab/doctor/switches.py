@@ -1,4 +1,4 @@
-"""In the victim: switches that are set on what doesn't read them, which Python lets pass."""
+"""In the victim: attributes that are set on objects that do not read them, which Python allows."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ _ALIKE = 0.85
 
 
 def unread(module: Any) -> list[dict[str, Any]]:
-    """Attributes meant to freeze: misspelt ones of weights, and those of layers, whose weights know nothing of them.
+    """Return attributes meant to freeze: misspelled ones of weights, and those of layers, which do not affect their
+    weights.
 
-    Each has ``on`` (a name in the module), ``name``, ``of`` ("weight" or "layer"). What is frozen all the same is left
-    out.
+    Each has ``on`` (a name in the module), ``name``, ``of`` ("weight" or "layer"). Weights that are frozen anyway are
+    left out.
     """
     found = [
         {"on": where, "name": name, "of": "weight"}

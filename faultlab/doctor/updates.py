@@ -1,11 +1,11 @@
-"""In the victim: what optimizers were asked for, what their schedules made of it, and how often they are stepped."""
+"""In the victim: the optimizers' requested rates, what their schedules made of them, and the number of steps."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-# How far below a loss a factor is looked for: one over the number of batches stands at its end.
+# How far below a loss to look for a factor: a division by the number of batches is at its end.
 _DEPTH = 3
 _FACTORS = ("Div", "Mul")
 # Optimizers whose step is about as long as the rate, whatever the gradient.
@@ -16,7 +16,7 @@ _LOW = {"bf16-true": "bfloat16", "16-true": "float16"}
 class Updates:
     """Fills ``seen["updates"]``.
 
-    ``backwards``, ``steps``, ``used`` (backwards by the last step) and ``scaled`` (whether some loss has a factor).
+    ``backwards``, ``steps``, ``used`` (backwards up to the last step) and ``scaled`` (whether a loss has a factor).
     """
 
     def __init__(self, seen: dict[str, Any]) -> None:
@@ -25,10 +25,10 @@ class Updates:
         seen["updates"] = self._counts
 
     def hook(self, name: str, given: tuple[Any, ...]) -> None:
-        """A hook that Lightning is about to give its callbacks."""
+        """Take in a hook that Lightning is about to call on its callbacks."""
         if name == "on_before_backward":
             self._counts["backwards"] += 1
-            # The first few tell of all.
+            # The first few represent all.
             if given and self._counts["backwards"] <= _DEPTH:
                 self._counts["scaled"] |= _has_factor(getattr(given[0], "grad_fn", None), _DEPTH)
         elif name == "on_before_optimizer_step":
@@ -36,7 +36,7 @@ class Updates:
             self._counts["used"] = self._counts["backwards"]
 
     def grouping(self, add: Callable[..., Any]) -> Callable[..., Any]:
-        """Around ``Optimizer.add_param_group``: the rate that a group is made with, before a schedule changes it."""
+        """Wrap ``Optimizer.add_param_group`` to record a group's rate before a schedule changes it."""
 
         def adding(optimizer: Any, *args: Any, **kwargs: Any) -> Any:
             added = add(optimizer, *args, **kwargs)
@@ -48,7 +48,8 @@ class Updates:
         return adding
 
     def groups(self, trainer: Any) -> list[dict[str, Any]]:
-        """The optimizers' rates by group: ``asked`` for, and the ``base`` or peak that a schedule goes out from."""
+        """Return the optimizers' rates by group: those ``asked`` for, and the ``bases`` or peaks that a schedule starts
+        from."""
         found = []
         for optimizer in getattr(trainer, "optimizers", None) or ():
             asked = [rate for one, rate in self._asked if one is optimizer]
@@ -59,15 +60,16 @@ class Updates:
 
 
 def rounded_away(trainer: Any, asked_for: Any) -> dict[str, Any] | None:
-    """The share of weights, kept in half precision, that one step is too short to change; None where none are.
+    """Return the share of half-precision weights that one step is too small to change; None if there are no such
+    weights.
 
     Args:
-        trainer: Its optimizers' rates and weights are taken as they are.
-        asked_for: The precision that the script gave its Trainer, which the doctor may have left out.
+        trainer: Its optimizers' rates and weights are read as they are.
+        asked_for: The precision that the script passed to its Trainer, which the doctor may have left out.
     """
     import torch
 
-    # The rate that a schedule ends with says nothing of the whole.
+    # The rate at the end of a schedule does not represent the training.
     total = lost = 0
     name, kind, largest = "", None, 0.0
     for optimizer in getattr(trainer, "optimizers", None) or ():

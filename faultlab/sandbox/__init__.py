@@ -1,4 +1,4 @@
-"""What surrounds the user's code while a run goes on: an overlay over the user's folders, and its last words.
+"""The surroundings of the user's code during a run: an overlay over the user's folders, and its last output.
 
 It imports neither torch nor Lightning, and no click, rich, pydantic or jinja2.
 """

@@ -1,4 +1,4 @@
-"""Python's own calls that read, write and remove files, taken through an overlay while a run goes on."""
+"""Python's own calls that read, write and remove files, redirected through an overlay during a run."""
 
 # faultlab: runs around each test while a mutant is on
 
@@ -26,16 +26,16 @@ _OWN_READERS = ("lstat", "readlink")
 _CHANGERS = ("truncate", "chmod", "chown", "utime", "setxattr", "removexattr")
 _LARGEST_DATABASE = 64 << 20
 _MAKERS = ("mkfifo", "mknod")
-# In which Python's own modules look up what a function can do before they call it.
+# Python's own modules look up in these sets what a function supports before they call it.
 _ABILITIES = ("supports_dir_fd", "supports_effective_ids", "supports_fd", "supports_follow_symlinks")
 Call = Callable[..., Any]
 
 
 @contextmanager
 def redirected(root: str, folders: Iterable[str]) -> Iterator[Overlay]:
-    """Have the process write to ``root`` instead of below the folders.
+    """Make the process write to ``root`` instead of below the folders.
 
-    What lies beside ``root`` is faultlab's own, and is written to as it is.
+    Files beside ``root`` belong to faultlab, and are written normally.
     """
     overlay = Overlay(lambda: root, folders, [os.path.dirname(root)])
     with Patches() as patches:
@@ -44,10 +44,10 @@ def redirected(root: str, folders: Iterable[str]) -> Iterator[Overlay]:
 
 
 def take_over(patches: Patches, overlay: Overlay) -> None:
-    """Has file calls of this process see the overlay until the patches are closed.
+    """Redirect this process's file calls through the overlay until the patches are closed.
 
-    A name that a module has imported from `os` before keeps what it stood for; one that was imported while an overlay
-    was there goes by whichever is there later.
+    A name that a module imported from `os` before keeps its meaning; a name imported during an overlay always uses the
+    current one.
     """
     taken = _Taken(overlay)
     patches.on_exit(taken.end)
@@ -85,7 +85,7 @@ def take_over(patches: Patches, overlay: Overlay) -> None:
     wrap(os, "symlink", taken.symlinked)
     for owner in (sqlite3, sqlite3.dbapi2):
         wrap(owner, "connect", taken.connected)
-    # By descriptors of folders a tree is removed past every path.
+    # With folder descriptors, a tree is removed without any path.
     if hasattr(shutil, "_use_fd_functions"):
         patches.set(shutil, "_use_fd_functions", False)
     if (torch := sys.modules.get("torch")) is not None:
@@ -94,14 +94,14 @@ def take_over(patches: Patches, overlay: Overlay) -> None:
 
 
 def _may_be_copied(database: str) -> bool:
-    """Whether a database is a file, and no larger than that every run may have one of its own."""
+    """Return whether a database is a file, and small enough for every run to have its own copy."""
     if database in ("", ":memory:") or database.startswith("file:"):
         return False
     return not os.path.isfile(database) or os.path.getsize(database) <= _LARGEST_DATABASE
 
 
 class _Taken:
-    """One method a kind of call: each gets the call that it stands for, and its arguments."""
+    """One method per kind of call: each gets the original call and its arguments."""
 
     def __init__(self, overlay: Overlay) -> None:
         self._overlay = overlay
@@ -109,12 +109,12 @@ class _Taken:
         self._on = True
 
     def end(self) -> None:
-        """Has calls go by what stands for them then, those too that a module has imported by name in the meantime."""
+        """Make calls use the then current functions, including calls by names that modules imported meanwhile."""
         self._on = False
 
     def wrapping(self, act: Callable[..., Any], owner: Any, name: str, original: Call) -> Call:
         def called(*args: Any, **kwargs: Any) -> Any:
-            # What the overlay itself calls, and what the call calls in its turn, goes through as it is.
+            # Calls by the overlay itself, or within a redirected call, go through unchanged.
             if getattr(self._within, "it", False):
                 return original(*args, **kwargs)
             latest = getattr(owner, name)
@@ -122,7 +122,7 @@ class _Taken:
                 return original(*args, **kwargs)
             self._within.it = True
             try:
-                # Of overlays one within the other, or one after the other, the latest acts.
+                # With nested or successive overlays, the latest acts.
                 return act(original, *args, **kwargs) if latest is called else latest(*args, **kwargs)
             finally:
                 self._within.it = False
@@ -133,7 +133,7 @@ class _Taken:
         if isinstance(file, int) or not isinstance(mode, str):
             return original(file, mode, *args, **kwargs)
         if kwargs.get("opener") is not None:
-            # It opens whatever file it likes, as that of temporary files does.
+            # An opener can open any file, as that of temporary files does.
             return original(file, mode, *args, **{**kwargs, "opener": self._outside(kwargs["opener"])})
         if "x" in mode and self._overlay.there(file):
             found = self._overlay.seen(file)
@@ -144,9 +144,9 @@ class _Taken:
         return _named(file, found, lambda: original(found, mode, *args, **kwargs))
 
     def connected(self, original: Call, database: Any, *args: Any, **kwargs: Any) -> Any:
-        """A database is written by a library, beside its file too: all of it is where the file is."""
+        """Place a database, whose library also writes beside the file, entirely where its file is."""
         if isinstance(database, (str, os.PathLike)) and _may_be_copied(str(os.fspath(database))):
-            # What was written last may not be in the file itself yet.
+            # The latest writes may not be in the file itself yet.
             for beside in ("-wal", "-journal"):
                 if self._overlay.there(log := f"{os.fspath(database)}{beside}"):
                     self._overlay.place(log, keep=True)
@@ -202,7 +202,7 @@ class _Taken:
             return original(path, *args, **kwargs)
         follow = bool(kwargs.get("follow_symlinks", True))
         there = os.path.lexists(self._overlay.seen(path, follow))
-        # What the run has removed is still there for the system.
+        # A file that the run has removed still exists for the system.
         found = self._overlay.place(path, keep=True, follow=follow) if there else self._overlay.seen(path, follow)
         return _named(path, found, lambda: original(found, *args, **kwargs))
 
@@ -218,7 +218,7 @@ class _Taken:
         _named(path, found, lambda: original(found, mode))
 
     def _new(self, path: Any) -> Any:
-        """Where something new is made, or what is in its way."""
+        """Return where something new is created, or what is in its way."""
         return (self._overlay.seen if self._overlay.there(path) else self._overlay.place)(path, follow=False)
 
     def listed(self, original: Call, path: Any = ".") -> Any:
@@ -242,7 +242,7 @@ class _Taken:
         found = self._overlay.seen(path, follow=False)
         folder = os.path.isdir(found) and not os.path.islink(found)
         if folder != (original.__name__ == "rmdir"):
-            _named(path, found, lambda: original(found))  # raises, since it is the wrong kind
+            _named(path, found, lambda: original(found))  # raises, because it is the wrong kind
         else:
             _named(path, None, lambda: self._overlay.remove(path, original))
 
@@ -257,7 +257,7 @@ class _Taken:
         if placed == dst or found != src:
             _named(src, None, lambda: original(found, placed, **kwargs), dst)
         else:
-            # Written to by the new name, it would be the user's file.
+            # Writing to the new name would change the user's file.
             _named(src, None, lambda: shutil.copy2(found, placed, follow_symlinks=False), dst)
 
     def symlinked(self, original: Call, src: Any, dst: Any, *args: Any, **kwargs: Any) -> None:
@@ -271,7 +271,7 @@ class _Taken:
 
 
 def _whole(path: Any, dir_fd: int | None) -> tuple[Any, int | None]:
-    """A path that is relative to an open folder, as one that is not, where the system tells that folder's name."""
+    """Return an absolute path for one relative to an open folder, if the system reveals that folder's name."""
     if dir_fd is None or isinstance(path, int) or os.path.isabs(path):
         return path, None
     try:
@@ -281,7 +281,7 @@ def _whole(path: Any, dir_fd: int | None) -> tuple[Any, int | None]:
 
 
 def _named(path: Any, found: Any, call: Callable[[], Any], other: Any = None) -> Any:
-    """Calls; an error names the paths that the caller gave: all of them, or where it was found alone."""
+    """Call; an error names the caller's paths: always if ``found`` is None, otherwise in place of ``found``."""
     try:
         return call()
     except OSError as error:

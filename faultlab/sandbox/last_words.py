@@ -12,7 +12,7 @@ _LINES = 5
 
 
 class Words:
-    """The end of what was printed to standard output and error, in the order in which it was."""
+    """The end of what was printed to standard output and error, in order."""
 
     def __init__(self) -> None:
         self._text = ""
@@ -21,13 +21,13 @@ class Words:
         self._text = (self._text + text)[-_KEPT:]
 
     def last(self) -> str:
-        """Return the last lines that are not empty, parted by slashes."""
+        """Return the last non-empty lines, separated by slashes."""
         lines = [line.strip() for line in self._text.splitlines() if line.strip(" │╭╮╰╯─\t")]
         return " / ".join(lines[-_LINES:])
 
 
 class _Heard:
-    """A stream that passes on what is written, and notes it."""
+    """A stream that passes on what is written, and records it."""
 
     def __init__(self, stream: Any, words: Words) -> None:
         self._stream = stream
@@ -44,7 +44,7 @@ class _Heard:
 
 @contextmanager
 def listening() -> Iterator[Words]:
-    """Yield what is printed by Python code meanwhile."""
+    """Yield what Python code prints inside the context."""
     words = Words()
     before = sys.stdout, sys.stderr
     heard: Any = [_Heard(stream, words) for stream in before]

@@ -1,4 +1,4 @@
-"""Which layer of an overlay a path lies in: the user's folders, the run's own, or neither."""
+"""The layer of an overlay that a path is in: the user's folders, the run's own, or neither."""
 
 # faultlab: runs around each test while a mutant is on
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 Path = Any
-"""A path as Python's functions take one: text, bytes or an object with ``__fspath__``."""
+"""A path in any form that Python's functions take: text, bytes or an object with ``__fspath__``."""
 
 ELSEWHERE = "elsewhere"
 # As many as Linux follows.
@@ -18,7 +18,7 @@ _LINKS = 40
 
 
 def confined(path: Path, root: str) -> str:
-    """Where a run below ``root`` writes what was meant for ``path``, which may be an address of remote storage."""
+    """Return where a run below ``root`` writes a file meant for ``path``, which may be an address of remote storage."""
     protocol, remote, rest = str(path).partition("://")
     if remote:
         return os.path.join(root, ELSEWHERE, protocol, rest.lstrip("/"))
@@ -30,22 +30,22 @@ class Layers:
     """The folders of an overlay, and the paths in them as a run sees them.
 
     Args:
-        upper: gives the folder that the run may write under, as it is now.
-        lower: the folders that are only read.
-        spared: folders within ``lower`` that are written to as if there were no overlay.
+        upper: Returns the folder that the run may write to, at any time.
+        lower: The folders that are only read.
+        spared: Folders within ``lower`` that are written to as if there were no overlay.
     """
 
     def __init__(self, upper: Callable[[], str], lower: Iterable[str], spared: Iterable[str] = ()) -> None:
         self._upper = upper
         self._lower: list[str] = []
-        # As they were named, by a link perhaps.
+        # The folders by the names that were given, possibly links.
         self._named: list[str] = []
         self._root = ("", "")
         self._gone: set[str] = set()
         self._former: list[str] = []
         self._links = False
         temporary = os.path.realpath(tempfile.gettempdir())
-        # Caches are kept by code that is no Python too, which would not find what went elsewhere.
+        # Code that is not Python also uses caches, and would not find redirected files.
         caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
         self._spared = [os.path.realpath(folder) for folder in (*spared, caches)]
         for folder in lower:
@@ -54,34 +54,35 @@ class Layers:
             self._spared.append(temporary)
 
     def cover(self, folder: Path) -> None:
-        """Has a folder, or one file, only read from now on; one that holds the run's own folder is left out."""
+        """Make a folder, or one file, read-only from now on; skip one that contains the run's own folder."""
         named = os.path.abspath(os.path.expanduser(os.fsdecode(folder)))
         whole = os.path.realpath(named)
         upper = os.path.realpath(self._upper())
-        # Sockets and shared memory lie in the temporary folder itself, and are made by code that is no Python.
+        # Sockets and shared memory are in the temporary folder itself, and are created by code that is not Python.
         unfit = whole in (os.sep, os.path.realpath(tempfile.gettempdir())) or within(upper, whole)
         if not unfit and whole not in self._lower:
             self._lower.append(whole)
             self._named += dict.fromkeys((whole, named))
 
     def succeed(self, folder: str) -> None:
-        """Have what names a folder mean the run's own from now on: that of the run that this one is a copy of.
+        """Let names of a folder mean the run's own folder from now on: the folder of the run that this one is a copy
+        of.
 
         The user's objects may have kept its name.
         """
         self._former.append(os.path.abspath(folder))
 
     def shown(self, folder: str) -> str:
-        """A folder's name as it is without the overlay."""
+        """Return a folder's name as it is without the overlay."""
         root = os.path.join(os.path.realpath(self._upper()), ELSEWHERE)
         return os.sep + folder[len(root) :].lstrip(os.sep) if within(folder, root) else folder
 
     def linked(self) -> None:
-        """The run has made a symbolic link."""
+        """Note that the run has created a symbolic link."""
         self._links = True
 
     def _now(self, path: Path) -> Path:
-        """The path as it is since the run became one of its own, and wherever it has gone."""
+        """Return a path in the run's own working folder, with a former run's folder replaced by this run's."""
         if not os.path.isabs(path) and (folder := os.getcwd()) != (shown := self.shown(folder)):
             path = os.path.join(shown, os.fsdecode(path))
         if not self._former:
@@ -91,7 +92,7 @@ class Layers:
         return path if former is None else self._upper() + whole[len(former) :]
 
     def _key(self, path: Path, follow: bool) -> str | None:
-        """The path as the user's own, past every link that the run sees; None for one that is none of the overlay's."""
+        """Return the user's own path, past every link that the run sees; None if it is not the overlay's."""
         rest = os.path.join(os.getcwd(), os.fsdecode(path)).split(os.sep)[::-1]
         reached, links = os.sep, 0
         while rest:
@@ -110,19 +111,19 @@ class Layers:
         return reached if self._covers(reached) else None
 
     def _target(self, here: str) -> str | None:
-        """What the link names that the run sees here, if there is one."""
+        """Return the target of the link that the run sees here, if there is one."""
         covered = self._covers(here)
         found = self._above(here) if covered and not self._below(here, hides=True) else here
         if not os.path.islink(found):
             return None
         target = os.readlink(found)
-        # By a link within them other folders are reached, which are the user's as well.
+        # Links within them can lead to other folders, which are the user's too.
         if covered and not self._covers(os.path.realpath(os.path.join(os.path.dirname(here), target))):
             return None
         return target
 
     def _names(self, path: Path) -> bool:
-        """Whether the path, as it is written, is within what is only read."""
+        """Return whether the path, as written, is within the read-only folders."""
         whole = os.path.abspath(os.fsdecode(path))
         return any(within(whole, folder) for folder in self._named)
 
@@ -138,7 +139,7 @@ class Layers:
         return _shadow(key, self._upper())
 
     def _below(self, key: str, hides: bool = False) -> bool:
-        """Whether the run sees what is only read here; with ``hides`` nothing may have been written over it."""
+        """Return whether the run sees a read-only file here; with ``hides``, nothing may have been written over it."""
         if hides and os.path.lexists(self._above(key)):
             return False
         return os.path.lexists(key) and not self._hidden(key)

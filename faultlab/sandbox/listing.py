@@ -1,4 +1,4 @@
-"""What `os.scandir` gives of a folder that a run sees in two layers."""
+"""`os.scandir` for a folder that a run sees in two layers."""
 
 # faultlab: runs around each test while a mutant is on
 
@@ -12,7 +12,7 @@ from faultlab.sandbox.overlay import Overlay
 
 
 class Entry:
-    """What `os.scandir` yields, of a folder that is seen in two places."""
+    """An entry that `os.scandir` yields, for a folder in two layers."""
 
     def __init__(self, name: Any, path: Any, overlay: Overlay) -> None:
         self.name = name
@@ -45,7 +45,7 @@ class Entry:
 
 
 class Scan:
-    """An iterator over entries that closes as `os.scandir` does."""
+    """An iterator over entries that closes like `os.scandir`'s."""
 
     def __init__(self, entries: list[Entry]) -> None:
         self._entries = iter(entries)

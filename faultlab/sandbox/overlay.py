@@ -1,8 +1,8 @@
-"""The user's folders as a run sees them: writes go to a folder of the run's own and are read back there.
+"""The user's folders as a run sees them: writes go to the run's own folder and are read back from there.
 
 An overlay file system in Python: ``lower`` folders are the user's and are only read, the ``upper`` folder takes what is
-written, and what is removed is hidden. Writers that are not Python are out of reach, and so are programs that the run
-starts; docs/explanation/limits.md says which.
+written, and removed files are hidden. Writers that are not Python, and programs that the run starts, are out of reach;
+docs/explanation/limits.md lists them.
 """
 
 # faultlab: runs around each test while a mutant is on
@@ -21,10 +21,10 @@ from faultlab.sandbox.writers import keeps_results
 
 
 class Overlay(Layers):
-    """Maps paths to where they are read and written; see `Layers` for its arguments."""
+    """Maps paths to where they are read and written; see `Layers` for the arguments."""
 
     told: ClassVar[Callable[[str], None] | None] = None
-    """Told of every path that is let through, by whoever has to remove it again."""
+    """Gets every path that is let through, so that it can be removed again."""
 
     def __init__(self, upper: Callable[[], str], lower: Iterable[str], spared: Iterable[str] = ()) -> None:
         super().__init__(upper, lower, spared)
@@ -33,9 +33,9 @@ class Overlay(Layers):
 
     @contextmanager
     def preparing(self) -> Iterator[None]:
-        """Lets files through that are new: data that is fetched or worked out once is there for the next run too.
+        """Let new files through: data that is downloaded or computed once exists for the next run too.
 
-        Logs and the like are not.
+        Logs and similar files are not let through.
         """
         before, self._preparing = self._preparing, True
         try:
@@ -44,9 +44,9 @@ class Overlay(Layers):
             self._preparing = before
 
     def seen(self, path: Path, follow: bool = True) -> Path:
-        """Where the path is read; a file that is not there where it is hidden."""
+        """Return where the path is read; if it is hidden, a path that does not exist."""
         given, path = path, self._now(path)
-        # Reading is what runs do all the time, and most write nothing.
+        # Runs read all the time, and most write nothing.
         if not self._names(path) or not (self._gone or os.path.lexists(os.path.join(self._upper(), ELSEWHERE))):
             return path
         if (key := self._key(path, follow)) is None:
@@ -54,11 +54,11 @@ class Overlay(Layers):
         upper = self._above(key)
         if os.path.lexists(upper) or self._hidden(key):
             return upper
-        # By a link or a working folder that the run has made the system does not find what is only read.
+        # Through a link or working folder that the run created, the system does not find read-only files.
         return key if self._links or path is not given else path
 
     def place(self, path: Path, keep: bool = False, follow: bool = True) -> Path:
-        """Where the path is written; with ``keep`` its content is there already."""
+        """Return where the path is written; with ``keep``, its content is already there."""
         path = self._now(path)
         if (key := self._key(path, follow)) is None or self._lets_through(key):
             return path
@@ -71,15 +71,15 @@ class Overlay(Layers):
         return upper
 
     def entered(self, folder: Path) -> Path:
-        """Where the run goes that makes a folder its working folder: the user's own, wherever that is there.
+        """Return the folder to enter when the run changes its working folder: the user's own if it exists.
 
-        Paths that are relative to it are the overlay's either way.
+        Relative paths go through the overlay either way.
         """
         key = self._key(self._now(folder), follow=True)
         return key if key is not None and self._below(key) and os.path.isdir(key) else self.seen(folder)
 
     def remove(self, path: Path, remove: Callable[[Path], None]) -> None:
-        """Removes a file or an empty folder from what the run sees, by ``remove``."""
+        """Remove a file or an empty folder from the run's view, with ``remove``."""
         path = self._now(path)
         key = self._key(path, follow=False)
         if key is None or self._owns(key):
@@ -94,7 +94,7 @@ class Overlay(Layers):
             self._gone.add(key)
 
     def move(self, source: Path, target: Path, move: Callable[[Path, Path], None]) -> None:
-        """Renames by ``move``; what is only read is copied."""
+        """Rename with ``move``; read-only files are copied."""
         source = self._now(source)
         key = self._key(source, follow=False)
         placed = self.place(target, follow=False)
@@ -111,11 +111,11 @@ class Overlay(Layers):
             if below:
                 self._gone.add(key)
         if end is not None and placed == self._above(end) and self._below(end):
-            # Of a folder that was there nothing shines through.
+            # Nothing of a folder that was there before shows through.
             self._gone.add(end)
 
     def names(self, folder: Path) -> list[str]:
-        """What the folder holds for the run."""
+        """Return the names in a folder, as the run sees it."""
         key = self._key(folder := self._now(folder), follow=True)
         if key is None:
             return os.listdir(folder)
@@ -125,7 +125,7 @@ class Overlay(Layers):
         return [*above, *(name for name in below if name not in above and os.path.join(key, name) not in self._gone)]
 
     def differs(self, folder: Path) -> bool:
-        """Whether the run sees something else in the folder than there is."""
+        """Return whether the run sees the folder differently than it is."""
         if not self._names(folder := self._now(folder)) or (key := self._key(folder, follow=True)) is None:
             return False
         if not os.path.isdir(self.seen(folder)):
@@ -133,11 +133,11 @@ class Overlay(Layers):
         return os.path.isdir(self._above(key)) or any(os.path.dirname(gone) == key for gone in self._gone)
 
     def there(self, path: Path) -> bool:
-        """Whether the run sees anything at the path."""
+        """Return whether the run sees anything at the path."""
         return os.path.lexists(self.seen(path, follow=False))
 
     def _owns(self, key: str) -> bool:
-        """Whether this was made while data is prepared, and may be renamed and removed then."""
+        """Return whether this was created while data is prepared, so that it may be renamed and removed then."""
         mine = self._preparing and any(within(key, made) for made in self._made)
         return mine and not os.path.lexists(self._above(key))
 
@@ -154,7 +154,7 @@ class Overlay(Layers):
         return False
 
     def _in_the_way(self, source: Path, key: str) -> int:
-        """The error with which nothing can be renamed to what the run sees here; 0 where it can."""
+        """Return the error that prevents a rename onto this path as the run sees it; 0 if there is none."""
         target = self.seen(key, follow=False)
         folder = os.path.isdir(target) and not os.path.islink(target)
         if not os.path.lexists(target) or not os.path.lexists(source):
@@ -164,7 +164,7 @@ class Overlay(Layers):
         return errno.ENOTEMPTY if folder and self.names(key) else 0
 
     def _lift(self, key: str) -> None:
-        """Copies what the run sees here and below to where it can be moved from."""
+        """Copy what the run sees here and below to where it can be moved from."""
         upper = self._above(key)
         if os.path.isdir(key) and not os.path.islink(key):
             for name in os.listdir(key):
@@ -175,7 +175,7 @@ class Overlay(Layers):
             self._copy(key, upper, follow=False)
 
     def _copy(self, source: str, target: str, follow: bool) -> None:
-        """Copies a file, or a folder without what is in it; by ``follow`` what a link leads to."""
+        """Copy a file, or a folder without its content; with ``follow``, the target of a link."""
         if os.path.isdir(source) and (follow or not os.path.islink(source)):
             os.mkdir(target)
             shutil.copystat(source, target)

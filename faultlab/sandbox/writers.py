@@ -1,4 +1,4 @@
-"""Who writes a file: code that keeps the results of a training, or code that may be preparing its data."""
+"""The writer of a file: code that keeps the results of a training, or code that may be preparing its data."""
 
 # faultlab: runs around each test while a mutant is on
 
@@ -9,7 +9,7 @@ from types import FrameType
 
 from faultlab.core import packages
 
-# Packages that write what comes of a training: logs, configurations, checkpoints.
+# Packages that write results of a training: logs, configurations, checkpoints.
 _OF_RESULTS = (
     "aim",
     "clearml",
@@ -26,14 +26,14 @@ _OF_RESULTS = (
     "wandb",
     *packages.TRAIN,
 )
-# Those that write for whoever calls them.
+# Packages that write on behalf of their callers.
 _FOR_OTHERS = frozenset(
     (*sys.stdlib_module_names, "faultlab", "fsspec", "numpy", "omegaconf", "pandas", "torch", "yaml")
 )
 
 
 def keeps_results() -> bool:
-    """Whether what is about to be written is asked for by a package that writes results of a training."""
+    """Return whether a package that writes results of a training is about to write."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         name = str(frame.f_globals.get("__name__", ""))

@@ -1,4 +1,4 @@
-"""What scenario files name as their targets: training scripts and made-up data.
+"""The targets that scenario files can name: training scripts and synthetic data.
 
-It imports Lightning through `faultlab.frameworks` alone, and nothing of worker, engines or the layers above them.
+It imports Lightning only through `faultlab.frameworks`, and nothing of worker, engines or the layers above them.
 """

@@ -1,6 +1,6 @@
-"""A training script as a target: run as far as ``Trainer.fit``, it gives module, data and Trainer arguments.
+"""A training script as a target: run up to ``Trainer.fit``, it provides the module, data and Trainer arguments.
 
-Named by a scenario, as ``build: {class_path: faultlab.targets.script.build, init_args: {script: train.py}}``; runs
+Scenarios name it as ``build: {class_path: faultlab.targets.script.build, init_args: {script: train.py}}``; it runs
 inside victims. The script is `__main__` there, as under ``python train.py``.
 """
 
@@ -35,20 +35,20 @@ def build(
     without: Sequence[str] = (),
     trains: str = "",
 ) -> tuple[Any, Any, dict[str, Any]]:
-    """Return the module, data and Trainer arguments that the script hands to its first ``Trainer.fit``.
+    """Return the module, data and Trainer arguments that the script passes to its first ``Trainer.fit``.
 
-    Callbacks that judge the training become guards; a ModelCheckpoint becomes one that writes nothing and looks for
-    its metric.
+    Callbacks that judge the training become guards; a ModelCheckpoint is replaced by one that writes nothing but
+    requires its metric.
 
     Args:
-        script: The script's path, from the working folder or the project's.
-        arguments: What follows the script's name on its command line.
-        keep: Names of Trainer arguments that would be left out, such as ``logger``.
-        without: Classes of callbacks that would not be left out.
-        trains: The class of the module that is meant, where the script fits several: fits of others do nothing.
+        script: The script's path, relative to the working folder or the project's.
+        arguments: The script's command line, without its name.
+        keep: Names of Trainer arguments that would otherwise be left out, such as ``logger``.
+        without: Classes of callbacks to leave out as well.
+        trains: The class of the module to train if the script fits several: fits of others do nothing.
 
     Raises:
-        TargetError: The script ends before.
+        TargetError: The script ends before ``Trainer.fit``.
     """
     return _built(_main_script(script).run_to_fit(arguments, trains), _main_script(script), keep, without)
 
@@ -56,36 +56,36 @@ def build(
 def configured(
     config: str, arguments: Sequence[str] = (), keep: Sequence[str] = (), without: Sequence[str] = ()
 ) -> tuple[Any, Any, dict[str, Any]]:
-    """Return what LightningCLI makes of a config file whose ``model`` and ``data`` are class paths.
+    """Return the module, data and Trainer arguments that LightningCLI builds from a config file with class paths.
 
     Args:
-        config: The file's path, from the working folder or the project's.
-        arguments: What follows ``fit --config FILE`` on the command line.
+        config: The file's path, relative to the working folder or the project's.
+        arguments: The command line after ``fit --config FILE``.
         keep: As for `build`.
         without: As for `build`.
 
     Raises:
-        TargetError: There is no such file, or LightningCLI can't make anything of it.
+        TargetError: There is no such file, or LightningCLI can't use it.
     """
     return _built(_configured(config).run_to_fit(arguments), _configured(config), keep, without)
 
 
 def module(script: str, name: str, init_args: Mapping[str, Any] | None = None) -> Any:
-    """Return an object of the class that the script defines; of the rest of it only imports and definitions are run.
+    """Return an object of a class that the script defines; only the script's imports and definitions are run.
 
     Class paths within ``init_args`` may be names of the script's own classes.
     """
     defined = _parts(script).define()
     if name not in defined:
-        raise TargetError(("module", "init_args", "name"), f"{script} defines no {name!r}")
+        raise TargetError(("module", "init_args", "name"), f"{script}: does not define {name!r}")
     return _made(defined, {"class_path": name, "init_args": dict(init_args or {})})
 
 
 @dataclass(frozen=True)
 class Handed:
-    """What a script hands its Trainer: ``flags`` are the arguments that are plain values, as they are given.
+    """The arguments that a script passes to its Trainer: ``flags`` are those with plain values.
 
-    ``left_out`` are the callbacks, and then other arguments, that a run goes without, with the reason.
+    ``left_out`` are the callbacks, followed by other arguments, that a run leaves out, with the reason.
     """
 
     flags: Mapping[str, Any]
@@ -93,10 +93,10 @@ class Handed:
 
 
 def handed(build: Mapping[str, Any]) -> Handed | None:
-    """Return what the script of a scenario's ``build`` hands its Trainer; None where that names no script.
+    """Return what the script of a scenario's ``build`` passes to its Trainer; None if it names no script.
 
     Raises:
-        TargetError: The script ends before.
+        TargetError: The script ends before ``Trainer.fit``.
     """
     if build["class_path"] not in _FOUND:
         return None
@@ -108,17 +108,18 @@ def handed(build: Mapping[str, Any]) -> Handed | None:
 
 
 def fit_calls() -> Sequence[Mapping[str, Any]]:
-    """Return what the scripts that this process has run gave ``Trainer.fit``."""
+    """Return the arguments that the scripts run by this process passed to ``Trainer.fit``."""
     return _calls
 
 
 def asked_of_trainers() -> Sequence[tuple[Mapping[str, Any], Sequence[Any]]]:
-    """Return the plain arguments and the callbacks that the same scripts gave their Trainers, left out here or not."""
+    """Return the plain arguments and the callbacks that these scripts passed to their Trainers, including left-out
+    ones."""
     return _asked
 
 
 def skipped() -> list[str]:
-    """What of the scripts that this process knows could not be defined, a line each."""
+    """Return the parts of this process's scripts that could not be defined, one line each."""
     return [line for parts in _defined.values() for line in parts.skipped]
 
 
@@ -135,7 +136,8 @@ def _built(
 def _prepare_build(
     where: tuple[str | int, ...], script: str, arguments: Sequence[str] = (), trains: str = "", **more: Any
 ) -> None:
-    """Runs the script once where every run is forked off: what it imports and defines, all of them find there."""
+    """Run the script once in the process that every run is forked from, so that all runs share its imports and
+    definitions."""
     if not _main_script(script).has_run:
         _prepared(where, lambda: _main_script(script).run_to_fit(arguments, trains))
 
@@ -149,7 +151,7 @@ def _prepared(where: tuple[str | int, ...], run: Callable[[], Reached]) -> None:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             run()
     except TargetError as error:
-        raise TargetError((*where, *error.where[1:]), error.message, error.remedy) from None
+        raise TargetError((*where, *error.where[1:]), error.message, error.remedy, error.reason) from None
 
 
 def _prepare_module(where: tuple[str | int, ...], script: str, **more: Any) -> None:
@@ -192,7 +194,7 @@ _FOUND: dict[str, tuple[Callable[[str], MainScript | CliConfig], str]] = {
 
 
 def _made(defined: Mapping[str, Any], value: Any) -> Any:
-    """Objects of what `class_path` names among the script's definitions, or elsewhere, all the way down."""
+    """Build the objects that `class_path` names among the script's definitions, or elsewhere, recursively."""
     if isinstance(value, list):
         return [_made(defined, item) for item in value]
     if not isinstance(value, Mapping) or "class_path" not in value:

@@ -1,7 +1,7 @@
-"""Made-up data of given shapes that can be learnt, for a module whose own data is not at hand.
+"""Synthetic data of given shapes that can be learned, for a module whose own data is not available.
 
 Every sample has a hidden kind and a few hidden numbers. Inputs show them under noise and labels are computed from them,
-so that a healthy training gets somewhere and a broken one does not.
+so that a healthy training makes progress and a broken one does not.
 """
 
 from __future__ import annotations
@@ -21,12 +21,20 @@ _NOISE = 0.3
 def data(
     batch: Any, batch_size: int = 16, samples: int = 256, validation: int = 64, seed: int = 0
 ) -> DataLoader[Any] | tuple[DataLoader[Any], DataLoader[Any]]:
-    """A training loader of that many samples, and a validation loader if ``validation`` is not 0.
+    """Return a training loader, or a training and a validation loader if ``validation`` is not 0.
 
-    ``batch`` is a list (a tuple in the batch), a mapping of names (a dict) or one of these tensors, without the
-    batch dimension: ``{input: [1, 28, 28]}`` floats, ``{tokens: [16], of: 1000}`` integers below 1000,
-    ``{classes: 10}`` a class for each sample (``shape: [16]`` for each position), ``{target: [1]}`` floats to predict,
-    ``{flags: [5]}`` floats 0 and 1, ``{mask: [16]}`` ones. Raises ValueError for anything else.
+    Args:
+        batch: A list (a tuple in the batch), a mapping of names (a dict) or one of these tensors, without the batch
+            dimension: ``{input: [1, 28, 28]}`` floats, ``{tokens: [16], of: 1000}`` integers below 1000, ``{classes:
+            10}`` a class for each sample (``shape: [16]`` for each position), ``{target: [1]}`` floats to predict,
+            ``{flags: [5]}`` floats 0 and 1, ``{mask: [16]}`` ones.
+        batch_size: Samples per batch.
+        samples: Number of training samples.
+        validation: Number of validation samples.
+        seed: Seed of the data.
+
+    Raises:
+        ValueError: ``batch`` is anything else.
     """
     made = _Samples(batch, samples + validation, seed)
     parts = [torch.utils.data.Subset(made, range(samples)), torch.utils.data.Subset(made, range(samples, len(made)))]
@@ -35,7 +43,7 @@ def data(
 
 
 def without(module: Any, hooks: Sequence[str]) -> Any:
-    """The module with hooks of its own, such as ``prepare_data``, that do nothing: its data is made up."""
+    """Return the module with some of its own hooks, such as ``prepare_data``, disabled: its data is synthetic."""
     for hook in hooks:
         setattr(module, hook, _nothing)
     return module
@@ -82,7 +90,7 @@ class _Samples(Dataset[Any]):
         return (self._computed(shape) > 0).float()
 
     def _shown(self, shape: tuple[int, ...]) -> Tensor:
-        """What the sample's kind and numbers look like: smooth patterns, told apart by their mean as well."""
+        """Return inputs that show the sample's kind and numbers: smooth patterns that also differ by their mean."""
         count = self._kinds + _NUMBERS
         coarse = torch.randn(count, *(min(size, 4) for size in shape), generator=self._random)
         patterns = _resized(coarse, shape)
@@ -92,7 +100,7 @@ class _Samples(Dataset[Any]):
         return shown
 
     def _words(self, shape: tuple[int, ...], vocabulary: int) -> Tensor:
-        """Tokens each of which mostly follows from the one before it, in a way that depends on the sample's kind."""
+        """Return tokens that mostly follow from the sample's kind."""
         words = torch.randint(vocabulary, (self._count, *shape), generator=self._random)
         usual = torch.randint(vocabulary, (self._kinds, *shape), generator=self._random)
         likely = torch.rand(self._count, *shape, generator=self._random) < 0.7
@@ -124,7 +132,7 @@ def _kind_of(leaf: Mapping[str, Any]) -> str:
 
 
 def is_leaf(part: Any) -> bool:
-    """Whether a part of a description is one tensor."""
+    """Return whether a part of a description is one tensor."""
     return isinstance(part, Mapping) and any(kind in part and not isinstance(part[kind], Mapping) for kind in KINDS)
 
 
@@ -135,7 +143,7 @@ def _leaves(batch: Any) -> Sequence[Mapping[str, Any]]:
         return [leaf for part in batch.values() for leaf in _leaves(part)]
     if isinstance(batch, (list, tuple)):
         return [leaf for part in batch for leaf in _leaves(part)]
-    raise ValueError(f"made-up data: {batch!r} is no tensor; one has {', '.join(KINDS)}")
+    raise ValueError(f"synthetic data: invalid tensor {batch!r}: expected one of {', '.join(KINDS)}")
 
 
 def _filled(batch: Any, made: Mapping[int, Tensor]) -> Any:
@@ -155,7 +163,7 @@ def _mapped(whole: Any, act: Callable[[Tensor], Tensor]) -> Any:
 
 
 def _resized(coarse: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Stretched to a shape by repeating: smooth where the shape is large."""
+    """Return the values stretched to a shape by repetition: smooth if the shape is large."""
     for axis, size in enumerate(shape, start=1):
         index = torch.arange(size) * coarse.shape[axis] // size
         coarse = coarse.index_select(axis, index)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import time
@@ -81,6 +82,11 @@ def test_the_callbacks_of_a_script_are_its_guards(scouting: Scouting, engine: En
     assert {found.name for found in fault.detected_by} >= {"EarlyStopping", "NanStopper"}
 
 
+def _comments(file: Path) -> str:
+    """Return the comments of a scenario, with their lines joined."""
+    return " ".join(line.removeprefix("# ") for line in file.read_text().splitlines() if line.startswith("#"))
+
+
 def _keeping(folder: Path, monitored: str) -> None:
     """The posted script, with a checkpoint alone, which it adds to a Trainer that is there."""
     text = (NEWCOMERS / "argparse_script.py").read_text()
@@ -98,7 +104,7 @@ def test_a_scripts_checkpoint_writes_nothing_and_raises_where_its_metric_is_miss
 ) -> None:
     _keeping(folder, "val_loss")
     _, file = init(scouting)
-    comments = " ".join(line.removeprefix("# ") for line in file.read_text().splitlines() if line.startswith("#"))
+    comments = _comments(file)
     assert "ModelCheckpoint (writes files; its stand-in raises as it does if val_loss is not logged)" in comments
     assert "LearningRateMonitor (needs a logger, and judges nothing)" in comments
     report = run(engine, file, "metric.missing", "metric.renamed", "loss.zeroed")
@@ -115,14 +121,14 @@ def test_a_checkpoint_whose_metric_comes_too_late_for_a_short_run_is_left_out(sc
     assert guessed.found is not None, guessed.tried
     assert any("could not find the monitored key" in why for _, why in guessed.tried)
     assert load(file).build.init_args["without"] == ["ModelCheckpoint"]  # type: ignore[union-attr]
-    assert "ModelCheckpoint (listed under `without`)" in file.read_text()
+    assert "ModelCheckpoint (listed under `without`)" in _comments(file)
 
 
-def test_made_up_data_is_said_to_be_made_up(scouting: Scouting, folder: Path) -> None:
+def test_synthetic_data_is_called_synthetic(scouting: Scouting, folder: Path) -> None:
     shutil.copy(NEWCOMERS / "text.py", folder)
     guessed, file = init(scouting)
-    assert "DATA IS MADE UP" in file.read_text()
-    assert "DATA IS MADE UP" in scenario_writer.made_up(guessed)
+    assert "The data is synthetic" in file.read_text()
+    assert "The data is synthetic" in scenario_writer.made_up(guessed)
     assert guessed.found is not None
     losses = guessed.found["losses"]
     assert sum(losses[-4:]) < sum(losses[:4]), "it can be learnt"
@@ -139,10 +145,10 @@ def test_code_that_crashes_hangs_or_exits_is_survived(scouting: Scouting, folder
         Path(f"{name}.py").write_text(f"{module}{end}\nTrainer().fit(Bad())\n")
     begun = time.monotonic()
     said = {name: dict(init(scouting, f"{name}.py", seconds=12)[0].tried) for name in ends}
-    script = {name: tried[f"running {name}.py as far as Trainer.fit"] for name, tried in said.items()}
+    script = {name: tried[f"running {name}.py up to Trainer.fit"] for name, tried in said.items()}
     assert "SIGSEGV" in script["crash"]
-    assert "exits with status 3" in script["leave"]
-    assert "still at it" in script["hang"]
+    assert "exited with status 3" in script["leave"]
+    assert "still running" in script["hang"]
     assert time.monotonic() - begun < 60
     assert not Path("scenarios").exists(), "no broken file is left"
 
@@ -163,11 +169,33 @@ def test_what_can_not_be_trained_is_told_with_what_to_write(folder: Path) -> Non
     assert not Path("scenarios").exists()
 
 
+def test_json_is_one_document_with_the_scenario_the_attempts_and_the_notes(folder: Path) -> None:
+    shutil.copy(NEWCOMERS / "text.py", folder)
+    ended = CliRunner().invoke(group, ["init", "text.py", "--json"])
+    assert ended.exit_code == 0, ended.output
+    found = json.loads(ended.stdout)
+    assert found["scenario"] == "scenarios/sentiment-lstm.yaml"
+    assert Path(found["scenario"]).is_file()
+    assert [one["attempt"] for one in found["attempts"] if one["failed"] is None] == ["synthetic data"]
+    assert any(note.startswith("The data is synthetic") for note in found["notes"])
+    assert found["seconds"] > 0
+
+
+def test_json_of_a_failed_init_has_the_attempts_and_no_scenario(folder: Path) -> None:
+    (folder / "train.py").write_text("from somewhere import Lit\n\nTrainer().fit(Lit())\n")
+    ended = CliRunner().invoke(group, ["init", "train.py", "--json"], standalone_mode=False)
+    assert ended.return_value == 2
+    found = json.loads(ended.stdout)
+    assert (found["scenario"], found["notes"]) == (None, [])
+    assert "train.py: could not be trained" in found["error"]["message"]
+    assert "No module named 'somewhere'" in found["attempts"][0]["failed"]
+
+
 def test_who_trains_without_a_training_step_is_sent_to_the_doctor(folder: Path) -> None:
     script = "from pytorch_lightning import LightningModule, Trainer\n\n\nclass Lit(LightningModule):\n"
     Path("train.py").write_text(script + "    def train_step(self, batch, _): ...\n\n\nTrainer().fit(Lit())\n")
     ended = CliRunner().invoke(group, ["init", "train.py"])
-    assert "`faultlab doctor train.py` says why a training step does not execute" in str(ended.exception)
+    assert "Run `faultlab doctor train.py` to find out why its training step is not executed" in str(ended.exception)
 
 
 def test_a_scenario_is_not_overwritten_unless_told(folder: Path) -> None:
@@ -201,11 +229,11 @@ def test_several_modules_are_listed_to_choose_from(folder: Path) -> None:
     [
         (None, "no LightningModule"),
         ("absent.py", "no such file"),
-        ("absent.module:Lit", "there is no module|importing"),
+        ("absent.module:Lit", "no module|importing"),
         ("plain.py", "defines no LightningModule .its classes: Plain"),
         ("plain.py:Plian", "Plain"),
         ("broken.py", r"broken.py:2"),
-        ("what is this", "neither a file nor"),
+        ("what is this", "expected a file or the path of a class"),
     ],
 )
 def test_a_target_that_is_none_is_told_with_a_remedy(target: str | None, said: str, folder: Path) -> None:
@@ -332,7 +360,7 @@ def test_a_file_is_read_in_the_encoding_that_it_declares(folder: Path) -> None:
     (folder / "train.py").write_bytes(f"# -*- coding: latin-1 -*-\n{text}".encode("latin-1"))
     assert "caf\xe9" in project_index.read(Path("train.py")).text
     (folder / "other.py").write_bytes(text.encode("latin-1"))
-    with pytest.raises(UsageError, match=r"other\.py:2: byte 0xe9 is no utf-8; save it as UTF-8, or declare"):
+    with pytest.raises(UsageError, match=r"other\.py:2: byte 0xe9 is not valid utf-8\. Save it as UTF-8, or declare"):
         project_index.read(Path("other.py"))
 
 

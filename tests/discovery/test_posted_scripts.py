@@ -360,9 +360,9 @@ def test_a_config_of_lightning_cli_is_told_from_a_scenario_and_from_any_other_fi
     assert [cli_config.is_cli_config(Path(f"{name}.yaml")) for name in ("config", "sub", "scenario", "other")] == [
         True, True, False, False,
     ]  # fmt: skip
-    with pytest.raises(UsageError, match=r"a scenario already\n +faultlab run scenario\.yaml"):
+    with pytest.raises(UsageError, match=r"already a scenario\. Run it:\n +faultlab run scenario\.yaml"):
         project_index.find("scenario.yaml")
-    with pytest.raises(UsageError, match=r"other\.yaml:1 is no config of LightningCLI"):
+    with pytest.raises(UsageError, match=r"other\.yaml:1: not a config of LightningCLI"):
         project_index.find("other.yaml")
     Path("main.py").write_text("from lightning.pytorch.cli import LightningCLI\nLightningCLI()\n")
     found = [

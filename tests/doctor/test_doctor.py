@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 
+from faultlab.cli import group
 from faultlab.core.user_code import UserCode
 from faultlab.doctor.course import Course
 from faultlab.doctor.environment import ENVIRONMENT
@@ -77,33 +79,33 @@ def _lit(body: str, base: str = "Trained") -> str:
 
 ILL = [
     Ill("misspelt", _lit("def train_step(self, batch, batch_idx):\n    return self.step(batch)", "Healthy"),
-        "misspelt", "is called train_step"),
+        "misspelled", "is named train_step"),
     Ill("nested", _lit("def forward(self, x):\n    def training_step(self, batch, i):\n        return 0\n    return x",
                        "Healthy"), "wrongly indented", "nested in forward"),
     Ill("outside", "class Lit(Healthy):\n    pass\n\ndef training_step(self, batch, batch_idx):\n    return 0\n",
-        "wrongly indented", "outside of the class"),
-    Ill("missing", _lit("pass", "Healthy"), "missing", "there is no training_step"),
+        "wrongly indented", "outside the class"),
+    Ill("missing", _lit("pass", "Healthy"), "missing", "the module has no training_step"),
     Ill("parents", _lit("def trainig_step(self, batch, batch_idx):\n    return self.step(batch)"),
-        "another one runs", "Trained's runs instead"),
+        "another method runs", "Trained's runs instead"),
     Ill("twice", _lit("def training_step(self, batch, batch_idx):\n    return self.step(batch)\n"
                       "def training_step(self, batch, batch_idx):\n    return 2 * self.step(batch)"),
-        "another one runs", "defined 2 times"),
+        "another method runs", "defined 2 times"),
     Ill("attribute", _lit("def __init__(self):\n    super().__init__()\n"
                           "    self.training_step = lambda batch, batch_idx: self.step(batch)"),
         "replaced", "has an attribute of that name"),
     Ill("generator", _lit("def training_step(self, batch, batch_idx):\n    yield self.step(batch)", "Healthy"),
-        "its body runs", "it is a generator"),
+        "method body", "it is a generator"),
     Ill("coroutine", _lit("async def training_step(self, batch, batch_idx):\n    return self.step(batch)", "Healthy"),
-        "its body runs", "it is a coroutine"),
-    Ill("limited", _lit("pass"), "no batches asked for", "limit_train_batches=0",
+        "method body", "it is a coroutine"),
+    Ill("limited", _lit("pass"), "no batches requested", "limit_train_batches=0",
         "max_epochs: 1, limit_train_batches: 0"),
-    Ill("epochless", _lit("pass"), "no batches asked for", "max_epochs=0", "max_epochs: 0"),
-    Ill("stepless", _lit("pass"), "no batches asked for", "max_steps=0", "max_epochs: 1, max_steps: 0"),
-    Ill("timeless", _lit("pass"), "no batches asked for", "the time is up", 'max_epochs: 1, max_time: "00:00:00:00"'),
+    Ill("epochless", _lit("pass"), "no batches requested", "max_epochs=0", "max_epochs: 0"),
+    Ill("stepless", _lit("pass"), "no batches requested", "max_steps=0", "max_epochs: 1, max_steps: 0"),
+    Ill("timeless", _lit("pass"), "no batches requested", "the time is up", 'max_epochs: 1, max_time: "00:00:00:00"'),
     Ill("empty", _lit("def train_dataloader(self):\n    return DataLoader([], batch_size=4)"),
         "no batches in the loader", "dataset is empty"),
     Ill("dropped", _lit("def train_dataloader(self):\n    return DataLoader(points(3), batch_size=4, drop_last=True)"),
-        "no batches in the loader", "3 samples make no whole batch of 4"),
+        "no batches in the loader", "3 samples do not fill a batch of 4"),
     Ill("undrawn", _lit("def train_dataloader(self):\n    return DataLoader(points(), sampler=[])"),
         "no batches in the loader", "the sampler draws nothing"),
     Ill("dry", "class Dry(IterableDataset):\n    def __iter__(self):\n        return iter(())\n"
@@ -116,7 +118,7 @@ ILL = [
         "        self.layer = nn.Linear(3, 1)\n    def training_step(self, batch, batch_idx):\n        return 0\n"
         "    def configure_optimizers(self):\n        return torch.optim.SGD(self.parameters(), 0.1)\n"
         "    def training_dataloader(self):\n        return DataLoader(points())\n",
-        "no training loader", "is called training_dataloader"),
+        "no training loader", "is named training_dataloader"),
     Ill("minus-one", _lit("def on_train_batch_start(self, batch, batch_idx):\n    return -1"),
         "skipped by a hook", "on_train_batch_start returns -1"),
     Ill("stop-iteration", _lit("def on_train_epoch_start(self):\n    raise StopIteration"),
@@ -134,126 +136,126 @@ ILL = [
         + _lit("def configure_optimizers(self):\n    return Deaf(self.parameters(), lr=0.1)"),
         "the closure is not called", "Deaf.step never calls its closure"),
     Ill("setup-raises", _lit("def setup(self, stage):\n    raise OSError('no such disk')"),
-        "an exception before it", "after setup"),
+        "exception before the first step", "after setup"),
     Ill("sanity", _lit("def val_dataloader(self):\n    return DataLoader(points())\n"
                        "def validation_step(self, batch, batch_idx):\n    raise ValueError('bad label')"),
-        "an exception before it", "in the sanity check"),
-    Ill("mixed", "import lightning.pytorch as other\n" + _lit("pass"), "two kinds of Lightning",
-        "of pytorch_lightning and the Trainer of lightning.pytorch",
+        "exception before the first step", "in the sanity check"),
+    Ill("mixed", "import lightning.pytorch as other\n" + _lit("pass"), "two Lightning packages",
+        "is a pytorch_lightning module and the Trainer is from lightning.pytorch",
         "class_path: lightning.pytorch.Trainer, init_args: {max_epochs: 1}"),
     Ill("returns-none", _lit("def training_step(self, batch, batch_idx):\n    self.step(batch)", "Healthy"),
-        "it returns a loss", "returns None in 4 of 4 steps"),
+        "returned loss", "returns None in 4 of 4 steps"),
     Ill("swallows", _lit("def training_step(self, batch, batch_idx):\n    try:\n        return self.stepp(batch)\n"
                          "    except Exception:\n        pass", "Healthy"),
-        "exceptions get out", "AttributeError is raised in line 31 and swallowed in line 32 by `except Exception`"),
+        "swallowed exceptions", "AttributeError is raised in line 31 and swallowed in line 32 by `except Exception`"),
     Ill("swallows-by-suppress", "import contextlib\n" + _lit(
         "def training_step(self, batch, batch_idx):\n    with contextlib.suppress(RuntimeError):\n"
         "        return nn.functional.mse_loss(self.layer(batch[0][:, :2]), batch[1])", "Healthy"),
-        "exceptions get out", "by `with contextlib.suppress(RuntimeError)`"),
+        "swallowed exceptions", "by `with contextlib.suppress(RuntimeError)`"),
     Ill("swallows-in-finally", _lit(
         "def training_step(self, batch, batch_idx):\n    loss = None\n    try:\n        loss = self.step(batch[:1])\n"
         "    finally:\n        return loss", "Healthy"),
-        "exceptions get out", "ValueError is raised in line"),
+        "swallowed exceptions", "ValueError is raised in line"),
     Ill("swallows-in-a-helper", _lit(
         "def guarded(self, batch):\n    try:\n        return self.layer(batch[0].double())\n    except RuntimeError "
         "as error:\n"
         "        print(error)\n        return torch.zeros(4, 1)\n"
         "def training_step(self, batch, batch_idx):\n    return nn.functional.mse_loss(self.guarded(batch), batch[1])",
-        "Healthy"), "exceptions get out", "the batch is float64"),
+        "Healthy"), "swallowed exceptions", "the batch is float64"),
     Ill("swallows-by-a-context", "class Safe:\n    def __enter__(self):\n        return self\n"
         "    def __exit__(self, *error):\n        return True\n\n" + _lit(
         "def training_step(self, batch, batch_idx):\n    with Safe():\n        return self.stepp(batch)", "Healthy"),
-        "exceptions get out", "by `with Safe()`"),
+        "swallowed exceptions", "by `with Safe()`"),
     Ill("swallows-in-a-thread", "import threading\n" + _lit(
         "def training_step(self, batch, batch_idx):\n    out = [None]\n    def work():\n"
         "        out[0] = self.stepp(batch)\n    thread = threading.Thread(target=work)\n    thread.start()\n"
-        "    thread.join()\n    return out[0]", "Healthy"), "exceptions get out", "by the end of its thread, 4 times"),
+        "    thread.join()\n    return out[0]", "Healthy"), "swallowed exceptions", "the end of its thread, 4 times"),
     Ill("swallows-to-a-constant", "def never_fails(step):\n    def inner(*given):\n        try:\n"
         "            return step(*given)\n        except Exception:\n"
         "            return torch.zeros((), requires_grad=True)\n    return inner\n\n" + _lit(
         "@never_fails\ndef training_step(self, batch, batch_idx):\n    return self.stepp(batch)", "Healthy"),
-        "parameters change", "because AttributeError is swallowed in line"),
+        "parameter updates", "because AttributeError is swallowed in line"),
     Ill("swallows-around-fit", "class Calm(pl.Trainer):\n    def fit(self, *given, **more):\n        try:\n"
         "            super().fit(*given, **more)\n        except Exception:\n            pass\n\n" + _lit(
         "def training_step(self, batch, batch_idx):\n    return self.stepp(batch)", "Healthy"),
-        "the run ends well", "Lit has no attribute stepp",
+        "end of the run", "Lit has no attribute stepp",
         "class_path: ill_swallows_around_fit.Calm, init_args: {max_epochs: 1}"),
     Ill("swallows-in-a-sampler", "class Half:\n    def __len__(self):\n        return 16\n    def __iter__(self):\n"
         "        order = list(range(8))\n        try:\n            for i in range(16):\n"
         "                yield order[i]\n        except IndexError:\n            return\n\n" + _lit(
         "def train_dataloader(self):\n    return DataLoader(points(), batch_size=4, sampler=Half())"),
-        "every epoch gets its batches", "epoch 0 gets 2 of 4 batches"),
+        "batches per epoch", "epoch 0 gets 2 of 4 batches"),
     Ill("interrupts-itself", _lit("def training_step(self, batch, batch_idx):\n    raise KeyboardInterrupt", "Healthy"),
-        "the run ends well", "the exception is KeyboardInterrupt"),
+        "end of the run", "the exception is KeyboardInterrupt"),
     Ill("keys-for-parts", "class Named(torch.utils.data.Dataset):\n    def __len__(self):\n        return 8\n"
         "    def __getitem__(self, i):\n        return {'x': torch.ones(3), 'y': torch.ones(1)}\n\n" + _lit(
         "def train_dataloader(self):\n    return DataLoader(Named(), batch_size=4)"),
-        "the run ends well", "the loader yields a dict with the keys x, y"),
+        "end of the run", "the loader yields a dict with the keys x, y"),
     Ill("gradients-lost", _lit("def on_after_backward(self):\n    self.zero_grad()"),
-        "parameters change", "though a graph leads from the loss to them: their gradients are zero, or lost"),
+        "parameter updates", "although a graph leads from the loss to them: their gradients are zero, or lost"),
     Ill("steps-under-a-condition", _lit("def optimizer_step(self, epoch, batch_idx, optimizer, closure=None):\n"
         "    if epoch < 0:\n        optimizer.step(closure=closure)"),
-        "the closure is not called", "your optimizer_step never comes to optimizer.step"),
+        "the closure is not called", "your optimizer_step never reaches optimizer.step"),
     Ill("labelless", _lit("def train_dataloader(self):\n    return DataLoader(points().tensors[0], batch_size=4)"),
-        "the run ends well", "the loader yields a tensor of shape (4, 3); line 17 unpacks two parts"),
+        "end of the run", "the loader yields a tensor of shape (4, 3); line 17 unpacks two parts"),
     Ill("double-precision", _lit("def training_step(self, batch, batch_idx):\n"
-        "    return self.layer(batch[0].double()).mean()", "Healthy"), "the run ends well", "and not the batch"),
+        "    return self.layer(batch[0].double()).mean()", "Healthy"), "end of the run", "and not the batch"),
     Ill("step-without-batch", _lit("def training_step(self):\n    return self.layer.weight.sum()", "Healthy"),
-        "the run ends well", "training_step is given"),
+        "end of the run", "training_step gets"),
     Ill("rows-for-parts", _lit("def training_step(self, batch, batch_idx):\n    x, y = batch\n"
         "    return nn.functional.mse_loss(self.layer(x), y.sum().view(1))\n"
         "def train_dataloader(self):\n    return DataLoader(points().tensors[0], batch_size=2)", "Healthy"),
-        "the batch fits the step", "the dataset has no labels; its rows are taken for them"),
+        "batch unpacking", "the dataset has no labels; its rows are unpacked instead"),
     Ill("by-hand-without-step", _lit("def __init__(self):\n    super().__init__()\n"
-        "    self.automatic_optimization = False"), "parameters change", "does neither backward nor step"),
+        "    self.automatic_optimization = False"), "parameter updates", "calls neither backward nor step"),
     Ill("without-graph", _lit("def training_step(self, batch, batch_idx):\n    with torch.no_grad():\n"
         "        loss = self.step(batch)\n    return loss.requires_grad_()", "Healthy"),
-        "parameters change", "no graph leads from it to the weights (with torch.no_grad() in line"),
+        "parameter updates", "no graph leads from it to the weights (with torch.no_grad() in line"),
     Ill("steps-by-itself", _lit("def __init__(self):\n    super().__init__()\n    self.manual_optimization = True\n"
         "def training_step(self, batch, batch_idx):\n    opt = self.optimizers()\n    opt.zero_grad()\n"
         "    self.step(batch).backward()\n    opt.step()", "Healthy"),
-        "who steps the optimizer", "the attribute that is set is called manual_optimization"),
+        "optimizer steps", "the attribute that is set is called manual_optimization"),
     Ill("detached", _lit("def training_step(self, batch, batch_idx):\n    return self.step(batch).detach()", "Healthy"),
-        "it returns a loss", "the loss has no gradient"),
+        "returned loss", "the loss has no gradient"),
     Ill("frozen", _lit("def __init__(self):\n    super().__init__()\n"
         "    self.head = nn.Linear(1, 1).requires_grad_(False)"),
-        "parameters change", "because requires_grad is False", verdict=ATTENTION),
+        "parameter updates", "because requires_grad is False", verdict=ATTENTION),
     Ill("left-out", _lit("def configure_optimizers(self):\n    return torch.optim.SGD([self.layer.bias], lr=0.1)"),
-        "parameters change", "because no optimizer has them", verdict=ATTENTION),
+        "parameter updates", "because no optimizer has them", verdict=ATTENTION),
     Ill("no-optimizer", _lit("def configure_optimizers(self):\n    return None"),
-        "parameters change", "returns no optimizer"),
+        "parameter updates", "returns no optimizer"),
     Ill("no-rate", _lit("def configure_optimizers(self):\n    return torch.optim.SGD(self.parameters(), lr=0.0)"),
-        "parameters change", "the learning rate is 0"),
+        "parameter updates", "the learning rate is 0"),
     Ill("nan", _lit("def training_step(self, batch, batch_idx):\n    return self.step(batch) * float('nan')",
         "Healthy"),
-        "the loss is finite", "not finite in 4 of 4 steps"),
+        "loss values", "not finite in 4 of 4 steps"),
     Ill("raises", _lit("def training_step(self, batch, batch_idx):\n    assert batch_idx < 2, 'enough'\n"
-                       "    return self.step(batch)", "Healthy"), "the run ends well", "after 2 steps"),
+                       "    return self.step(batch)", "Healthy"), "end of the run", "after 2 steps"),
     Ill("misnamed-hook", _lit("def on_train_epoch_ends(self):\n    pass"),
-        "names of hooks", "its hook is on_train_epoch_end", verdict=ATTENTION),
+        "hook names", "the hook is named on_train_epoch_end", verdict=ATTENTION),
     Ill("unvalidated", _lit("def validation_step(self, batch, batch_idx):\n    pass"),
-        "validation comes", "there is no validation loader", verdict=ATTENTION),
+        "validation", "there is no validation loader", verdict=ATTENTION),
     Ill("seldom-validated", _lit("def validation_step(self, batch, batch_idx):\n    pass\n"
         "def val_dataloader(self):\n    return DataLoader(points())"),
-        "validation comes", "due every 5 epochs, and the training has 2; the sanity check",
+        "validation", "due every 5 epochs, and the training has 2; only the sanity check",
         "max_epochs: 2, check_val_every_n_epoch: 5"),
     Ill("late-validated", _lit("def validation_step(self, batch, batch_idx):\n    pass\n"
         "def val_dataloader(self):\n    return DataLoader(points())"),
-        "validation comes", "due every 50 batches (val_check_interval), and the whole training has 8",
+        "validation", "due every 50 batches (val_check_interval), and the whole training has 8",
         "max_epochs: 2, val_check_interval: 50, check_val_every_n_epoch: null"),
     Ill("every-other-epoch", "class Tape:\n    at = 0\n    def __len__(self):\n        return 4\n"
         "    def __iter__(self):\n        return self\n    def __next__(self):\n        self.at += 1\n"
         "        if self.at > 4:\n            self.at = 0\n            raise StopIteration\n"
         "        return points(4).tensors\n"
         + _lit("def train_dataloader(self):\n    return Tape()"),
-        "every epoch gets its batches", "epoch 1 gets 0 of 4 batches", "max_epochs: 4"),
+        "batches per epoch", "epoch 1 gets 0 of 4 batches", "max_epochs: 4"),
     Ill("one-of-two-empty", "from pytorch_lightning.utilities import CombinedLoader\n" + _lit(
         "def train_dataloader(self):\n    return CombinedLoader({'labelled': DataLoader(points(0)),"
-        " 'rest': DataLoader(points())}, 'min_size')"), "which loader is empty", "labelled is empty"),
+        " 'rest': DataLoader(points())}, 'min_size')"), "empty loader", "labelled is empty"),
     Ill("cycle-by-epoch", _lit("def configure_optimizers(self):\n    opt = torch.optim.SGD(self.parameters(), lr=0.1)\n"
         "    cycle = torch.optim.lr_scheduler.OneCycleLR(opt, 0.1, "
         "total_steps=self.trainer.estimated_stepping_batches)\n"
-        "    return [opt], [cycle]"), "schedules fit the training", "stepped once an epoch, 3 times in all",
+        "    return [opt], [cycle]"), "learning rate schedule", "stepped once per epoch, 3 times in all",
         "max_epochs: 3"),
     Ill("schedule-by-hand", _lit("def __init__(self):\n    super().__init__()\n"
         "    self.automatic_optimization = False\n"
@@ -261,24 +263,24 @@ ILL = [
         "    self.manual_backward(self.step(batch))\n    opt.step()\n"
         "def configure_optimizers(self):\n    opt = torch.optim.SGD(self.parameters(), lr=0.1)\n"
         "    return [opt], [torch.optim.lr_scheduler.StepLR(opt, 1)]", "Healthy"),
-        "schedules fit the training", "StepLR is never stepped", "max_epochs: 2"),
-    Ill("clips-nothing", _lit("pass"), "options have an effect", "gradient_clip_val=1000.0 changes nothing",
+        "learning rate schedule", "StepLR is never stepped", "max_epochs: 2"),
+    Ill("clips-nothing", _lit("pass"), "options without effect", "gradient_clip_val=1000.0 changes nothing",
         "max_epochs: 1, gradient_clip_val: 1000.0", verdict=ATTENTION),
     Ill("probabilities-for-logits", _lit("def training_step(self, batch, batch_idx):\n"
         "    out = torch.sigmoid(self.layer(batch[0]))\n"
         "    return nn.functional.binary_cross_entropy_with_logits(out, (batch[1] > 0).float())", "Healthy"),
-        "losses get what they expect", "is given what a sigmoid has passed"),
+        "loss inputs", "gets the output of a sigmoid"),
     Ill("in-a-list", _lit("def __init__(self):\n    super().__init__()\n    self.more = [nn.Linear(1, 1)]\n"
         "def step(self, batch):\n    return nn.functional.mse_loss(self.more[0](self.layer(batch[0])), batch[1])"),
-        "weights are registered", "more (a list), which is not registered"),
+        "unregistered weights", "more (a list), which the module does not register"),
     Ill("made-in-the-step", _lit("def step(self, batch):\n"
         "    return nn.functional.mse_loss(nn.Linear(1, 1)(self.layer(batch[0])), batch[1])"),
-        "weights are registered", "2 weights that are made in the step itself"),
+        "unregistered weights", "2 weights that are created in the step itself"),
     Ill("same-data", _lit("def __init__(self):\n    super().__init__()\n    self.both = points()\n"
                           "def train_dataloader(self):\n    return DataLoader(self.both)\n"
                           "def val_dataloader(self):\n    return DataLoader(self.both)\n"
                           "def validation_step(self, batch, batch_idx):\n    pass"),
-        "data apart", "use one dataset", verdict=ATTENTION),
+        "shared data", "use the same dataset", verdict=ATTENTION),
     Ill("unseeded", "import numpy as np\n" + _lit(
         "def training_step(self, batch, batch_idx):\n"
         "    return self.step(batch) * float(np.random.default_rng().uniform(1, 2))"),
@@ -293,7 +295,7 @@ ILL = [
         "clean run", "in or after training_step"),
     Ill("hangs-before", _lit("def on_fit_start(self):\n    time.sleep(1000)"), "clean run", "before training_step"),
     Ill("dies", _lit("def training_step(self, batch, batch_idx):\n    os._exit(7)", "Healthy"),
-        "clean run", "ends with status 7, in or after training_step"),
+        "clean run", "ended with status 7, in or after training_step"),
     Ill("unbuilt", _lit("def __init__(self):\n    raise FileNotFoundError('weights.pt')"),
         "build", "building the module raises FileNotFoundError: weights.pt"),
 ]  # fmt: skip
@@ -368,8 +370,8 @@ def test_remedies_are_of_what_was_seen(tmp_path: Path, engine: Engine) -> None:
     told = {ill.name: ill for ill in ILL}
     for name, said in {
         "keys-for-parts": "batch['x'], batch['y']",
-        "gradients-lost": "on_after_backward of yours",
-        "swallows-in-a-sampler": "IndexError, raised in line",
+        "gradients-lost": "Check your on_after_backward",
+        "swallows-in-a-sampler": "IndexError is raised in line",
     }.items():
         ill = told[name]
         found = _findings(tmp_path, engine, ill.name, ill.source, ill.trainer)
@@ -408,16 +410,19 @@ def test_what_the_doctor_fails_at_itself_is_told_as_that_and_ends_nothing() -> N
     course = Course(seen, UserCode())
     with course.step((Hostile(),)) as told:
         told(torch.nn.Linear(1, 1), torch.ones(1, requires_grad=True) * 2)
-    (found,) = [one for one in TOLD.run(seen) if one.check == "what could not be looked at"]
-    assert (found.verdict, found.what) == (ATTENTION, "the doctor could not look at the batch, and says nothing of it")
+    (found,) = [one for one in TOLD.run(seen) if one.check == "skipped checks"]
+    assert (found.verdict, found.what) == (
+        ATTENTION,
+        "the doctor could not inspect the batch, and skipped the checks that need it",
+    )
     assert "KeyError" in found.evidence
 
 
 def test_a_frame_of_faultlabs_own_is_never_called_the_trainings_failure() -> None:
     error = {"message": "KeyError: 'to'", "own": "train.py:3", "raised": "", "ours": True, "during": "training_step"}
-    (found,) = [one for one in LEARNING.run(_seen(error=error)) if one.check == "the run ends well"]
+    (found,) = [one for one in LEARNING.run(_seen(error=error)) if one.check == "end of the run"]
     assert found.verdict == ATTENTION
-    assert "nothing of yours" in found.what
+    assert "not your code" in found.what
 
 
 def _seen(**more: object) -> dict[str, object]:
@@ -448,9 +453,9 @@ def test_a_checkpoint_that_has_done_all_epochs_is_told_though_its_path_is_in_a_v
     )
     progress = {"current": {"completed": 2}}
     torch.save({"loops": {"fit_loop": {"epoch_progress": progress}}, "global_step": 128}, tmp_path / "last.ckpt")
-    told = [one for one in examine(str(script), 60, engine=engine) if one.check == "a checkpoint to go on from"]
+    told = [one for one in examine(str(script), 60, engine=engine) if one.check == "checkpoint to resume from"]
     assert [one.verdict for one in told] == [WRONG]
-    assert "has done 2 epochs already, and max_epochs is 2" in told[0].what
+    assert "has already completed 2 epochs, and max_epochs is 2" in told[0].what
 
 
 def test_what_draws_by_itself_is_named_with_its_line(tmp_path: Path, engine: Engine) -> None:
@@ -490,11 +495,11 @@ def test_scripts_around_the_module_are_read(tmp_path: Path, engine: Engine) -> N
     said = [one.what for one in found if one.verdict == ATTENTION]
     assert any("limit_train_batches=0" in what for what in said)
     assert any("fast_dev_run" in what for what in said)
-    assert any("call trainer.test and nowhere trainer.fit" in what for what in said)
+    assert any("call trainer.test but never trainer.fit" in what for what in said)
     assert any("both lightning and pytorch_lightning" in what for what in said)
     (tmp_path / "train.py").write_text("from ill_scripted import Lit\ntrainer.fit(Lit(), ckpt_path='last.ckpt')\n")
     found = _findings(tmp_path, engine, "scripted", _lit("pass"), "max_epochs: 1")
-    assert any("goes on from last.ckpt" in one.what for one in found if one.check == "resumed training")
+    assert any("resumes from last.ckpt" in one.what for one in found if one.check == "resumed training")
 
 
 SCRIPT = """
@@ -512,9 +517,16 @@ trainer.{call}(Lit())
 @pytest.mark.parametrize(
     ("steps", "arguments", "call", "check", "verdict", "said"),
     [
-        ("    pass", "", "fit", "clean run", OK, "its first 100 steps take"),
-        ("    def train_step(self, batch, batch_idx): ...", "", "fit", "another one runs", WRONG, "called train_step"),
-        ("    pass", "limit_train_batches=0", "fit", "no batches asked for", WRONG, "limit_train_batches"),
+        ("    pass", "", "fit", "clean run", OK, "the first 100 steps take"),
+        (
+            "    def train_step(self, batch, batch_idx): ...",
+            "",
+            "fit",
+            "another method runs",
+            WRONG,
+            "named train_step",
+        ),
+        ("    pass", "limit_train_batches=0", "fit", "no batches requested", WRONG, "limit_train_batches"),
         ("    pass", "", "test", "import", WRONG, "calls no Trainer.fit"),
     ],
 )
@@ -566,9 +578,27 @@ def test_an_unfit_environment_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     found = {(one.verdict, one.what): one for one in ENVIRONMENT.run({})}
     told = " ".join(what for verdict, what in found if verdict != OK)
     for said in ("torch 1.13.1 is too old", "mutmut is not installed", "in different versions", "0.5 GB of memory",
-                 "loads no plugins by itself"):  # fmt: skip
+                 "does not load plugins automatically"):  # fmt: skip
         assert said in told
     assert all(one.remedy for one in found.values() if one.verdict != OK)
+
+
+def test_quiet_prints_only_what_needs_attention_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    from faultlab.doctor import environment
+
+    monkeypatch.setattr(environment, "_free_memory", lambda: 0.5)
+    versions = {"torch": "1.13.1", "pytorch-lightning": "2.5.0", "lightning": "", "pytest": "8.3.0", "mutmut": "3.8.0"}
+    monkeypatch.setattr(environment, "_version", lambda name: versions[name])
+    monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", raising=False)
+    loud, quiet = (CliRunner().invoke(group, ["doctor", *flags], standalone_mode=False) for flags in ([], ["-q"]))
+    assert loud.return_value == quiet.return_value == 1
+    assert "ok        python: Python" in loud.stdout
+    assert quiet.stdout.splitlines() == [
+        "wrong     packages: torch 1.13.1 is too old",
+        "          -> Run `python -m pip install 'torch>=2.4'`.",
+        "attention memory: only 0.5 GB of memory are free",
+        "          -> Use --jobs 1.",
+    ]
 
 
 def test_wrong_targets_and_broken_scenarios_end_with_their_own_status(tmp_path: Path) -> None:
@@ -592,7 +622,9 @@ def test_wrong_targets_and_broken_scenarios_end_with_their_own_status(tmp_path: 
 def test_what_is_no_target_is_said_and_a_class_may_be_named_as_init_takes_it(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such script"):
         list(examine(str(tmp_path / "train.py"), 10))
-    with pytest.raises(UsageError, match="neither a scenario file nor a training script nor a class"):
+    with pytest.raises(
+        UsageError, match="expected a scenario file, a training script, a LightningCLI config or a class path"
+    ):
         list(examine("train: Lit", 10))
     (found, *_) = examine("nowhere_at_all:Lit", 10)
     assert (found.check, found.verdict) == ("import", WRONG)

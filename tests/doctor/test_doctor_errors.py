@@ -43,7 +43,7 @@ def test_an_error_that_can_not_be_raised_here_is_known_by_its_text(message: str,
     ("message", "cause", "remedy"),
     [
         ("TypeError: object of type 'NoneType' has no len()", "NoneType", "a function without a return"),
-        ("TypeError: object of type 'generator' has no len()", "generator", "made a list"),
+        ("TypeError: object of type 'generator' has no len()", "generator", "to a list first"),
         ("TypeError: 'NoneType' object is not subscriptable", "is None", "which name on that line is None"),
         ("IndexError: list index out of range", "end of a list", "__len__"),
         ("AttributeError: 'list' object has no attribute 'view'", "a list is asked for view", "batch[0]"),

@@ -131,15 +131,23 @@ def test_a_rate_that_is_written_as_a_number_is_found_where_one_is_searched_for()
 @pytest.mark.parametrize(
     ("batch", "message", "remedy"),
     [
-        ({"is": "a list of 1 (a tensor)", "parts": 1}, "'list' object has no attribute 'view'", "x = batch[0]"),
-        ({"is": "a list of 2 (...)", "parts": 2}, "must be Tensor, not list", "x, y = batch"),
-        ({"is": "a dict of 2 (...)", "keys": ["image", "label"]}, "must be Tensor, not dict", "batch['image']"),
+        (
+            {"is": "a list of 1 (a tensor)", "kind": "list", "parts": 1},
+            "'list' object has no attribute 'view'",
+            "x = batch[0]",
+        ),
+        ({"is": "a list of 2 (...)", "kind": "list", "parts": 2}, "must be Tensor, not list", "x, y = batch"),
+        (
+            {"is": "a dict of 2 (...)", "kind": "dict", "keys": ["image", "label"]},
+            "must be Tensor, not dict",
+            "batch['image']",
+        ),
     ],
 )
 def test_a_batch_that_is_taken_for_a_tensor_is_described(batch: dict[str, Any], message: str, remedy: str) -> None:
     error = {"message": f"TypeError: {message}", "own": "net.py:7", "during": "training_step"}
     found = meaning({"batch": batch}, error)
-    assert f"the loader yields {batch['is']}, and line 7 takes it for a tensor" in found.cause
+    assert f"the loader yields {batch['is']}, and line 7 uses it as a tensor" in found.cause
     assert remedy in found.remedy
     assert "loader yields" not in meaning({"batch": batch, "batches": 3}, error).cause, "the first steps went well"
 
@@ -150,5 +158,5 @@ def test_a_second_backward_in_the_first_step_is_not_laid_to_what_an_earlier_step
     assert "fake.detach()" in meaning({"automatic": False, **own}, error).remedy
     assert "self.hidden" in meaning({"automatic": False, **own, "batches": 4}, error).remedy
     alone = {"facts": {"steps_itself": [{"what": "backward"}]}}
-    assert "Take backward() out" in meaning({"automatic": True, **alone}, error).remedy
+    assert "Remove backward()" in meaning({"automatic": True, **alone}, error).remedy
     assert "self.hidden" in meaning({"automatic": True}, error).remedy

@@ -174,7 +174,7 @@ def test_a_monitor_that_looks_the_wrong_way_is_told_and_names_that_say_nothing_a
     key: str, mode: str, told: bool
 ) -> None:
     said = _idle(monitors=[{"name": "EarlyStopping", "key": key, "mode": mode}])
-    assert any("for better" in what for what in said) is told
+    assert any("as better" in what for what in said) is told
 
 
 @pytest.mark.parametrize(("checks", "told"), [(3, True), (8, False)])

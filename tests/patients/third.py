@@ -32,8 +32,8 @@ class Net(pl.LightningModule):
 pl.Trainer(max_epochs=3).fit(Net(), DataLoader(classes(), batch_size=16))
 """,
         {"OUT": ("torch.relu(self.l1(x.view(x.size(0), -1)))", "self.l1(x.view(x.size(0), -1))")},
-        r"given what a ReLU has passed",
-        r"Take the ReLU .* out",
+        r"gets the output of a ReLU",
+        r"Remove the ReLU",
     ),
     Patient(
         "steps-reckoned-in-epochs",
@@ -228,7 +228,7 @@ trainer.fit(Net(), DataLoader(classes(), batch_size=16), DataLoader(classes(64),
 """,
         {"MODE": ("        self.train()\n", "")},
         r"validation runs in training mode: net\.1, net\.3",
-        r"Take self\.train\(\)",
+        r"Remove self\.train\(\)",
     ),
     Patient(
         "backward-twice",

@@ -1,4 +1,4 @@
-"""What a known error is, and how one is found by the type and message of an exception."""
+"""Known errors, and their lookup by the type and message of an exception."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from functools import cache
 
 @dataclass(frozen=True)
 class Known:
-    """An error by its text: ``pattern`` is looked for in ``Type: message``, and its named groups fill the rest.
+    """A known error: ``pattern`` is searched in ``Type: message``, and its named groups fill the other texts.
 
-    ``thread`` is one in which somebody met it. ``during`` restricts the entry to hooks whose names begin so.
+    ``thread`` is a public thread about the error. ``during`` limits the entry to hooks whose names start with one of
+    its words.
     """
 
     pattern: str
@@ -24,7 +25,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Named:
-    """A cause and a remedy, with the values of the very error in them."""
+    """A cause and a remedy, with the values of the actual error filled in."""
 
     cause: str
     remedy: str
@@ -32,11 +33,11 @@ class Named:
 
 
 def explained(message: str, during: str = "") -> Named | None:
-    """What an exception means to who wrote the training; None for one that nobody here knows.
+    """Return what an exception means for the author of the training, or None if it is unknown.
 
     Args:
         message: The exception as ``Type: message``.
-        during: The hook in which it was raised, such as ``validation_step``; empty where it is not known.
+        during: The hook that raised it, such as ``validation_step``; empty if unknown.
     """
     for known, pattern in _compiled():
         if known.during and not any(during.startswith(one) for one in known.during.split()):
@@ -48,7 +49,7 @@ def explained(message: str, during: str = "") -> Named | None:
 
 
 def everything() -> Iterator[Known]:
-    """All entries, the more particular before the more general."""
+    """Yield all entries, specific ones before general ones."""
     from faultlab.doctor.errors import of_autograd, of_data, of_lightning, of_optimizers, of_python, of_tensors
 
     for module in (of_lightning, of_optimizers, of_autograd, of_data, of_tensors, of_python):

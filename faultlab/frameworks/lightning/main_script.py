@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from faultlab.core.alert import safe_text
-from faultlab.errors import TargetError
+from faultlab.errors import NEVER_FITS, TargetError
 from faultlab.frameworks.lightning import loaded_weights, second_run
 from faultlab.frameworks.lightning.interception import Reached, intercepted
 from faultlab.injection import mutant_activation
@@ -165,7 +165,7 @@ def run_to_fit(run: Callable[[], object], file: Path, arguments: Sequence[str], 
                 raise TargetError(_WHERE, message, remedy) from error
     if not caught:
         message = f"{file.name} runs to its end and calls no Trainer.fit" + (f" of {trains}" if trains else "")
-        raise TargetError(_WHERE, message, _REMEDY)
+        raise TargetError(_WHERE, message, _REMEDY, NEVER_FITS)
     return caught[0]
 
 
