@@ -16,7 +16,10 @@ from faultlab.core import atomic_write
 from faultlab.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from faultlab.discovery.candidates import Guess
+    from faultlab.discovery.loops import LoopFound
 
 
 @click.command("init", cls=WithScriptArguments)
@@ -35,15 +38,18 @@ def command(target: str | None, out: Path | None, force: bool, timeout: float, a
 
     TARGET is a LightningModule (package.module:LitModel or file.py:LitModel), a file or folder that contains one, a
     config file of LightningCLI, or the current folder if omitted. Training scripts are run up to Trainer.fit, followed
-    by short trainings. Everything after -- is passed to your script:
+    by short trainings. A script without Lightning (train.py, or train.py:main for a function of it) is run to its end.
+    Everything after -- is passed to your script:
 
         faultlab init train.py -- --data images --lr 0.1
     """
-    from faultlab.discovery import candidates, project_index, scenario_writer
+    from faultlab.discovery import candidates, loops, project_index, scenario_writer
     from faultlab.report.text import harmless
 
     begun = time.monotonic()
     given = script_arguments()
+    if target and (loop := loops.find(target, given)) is not None:
+        return _write_loop(loop, target, given, out, force, timeout, as_json)
     found = project_index.find(target)
     file = out or Path("scenarios") / f"{scenario_writer.scenario_name(candidates.Guess(found))}.yaml"
     if file.exists() and not force:
@@ -77,6 +83,36 @@ def command(target: str | None, out: Path | None, force: bool, timeout: float, a
         show(f"  {line}", fg="red", bold=True)
     show(f"Wrote {file} in {time.monotonic() - begun:.0f} s. Next:", bold=True)
     show(f"  faultlab run {file}")
+    return 0
+
+
+def _write_loop(
+    loop: LoopFound, target: str, given: Sequence[str], out: Path | None, force: bool, timeout: float, as_json: bool
+) -> int:
+    from faultlab.discovery import loops
+    from faultlab.report.text import harmless
+
+    file = out or Path("scenarios") / f"{loops.scenario_name(loop)}.yaml"
+    if file.exists() and not force:
+        raise UsageError(f"{file}: file exists. Overwrite it with --force, or name another file with --out.")
+    if not as_json:
+        click.echo(f"{loop.shown}: running it to its end")
+    begun = time.monotonic()
+    answer = loops.tried(loop, timeout)
+    asked = shlex.join(["faultlab", "init", target, *(["--", *given] if given else [])])
+    atomic_write.write(file, loops.render(loop, answer, asked))
+    notes, seconds = loops.findings(answer), time.monotonic() - begun
+    if as_json:
+        from faultlab.core.report import dump
+
+        attempts = [{"attempt": f"running {loop.shown}", "failed": None}]
+        plain = {"scenario": str(file), "attempts": attempts, "notes": notes, "seconds": round(seconds, 1)}
+        click.echo(dump(plain, indent=1))
+        return 0
+    for line in notes:
+        click.echo(f"  {harmless(line)}")
+    click.secho(f"Wrote {file} in {seconds:.0f} s. Next:", bold=True)
+    click.echo(f"  faultlab run {file}")
     return 0
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from faultlab.cli import group
 from faultlab.config.scenario import load
 from faultlab.discovery import loops
 from faultlab.errors import UsageError
@@ -97,3 +100,15 @@ def test_a_script_that_needs_arguments_is_an_error_with_how_it_ends(project: Pat
 )
 def test_the_metric_that_tells_most_is_monitored(metrics: dict[str, float], chosen: dict[str, str] | None) -> None:
     assert loops.monitor(metrics) == chosen
+
+
+def test_the_command_writes_a_scenario_for_a_script_without_lightning(project: Path) -> None:
+    done = CliRunner().invoke(group, ["init", "train.py", "--json", "--", "--rate", "0.5"])
+    assert done.exit_code == 0, done.output
+    plain = json.loads(done.stdout)
+    assert plain["scenario"] == "scenarios/train.yaml"
+    assert "Harm is measured by accuracy." in plain["notes"]
+    assert load(project / "scenarios" / "train.yaml").framework == "torch"
+    again = CliRunner().invoke(group, ["init", "train.py", "--", "--rate", "0.5"])
+    assert isinstance(again.exception, UsageError)
+    assert "--force" in again.exception.message
