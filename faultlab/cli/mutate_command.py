@@ -14,8 +14,9 @@ from faultlab.cli.multi_run import each
 from faultlab.cli.param_types import Number
 from faultlab.cli.progress import Progress
 from faultlab.cli.shell_completion import scenario_files
-from faultlab.config.lint import load_checked
+from faultlab.config.lint import load_checked, require_lightning
 from faultlab.config.scenario import Scenario, find
+from faultlab.core import framework_names
 from faultlab.core.report import Report
 from faultlab.core.shard import Shard
 from faultlab.errors import BaselineError, FaultlabError, UsageError
@@ -136,7 +137,12 @@ def _sorted(paths: tuple[Path, ...]) -> tuple[list[Scenario], tuple[Path, ...]]:
             raise UsageError(f"{path}: no such file or folder")
     if len(files) > 1 and sources:
         raise UsageError("files to mutate can be combined with one scenario only, and there are several")
-    return (load_checked(tuple(files)) if files else []), tuple(sources)
+    scenarios = load_checked(tuple(files)) if files else []
+    for scenario in scenarios:
+        if scenario.file in paths or len(scenarios) == 1:
+            require_lightning(scenario, "mutate")
+    # A folder may hold scenarios of loops beside others.
+    return [one for one in scenarios if one.framework == framework_names.DEFAULT], tuple(sources)
 
 
 def _is_scenario(file: Path) -> bool:

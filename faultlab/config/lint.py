@@ -69,6 +69,13 @@ def require_targets(scenarios: Iterable[Scenario]) -> None:
         raise ScenarioError(problems)
 
 
+def require_lightning(scenario: Scenario, command: str) -> None:
+    """Raise ScenarioError if a command that handles only Lightning's trainings is given another one's scenario."""
+    if scenario.framework != framework_names.DEFAULT:
+        message = f"`faultlab {command}` can't handle `framework: {scenario.framework}` yet"
+        raise scenario.problem(("framework",), message, "Use `faultlab run` and `faultlab replay` for this scenario.")
+
+
 def looks_like_a_scenario(file: Path) -> bool:
     """Return whether a YAML file has a scenario's keys: `schema`, or `name`, a target and another one of them."""
     try:

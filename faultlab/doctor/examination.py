@@ -13,6 +13,7 @@ from faultlab import engines
 from faultlab.campaign import nondeterminism
 from faultlab.campaign.applicability_survey import CLASS_PATH, bare, from_working_directory
 from faultlab.campaign.clean_runs import order
+from faultlab.config.lint import require_lightning
 from faultlab.config.scenario import Scenario, load, project_root
 from faultlab.config.source_lookup import file_of
 from faultlab.core.orders import Examine, Train
@@ -76,6 +77,7 @@ def examine(
                 place = f"{problem.file}:{problem.line}:{problem.column}"
                 yield replace(wrong(problem.message, place, problem.remedy), check="scenario file")
             return
+        require_lightning(scenario, "doctor")
         yield replace(fine(f"{path} is valid", scenario.name), check="scenario file")
     elif CLASS_PATH.match(target):
         scenario = bare(target)

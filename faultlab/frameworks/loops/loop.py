@@ -66,7 +66,7 @@ class Loop:
         self._begin, self._take_back = begin, take_back
         self._constructed = 0
         self._rates: dict[tuple[int, int], float] = {}
-        self._inside = self._stepping_now = self._in_backward = False
+        self._inside = self._stepping_now = False
         self._forward_due = True
         self._evaluation_due = False
         self._stepped: set[type] = set()
@@ -97,7 +97,8 @@ class Loop:
         for scheduler in (LRScheduler, ReduceLROnPlateau):
             patches.wrap(scheduler, "__init__", self._making_scheduler)
         patches.wrap(DataLoader, "__iter__", self._iterating)
-        patches.wrap(torch.Tensor, "backward", self._backward)
+        # Which `Tensor.backward` calls, too.
+        patches.wrap(torch.autograd, "backward", self._backward)
 
     def begin_step(self) -> None:
         """Note that a training step begins."""
@@ -235,15 +236,11 @@ class Loop:
         return iterating
 
     def _backward(self, backward: Callable[..., Any]) -> Callable[..., Any]:
-        def backwards(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-            # torch calls the patched method once more from within a function mode.
-            if not self._in_backward and self.stage == "train" and tensor.numel() == 1:
-                self._trajectory.losses.append((self.step, float(tensor.detach())))
-            before, self._in_backward = self._in_backward, True
-            try:
-                return backward(tensor, *args, **kwargs)
-            finally:
-                self._in_backward = before
+        def backwards(tensors: Any, *args: Any, **kwargs: Any) -> Any:
+            losses = [tensors] if isinstance(tensors, torch.Tensor) else list(tensors)
+            if self.stage == "train" and all(loss.numel() == 1 for loss in losses):
+                self._trajectory.losses.append((self.step, sum(float(loss.detach()) for loss in losses)))
+            return backward(tensors, *args, **kwargs)
 
         return backwards
 

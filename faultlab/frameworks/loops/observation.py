@@ -22,6 +22,7 @@ from faultlab.core.class_paths import path_of
 from faultlab.core.patching import Patches
 from faultlab.errors import TargetError
 from faultlab.frameworks.loops.layout import Layout, key_of
+from faultlab.injection import compilation
 from faultlab.sandbox import file_calls
 
 _DEADLINE = 600.0
@@ -49,7 +50,8 @@ class Observation:
         patches.wrap(nn.Module, "__call__", self._calling)
         patches.wrap(torch.optim.Optimizer, "__init__", lambda construct: self._optimizing(construct, patches))
         patches.wrap(DataLoader, "__iter__", self._iterating)
-        patches.wrap(torch.Tensor, "backward", self._backward)
+        # Which `Tensor.backward` calls, too.
+        patches.wrap(torch.autograd, "backward", self._backward)
 
     def layout(self) -> Layout:
         """Return what was seen.
@@ -167,7 +169,6 @@ def observe(train: Callable[[], object], folders: Sequence[str]) -> Layout:
 
 def _in_copy(train: Callable[[], object], folders: Sequence[str], root: str, writing: int) -> NoReturn:
     try:
-        os.setpgid(0, 0)
         quiet = os.open(os.devnull, os.O_WRONLY)
         os.dup2(quiet, 1)
         os.dup2(quiet, 2)
@@ -181,7 +182,8 @@ def _observed(train: Callable[[], object], folders: Sequence[str], root: str) ->
     torch.set_num_threads(1)
     observation = Observation()
     try:
-        with file_calls.redirected(os.path.join(root, "files"), [os.getcwd(), *folders]), Patches() as patches:
+        redirected = file_calls.redirected(os.path.join(root, "files"), [os.getcwd(), *folders])
+        with compilation.lifted(), redirected, Patches() as patches:
             observation.attach(patches)
             train()
         return observation.layout().to_json()
@@ -205,6 +207,6 @@ def _read(reading: int, pid: int) -> dict[str, Any]:
                 return told
             return {"error": "the process of the clean run died", "remedy": "Run it by itself and see how it ends."}
         text += part
-    os.killpg(pid, signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     return {"error": f"the clean run takes more than {_DEADLINE:.0f} s", "remedy": "Give it less data or fewer epochs."}
