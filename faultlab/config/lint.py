@@ -11,6 +11,7 @@ import yaml
 
 from faultlab.config import target_check
 from faultlab.config.scenario import Scenario, load_all, read_all
+from faultlab.core import framework_names
 from faultlab.errors import Problem, ScenarioError
 
 SOON = 30
