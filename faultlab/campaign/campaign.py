@@ -36,7 +36,7 @@ from faultlab.core.shard import Shard
 from faultlab.core.target_profile import TargetProfile
 from faultlab.core.version import __version__
 from faultlab.engines import Engine
-from faultlab.errors import TargetError
+from faultlab.errors import ScenarioError, TargetError
 from faultlab.gate import baseline_check
 from faultlab.gate.baseline_file import Accepted
 from faultlab.gate.demands import check, check_exemptions
@@ -131,6 +131,7 @@ class Campaign:
             report.commit = provenance.commit_of(root)
             if project := within_repository(root):
                 report.target["project"] = project
+            records.forget()
             self.listener.measured(report.baseline)
             measured = time.perf_counter()
             report.timing = {"import": imported - begun, "baseline": measured - imported}
@@ -146,7 +147,11 @@ class Campaign:
             self.worths = self._weigh(planned, findings, records)
             if tests:
                 self._ask_tests(tests, findings, records, report)
+        except ScenarioError:
+            records.restore()
+            raise
         except TargetError as error:
+            records.restore()
             raise self.scenario.problem(error.where, error.message, error.remedy) from None
         except KeyboardInterrupt:
             self.interrupted = True

@@ -37,6 +37,10 @@ DECIDED = frozenset((
 """Words of metrics that compare predictions with labels, for predictions of any range."""
 
 
+UNREPORTED = "it is the faulted training's own loss, since the training reports no metric"
+"""Why the direction of a loss that a fault may falsify is unknown."""
+
+
 class Measure(NamedTuple):
     """The metric, whether lower is better (None if that is unknown), and the evidence for it."""
 
@@ -94,6 +98,8 @@ def undirected(measure: Measure) -> list[dict[str, str]]:
     harm = "only a value far from the clean one, in either direction, is harm"
     what = f"harm is measured by {measure.metric}, and {measure.why}: {harm}"
     remedy = f"Declare it in the scenario: monitor: {{metric: {measure.metric}, mode: min}} or mode: max."
+    if measure.why == UNREPORTED:
+        remedy = "Name a function that returns the metrics of the trained module under `evaluate`, or return them."
     return [{"kind": "direction", "what": what, "evidence": "", "remedy": remedy}]
 
 

@@ -11,12 +11,13 @@ from faultlab.campaign import nondeterminism, plan
 from faultlab.campaign.clean_runs import CleanRuns
 from faultlab.campaign.guard_advice import Advice
 from faultlab.campaign.healthy_runs import RECORD, Watch, Watching, asked
-from faultlab.campaign.metric_choice import choose_metric, undirected, unevaluated
+from faultlab.campaign.metric_choice import UNREPORTED, Measure, choose_metric, undirected, unevaluated
 from faultlab.campaign.verdict import Twin, outlying
 from faultlab.catalogue import index
 from faultlab.catalogue.failure_mode import FailureMode
 from faultlab.config.scenario import Scenario
 from faultlab.config.selection import Selection
+from faultlab.core import framework_names
 from faultlab.core.alert import Alert, is_false_alarm
 from faultlab.core.orders import Planned
 from faultlab.core.records import Records
@@ -124,6 +125,8 @@ class Preparation:
         alerts = _alerts([*outcomes.values(), *repeated, *quiet.values()])
         others = [run for s, run in siblings.items() if s != seed]
         measure = choose_metric(first, self.scenario.monitor, profile.directions, others)
+        if profile.framework != framework_names.DEFAULT and not (first.final or first.metrics):
+            measure = Measure(measure.metric, None, UNREPORTED)
         metric = measure.metric
         if metric in profile.metrics:
             profile = replace(profile, monitor=metric, monitor_mode=measure.mode)
@@ -227,13 +230,17 @@ def deadline(mode: FailureMode, seconds: float) -> float:
     return max(floor, factor * seconds)
 
 
+def _past_lightning(profile: TargetProfile) -> bool:
+    return profile.framework == framework_names.DEFAULT and profile.past_lightning
+
+
 def _why_unreloadable(outcomes: Sequence[Outcome], findings: Findings) -> str:
     """Return why the clean run can't continue from its own checkpoints; empty if it can."""
     for outcome in outcomes:
         run = outcome.run
         if run is not None and not run.saves:
             past = ": its optimizers are stepped past Lightning, which counts no step and saves only after one"
-            return f"the clean run saves no checkpoint{past if findings.profile.past_lightning else ''}"
+            return f"the clean run saves no checkpoint{past if _past_lightning(findings.profile) else ''}"
         if run is None or run.trajectory.end != "finished":
             alerts = run.alerts if run is not None else []
             said = alerts[-1].message if alerts else f"it ended with status {outcome.exit}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from faultlab.core.run_folder import (
     ADVICE_FILE,
     CONCLUSIONS,
     CURVES_FILE,
+    EARLIER,
     KNOWN_FILE,
     LOGS,
     OUTCOMES_FILE,
@@ -54,18 +56,33 @@ class Records:
             raise UsageError(f"{folder}: {error.strerror}; pass --out a writable folder") from None
 
     def clear(self, resume: bool, formats: Iterable[str]) -> None:
-        """Remove the conclusions of an earlier campaign, which must not remain if this one fails.
+        """Set the conclusions of an earlier campaign aside, which must not remain if this one fails.
 
-        Its report is kept aside for comparison, unless that campaign is resumed. ``formats`` are the file names of the
-        other report formats.
+        Its report is kept for comparison, unless that campaign is resumed. ``formats`` are the file names of the other
+        report formats. `restore` puts all of it back, `forget` removes it.
         """
-        report = self.folder / REPORT_FILE
-        if report.exists() and not resume:
-            os.replace(report, self.folder / PREVIOUS_FILE)
-        for file in [self.folder / name for name in (*CONCLUSIONS, *formats)]:
-            file.unlink(missing_ok=True)
+        aside = self.folder / EARLIER
+        self.forget()
+        aside.mkdir()
+        for file in [self.folder / name for name in (*CONCLUSIONS, *formats, PREVIOUS_FILE)]:
+            if file.is_file():
+                os.replace(file, aside / file.name)
+        kept = aside / (PREVIOUS_FILE if resume or not (aside / REPORT_FILE).is_file() else REPORT_FILE)
+        if kept.is_file():
+            shutil.copyfile(kept, self.folder / PREVIOUS_FILE)
         for log in [] if resume else (self.folder / LOGS).glob("*.log"):
             log.unlink()
+
+    def restore(self) -> None:
+        """Put the earlier campaign's conclusions back: this one was asked for by mistake, and nothing ran."""
+        (self.folder / PREVIOUS_FILE).unlink(missing_ok=True)
+        for file in (self.folder / EARLIER).glob("*"):
+            os.replace(file, self.folder / file.name)
+        self.forget()
+
+    def forget(self) -> None:
+        """Remove the earlier campaign's conclusions."""
+        shutil.rmtree(self.folder / EARLIER, ignore_errors=True)
 
     def begin(self, planned: Sequence[Planned], digest: str, options: Any, resume: bool) -> Mapping[str, FaultResult]:
         """Write the plan; return the verdicts left by an interrupted campaign of the same plan, if resumed.

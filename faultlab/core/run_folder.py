@@ -19,7 +19,9 @@ MUTANTS_FOLDER = Path("mutants") / "work"
 """The scratch copy of the project where source mutants run."""
 CONCLUSIONS = (REPORT_FILE, "index.html", "lesson.html", CURVES_FILE, ADVICE_FILE, TESTS_FILE)
 """The files with a campaign's conclusions, without those of report formats, which the report knows."""
-KEPT = (PREVIOUS_FILE, PLAN_FILE, OUTCOMES_FILE, KNOWN_FILE, LOGS, MUTANTS_FOLDER.parts[0])
+EARLIER = ".earlier"
+"""The conclusions of the campaign before, until it is certain that another one runs."""
+KEPT = (PREVIOUS_FILE, EARLIER, PLAN_FILE, OUTCOMES_FILE, KNOWN_FILE, LOGS, MUTANTS_FOLDER.parts[0])
 """The other entries of the folder."""
 
 

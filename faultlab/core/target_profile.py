@@ -13,6 +13,9 @@ DENSE = ("linear", "convolution", "transposed")
 ACTIVATIONS = ("relu", "bounded", "activation")
 NORMALISATIONS = ("batchnorm", "normalisation")
 
+NO_BATCH = "none"
+"""The type of the batch where no loader yields one."""
+
 SELECTORS = ("mask", "length", "lengths", "len", "lens", "index", "ptr", "batch")
 _NOT_HIDDEN = ("batch", "class", "classes", "epoch", "epochs", "heads", "in", "input", "labels", "layers", "num", "out",
                "output", "patience", "seed", "steps", "vocab", "warmup", "workers")  # fmt: skip

@@ -150,7 +150,9 @@ def findings(answer: Mapping[str, Any]) -> list[str]:
     told.append(f"Training batches come from {loaders or 'no'} DataLoader{'' if loaders == 1 else 's'}.")
     chosen = monitor(metrics)
     told.append(
-        f"Harm is measured by {chosen['metric']}." if chosen else "It reports no metric: harm is measured by its loss."
+        f"Harm is measured by {chosen['metric']}."
+        if chosen
+        else f"Harm is unknown: no reported number is named like a metric ({', '.join(metrics) or 'none at all'})."
     )
     return told
 

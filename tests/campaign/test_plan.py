@@ -187,7 +187,8 @@ def test_what_the_targets_framework_has_no_hook_for_does_not_apply_and_says_so()
     planned = {entry.id: entry for entry in make(Selection(), toy, modes)}
     assert planned["loss.nan@always"] == Planned(Fault.parse("loss.nan@always"), 0)
     foreign = planned["loss.zero@always"]
-    assert (foreign.status, foreign.reason) == ("not_applicable", "faultlab has no hook for StepOutput in toy")
+    assert foreign.status == "not_applicable"
+    assert foreign.reason == "`framework: toy` has no step output that faultlab can break"
 
 
 def test_the_plan_is_made_without_torch() -> None:

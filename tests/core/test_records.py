@@ -183,3 +183,25 @@ def test_the_report_is_written_whole_and_the_outcomes_stay(tmp_path: Path) -> No
     records.write_report(report(ONE))
     assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["faults"][0]["id"] == ONE.id
     assert sorted(file.name for file in tmp_path.iterdir()) == ["logs", "outcomes.jsonl", "plan.json", "report.json"]
+
+
+def test_a_campaign_that_was_asked_for_by_mistake_loses_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "digits"
+    records = Records(folder)
+    files = {"report.json": "new", "index.html": "page", "previous.json": "old", "summary.md": "words"}
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    records.clear(resume=False, formats=["summary.md"])
+    assert not (folder / "report.json").exists()
+    assert (folder / "previous.json").read_text() == "new"
+    records.restore()
+    assert {path.name: path.read_text() for path in folder.iterdir() if path.is_file()} == files
+
+
+def test_a_campaign_that_runs_leaves_the_earlier_report_for_comparison_alone(tmp_path: Path) -> None:
+    records = Records(tmp_path)
+    (tmp_path / "report.json").write_text("new")
+    (tmp_path / "index.html").write_text("page")
+    records.clear(resume=False, formats=[])
+    records.forget()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["logs", "previous.json"]

@@ -98,6 +98,22 @@ def test_harm_is_measured_by_what_the_function_returns(tmp_path: Path) -> None:
     assert fault.harm.harmful
 
 
+def test_without_a_loader_no_batch_is_broken_and_all_else_is(tmp_path: Path) -> None:
+    report = run(tmp_path, "without_loader", "batch.*", "loader.*", "layer.*", "loss.nan", "label.shuffled")
+    found = {fault.mode: fault for fault in report.faults}
+    assert report.reasons == []
+    assert found["batch.none"].reason == "the training data does not come from a DataLoader"
+    assert found["loader.short"].reason == "the training data does not come from a DataLoader"
+    assert found["layer.dropout-total"].status is Status.SILENT
+
+
+def test_harm_is_unknown_if_nothing_but_a_loss_with_the_fault_in_it_is_reported(tmp_path: Path) -> None:
+    report = run(tmp_path, "streaming", "loss.offset")
+    (finding,) = report.baseline.findings
+    assert "the training reports no metric" in finding["what"]
+    assert "evaluate" in finding["remedy"]
+
+
 def followed(train: Any, layout: Any) -> tuple[Loop, Trajectory, list[int]]:
     clock, trajectory, steps = LoopClock(), Trajectory(), []
     loop = Loop(layout, trajectory, clock.tick, clock.take_back)

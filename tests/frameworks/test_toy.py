@@ -38,4 +38,4 @@ guards: [{class_path: tests.frameworks.toy.FiniteLoss}]
 
     def test_what_it_has_no_hook_for_does_not_apply_and_is_told_so(self, report: Report) -> None:
         reasons = {fault.mode: fault.reason for fault in report.faults if fault.status is Status.NOT_APPLICABLE}
-        assert reasons["return.none"] == "faultlab has no hook for StepOutput in toy"
+        assert reasons["return.none"] == "`framework: toy` has no step output that faultlab can break"

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from faultlab.catalogue.injection_points.point import IN_LOADERS, InjectionPoint, throughout
+from faultlab.core.target_profile import NO_BATCH
 
 if TYPE_CHECKING:
     from faultlab.core.target_profile import TargetProfile
 
+_NO_LOADER = "the training data does not come from a DataLoader"
 _BEFORE_FORWARD = frozenset({"backward", "metrics"})
 
 
@@ -33,6 +35,8 @@ class Batch(InjectionPoint):
         return profile.contents if self.role == "inputs" else profile.labels
 
     def inapplicable(self, profile: TargetProfile) -> str:
+        if profile.batch == NO_BATCH:
+            return _NO_LOADER
         if not self.role:
             return ""
         paths = self.paths(profile)
@@ -53,6 +57,9 @@ class Loader(InjectionPoint):
     leaves = _BEFORE_FORWARD
     methods = IN_LOADERS
 
+    def inapplicable(self, profile: TargetProfile) -> str:
+        return _NO_LOADER if profile.batch == NO_BATCH else ""
+
 
 @dataclass(frozen=True)
 class LoaderArguments(InjectionPoint):
@@ -63,7 +70,7 @@ class LoaderArguments(InjectionPoint):
     methods = IN_LOADERS
 
     def inapplicable(self, profile: TargetProfile) -> str:
-        return "" if profile.loading else "the training data does not come from a DataLoader"
+        return "" if profile.loading else _NO_LOADER
 
 
 @dataclass(frozen=True)
@@ -93,5 +100,5 @@ class Sample(InjectionPoint):
 
     def inapplicable(self, profile: TargetProfile) -> str:
         if profile.loading is None:
-            return "the training data does not come from a DataLoader"
+            return _NO_LOADER
         return "the dataset returns whole batches instead of single items" if profile.loading.whole_batches else ""

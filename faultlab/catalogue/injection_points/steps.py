@@ -38,7 +38,11 @@ class StepCall(InjectionPoint):
         return "step" if self.hook in _WITHIN_STEPS else "fit"
 
     def inapplicable(self, profile: TargetProfile) -> str:
-        return "" if self.hook in profile.hooks else f"{self.hook} is never called in the clean run"
+        if self.hook in profile.hooks:
+            return ""
+        if profile.framework == "torch" and self.hook == "training_step":
+            return "the scenario names no function of a training step under `step`"
+        return f"{self.hook} is never called in the clean run"
 
 
 @dataclass(frozen=True)

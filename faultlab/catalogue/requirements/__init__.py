@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from collections.abc import Callable
 
 from faultlab.catalogue.failure_mode import FailureMode
@@ -36,7 +37,8 @@ def inapplicable(mode: FailureMode, profile: TargetProfile) -> str:
     """
     reason = mode.point.inapplicable(profile)
     if not mode.point.hooked(profile):
-        reason = f"faultlab has no hook for {mode.seam} in {profile.framework}"
+        part = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", mode.point.name).lower()
+        reason = f"`framework: {profile.framework}` has no {part} that faultlab can break"
     for name in mode.needs:
         if name not in REQUIREMENTS:
             known = f"expected one of {', '.join(sorted(REQUIREMENTS))}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from faultlab.catalogue.requirements import requirement
-from faultlab.core.target_profile import Leaf, TargetProfile
+from faultlab.core.target_profile import NO_BATCH, Leaf, TargetProfile
 
 
 @requirement("inputs")
@@ -67,6 +67,8 @@ def _samples_apart(profile: TargetProfile) -> str:
 
 @requirement("differing-batches")
 def _differing_batches(profile: TargetProfile) -> str:
+    if profile.batch == NO_BATCH:
+        return "no loader yields the batches"
     return "" if profile.batches_differ else "every step of the clean run receives the same batch"
 
 
@@ -170,7 +172,7 @@ def _broadcastable_labels(profile: TargetProfile) -> str:
 
 
 def _named(kind: str) -> str:
-    return "an object of its own class" if kind == "object" else f"a {kind}"
+    return {"object": "an object of its own class", "none": "unknown, since no loader yields it"}.get(kind, f"a {kind}")
 
 
 def _varied(leaf: Leaf) -> bool:

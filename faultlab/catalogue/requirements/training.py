@@ -78,4 +78,6 @@ def _training_after_validation(profile: TargetProfile) -> str:
 
 @requirement("several-epochs")
 def _several_epochs(profile: TargetProfile) -> str:
+    if not profile.epochs:
+        return "no loader counts the epochs"
     return "" if profile.epochs > 1 else "the run has a single epoch"

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from faultlab.core.class_paths import path_of
 from faultlab.core.patching import Patches
 from faultlab.core.trajectory import Trajectory
+from faultlab.frameworks.loops import criteria
 from faultlab.frameworks.loops.layout import Layout, key_of
 from faultlab.injection.values import Stream
 
@@ -61,6 +62,7 @@ class Loop:
         self.loader_maps: list[Callable[[DataLoader[Any], str], DataLoader[Any]]] = []
         self.stream_maps: list[Callable[[Stream, str], Stream]] = []
         self.batch_maps: list[Callable[[Any, str], Any]] = []
+        self.loss_maps: list[Callable[[str, Any], Any]] = []
         self.around_step: list[Callable[[torch.optim.Optimizer, Any, Step], Any]] = []
         self._trajectory = trajectory
         self._begin, self._take_back = begin, take_back
@@ -97,6 +99,7 @@ class Loop:
         for scheduler in (LRScheduler, ReduceLROnPlateau):
             patches.wrap(scheduler, "__init__", self._making_scheduler)
         patches.wrap(DataLoader, "__iter__", self._iterating)
+        criteria.replace(patches, self._loss_computed)
         # Which `Tensor.backward` calls, too.
         patches.wrap(torch.autograd, "backward", self._backward)
 
@@ -243,6 +246,11 @@ class Loop:
             return backward(tensors, *args, **kwargs)
 
         return backwards
+
+    def _loss_computed(self, name: str, value: Any) -> Any:
+        for mapped in list(self.loss_maps):
+            value = mapped(name, value)
+        return value
 
     def _notify_once(self, listeners: list[Callable[[], None]]) -> None:
         if self.module is not None:

@@ -64,6 +64,9 @@ class LoopProbe:
         loop = self._loop
         with compilation.lifted(), Patches() as patches:
             loop.when_configured.append(self._configured)
+            if not loop.layout.training:
+                # No batch is delivered that could begin it.
+                loop.before_forward.append(self._start_following)
             loop.batch_maps.append(self._deliver)
             patches.on_exit(lambda: loop.batch_maps.remove(self._deliver))
             patches.wrap(torch.Tensor, "backward", self._backward)

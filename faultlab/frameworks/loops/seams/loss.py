@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.nn import functional
 from torch.nn.modules import module as modules
 
 from faultlab.catalogue.injection_points import Loss
 from faultlab.core.class_paths import path_of
 from faultlab.core.patching import Patches
-from faultlab.frameworks.loops import NAME
+from faultlab.frameworks.loops import NAME, criteria
+from faultlab.frameworks.loops.seams.following import listening
 from faultlab.frameworks.torch.seams import backward
 from faultlab.injection.hooks import Site, hooks
 
@@ -29,8 +26,10 @@ def loss(point: Loss, patches: Patches, armed: Armed, site: Site) -> None:
     kind, _, name = armed.profile.criterion.partition(" ")
     if kind == "module":
         _of_module(name, patches, armed)
-    elif kind == "function":
-        _of_function(name, patches, armed)
+    elif kind == "function" and name in criteria.FUNCTIONS:
+        listening(
+            patches, armed.clock.trainer.loss_maps, lambda own, value: _mapped(value, armed) if own == name else value
+        )
     else:
         backward.loss(point, patches, armed, site)
 
@@ -45,20 +44,3 @@ def _of_module(path: str, patches: Patches, armed: Armed) -> None:
         return _mapped(output, armed) if path_of(type(module)) == path else None
 
     patches.on_exit(modules.register_module_forward_hook(after).remove)
-
-
-def _of_function(name: str, patches: Patches, armed: Armed) -> None:
-    function = getattr(functional, name)
-
-    def make(compute: Callable[..., Any]) -> Callable[..., Any]:
-        def computing(*args: Any, **kwargs: Any) -> Any:
-            return _mapped(compute(*args, **kwargs), armed)
-
-        return computing
-
-    for module in list(sys.modules.values()):
-        # torch's own modules call it too, within what the loop calls.
-        if isinstance(module, ModuleType) and (module is functional or not module.__name__.startswith("torch.")):
-            for known, value in list(vars(module).items()):
-                if value is function:
-                    patches.wrap(module, known, make)
