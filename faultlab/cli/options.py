@@ -56,7 +56,7 @@ jobs = click.option(
 )
 engine = click.option("--engine", type=EngineName(), help="Start runs with this engine.  [default: fork]")
 no_warm = click.option(
-    "--no-warm", is_flag=True, help="Don't use or leave a warm process that speeds up the next command."
+    "--no-warm", is_flag=True, help="Start without a warm process, and leave none for the next command."
 )
 out = click.option(
     "--out",
