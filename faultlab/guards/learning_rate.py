@@ -142,13 +142,11 @@ class LearningRate(Guard):
         schedulers = [config.scheduler for config in self._configs]
         own = [s for s in schedulers if getattr(s, "optimizer", optimizer) is optimizer]
         # A warm-up by step may start at zero for one step, but no factor raises a rate that is zero to begin with.
-        stays = (
-            all(not any(getattr(s, "base_lrs", [1])) for s in own) if own else not _has_scheduler(optimizer, pl_module)
-        )
+        rises = any(any(getattr(s, "base_lrs", [1])) for s in own) if own else _has_scheduler(optimizer, pl_module)
         # A periodic rate rises from zero by itself.
         if any(type(s).__name__.startswith(_PERIODIC) and any(getattr(s, "base_lrs", [1])) for s in own):
             return
-        if zeros > 1 or (automatic(pl_module) and not raised):
+        if zeros > 1 or (automatic(pl_module) and not rises):
             self._findings.say(
                 self,
                 [

@@ -22,7 +22,7 @@ from faultlab.guards.support.listening import Ears
 Stage = Literal["train", "validate"]
 
 _UNKNOWN = 16
-"""The number of batches for one step while it is unknown: no guard expects a step sooner."""
+"""The number of batches for one step while it is unknown: no guard expects a step earlier."""
 
 
 class WatchedLoop(HandLoop):
@@ -81,7 +81,7 @@ class Watcher:
     ) -> None:
         self.course = Course(loop, module, hooks)
         self._loop = loop
-        self._sees_batches = sees_batches
+        loop.shows_batches = self._sees_batches = sees_batches
         self._stage: Stage = "train"
         self._pending: Any = None
         self._is_pending = self._new_epoch = self._in_doubt = False
