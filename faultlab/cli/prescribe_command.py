@@ -28,6 +28,9 @@ from faultlab.core.run_folder import KNOWN_FILE
 from faultlab.errors import FaultlabError
 from faultlab.report.text import harmless, short
 
+_WITHOUT_GUARDS = ("torch",)
+"""The frameworks whose scenarios have no `guards:`."""
+
 
 @click.command("prescribe")
 @click.argument(
@@ -66,6 +69,10 @@ def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: i
     the clean run failed, 130 interrupted.
     """
     scenario = load(file)
+    if scenario.framework in _WITHOUT_GUARDS:
+        message = "can't prove guards for a training loop: its scenario has no guards that they could be added to"
+        remedy = f"Run `faultlab run {file}`; its page lists the guards, and the lines that let them watch the loop."
+        raise scenario.problem(("framework",), message, remedy)
     require_targets([scenario])
     options = Options(select, skip, seed, out=out, watch=thorough(seeds))
     jobs = engines.checked_jobs(jobs)

@@ -54,6 +54,7 @@ from faultlab.guards.support.guard_set import GuardSet
 from faultlab.guards.train_validation_alike import TrainValidationAlike
 from faultlab.guards.validation_due import ValidationDue
 from faultlab.guards.validation_runs import ValidationRuns
+from faultlab.guards.watching import watch
 from faultlab.guards.weights_intact import WeightsIntact
 
 __all__ = [
@@ -107,6 +108,7 @@ __all__ = [
     "all",
     "attach",
     "classes",
+    "watch",
 ]
 
 

@@ -117,7 +117,9 @@ class BatchSchema(Guard):
         self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         batch_view.forget()
-        if batch is None:
+        if not trainer.shows_batches:
+            self.skip("the training loader is not known")
+        elif batch is None:
             self.alarm(
                 "none",
                 f"batch {batch_idx} is None and was skipped",

@@ -85,10 +85,11 @@ class LearningRate(Guard):
         self._forget()
 
     def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
-        if trainer.lr_scheduler_configs is None:
-            self.skip("the schedules are not known")
         self._planned = planned_steps(trainer)
         self._began = trainer.global_step
+        if trainer.lr_scheduler_configs is None:
+            self.skip("the schedules are not known")
+            return
         schedulers = [config.scheduler for config in _configs(trainer)]
         known = [getattr(scheduler, "optimizer", None) for scheduler in schedulers]
         # A checkpoint restores the initial rates of a scheduler, and a module may keep and step one itself.
@@ -141,11 +142,11 @@ class LearningRate(Guard):
         schedulers = [config.scheduler for config in self._configs]
         own = [s for s in schedulers if getattr(s, "optimizer", optimizer) is optimizer]
         # A warm-up by step may start at zero for one step, but no factor raises a rate that is zero to begin with.
-        stays = all(not any(getattr(s, "base_lrs", [1])) for s in own) if own else not _keeps_scheduler(pl_module)
+        rises = any(any(getattr(s, "base_lrs", [1])) for s in own) if own else _has_scheduler(optimizer, pl_module)
         # A periodic rate rises from zero by itself.
         if any(type(s).__name__.startswith(_PERIODIC) and any(getattr(s, "base_lrs", [1])) for s in own):
             return
-        if zeros > 1 or (stays and automatic(pl_module)):
+        if zeros > 1 or (automatic(pl_module) and not rises):
             self._findings.say(
                 self,
                 [
@@ -243,6 +244,11 @@ def _turns_of(scheduler: Any) -> _Turns | None:
 def _configs(trainer: TrainingView) -> list[Any]:
     found = trainer.lr_scheduler_configs or []
     return [config for config in found if getattr(config, "scheduler", None) is not None]
+
+
+def _has_scheduler(optimizer: Any, module: Any) -> bool:
+    """Return whether a scheduler that is not among the configurations may raise a rate of zero."""
+    return _keeps_scheduler(module) or any(group.get("initial_lr") for group in optimizer.param_groups)
 
 
 def _keeps_scheduler(module: Any) -> bool:

@@ -1,8 +1,7 @@
-"""Guards for a training loop of your own, without a Trainer."""
+"""Guards for a module with a ``training_step`` in a training loop of your own, without a Trainer."""
 
 from __future__ import annotations
 
-import math
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
@@ -14,32 +13,9 @@ from torch.optim import Optimizer
 from faultlab.guards.guard import Guard
 from faultlab.guards.support import trainer_state
 from faultlab.guards.support.guard_set import GuardSet
-from faultlab.guards.support.lightning_callback import overrides
-from faultlab.guards.support.training_view import TrainingView
+from faultlab.guards.support.hand_loop import Course, HandLoop, in_turn
 
 _MISSING = object()
-
-
-class HandLoop(TrainingView):
-    """The view of a training in a loop of the user's own: the arguments of `attach`, and what the module's calls show.
-
-    Schedules, checkpoints and the plan of validation are unknown.
-    """
-
-    def __init__(self, optimizers: list[Optimizer], train: Any, validation: Any, accumulates: int, epochs: int) -> None:
-        self.optimizers: list[Optimizer] = optimizers
-        self.callback_metrics: dict[str, Any] = {}
-        self.accumulate_grad_batches = accumulates
-        self.train_dataloader = train
-        self.val_dataloaders = validation
-        self.max_epochs = epochs
-        self.max_steps = -1
-        self.num_training_batches = _length(train)
-
-    def settings(self) -> dict[str, Any]:
-        """Return the known settings."""
-        known = ("fast_dev_run", "max_epochs", "max_steps", "accumulate_grad_batches")
-        return {name: getattr(self, name) for name in known}
 
 
 class Attached:
@@ -56,14 +32,10 @@ class Attached:
         self.trainer = loop
         self.guards: list[Any] = list(guards)
         loop.callbacks = self.guards
+        self._course = Course(loop, module, in_turn(self.guards))
         self._undo: list[Callable[[], None]] = []
-        self._batch: tuple[Any, int, Any] | None = None
-        self._fitting = self._training = self._validating = self._validated = False
-        self._in_backward = False
-        self._count = self._seen = 0
+        self._seen = 0
         self._size = 1
-        self._stepped: set[int] = set()
-        self._modes: list[tuple[Any, bool]] = []
         self._sums: dict[str, tuple[float, float]] = {}
         self._replace("training_step", self._training_step)
         self._replace("validation_step", self._validation_step)
@@ -80,13 +52,9 @@ class Attached:
             Alarm: A guard raises an alarm at the end of the training.
         """
         try:
-            self._end_batch()
+            self._course.end_batch()
             self._end_validation()
-            if self._training:
-                self._end_epoch()
-                self._call("on_train_end")
-            if self._fitting:
-                self._call("on_fit_end")
+            self._course.end()
         finally:
             self._leave()
 
@@ -100,14 +68,14 @@ class Attached:
             self.detach()
             return
         try:
-            self._call("on_exception", error)
+            self._course.call("on_exception", error)
         finally:
             self._leave()
 
     def _leave(self) -> None:
         while self._undo:
             self._undo.pop()()
-        self._fitting = self._training = False
+        self._course.forget()
 
     def _replace(self, name: str, stand_in: Callable[..., Any]) -> None:
         own = getattr(self.module, name, None)
@@ -129,34 +97,14 @@ class Attached:
 
         self._undo.append(restore)
 
-    def _call(self, hook: str, *args: Any) -> None:
-        for guard in self.guards:
-            if overrides(guard, hook) or hook in vars(guard):
-                getattr(guard, hook)(self.trainer, self.module, *args)
-
     def _training_step(self, own: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         batch, index = _arguments(args, kwargs)
-        self._end_batch()
+        self._course.end_batch()
         self._end_validation()
-        if not self._fitting:
-            self._fitting = True
-            self._call("on_fit_start")
-        if not self._training:
-            self._training = True
-            self._call("on_train_start")
-            self._call("on_train_epoch_start")
-        elif index == 0 or (index is None and self._validated):
-            self._end_epoch()
-            self.trainer.current_epoch += 1
-            self._call("on_train_epoch_start")
-        self._validated = False
-        number = self._count if index is None else index
-        self._count = number + 1
-        self._call("on_train_batch_start", batch, number)
+        new_epoch = index == 0 or (index is None and self._course.validated)
+        number = self._course.begin_batch(batch, index, new_epoch)
         outputs = own(*args, **kwargs)
-        self._batch = (batch, number, outputs)
-        self._stepped = set()
-        self._modes = [(part, part.training) for part in self.module.modules()]
+        self._course.open_batch(batch, number, outputs)
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         if isinstance(loss, torch.Tensor) and loss.requires_grad:
             # Called when backward starts, even if the loss was divided by something first.
@@ -166,82 +114,51 @@ class Attached:
 
     def _before_backward(self, loss: Any) -> None:
         # A guard may compute a gradient of the loss itself, which calls this again.
-        if loss is None or self._batch is None or self._in_backward:
-            return
-        self._in_backward = True
-        try:
+        if loss is not None and self._course.batch is not None and not self._course.busy:
             # Gradients are disabled within backward, but enabled before it.
             with torch.enable_grad():
-                self._call("on_before_backward", loss)
-        finally:
-            self._in_backward = False
+                self._course.call("on_before_backward", loss)
 
     def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
         # With a closure the gradients are those of the previous step.
-        if self._batch is not None and closure is None:
-            self._call("on_after_backward")
-            self._call("on_before_optimizer_step", optimizer)
+        if self._course.batch is not None and closure is None:
+            self._course.call("on_after_backward")
+            self._course.call("on_before_optimizer_step", optimizer)
 
     def _after_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
-        self.trainer.global_step += 1
-        self._stepped.add(id(optimizer))
-        if self.trainer.accumulate_grad_batches == 1 and len(self._stepped) == len(self.trainer.optimizers):
-            self._end_batch()
-
-    def _end_batch(self) -> None:
-        ended, self._batch = self._batch, None
-        if ended is None:
-            return
-        batch, number, outputs = ended
-        loss = trainer_state.loss_of(outputs)
-        now = [(part, part.training) for part in self.module.modules()]
-        try:
-            # If the end shows only in the next call, the user may already have called eval() for that.
-            for part, training in self._modes:
-                part.training = training
-            self._call("on_train_batch_end", {} if loss is None else {"loss": loss}, batch, number)
-        finally:
-            for part, training in now:
-                part.training = training
-
-    def _end_epoch(self) -> None:
-        self._call("on_train_epoch_end")
-        self._count = 0
+        if self._course.has_stepped(optimizer) and self.trainer.accumulate_grad_batches == 1:
+            self._course.end_batch()
 
     def _validation_step(self, own: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         batch, index = _arguments(args, kwargs)
-        self._end_batch()
-        if not self._validating:
-            self._validating, self._sums = True, {}
+        self._course.end_batch()
+        if not self._course.is_validating:
+            self._sums = {}
             self._seen = 0
-            self._call("on_validation_start")
-            self._call("on_validation_epoch_start")
         number = self._seen if index is None else index
         self._seen = number + 1
-        self._call("on_validation_batch_start", batch, number)
+        self._course.begin_validation_batch(batch, number)
         self._size = trainer_state.samples(batch) or 1
         outputs = own(*args, **kwargs)
-        self._call("on_validation_batch_end", outputs, batch, number)
+        self._course.end_validation_batch(outputs, batch, number)
         return outputs
 
     def _end_validation(self) -> None:
-        if self._validating:
+        if self._course.is_validating:
             means = {name: torch.tensor(total / count) for name, (total, count) in self._sums.items()}
-            self.trainer.callback_metrics = {**self.trainer.callback_metrics, **means}
-            self._validating, self._validated = False, True
-            self._call("on_validation_epoch_end")
-            self._call("on_validation_end")
+            self.trainer.callback_metrics = {**(self.trainer.callback_metrics or {}), **means}
+            self._course.end_validation()
 
     def _log(self, own: Callable[..., Any], name: str, value: Any, *args: Any, **kwargs: Any) -> None:
         number = trainer_state.number(value)
         if number is None:
             return
-        if self._validating:
+        if self._course.is_validating:
             size = kwargs.get("batch_size") or self._size
             total, count = self._sums.get(name, (0.0, 0.0))
             self._sums[name] = (total + number * size, count + size)
-        else:
+        elif self.trainer.callback_metrics is not None:
             self.trainer.callback_metrics[name] = torch.tensor(number)
 
     def _log_dict(self, own: Callable[..., Any], values: Any, *args: Any, **kwargs: Any) -> None:
@@ -270,7 +187,7 @@ def attach(
 
     An epoch starts at the batch with index 0. A batch ends when each optimizer has stepped, or when the next one
     starts; only then do guards raise the alarms of its end. Values that the steps log are passed to the guards and
-    nowhere else.
+    nowhere else. For a loop that calls the module itself, use `watch`.
 
     Args:
         module: A module with a ``training_step`` and, for validation, a ``validation_step``.
@@ -299,10 +216,3 @@ def _arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, int 
     batch = args[0] if args else kwargs.get("batch")
     index = args[1] if len(args) > 1 else kwargs.get("batch_idx")
     return batch, index if isinstance(index, int) else None
-
-
-def _length(loader: Any) -> float:
-    try:
-        return len(loader)
-    except TypeError:
-        return math.inf

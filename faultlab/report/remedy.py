@@ -18,6 +18,8 @@ FEW = 3
 _RECORD = "profile"
 """The argument of a guard that compares with recorded runs, without which it can't be constructed."""
 _LINE = 88
+_LOOPS = "torch"
+"""The framework of training loops without a Trainer."""
 
 
 class Added(NamedTuple):
@@ -73,7 +75,8 @@ def remedy(report: Report, constructed: Mapping[str, Mapping[str, Any]]) -> Reme
     if not added:
         return None
     names_in_order = [one.guard for one in added]
-    few, every = (code(names, constructed) for names in (names_in_order[:FEW], names_in_order))
+    framework = str(report.target.get("framework", ""))
+    few, every = (code(names, constructed, framework) for names in (names_in_order[:FEW], names_in_order))
     return Remedy(report.ratio, len(silent), added, len(left), few, every)
 
 
@@ -106,20 +109,32 @@ def _pasteable(fault: FaultResult, constructed: Mapping[str, Mapping[str, Any]])
     ]
 
 
-def code(guards: Sequence[str], constructed: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the Python that adds the guards to a Trainer."""
+def code(guards: Sequence[str], constructed: Mapping[str, Mapping[str, Any]], framework: str = "") -> str:
+    """Return the Python that adds the guards to a Trainer, or to a loop if the framework is torch alone."""
     calls = []
     for guard in guards:
         given = ", ".join(f"{name}={value!r}" for name, value in constructed.get(guard, {}).items())
         calls.append(f"{guard}({given})")
-    names = ", ".join(sorted(guards))
+    imports = sorted(guards) + ["watch"] * (framework == _LOOPS)
+    names = ", ".join(imports)
     imported = f"from faultlab.guards import {names}"
     if len(imported) > _LINE:
-        imported = "from faultlab.guards import (\n" + "".join(f"    {name},\n" for name in sorted(guards)) + ")"
+        imported = "from faultlab.guards import (\n" + "".join(f"    {name},\n" for name in imports) + ")"
+    if framework == _LOOPS:
+        return f"{imported}\n\n{_watching(calls)}"
     flat = f"Trainer(callbacks=[{', '.join(calls)}])"
     if len(flat) > _LINE:
         flat = "Trainer(callbacks=[\n" + "".join(f"    {call},\n" for call in calls) + "])"
     return f"{imported}\n\n{flat}"
+
+
+def _watching(calls: Sequence[str]) -> str:
+    """Return the statement that lets guards watch a loop, with the names that most loops use."""
+    head, tail = "with watch(model, optimizer, loader=loader, validation=validation, guards=[", "]):"
+    flat = f"{head}{', '.join(calls)}{tail}"
+    if len(flat) > _LINE:
+        flat = head + "\n" + "".join(f"    {call},\n" for call in calls) + tail
+    return f"{flat}\n    ...  # the training loop"
 
 
 def _next(

@@ -109,6 +109,23 @@ def accumulating() -> float:
     return total
 
 
+def watched() -> float:
+    """Lets guards watch it."""
+    from faultlab.guards import watch
+
+    model, loader = Net(), _training()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    loss = torch.tensor(0.0)
+    with watch(model, optimizer, loader=loader):
+        for _ in range(2):
+            for points, labels in loader:
+                optimizer.zero_grad()
+                loss = F.cross_entropy(model(points), labels)
+                loss.backward()
+                optimizer.step()
+    return float(loss.detach())
+
+
 def without_loader() -> float:
     """Takes its batches out of tensors."""
     model, (points, labels) = Net(), _points(160, 0).tensors

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from faultlab.frameworks.loops.clock import LoopClock
 from faultlab.frameworks.loops.loop import Loop
 from faultlab.frameworks.loops.target import LoopTarget
 from faultlab.frameworks.loops.training import numbers_in
+from faultlab.report.remedy import remedy
 from tests.frameworks import hand_written
 from tests.frameworks.contract import FrameworkTester
 
@@ -70,7 +72,7 @@ def run(tmp_path: Path, train: str, *select: str, **more: Any) -> Report:
     scenario.write_text(
         f"schema: 1\nname: loop\nframework: torch\ntrain: {{class_path: tests.frameworks.hand_written.{train}}}\n"
     )
-    return api.run(load(scenario), select=list(select), out=tmp_path / "out", advice=False, **more)
+    return api.run(load(scenario), select=list(select), out=tmp_path / "out", **{"advice": False, **more})
 
 
 FORMS = ["with_closure", "accumulating", "without_loader", "one_function_for_both", "streaming"]
@@ -88,6 +90,33 @@ def test_loops_of_every_form_are_broken_in_the_step_that_was_asked_for(form: str
         "forward.nan@step=1": 1,
     }
     assert all(status is Status.SILENT for status, _ in found.values()), found
+
+
+def test_guards_that_watch_a_loop_are_prescribed_for_its_silent_faults(tmp_path: Path) -> None:
+    faults = {
+        "layer.unregistered": "OptimizerCoverage",
+        "mode.eval-in-training": "Modes",
+        "optimizer.drops-update": "ParametersMove",
+        "optimizer.no-zero-grad": "GradientsCleared",
+    }
+    report = run(tmp_path, "main", *faults, advice=True)
+    offered = {fault.mode: {one.name for one in fault.prescription} for fault in report.faults}
+    assert {mode for mode, guard in faults.items() if guard not in offered[mode]} == set()
+    advice = json.loads((tmp_path / "out" / "loop" / "guards.json").read_text())
+    assert (advice["false_alarms"], advice["broken"], advice["disturbed"]) == ([], {}, "")
+    made = remedy(report, {})
+    assert made is not None
+    assert "with watch(model, optimizer, loader=loader, validation=validation, guards=[" in made.code
+    compile(made.code, "snippet", "exec")
+
+
+def test_a_loop_that_guards_watch_in_its_own_code_is_protected(tmp_path: Path) -> None:
+    report = run(tmp_path, "watched", "loss.nan@step=3", "optimizer.no-zero-grad@always")
+    assert report.reasons == []
+    found = {fault.mode: fault.detected_by[0] for fault in report.faults if fault.detected_by}
+    assert found["loss.nan"].latency == 0
+    assert "LossContract: the loss is nan" in found["loss.nan"].message
+    assert "GradientsCleared" in found["optimizer.no-zero-grad"].message
 
 
 def test_harm_is_measured_by_what_the_function_returns(tmp_path: Path) -> None:

@@ -31,7 +31,10 @@ class PlainTorch:
         return LoopClock()
 
     def hooks_of(self, guard: Any) -> Collection[str]:
-        return ()
+        # Not imported before: the first import of the guards decides which framework their callbacks belong to.
+        from faultlab.guards.support.lightning_callback import HOOKS, overrides
+
+        return [hook for hook in HOOKS if overrides(guard, hook) or hook in vars(guard)]
 
     def find_plugins_once(self) -> None:
         """Do nothing: torch looks for no plugins as it trains."""

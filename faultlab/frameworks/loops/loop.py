@@ -19,6 +19,7 @@ from faultlab.core.class_paths import path_of
 from faultlab.core.patching import Patches
 from faultlab.core.trajectory import Trajectory
 from faultlab.frameworks.loops import criteria
+from faultlab.frameworks.loops.advising import Advising
 from faultlab.frameworks.loops.layout import Layout, key_of
 from faultlab.injection.values import Stream
 
@@ -35,6 +36,7 @@ class Loop:
         begin: Called as a training step begins.
         take_back: Called if a training step turns out to have no batch.
         own_step: The owner and name of the user's training step, None where the scenario names none.
+        advising: Calls the ready-made guards, which watch the loop.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Loop:
         begin: Callable[[], None],
         take_back: Callable[[], None],
         own_step: tuple[Any, str] | None = None,
+        advising: Advising | None = None,
     ) -> None:
         self.layout = layout
         self.own_step = own_step
@@ -66,6 +69,7 @@ class Loop:
         self.around_step: list[Callable[[torch.optim.Optimizer, Any, Step], Any]] = []
         self._trajectory = trajectory
         self._begin, self._take_back = begin, take_back
+        self.advising = advising or Advising({}, False)
         self._constructed = 0
         self._rates: dict[tuple[int, int], float] = {}
         self._inside = self._stepping_now = False
@@ -111,6 +115,8 @@ class Loop:
         self._forward_due = True
         self._trajectory.steps += 1
         self._begin()
+        if self.module is not None:
+            self.advising.begin(self.module, self.optimizers)
 
     def take_back(self) -> None:
         """Note that the step that has just begun has no batch."""
@@ -169,6 +175,8 @@ class Loop:
             construct(optimizer, *args, **kwargs)
             if not any(optimizer is known for known in self.optimizers):
                 self.optimizers.append(optimizer)
+                if self.module is not None:
+                    self.advising.made(optimizer, self.module)
             cls = type(optimizer)
             if cls not in self._stepped and self._patches is not None:
                 # Before a scheduler captures it.
@@ -231,6 +239,7 @@ class Loop:
                 self._trajectory.epochs = self.epochs = self.epochs + 1
             for mapped in list(self.loader_maps):
                 loader = mapped(loader, stage)
+            self.advising.iterated(stage)
             stream = Stream(_numbered(iterate(loader)), _length(loader))
             for changed in list(self.stream_maps):
                 stream = changed(stream, stage)
@@ -276,6 +285,7 @@ class _Batches:
     def __next__(self) -> Any:
         loop = self._loop
         loop.stage = self._stage
+        loop.advising.asked(self._stage)
         # Before the batch is fetched, where there is one to come: what acts on its samples acts in its step.
         early = self._counts and self._stream.length is not None and self._taken < self._stream.length
         if early:
@@ -286,6 +296,7 @@ class _Batches:
             if early:
                 loop.take_back()
             loop.stage = "train"
+            loop.advising.exhausted(self._stage)
             raise
         self._taken += 1
         if self._counts and not early:
@@ -293,6 +304,7 @@ class _Batches:
         for mapped in list(loop.batch_maps):
             batch = mapped(batch, self._stage)
         loop.delivered(self._stage)
+        loop.advising.delivered(self._stage, batch)
         return batch
 
 

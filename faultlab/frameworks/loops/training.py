@@ -13,6 +13,7 @@ from faultlab.core.patching import Patches
 from faultlab.core.target_profile import TargetProfile
 from faultlab.errors import TargetError
 from faultlab.frameworks.base import Assembly, BuildAgain, Profiling
+from faultlab.frameworks.loops.advising import Advising
 from faultlab.frameworks.loops.clock import LoopClock
 from faultlab.frameworks.loops.loop import Loop
 from faultlab.frameworks.loops.probe import LoopProbe
@@ -27,7 +28,9 @@ class LoopTraining:
         assert isinstance(wanted.clock, LoopClock)
         self._built = built
         self._trajectory, self._clock = wanted.trajectory, wanted.clock
-        self._loop = Loop(built.layout, wanted.trajectory, wanted.clock.tick, wanted.clock.take_back, built.step)
+        advising = None if wanted.beside is None else Advising(wanted.beside, bool(built.layout.training))
+        clock = wanted.clock
+        self._loop = Loop(built.layout, wanted.trajectory, clock.tick, clock.take_back, built.step, advising)
         self._other: Any = None
         wanted.clock.follow(self._loop)
 
@@ -44,7 +47,12 @@ class LoopTraining:
         return self._built.guards
 
     def run(self) -> None:
-        result = self._built.train()
+        try:
+            result = self._built.train()
+        except BaseException as error:
+            self._loop.advising.end(error)
+            raise
+        self._loop.advising.end(None)
         if self._loop.module is None:
             remedy = "It must make the same modules in the same order every time."
             raise TargetError(("train",), f"it made no {self._built.layout.root} this time", remedy)

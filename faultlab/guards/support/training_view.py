@@ -46,6 +46,9 @@ class TrainingView(Protocol):
     skips_backward: bool = False
     """True if batches run without backward on purpose, such as to update the running statistics of averaged weights."""
 
+    shows_batches: bool = True
+    """True if hooks are called with the batches, False if they are called with None."""
+
     # Planned length.
 
     max_epochs: int | None = None

@@ -133,7 +133,7 @@ def lessons(
             for number, fault in enumerate(faults)
         ]
         place, line = _source(report.target, known)
-        found.append(Lesson(mode, known, shown, _paste(faults, arguments or {}), place, line))
+        found.append(Lesson(mode, known, shown, _paste(faults, arguments or {}, report.target), place, line))
     return found
 
 
@@ -191,10 +191,10 @@ def choices(lesson: Lesson, others: Mapping[str, FailureMode]) -> list[tuple[str
     return [(mode, others.get(mode, lesson.described)) for mode in sorted(offered, key=place)]
 
 
-def _paste(faults: list[FaultResult], arguments: Mapping[str, Mapping[str, Any]]) -> str:
+def _paste(faults: list[FaultResult], arguments: Mapping[str, Mapping[str, Any]], target: Mapping[str, Any]) -> str:
     """Return Python that adds, for each fault, the guard that detects it first."""
     guards = list(dict.fromkeys(entry.name for fault in faults if (entry := quickest(fault, arguments))))
-    return code(guards, arguments) if guards else ""
+    return code(guards, arguments, str(target.get("framework", ""))) if guards else ""
 
 
 def _source(target: Mapping[str, Any], mode: FailureMode | None) -> tuple[str, str]:

@@ -1,0 +1,78 @@
+"""The ready-made guards beside a training loop: they watch it as `faultlab.guards.watch` does in the user's process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+Hooks = Mapping[str, Callable[..., None]]
+
+
+class Advising:
+    """Calls the hooks of guards in the course of a loop, from its first step on.
+
+    ``hooks`` has a function for each hook, and ``batches`` is whether the batches of the training come from a loader.
+    """
+
+    def __init__(self, hooks: Hooks, batches: bool) -> None:
+        self._hooks, self._batches = hooks, batches
+        self._watcher: Any = None
+
+    def begin(self, module: nn.Module, optimizers: list[Optimizer]) -> None:
+        """Watch the module, which is about to take its first step."""
+        if self._watcher is None:
+            # Not imported before: the first import of the guards decides which framework their callbacks belong to.
+            from faultlab.guards.support.watcher import WatchedLoop, Watcher
+
+            loop = WatchedLoop(_of(module, optimizers), None, None, None, -1)
+            self._watcher = Watcher(module, loop, self._hooks, self._batches)
+            if self._batches:
+                self._watcher.iterated("train")
+
+    def made(self, optimizer: Optimizer, module: nn.Module) -> None:
+        """Watch an optimizer that was made after the first step."""
+        if self._watcher is not None and _of(module, [optimizer]):
+            self._watcher.add(optimizer)
+
+    def iterated(self, stage: str) -> None:
+        """Note that a loader is iterated over."""
+        if self._watcher is not None:
+            self._watcher.iterated(stage)
+
+    def asked(self, stage: str) -> None:
+        """Note that the loop asks for the next batch."""
+        if self._watcher is not None:
+            self._watcher.asked(stage)
+
+    def delivered(self, stage: str, batch: Any) -> None:
+        """Note that the loop gets a batch."""
+        if self._watcher is not None:
+            self._watcher.delivered(stage, batch)
+
+    def exhausted(self, stage: str) -> None:
+        """Note that a loader has no more batches."""
+        if self._watcher is not None:
+            self._watcher.exhausted(stage)
+
+    def end(self, error: BaseException | None) -> None:
+        """End the training for the guards, with the exception that ended it, if any."""
+        watcher, self._watcher = self._watcher, None
+        if watcher is None:
+            return
+        try:
+            if error is None:
+                watcher.end()
+            else:
+                watcher.course.call("on_exception", error)
+        finally:
+            watcher.leave()
+
+
+def _of(module: nn.Module, optimizers: list[Optimizer]) -> list[Optimizer]:
+    """Return the optimizers that hold parameters of a module. A fault may have exchanged those of the only one."""
+    own = {id(parameter) for parameter in module.parameters()}
+    holding = [one for one in optimizers if any(id(p) in own for group in one.param_groups for p in group["params"])]
+    return holding or optimizers[:1] if len(optimizers) == 1 else holding

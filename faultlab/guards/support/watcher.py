@@ -1,0 +1,285 @@
+"""Turns what a training loop does with a module, an optimizer and its loaders into the course of a training.
+
+A training batch is a batch of the training loader, as soon as the module is called for it with gradients enabled;
+without a loader it is such a call, and all that follows until the optimizers have stepped or the module is called
+again. A call in eval mode is probably an evaluation, and belongs to the training only if a backward pass follows.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from faultlab.guards.support import backward_calls
+from faultlab.guards.support.hand_loop import Course, HandLoop
+from faultlab.guards.support.listening import Ears
+
+Stage = Literal["train", "validate"]
+
+_UNKNOWN = 16
+"""The number of batches for one step while it is unknown: no guard expects a step earlier."""
+
+
+class WatchedLoop(HandLoop):
+    """The view of a loop that calls its module itself. It shows no metrics, and no plan of its epochs.
+
+    Args:
+        optimizers: The optimizers.
+        train: The training loader, None if unknown.
+        validation: The validation loader, None if unknown.
+        accumulates: Batches whose gradients are accumulated for one step. None to learn it from the first steps.
+        epochs: The planned number of epochs, -1 if unknown.
+    """
+
+    def __init__(
+        self, optimizers: list[Optimizer], train: Any, validation: Any, accumulates: int | None, epochs: int
+    ) -> None:
+        super().__init__(optimizers, train, validation, accumulates or _UNKNOWN, epochs)
+        self.callback_metrics = None
+        # A loop may leave its loader early.
+        self.num_training_batches = float("inf")
+        self._given = accumulates is not None
+        self._gaps: list[int] = []
+        self._since_step = 0
+
+    def settings(self) -> dict[str, Any]:
+        """Return the known settings."""
+        found = super().settings()
+        return found if self._given else {**found, "accumulate_grad_batches": None}
+
+    def learn(self, stepped: bool) -> None:
+        """Learn from a batch with or without a step how many batches are accumulated for one."""
+        self._since_step += 1
+        if self._given or not stepped:
+            return
+        if len(self._gaps) < 3:
+            self._gaps.append(self._since_step)
+            if len(self._gaps) == 3:
+                most = max(self._gaps)
+                # The rest of an epoch may be added to the batches of the next.
+                self.accumulate_grad_batches = most if most == 1 else 2 * most
+        self._since_step = 0
+
+
+class Watcher:
+    """The hooks on a module, its optimizers and backward passes, which call guards in the course of a training.
+
+    Args:
+        module: The module that the loop calls.
+        loop: The view of the loop.
+        hooks: A function for each hook of the guards, by hook name.
+        sees_batches: Whether `asked` and `delivered` are called for the batches of the training.
+    """
+
+    def __init__(
+        self, module: Any, loop: WatchedLoop, hooks: Mapping[str, Callable[..., None]], sees_batches: bool
+    ) -> None:
+        self.course = Course(loop, module, hooks)
+        self._loop = loop
+        loop.shows_batches = self._sees_batches = sees_batches
+        self._stage: Stage = "train"
+        self._pending: Any = None
+        self._is_pending = self._new_epoch = self._in_doubt = False
+        self._index = -1
+        self._validation: tuple[Any, int] | None = None
+        self._validation_index = -1
+        self._backwards = self._steps = self._steps_before = 0
+        self._delivered = 0
+        self._stepping: Any = None
+        self._in_closure = self._in_backward = self._in_scaler = False
+        self._unscaled: tuple[weakref.ref[Tensor], Any] | None = None
+        self._ears = Ears(_raised)
+        self._undo: list[Callable[[], None]] = []
+        self._ears.before(module, self._called)
+        for optimizer in loop.optimizers:
+            self._hook(optimizer)
+        backward_calls.observe(self)
+
+    def add(self, optimizer: Optimizer) -> None:
+        """Observe another optimizer from now on."""
+        if not any(optimizer is known for known in self._loop.optimizers):
+            self._loop.optimizers.append(optimizer)
+            self._hook(optimizer)
+
+    def leave(self) -> None:
+        """Remove all hooks."""
+        backward_calls.leave(self)
+        self._ears.off()
+        while self._undo:
+            self._undo.pop()()
+        self.course.forget()
+
+    def _hook(self, optimizer: Optimizer) -> None:
+        self._undo.append(optimizer.register_step_pre_hook(self._before_step).remove)
+        self._undo.append(optimizer.register_step_post_hook(self._after_step).remove)
+
+    # Events of loaders.
+
+    def iterated(self, stage: Stage) -> None:
+        """Note that the loop begins to iterate over a loader."""
+        self._stage = stage
+        if stage == "train":
+            self._index, self._new_epoch = -1, True
+        else:
+            self._validation_index = -1
+
+    def asked(self, stage: Stage) -> None:
+        """Note that the loop asks for the next batch, so that it is done with the one before if that has stepped."""
+        if self.course.busy:
+            return
+        if stage == "validate":
+            self._end_validation_batch()
+        elif self._steps:
+            self._end_batch()
+        self._is_pending = False
+
+    def delivered(self, stage: Stage, batch: Any) -> None:
+        """Note that a loader has delivered a batch."""
+        self._stage, self._pending, self._is_pending = stage, batch, True
+        if stage == "train":
+            self._index += 1
+            self._delivered += 1
+        else:
+            self._validation_index += 1
+
+    def exhausted(self, stage: Stage) -> None:
+        """Note that a loader has no more batches."""
+        self._stage, self._is_pending, self._pending = "train", False, None
+
+    # Events of the module.
+
+    def _called(self, module: Any, args: Any, kwargs: Any) -> None:
+        # Checkpointed parts are called again within backward.
+        if self.course.busy or self._in_backward:
+            return
+        if self._stage == "validate" and not self._has_left_validation(module):
+            self._called_in_validation()
+        elif torch.is_grad_enabled() and self._may_begin():
+            self._stage = "train"
+            self._in_doubt = not module.training
+            if module.training:
+                self._begin()
+
+    def _has_left_validation(self, module: Any) -> bool:
+        """Return whether the loop has left its validation loader early and trains again."""
+        return not self._is_pending and module.training and torch.is_grad_enabled()
+
+    def _called_in_validation(self) -> None:
+        if not self._is_pending:
+            return
+        self._is_pending = False
+        if self.course.batch is None or self._backwards:
+            self._end_batch()
+            self._validation = self._pending, self._validation_index
+            self.course.begin_validation_batch(*self._validation)
+
+    def _end_validation_batch(self) -> None:
+        ended, self._validation = self._validation, None
+        if ended is not None:
+            self.course.end_validation_batch(None, *ended)
+
+    def _may_begin(self) -> bool:
+        """Return whether a call of the module may be that of the next training batch."""
+        if self._in_closure and self.course.batch is not None:
+            return False
+        # A batch may be left out, and another may be fetched ahead of time.
+        over = self.course.batch is None or self._backwards > 0 or self._delivered > 1
+        return over and (self._is_pending or not self._sees_batches)
+
+    def _begin(self) -> None:
+        batch = self._pending if self._sees_batches else None
+        self._end_batch()
+        self._is_pending = self._in_doubt = False
+        self._validation = None
+        new_epoch, self._new_epoch = self._new_epoch and self.course.has_begun, False
+        self._backwards = self._steps = self._delivered = 0
+        number = self.course.begin_batch(batch, self._index if self._sees_batches else None, new_epoch)
+        self.course.open_batch(batch, number, None)
+
+    def _end_batch(self) -> None:
+        if self.course.batch is None:
+            return
+        self._loop.learn(self._steps > 0)
+        self.course.end_batch()
+
+    # Events of backward passes, see `backward_calls.Observer`.
+
+    def before_backward(self, loss: Tensor) -> None:
+        if self.course.busy:
+            return
+        self._in_backward = True
+        if self._in_doubt:
+            self._begin()
+        if self.course.batch is None:
+            return
+        self._backwards += 1
+        known, self._unscaled = self._unscaled, None
+        value = known[1] if known is not None and known[0]() is loss else loss
+        if self._backwards == 1:
+            self.course.outputs = value.detach() if isinstance(value, Tensor) else None
+        elif not self._in_closure:
+            # Several losses of one batch have no common course.
+            self.course.outputs = None
+        self.course.note_modes()
+        self.course.call("on_before_backward", loss)
+
+    def after_backward(self, done: bool) -> None:
+        if self.course.busy:
+            return
+        self._in_backward = False
+        if self.course.batch is None or not done:
+            return
+        self.course.call("on_after_backward")
+        if self._in_closure:
+            self.course.call("on_before_optimizer_step", self._stepping)
+
+    # Events of optimizers.
+
+    def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
+        self._in_closure, self._stepping = closure is not None, optimizer
+        # With a closure the gradients are those of the previous step.
+        if self.course.batch is not None and closure is None and not self._in_scaler:
+            self.course.call("on_before_optimizer_step", optimizer)
+
+    def _after_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        self._in_closure, self._stepping = False, None
+        self._steps += 1
+        if self.course.has_stepped(optimizer) and not self._sees_batches:
+            self._end_batch()
+
+    def scaled(self, loss: Any, result: Any) -> None:
+        self._loop.is_scaled = True
+        if isinstance(result, Tensor):
+            self._unscaled = weakref.ref(result), loss
+
+    def before_scaled_step(self, optimizer: Any) -> None:
+        if any(optimizer is known for known in self._loop.optimizers) and self.course.batch is not None:
+            self.course.call("on_before_optimizer_step", optimizer)
+            self._in_scaler = True
+            self._steps_before = self._loop.global_step
+
+    def after_scaled_step(self, optimizer: Any) -> None:
+        if self._in_scaler:
+            self._in_scaler = False
+            if self._loop.global_step == self._steps_before:
+                # The scaler has skipped it; the loop has done its part.
+                self._steps += 1
+
+    # The end.
+
+    def end(self) -> None:
+        """End the training for the guards. A batch without a backward pass may not have been one of the training."""
+        if self._backwards:
+            self._end_batch()
+        self.course.batch = None
+        self.course.end()
+
+
+def _raised(error: Exception) -> None:
+    raise error

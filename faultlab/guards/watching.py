@@ -1,0 +1,241 @@
+"""Guards for any training loop over any module: `watch`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Any
+
+from torch.optim import Optimizer
+
+from faultlab.guards.guard import Action, Guard, Level
+from faultlab.guards.support.guard_set import GuardSet
+from faultlab.guards.support.hand_loop import in_turn
+from faultlab.guards.support.lightning_callback import overrides
+from faultlab.guards.support.watcher import Stage, WatchedLoop, Watcher
+
+_OF_TRAINING = ("on_train_batch_start", "on_train_batch_end", "on_before_backward", "on_before_optimizer_step")
+
+
+class Watching:
+    """Guards that watch a training loop until ``detach`` or the end of the ``with`` block; `watch` returns it.
+
+    Attributes:
+        module: The module.
+        guards: The guards, as a list.
+        trainer: What the guards know of the training.
+    """
+
+    def __init__(self, module: Any, guards: Iterable[Any], loop: WatchedLoop) -> None:
+        self.module = module
+        self.trainer = loop
+        self.guards: list[Any] = list(guards)
+        loop.callbacks = self.guards
+        self._undo: list[Callable[[], None]] = []
+        streams: list[tuple[Any, Stage]] = [(loop.train_dataloader, "train"), (loop.val_dataloaders, "validate")]
+        seen = {stage: loader is not None and self._observe(loader, stage) for loader, stage in streams}
+        able = able_to_judge(self.guards, batches=seen["train"], validation=seen["validate"])
+        self._watcher = Watcher(module, loop, in_turn(able), seen["train"])
+
+    def detach(self) -> None:
+        """End the training for the guards, and remove every hook.
+
+        Raises:
+            Alarm: A guard raises an alarm at the end of the training.
+        """
+        try:
+            self._watcher.end()
+        finally:
+            self._leave()
+
+    def report(self) -> str:
+        """Return a line for each guard that failed or skipped looks, empty if there are none."""
+        return "\n".join(line for guard in self.guards if (line := guard.report()))
+
+    def __enter__(self) -> Watching:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.detach()
+            return
+        try:
+            self._watcher.course.call("on_exception", error)
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        self._watcher.leave()
+        while self._undo:
+            self._undo.pop()()
+
+    def _observe(self, loader: Any, stage: Stage) -> bool:
+        """Observe the iterations of a loader, and return whether that is possible."""
+        try:
+            _replace_iter(type(loader))
+        except TypeError:  # a class that is written in C, such as list
+            return False
+        observed, entry = _OBSERVED.setdefault(id(loader), []), (self, stage)
+        observed.append(entry)
+
+        def leave() -> None:
+            observed.remove(entry)
+            if not observed:
+                _OBSERVED.pop(id(loader), None)
+            _restore_iter(type(loader))
+
+        self._undo.append(leave)
+        return True
+
+    def _through(self, batches: Any, stage: Stage) -> Any:
+        self._watcher.iterated(stage)
+        return _Batches(batches, stage, self._watcher)
+
+
+def watch(
+    model: Any,
+    optimizer: Optimizer | Sequence[Optimizer],
+    *,
+    guards: Guard | GuardSet | Iterable[Any] | None = None,
+    loader: Any = None,
+    validation: Any = None,
+    level: Level = "cheap",
+    action: Action = "raise",
+    accumulate_grad_batches: int | None = None,
+    max_epochs: int = -1,
+) -> Watching:
+    """Let guards watch a training loop that is written by hand, over any `torch.nn.Module`.
+
+    >>> with watch(model, optimizer, loader=loader):      # doctest: +SKIP
+    ...     for images, labels in loader:
+    ...         optimizer.zero_grad()
+    ...         F.cross_entropy(model(images), labels).backward()
+    ...         optimizer.step()
+
+    The guards see the calls of the model, the backward passes, the optimizers' steps and, if given, the batches of the
+    loaders. They change nothing. Guards that need more than that are not called, or skip their looks; ``report()`` of
+    the result names them with the reason. Alarms are raised from the call that shows the failure, such as
+    ``loss.backward()`` for a loss that is not finite.
+
+    Args:
+        model: The module that the loop calls.
+        optimizer: The optimizer that the loop steps, or several.
+        guards: One or several guards, or a `GuardSet`. None for all of ``level`` with this ``action``.
+        loader: The training loader, for guards that judge batches. The loop must iterate over this very object.
+        validation: The validation loader, for guards that judge validation.
+        level: "cheap" for guards that cost next to nothing, "full" for all, if ``guards`` is None.
+        action: What an alarm does, as in `Guard`, if ``guards`` is None. "save" needs a Trainer.
+        accumulate_grad_batches: Batches whose gradients are accumulated for one step. None to learn it from the first
+            steps.
+        max_epochs: The planned number of epochs, -1 if unknown.
+
+    Returns:
+        A context manager that removes everything at the end of its block, or by its method ``detach``.
+
+    Raises:
+        TypeError: The model is not a module, or an optimizer is not one of `torch.optim`.
+        ValueError: The level or the action is unknown.
+    """
+    if guards is None:
+        from faultlab.guards import all as ready
+
+        guards = ready(level, action=action)
+    chosen = [guards] if isinstance(guards, Guard) else list(guards)
+    used = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer)
+    if not callable(getattr(model, "register_forward_pre_hook", None)):
+        raise TypeError(f"invalid model of type {type(model).__name__}: expected a torch.nn.Module")
+    for one in used:
+        if not isinstance(one, Optimizer):
+            raise TypeError(f"invalid optimizer of type {type(one).__name__}: expected a torch.optim.Optimizer")
+    return Watching(model, chosen, WatchedLoop(used, loader, validation, accumulate_grad_batches, max_epochs))
+
+
+def able_to_judge(guards: Iterable[Any], *, batches: bool, validation: bool) -> list[Any]:
+    """Return the guards that can judge a loop. The others count a skipped look.
+
+    Args:
+        guards: The guards.
+        batches: Whether the batches of the training are seen.
+        validation: Whether the batches of a validation are seen.
+    """
+    able = []
+    for guard in guards:
+        reason = ""
+        if getattr(guard, "judges", "") == "batches" and not batches:
+            reason = "the training loader is not known"
+        elif not validation and _only_validates(guard):
+            reason = "the validation loader is not known"
+        if not reason:
+            able.append(guard)
+        elif isinstance(guard, Guard):
+            guard.skip(reason)
+    return able
+
+
+def _only_validates(guard: Any) -> bool:
+    return overrides(guard, "on_validation_batch_end") and not any(overrides(guard, hook) for hook in _OF_TRAINING)
+
+
+class _Batches:
+    """The iterator of a loader that is observed."""
+
+    def __init__(self, batches: Any, stage: Stage, watcher: Watcher) -> None:
+        self._batches = batches
+        self._stage: Stage = stage
+        self._watcher = watcher
+
+    def __iter__(self) -> _Batches:
+        return self
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._batches, name)
+
+    def __next__(self) -> Any:
+        self._watcher.asked(self._stage)
+        try:
+            batch = next(self._batches)
+        except StopIteration:
+            self._watcher.exhausted(self._stage)
+            raise
+        self._watcher.delivered(self._stage, batch)
+        return batch
+
+
+_OBSERVED: dict[int, list[tuple[Watching, Stage]]] = {}
+"""Who observes a loader, by its identity."""
+
+_REPLACED: dict[type, tuple[int, Any, Any]] = {}
+"""How many observe loaders of a class, with its own ``__iter__`` (None if it inherits one) and the replaced one."""
+
+
+def _replace_iter(cls: type) -> None:
+    # A for statement looks at the class and not at the instance.
+    count, own, ours = _REPLACED.get(cls, (0, vars(cls).get("__iter__"), None))
+    if not count:
+        original: Callable[[Any], Iterator[Any]] = cls.__iter__  # type: ignore[attr-defined]
+
+        def observed(loader: Any) -> Any:
+            batches: Any = original(loader)
+            for watching, stage in _OBSERVED.get(id(loader), ()):
+                batches = watching._through(batches, stage)
+            return batches
+
+        ours = observed
+        cls.__iter__ = ours  # type: ignore[attr-defined]
+    _REPLACED[cls] = count + 1, own, ours
+
+
+def _restore_iter(cls: type) -> None:
+    count, own, ours = _REPLACED.pop(cls)
+    if count > 1:
+        _REPLACED[cls] = count - 1, own, ours
+    elif vars(cls).get("__iter__") is ours:
+        if own is None:
+            del cls.__iter__  # type: ignore[attr-defined]
+        else:
+            cls.__iter__ = own  # type: ignore[attr-defined]
