@@ -100,7 +100,7 @@ def test_what_is_left_out_is_named_with_the_reason() -> None:
     assert found.left_out == [
         (
             "ModelCheckpoint",
-            "writes files; replaced by a copy that writes none, and that also raises if val_loss is not logged",
+            "writes files; a copy that writes none raises too if val_loss is not logged",
         ),
         ("ModelCheckpoint", "writes files, and monitors nothing"),
         ("ModelCheckpoint", "writes files, and monitors nothing"),
