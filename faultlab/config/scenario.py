@@ -25,7 +25,7 @@ from faultlab.config.selection import Selection
 from faultlab.config.validation_messages import explain
 from faultlab.config.yaml_source import HOW_TO_GET_ONE, Key, YamlFile, not_found, refuse_script
 from faultlab.core import framework_names
-from faultlab.core.report import Demands
+from faultlab.core.demands import Demands
 from faultlab.errors import Problem, ScenarioError, UsageError
 
 _GUARDS = "faultlab.guards."

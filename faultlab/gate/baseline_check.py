@@ -8,8 +8,9 @@ from typing import Literal
 
 from faultlab.config.scenario import Gate
 from faultlab.core.comparison import UNDETECTED, UNTRIED, Standing, lost, standings
+from faultlab.core.demands import Demands
 from faultlab.core.reason import Reason, ReasonKind
-from faultlab.core.report import INCONCLUSIVE, Demands, Report, Status
+from faultlab.core.report import INCONCLUSIVE, Report, Status
 from faultlab.errors import UsageError
 from faultlab.gate.baseline_file import Accepted, Silence, Standard
 

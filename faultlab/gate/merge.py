@@ -18,9 +18,10 @@ from faultlab.catalogue import index, mutation_scores
 from faultlab.config.scenario import NAME
 from faultlab.core import atomic_write
 from faultlab.core.records import Records
-from faultlab.core.report import Baseline, FaultResult, Mutation, Report, dump
+from faultlab.core.report import Baseline, FaultResult, Report, dump
 from faultlab.core.run_folder import LOGS, OUTCOMES_FILE, PLAN_FILE
 from faultlab.core.shard import Shard
+from faultlab.core.source_mutation import Mutation
 from faultlab.errors import InconclusiveError, UsageError
 from faultlab.gate import evidence, merge_artifacts
 from faultlab.gate.demands import check, check_exemptions, check_mutants
