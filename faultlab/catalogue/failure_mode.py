@@ -137,7 +137,7 @@ class FailureMode:
 
         Args:
             fault: A fault of this failure mode.
-            steps: The number of training steps of the run, from which the default trigger is computed.
+            steps: The number of training steps of the run, which determines the default trigger.
 
         Returns:
             The fault with its own trigger, or with the failure mode's default trigger if it has none.

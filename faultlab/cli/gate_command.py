@@ -64,9 +64,9 @@ def command(paths: tuple[Path, ...], baseline: Path | None, accept: bool, reason
             false_alarms: int | None, as_json: bool) -> int:  # fmt: skip
     """Check whether reports pass. REPORTs are report.json files, run folders, or folders of them (default: reports/).
 
-    A report passes if it meets the `gate:` of its scenario and the limits given here. With --baseline, it must also have
-    no regression from the accepted baseline: no failure mode that is newly silent or no longer injected, no guard or
-    test that no longer detects a fault, no missing scenario, and no stale or expired acceptance.
+    A report passes if it meets the `gate:` of its scenario and the limits given here. With --baseline, it must also
+    have no regression from the accepted baseline: no failure mode that is newly silent or no longer injected, no guard
+    or test that no longer detects a fault, no missing scenario, and no stale or expired acceptance.
 
     A report that was modified after it was written, or that disagrees with the records beside it, is rejected.
 

@@ -41,7 +41,7 @@ from faultlab.report.text import harmless, short
 @options.select
 @options.ignore
 @click.option("--seeds", type=click.IntRange(3), default=10, show_default=True,
-              help="Number of seeds to record as known good; as many other seeds must raise no false alarm.")  # fmt: skip
+              help="Number of seeds to record as known good; as many others must not raise a false alarm.")  # fmt: skip
 @click.option("--early", is_flag=True, help="Require that each fault is detected as early as any guard can.")
 @click.option("--records/--no-records", default=False,
               help="Also consider KnownGood, which compares a training with recorded runs.  [default: no]")  # fmt: skip

@@ -34,5 +34,5 @@ class Profiling(Protocol):
             validation_batches: The number of validation batches.
 
         Returns:
-            The profile, from which the plan selects the faults that apply to the target.
+            The profile. The plan uses it to select the faults that apply to the target.
         """

@@ -52,7 +52,7 @@ def renewed(accepted: Accepted, reports: Iterable[Report], reason: str, expires:
     """
     day = today or datetime.date.today()
     if expires is not None and expires < day:
-        raise UsageError(f"--expires {expires} is in the past\n    Give a date by which you will review it again.")
+        raise UsageError(f"--expires {expires} is in the past\n    Give the date of your next review.")
     reason = reason.strip()
     scenarios = dict(accepted.scenarios)
     wanting: list[str] = []

@@ -164,7 +164,7 @@ def _baseline(reports: Sequence[Report]) -> Baseline:
 
 
 def _interleaved(lists: Sequence[list[FaultResult]]) -> list[FaultResult]:
-    """Return the results in the order from which each shard took every n-th."""
+    """Return the results in the order of the whole plan, since each shard took every n-th of them."""
     return [result for row in zip_longest(*lists) for result in row if result is not None]
 
 

@@ -20,7 +20,7 @@ _INSTALLED = ("site-packages", "dist-packages", f"{os.sep}lib{os.sep}python")
 
 @dataclass(frozen=True)
 class Layout:
-    """The features by which a later run of the same code recognizes the parts of a training loop.
+    """The features that identify the parts of a training loop in a later run of the same code.
 
     ``root`` is the class path of the module that trains and ``number`` counts, from 1, the modules of that class in the
     order of their construction. ``training`` has the keys of the loaders whose batches are propagated backward, the
