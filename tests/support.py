@@ -15,8 +15,9 @@ from faultlab.core.detection import Detection
 from faultlab.core.fault import Fault
 from faultlab.core.orders import Planned
 from faultlab.core.records import Records
-from faultlab.core.report import FaultResult, Mutation, Report, Status
+from faultlab.core.report import FaultResult, Report, Status
 from faultlab.core.shard import Shard
+from faultlab.core.source_mutation import Mutation
 from faultlab.gate.demands import check
 
 

@@ -1,4 +1,4 @@
-"""Bisection of a scale for several detectors at once: the dose or step from which each detects, in few runs."""
+"""Bisection of a scale: finds the smallest dose, or the steps, that each of several detectors detects, in few runs."""
 
 from __future__ import annotations
 

@@ -40,12 +40,12 @@ class Watching:
 
     @property
     def quiet_seeds(self) -> range:
-        """The seeds on which every alarm is a false one; none of them is a known good one."""
+        """The seeds of runs whose alarms are all false; none of them is a known good one."""
         first = self.seed + max(3, self.watch.known)
         return range(first, first + self.watch.quiet)
 
     def record(self, advice: Advice, taken: Sequence[Outcome]) -> None:
-        """Complete the known good runs, the first of which the baseline has."""
+        """Complete the known good runs; the baseline has the first ones."""
         seeds = range(self.seed + 3, self.seed + self.watch.known)
         more = self.runs.run([self.runs.order(f"clean-{s}", s, advice=RECORD) for s in seeds])
         advice.learn([*taken, *more.values()])

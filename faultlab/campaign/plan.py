@@ -41,7 +41,7 @@ def make(selection: Selection, profile: TargetProfile, modes: Mapping[str, Failu
 
 
 def place(fault: Fault, mode: FailureMode, profile: TargetProfile) -> Place:
-    """Return the latest place from which the fault can still begin on time."""
+    """Return the latest place that still lets the fault begin on time."""
     trigger = fault.trigger or Trigger()
     stages = (trigger.stage,) if trigger.stage else mode.stages
     if mode.point.attach_at == "construct" or mode.judged_by == "reload":
@@ -70,7 +70,7 @@ def share(planned: Sequence[Planned], shard: Shard) -> list[Planned]:
 
 
 def digest(planned: Sequence[Planned], *circumstances: Any) -> str:
-    """Return a digest by which `--resume` recognizes the same plan under the same circumstances."""
+    """Return a digest that lets `--resume` recognize the same plan under the same circumstances."""
     text = dump([[entry.to_json() for entry in planned], _plain(circumstances)])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

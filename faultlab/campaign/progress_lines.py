@@ -63,7 +63,7 @@ class ProgressLines:
 
 
 class _Count:
-    """How many of a total are done, shown at every tenth of it."""
+    """The number done of a total, shown at every tenth of it."""
 
     def __init__(self, total: int = 0) -> None:
         self.total = total

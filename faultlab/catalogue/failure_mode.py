@@ -53,6 +53,9 @@ class Dose:
     def check(self, value: DoseValue) -> None:
         """Check that a value is valid for this dose.
 
+        Args:
+            value: The value of the dose in a fault.
+
         Raises:
             UsageError: The value is outside the range, or a word instead of a number, or the reverse.
         """
@@ -130,7 +133,14 @@ class FailureMode:
         return self.sections.summary
 
     def complete(self, fault: Fault, steps: int) -> Fault:
-        """Return the fault with checked doses and a trigger, as the plan stores it for a run of ``steps`` steps.
+        """Return a fault with valid doses and a trigger, as the plan stores it.
+
+        Args:
+            fault: A fault of this failure mode.
+            steps: The number of training steps of the run, which determines the default trigger.
+
+        Returns:
+            The fault with its own trigger, or with the failure mode's default trigger if it has none.
 
         Raises:
             UsageError: A dose is unknown or has an invalid value.
@@ -144,11 +154,25 @@ class FailureMode:
         return Fault(fault.mode, dict(fault.dose), trigger, fault.seed)
 
     def default_trigger(self, steps: int) -> Trigger:
-        """Return the trigger of a fault that names none, for a run of ``steps`` steps."""
+        """Return the trigger of a fault that names none.
+
+        Args:
+            steps: The number of training steps of the run.
+
+        Returns:
+            ``always``, or ``step`` with the step in the middle of the run, as ``when`` demands.
+        """
         return Trigger() if self.when == "always" else Trigger("step", steps // 2)
 
     def amounts(self, fault: Fault) -> dict[str, DoseValue]:
-        """Return the value of every dose by name: the fault's own or the default."""
+        """Return the value of every dose of the failure mode.
+
+        Args:
+            fault: A fault of this failure mode.
+
+        Returns:
+            The fault's own value or the default, by dose name, in the order of the declaration.
+        """
         return {dose.name: fault.dose.get(dose.name, dose.default) for dose in self.doses}
 
 

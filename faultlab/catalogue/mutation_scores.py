@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from faultlab.catalogue.failure_mode import FailureMode
-from faultlab.core.report import FaultResult, Mutation, Status
+from faultlab.core.report import FaultResult, Status
+from faultlab.core.source_mutation import Mutation
 from faultlab.core.status import counts_of
 
 COUNTED = (Status.DETECTED, Status.WARNED, Status.SILENT, Status.NOT_ACTIVATED)

@@ -16,9 +16,9 @@ from faultlab.errors import ScenarioError
     help=f"""Check scenario files without running them (PATH: files or folders, default: scenarios/).
 
     All errors are reported at once, each with file, line, column and remedy: invalid keys and values, unknown failure
-    modes, missing tests, modules and classes that can't be found, arguments that they or the Trainer don't have, guards
-    that are not callbacks, several devices, and expired exemptions. An exemption that expires within {SOON} days is a
-    warning, and so is an accelerator that this machine lacks.
+    modes, missing tests, modules and classes that can't be found, arguments that they or the Trainer don't accept,
+    guards that are not callbacks, several devices, and expired exemptions. An exemption that expires within {SOON}
+    days is a warning, and so is an accelerator that this machine lacks.
 
     Your code is not imported, so check can't find errors that only a run shows: values that a constructor rejects, code
     that fails, and names that are created at run time.

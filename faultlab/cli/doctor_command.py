@@ -18,18 +18,18 @@ _STYLES = {OK: "green", ATTENTION: "yellow", WRONG: "red"}
 
 @click.command("doctor", cls=WithScriptArguments)
 @click.argument("target", required=False, metavar="[SCENARIO|SCRIPT|CONFIG|CLASS_PATH]", shell_complete=scenario_files)
-@click.option("--timeout", type=Number(2), default=120, show_default=True, help="Set the deadline of a training, s.")
+@click.option("--timeout", type=Number(2), default=120, show_default=True, help="Time limit of a training in seconds.")
 @options.as_json
 @click.option("--quiet", "-q", is_flag=True, help="Print only what needs attention, with its remedy.")
 def command(target: str | None, timeout: float, as_json: bool, quiet: bool) -> int:
-    """Check the environment, or find out why a training goes wrong: a scenario's, a script's or a class's.
+    """Check the environment, or find out why the training of a scenario, a script or a class goes wrong.
 
     A scenario is trained as it is configured. A script, or the training of a LightningCLI config, is run up to
     Trainer.fit and then trained for 100 steps. A class, such as package.module.LitModel, is built without arguments and
-    trained with its own loaders. A training that hangs or crashes does not end the examination. Everything after -- is
+    trained with its own loaders. A training that hangs or crashes does not end the check. Everything after -- is
     passed to your script.
 
-    Exit codes: 0 nothing is wrong, 1 something is wrong, 2 usage error.
+    Exit codes: 0 no problem found, 1 a problem found, 2 usage error.
     """
     found: list[Finding] = []
     for one in _look(target, timeout):

@@ -10,7 +10,8 @@ import click
 from faultlab.catalogue.failure_mode import SEVERITIES
 from faultlab.cli import options
 from faultlab.cli.param_types import Number
-from faultlab.core.report import Demands, dump
+from faultlab.core.demands import Demands
+from faultlab.core.report import dump
 from faultlab.errors import UsageError
 from faultlab.gate.baseline_file import DEFAULT_NAME, default_file
 from faultlab.gate.judgement import Judged, judge
@@ -41,7 +42,7 @@ def _limits(ctx: click.Context, parameter: click.Parameter, texts: tuple[str, ..
     help=f"Write the baseline file from the reports.  [default file: scenarios/{DEFAULT_NAME}]",
 )
 @click.option("--reason", default="", metavar="TEXT", help="With --accept: why the undetected faults are acceptable.")
-@click.option("--expires", type=click.DateTime(["%Y-%m-%d"]), help="With --accept: the last day on which they are.")
+@click.option("--expires", type=click.DateTime(["%Y-%m-%d"]), help="With --accept: the last day of the acceptance.")
 @click.option("--fail-under", type=Number(0, 1), metavar="RATIO", help="Fail if coverage is below this ratio.")
 @click.option(
     "--silent",
@@ -63,9 +64,9 @@ def command(paths: tuple[Path, ...], baseline: Path | None, accept: bool, reason
             false_alarms: int | None, as_json: bool) -> int:  # fmt: skip
     """Check whether reports pass. REPORTs are report.json files, run folders, or folders of them (default: reports/).
 
-    A report passes if it meets the `gate:` of its scenario and the limits given here. With --baseline, it must also not
-    fall behind the accepted baseline: a failure mode that is newly silent or no longer injected, a guard or test that
-    no longer detects a fault, a missing scenario, and a stale or expired acceptance are regressions.
+    A report passes if it meets the `gate:` of its scenario and the limits given here. With --baseline, it must also
+    have no regression from the accepted baseline: no failure mode that is newly silent or no longer injected, no guard
+    or test that no longer detects a fault, no missing scenario, and no stale or expired acceptance.
 
     A report that was modified after it was written, or that disagrees with the records beside it, is rejected.
 

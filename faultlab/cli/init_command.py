@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     help="Write the scenario to this file.  [default: scenarios/NAME.yaml]",
 )
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
-@click.option("--timeout", type=Number(5), default=150, show_default=True, help="Stop trying after this many seconds.")
+@click.option(
+    "--timeout", type=Number(5), default=150, show_default=True, help="Time limit of all attempts in seconds."
+)
 @options.as_json
 def command(target: str | None, out: Path | None, force: bool, timeout: float, as_json: bool) -> int:
     """Find a way to train a module of your project, and write a scenario for it.

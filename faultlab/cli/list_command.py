@@ -34,7 +34,7 @@ def command(patterns: tuple[str, ...], family: tuple[str, ...], seam: tuple[str,
     """List the failure modes: all of them, or those that match a glob such as 'loss.*'.
 
     Repeated options are ORed; different options are ANDed. --applicable-to imports and trains the given code without a
-    fault: a scenario file as it is, or a class that needs no arguments and has its own data loaders.
+    fault: a scenario as it is configured, or a class that needs no arguments and has its own data loaders.
     """
     _check("family", family)
     _check("seam", seam)

@@ -44,7 +44,7 @@ _WITHOUT_GUARDS = ("torch",)
 @options.select
 @options.ignore
 @click.option("--seeds", type=click.IntRange(3), default=10, show_default=True,
-              help="Number of seeds to record as known good; as many others must raise no false alarm.")  # fmt: skip
+              help="Number of seeds to record as known good; as many others must not raise a false alarm.")  # fmt: skip
 @click.option("--early", is_flag=True, help="Require that each fault is detected as early as any guard can.")
 @click.option("--records/--no-records", default=False,
               help="Also consider KnownGood, which compares a training with recorded runs.  [default: no]")  # fmt: skip
@@ -65,7 +65,7 @@ def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: i
     raises a false alarm on any clean seed or harmless variation is excluded. Paths in the printed lines are relative to
     SCENARIO, which is the only one in scenarios/ by default.
 
-    Exit codes: 0 the chosen guards detected everything that they should, 1 they did not, 2 usage or scenario error, 3
+    Exit codes: 0 the chosen guards detected every fault that they should, 1 they did not, 2 usage or scenario error, 3
     the clean run failed, 130 interrupted.
     """
     scenario = load(file)

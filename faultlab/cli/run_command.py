@@ -69,7 +69,7 @@ def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, .
             timeout: float | None, resume: bool, out: Path, engine: str | None, no_warm: bool, fail_under: float | None,
             baseline: Path | None, shard: str, since: str, advice: bool, mutants: bool, live: bool, lesson: bool,
             ci: str | None, as_json: bool, quiet: bool) -> int:  # fmt: skip
-    """Inject the faults of the scenarios at PATH (files or folders, default: scenarios/), and report the detected ones.
+    """Inject the faults of the scenarios at PATH (files or folders, default: scenarios/) and report which are detected.
 
     A scenario imports and runs the code that it names. Arguments after -- are passed to the scenarios' training
     scripts, instead of those in the scenarios.

@@ -11,18 +11,19 @@ import click
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND [ARG]...")
 @click.option(
     "--stall", type=click.FloatRange(0), default=600, show_default=True, metavar="SECONDS",
-    help="Stop the command after so long without a sign of life; 0 disables this.",
+    help="Stop the command after this time without a sign of life; 0 disables this.",
 )  # fmt: skip
 @click.option(
     "--grace", type=click.FloatRange(0), default=10, show_default=True, metavar="SECONDS",
-    help="Wait so long for a stopped command to exit before it is killed.",
+    help="Kill a stopped command that has not exited after this time.",
 )  # fmt: skip
 @click.option("--expect-finish", is_flag=True, help="Treat status 0 as success only if a training has finished.")
 @click.option("--json", "as_json", is_flag=True, help="Report the result as one line of JSON.")
 def command(command: tuple[str, ...], stall: float, grace: float, expect_finish: bool, as_json: bool) -> int:
     """Run a training and report how its process ended: killed, crashed, hung, or exited before the training finished.
 
-    Signs of life are those of the guard Heartbeat or, without it, any output. The result is printed to standard error.
+    Signs of life come from the guard Heartbeat or, without it, from any output. The result is printed to
+    standard error.
 
     Exit codes: the command's own; 1 if it exited with 0 before the training finished, 124 if it hung, 126 or 127 if it
     could not be started, 128 + N if signal N ended it.

@@ -25,7 +25,7 @@ from faultlab.config.selection import Selection
 from faultlab.config.validation_messages import explain
 from faultlab.config.yaml_source import HOW_TO_GET_ONE, Key, YamlFile, not_found, refuse_script
 from faultlab.core import framework_names
-from faultlab.core.report import Demands
+from faultlab.core.demands import Demands
 from faultlab.errors import Problem, ScenarioError, UsageError
 
 _GUARDS = "faultlab.guards."
@@ -69,7 +69,7 @@ class Guard(_Part):
 
 
 class Monitor(_Part):
-    """The metric by which harm is measured."""
+    """The metric that measures harm."""
 
     metric: str
     """A metric that the module logs."""
@@ -165,7 +165,7 @@ class Scenario(_Part):
     tests: list[str] = []
     """The user's tests that should detect faults: files, folders or node ids, as for pytest."""
     monitor: Monitor | None = None
-    """The metric by which harm is measured; by default the validation metric."""
+    """The metric that measures harm; by default the validation metric."""
     batch: BatchRoles | None = None
     """The paths of inputs and labels in a batch, for when faultlab infers them incorrectly."""
     faults: Faults = Faults()
@@ -256,7 +256,7 @@ class Scenario(_Part):
 
 
 def import_path(file: Path) -> list[str]:
-    """Return the folders from which the class paths of a scenario file are imported."""
+    """Return the folders that contain the class paths of a scenario file, to import from."""
     root = project_root(file)
     return [str(folder) for folder in (Path.cwd(), root, root / "src") if folder.is_dir()]
 

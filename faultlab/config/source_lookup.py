@@ -22,7 +22,7 @@ def file_of(class_path: str, root: Path) -> str:
 
 
 def known_as(class_path: str, script: str, root: Path) -> str:
-    """Return the path by which a class of a training script, which is ``__main__`` where it runs, can be imported."""
+    """Return the importable path of a class in a training script, whose module is ``__main__`` while it runs."""
     module, _, name = class_path.partition(".")
     if module != "__main__" or not script:
         return class_path

@@ -80,7 +80,7 @@ def _class_paths(scenario: Scenario, path: Sequence[str]) -> Iterator[_Found]:
         if module == "__main__":  # of the user's script
             continue
         if missing := module_lookup.missing_module(module, path):
-            if where == ("step",):  # a method, whose class stands before its name
+            if where == ("step",):  # a method: the part before its name is a class, not a module
                 continue
             remedy = nearest(missing, module_lookup.siblings(missing, path))
             yield where, f"can't import {module!r}: no module named {missing!r}", remedy or _INSTALL

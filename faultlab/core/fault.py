@@ -67,7 +67,10 @@ class Trigger:
             step: The training step, from 0 over all epochs.
             epoch: The epoch, from 0.
             acted: How often the fault has acted so far.
-            seed: The fault's seed, which decides the steps of ``p``.
+            seed: The fault's seed, which determines the steps of ``p``.
+
+        Returns:
+            Whether the condition of ``kind`` and ``number`` holds; ``stage`` and ``rank`` are not checked here.
         """
         if self.kind == "always":
             return True
@@ -98,6 +101,9 @@ class Trigger:
 
         Args:
             text: For example ``step=8,stage=train``, with or without the leading ``@``.
+
+        Returns:
+            The trigger.
 
         Raises:
             FaultSyntaxError: The text is not a trigger.
@@ -150,11 +156,22 @@ class Fault:
         return self.mode.partition(".")[0]
 
     def with_trigger(self, trigger: Trigger) -> Fault:
-        """Return the fault with another trigger."""
+        """Return a copy of the fault with another trigger.
+
+        Args:
+            trigger: The trigger of the copy.
+
+        Returns:
+            The copy, with the same failure mode, dose and seed.
+        """
         return replace(self, trigger=trigger)
 
     def at_any_time(self) -> Fault:
-        """Return the failure mode with its dose, without trigger and seed."""
+        """Return a copy of the fault without trigger and seed.
+
+        Returns:
+            The failure mode with its dose.
+        """
         return Fault(self.mode, self.dose)
 
     def __str__(self) -> str:
@@ -172,6 +189,9 @@ class Fault:
 
         Args:
             text: For example ``label.noisy:fraction=0.3@step=8``.
+
+        Returns:
+            The fault; its trigger is None if the text has none.
 
         Raises:
             FaultSyntaxError: The text is not a fault; the message has the remedy.

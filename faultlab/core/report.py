@@ -12,8 +12,10 @@ from typing import Any
 
 from faultlab.core import report_display, seal
 from faultlab.core.alert import Alert
+from faultlab.core.demands import Demands
 from faultlab.core.detection import Detection, Prescribed
 from faultlab.core.reason import Reason, ReasonKind, reasons_from_json, reasons_to_json
+from faultlab.core.source_mutation import Mutation
 from faultlab.core.status import INCONCLUSIVE as INCONCLUSIVE
 from faultlab.core.status import WORST_FIRST, counts_of
 from faultlab.core.status import Status as Status
@@ -158,56 +160,6 @@ class Baseline:
 
 
 @dataclass
-class Mutation:
-    """The source mutation of a campaign, besides the verdicts on the single mutants.
-
-    ``score`` is the detected share of the mutants that count: detected, warned, silent, and not activated, since code
-    that nothing runs is not checked. ``methods`` has a row for each function, weakest first, with the failure modes
-    that act in it. ``unmutated`` are the functions without a mutant, with the reason; ``unreached`` those of them that
-    mutmut can't change although they have code to mutate, so that no score covers them.
-    """
-
-    mutmut: str = ""
-    files: list[str] = field(default_factory=list)
-    judges: list[str] = field(default_factory=list)
-    score: float | None = None
-    counts: dict[str, int] = field(default_factory=dict)
-    methods: list[dict[str, Any]] = field(default_factory=list)
-    unmutated: dict[str, str] = field(default_factory=dict)
-    unreached: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    kept: int = 0
-    since: str = ""
-    shard: str = ""
-    timing: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Demands:
-    """The conditions for a report to pass: the scenario's ``gate:``, and ``fail_under`` of the command line.
-
-    ``silent`` limits silent failure modes by severity, ``latency`` the steps from activation to detection; ``mutants``
-    is the minimum score of the source mutants. None means no demand, except that ``false_alarms`` None allows none.
-    """
-
-    coverage: float | None = None
-    mutants: float | None = None
-    silent: Mapping[str, int] = field(default_factory=dict)
-    false_alarms: int | None = None
-    latency: int | None = None
-    fail_under: float | None = None
-
-    @property
-    def of_faults(self) -> list[str]:
-        """The names of the demands that only injected faults can meet."""
-        return [name for name in ("coverage", "silent", "latency", "fail_under") if name in self.to_json()]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the demands that are set."""
-        return {name: value for name, value in asdict(self).items() if value is not None and value != {}}
-
-
-@dataclass
 class Report:
     """The report of one scenario's campaign. ``to_json`` is the contract of report.json.
 
@@ -273,7 +225,11 @@ class Report:
         return f"{NO_GATE}; {why}"
 
     def by_mode(self) -> dict[str, Status]:
-        """Return each failure mode's status: that of its worst fault."""
+        """Return the status of each failure mode.
+
+        Returns:
+            The status of the failure mode's worst fault by failure mode id, sorted by id.
+        """
         modes: dict[str, list[Status]] = {}
         for fault in self.faults:
             modes.setdefault(fault.mode, []).append(fault.status)
@@ -287,11 +243,19 @@ class Report:
         return counts[Status.DETECTED] / counted if counted else None
 
     def silent(self) -> list[FaultResult]:
-        """Return the faults that no detector detected, worst first."""
+        """Return the faults that no detector detected.
+
+        Returns:
+            The results with the status ``silent``, worst first: most harm, then highest severity.
+        """
         return sorted((fault for fault in self.faults if fault.status is Status.SILENT), key=lambda f: f.badness)
 
     def by_detector(self) -> dict[str, int]:
-        """Return how many failure modes each detector detected, in at least one fault."""
+        """Return how many failure modes each detector detected.
+
+        Returns:
+            By the detector's name, the number of failure modes with at least one fault that it detected; highest first.
+        """
         found: dict[str, set[str]] = {}
         for fault in self.faults:
             for detection in fault.detected_by if fault.status is Status.DETECTED else []:
@@ -300,7 +264,12 @@ class Report:
         return {name: len(modes) for name, modes in sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))}
 
     def coverage(self) -> dict[str, Any]:
-        """Return the counts and ratios of the verdicts."""
+        """Return the counts and ratios of the verdicts.
+
+        Returns:
+            ``modes`` and ``faults`` with the counts by status, ``ratio`` with the coverage from 0 to 1 or None, and
+            ``by_detector``.
+        """
         return {
             "modes": counts_of(self.by_mode().values()),
             "faults": counts_of(fault.status for fault in self.faults),
@@ -309,7 +278,11 @@ class Report:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """Return the content of report.json, with its digest."""
+        """Return the content of report.json.
+
+        Returns:
+            Plain data that JSON can represent, with a digest of itself.
+        """
         whole = {
             "schema": SCHEMA,
             "scenario": self.scenario,
@@ -337,7 +310,18 @@ class Report:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Report:
-        """Return the report that `to_json` wrote; raise ValueError if its schema version is unsupported."""
+        """Return the report that `to_json` wrote.
+
+        Args:
+            data: The content of a report.json.
+
+        Returns:
+            The report, with source mutants apart from the other faults.
+
+        Raises:
+            ValueError: The schema version is unsupported.
+            KeyError, TypeError, AttributeError: The data is not a report.
+        """
         if data.get("schema") != SCHEMA:
             raise ValueError(f"unsupported report schema {data.get('schema')}: this version reads schema {SCHEMA}")
         faults = [FaultResult.from_json(fault) for fault in data["faults"]]
@@ -363,12 +347,34 @@ class Report:
 
     @classmethod
     def read(cls, file: Path) -> Report:
-        """Read a report.json; raise OSError if it can't be read, ValueError if it is not a report."""
+        """Read a report.json.
+
+        Args:
+            file: The path of the file.
+
+        Returns:
+            The report.
+
+        Raises:
+            OSError: The file can't be read.
+            ValueError: The file is not JSON, is not a report, or has an unsupported schema version.
+        """
         return cls.of(json.loads(file.read_text(encoding="utf-8")), file)
 
     @classmethod
     def of(cls, data: Any, file: Path) -> Report:
-        """Return the report with this content of a file; raise ValueError if it is not one."""
+        """Return the report with the content of a file.
+
+        Args:
+            data: The content, decoded from JSON.
+            file: The path of the file, for the error message.
+
+        Returns:
+            The report.
+
+        Raises:
+            ValueError: The content is not a report, or has an unsupported schema version.
+        """
         try:
             return cls.from_json(data)
         except (KeyError, TypeError, AttributeError) as error:

@@ -1,4 +1,4 @@
-"""How interpreters and notebooks show a report: one line, and a small table."""
+"""The display of a report in interpreters and notebooks: one line, and a small table."""
 
 from __future__ import annotations
 

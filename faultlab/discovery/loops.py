@@ -132,7 +132,7 @@ def parts(found: LoopFound) -> dict[str, Any]:
 
 
 def monitor(metrics: Mapping[str, float]) -> dict[str, str] | None:
-    """Return the metric to measure harm by, and its better direction; None where no name tells."""
+    """Return the metric to measure harm by, and its better direction; None if no name shows it."""
     for pattern, mode in _BETTER:
         for name in metrics:
             if pattern.search(name.lower()):

@@ -7,7 +7,6 @@ A framework is one object of the class `Framework`. Those of other packages are 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -16,6 +15,8 @@ from faultlab.core.patching import Patches
 from faultlab.core.target_profile import TargetProfile
 from faultlab.core.trajectory import Trajectory
 from faultlab.core.user_code import UserCode
+from faultlab.frameworks.foreign import Foreign
+from faultlab.frameworks.profiling import Profiling
 from faultlab.injection.clock import Clock
 from faultlab.injection.mutant_activation import Executions
 from faultlab.sandbox.overlay import Overlay
@@ -60,7 +61,7 @@ class Target(Protocol):
         Args:
             root: The folder that the run may write to.
             with_flags: Set the settings that count as guards.
-            variation: A harmless change of the target.
+            variation: A harmless change of the target; None to build it unchanged.
 
         Returns:
             The module, guards and arguments of one training.
@@ -98,29 +99,6 @@ class Assembly:
     interruption: tuple[int, Callable[[], None]] | None = None
 
 
-class Profiling(Protocol):
-    """Records how the target is built, during a clean run."""
-
-    def given(self, batch: Any) -> None:
-        """Record the batch of a step that is called without a loader.
-
-        Args:
-            batch: The batch, of any nesting.
-        """
-
-    def watching(self) -> AbstractContextManager[None]:
-        """Return a context that records the run; nothing remains attached after it."""
-
-    def profile(self, trainer: Any, steps: int, validation_batches: int) -> TargetProfile:
-        """Return the target profile.
-
-        Args:
-            trainer: The framework's trainer; None for a step that was called without one.
-            steps: The number of training steps.
-            validation_batches: The number of validation batches.
-        """
-
-
 class Training(Protocol):
     """A training that is assembled and can be run once.
 
@@ -138,7 +116,11 @@ class Training(Protocol):
         """Train from beginning to end. Let exceptions of the training propagate."""
 
     def step(self) -> tuple[Any, str] | None:
-        """Return the owner and name of the user's training step; None if it can't be found."""
+        """Return the user's training step.
+
+        Returns:
+            The owner of the function, a class or a module, and the function's name; None if it can't be found.
+        """
 
     def confine(self, patches: Patches, overlay: Overlay, root: Callable[[], str], saved_at: set[int]) -> None:
         """Let the training write only below a folder, and record when it saves checkpoints.
@@ -151,27 +133,42 @@ class Training(Protocol):
         """
 
     def named_folders(self) -> Iterable[str]:
-        """Return the files and folders outside of the project that the training names."""
+        """Return the files and folders outside of the project that the training names.
+
+        Returns:
+            Their absolute paths, whose contents the run's overlay protects.
+        """
 
     def relocate(self, old_root: str, new_root: str) -> None:
-        """Point what writes below one folder to another.
+        """Redirect whatever writes below one folder to another folder.
 
         Args:
-            old_root: The folder so far.
-            new_root: The folder from now on.
+            old_root: The current folder.
+            new_root: The folder to write to from now on.
         """
 
     def watch_loggers(self, patches: Patches) -> None:
-        """Let the trajectory count the calls of loggers."""
+        """Let the trajectory count the calls of loggers.
+
+        Args:
+            patches: Undoes the changes.
+        """
 
     def profiling(self) -> Profiling:
-        """Return the recorder of the target profile."""
+        """Return the recorder of the target profile.
+
+        Returns:
+            A fresh recorder, to attach before the training runs.
+        """
 
     def profile(self, learnt: Profiling) -> TargetProfile:
         """Return the target profile of the training that has run.
 
         Args:
-            learnt: What `profiling` returned, after the run.
+            learnt: The recorder that `profiling` returned, after the run.
+
+        Returns:
+            The profile.
         """
 
     def resume(self, epochs: int, build_again: BuildAgain) -> Training:
@@ -197,6 +194,9 @@ class Training(Protocol):
 
         Args:
             precision: The precision of the clean run, such as ``32-true``; None if unknown.
+
+        Returns:
+            The settings to pass to `evaluate`, by name; empty if the precision is the same.
         """
 
     def evaluate(self, validates: bool, settings: Mapping[str, Any]) -> dict[str, float]:
@@ -211,71 +211,22 @@ class Training(Protocol):
         """
 
     def parts(self) -> Iterator[Any]:
-        """Yield the objects that the target consists of, except for the guards."""
+        """Return the objects that the target consists of, except for the guards.
+
+        Returns:
+            An iterator over the root module first, then the others; the files of their classes belong to the target.
+        """
 
     def versions(self) -> dict[str, str]:
-        """Return the versions of the packages that train, by name."""
+        """Return the versions of the packages that train.
+
+        Returns:
+            The versions by package name.
+        """
 
 
 BuildAgain = Callable[[Mapping[str, Any]], Training]
 """Builds the target again with some settings changed."""
-
-
-class Foreign(Protocol):
-    """Modules and trainings in this process that faultlab did not build, such as those of tests.
-
-    Attributes:
-        steps: The modules' methods that are steps, with the stage of each.
-    """
-
-    steps: Mapping[str, str]
-
-    def imported(self) -> bool:
-        """Return True if the framework has been imported."""
-
-    def bases(self) -> list[type]:
-        """Return the framework's own classes that users derive their modules from."""
-
-    def base_of(self, cls: type) -> type:
-        """Return the one of `bases` that a class derives from."""
-
-    def overrides(self, cls: type, hook: str) -> bool:
-        """Return True if the user's class, or a base class of the user's, defines the hook."""
-
-    def around_runs(self, patches: Patches, around: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-        """Wrap what runs a training, an evaluation or a prediction.
-
-        Args:
-            patches: Does the wrapping.
-            around: Makes the wrapper, which is called with the trainer and the module.
-        """
-
-    def purpose(self, trainer: Any) -> str:
-        """Return what a trainer runs for: fit, validate, test or predict."""
-
-    def recorded(self, trainer: Any, module: Any, clock: Clock, trajectory: Trajectory) -> AbstractContextManager[None]:
-        """Return a context that lets the trajectory record the trainer's run and the clock follow it."""
-
-    def watch_loggers(self, trainer: Any, trajectory: Trajectory, patches: Patches) -> None:
-        """Let the trajectory count the calls of the trainer's loggers."""
-
-    def watch_saves(self, trainer: Any, steps: set[int], patches: Patches) -> None:
-        """Record the step of each checkpoint that the trainer saves."""
-
-    def metrics(self, trainer: Any) -> Mapping[str, Any]:
-        """Return the metrics that the trainer has received, by name."""
-
-    def profiling(self, module: Any, clock: Clock) -> Profiling:
-        """Return the recorder of the profile of a module and its training."""
-
-    def write_below(self, folder: str, patches: Patches) -> None:
-        """Let trainings without a folder of their own write below this one, because runs are executed in parallel."""
-
-    def watch_guards(self, patches: Patches, observe: Callable[[Any, str], Any]) -> None:
-        """Call ``observe`` with every guard of each training and its name, before the training begins."""
-
-    def versions(self) -> dict[str, str]:
-        """Return the versions of the framework's packages that are imported, by name."""
 
 
 class Framework(Protocol):
@@ -291,10 +242,13 @@ class Framework(Protocol):
     foreign: Foreign
 
     def target(self, scenario: Mapping[str, Any]) -> Target:
-        """Import what a scenario names.
+        """Import the target that a scenario names.
 
         Args:
             scenario: The scenario as victims receive it.
+
+        Returns:
+            The target, not yet built.
 
         Raises:
             TargetError: The scenario names something that can't be imported.
@@ -307,15 +261,29 @@ class Framework(Protocol):
             built: A result of `Target.build` of this framework.
             wanted: The additions of the run.
 
+        Returns:
+            The training, ready to run.
+
         Raises:
             TargetError: The training would use several processes.
         """
 
     def clock(self) -> Clock:
-        """Return a clock that follows this framework's trainings once it is attached."""
+        """Return a clock that follows this framework's trainings once it is attached.
+
+        Returns:
+            A fresh clock.
+        """
 
     def hooks_of(self, guard: Any) -> Collection[str]:
-        """Return the names of the hooks of a user's guard that the framework calls."""
+        """Return the hooks of a user's guard that the framework calls.
+
+        Args:
+            guard: The guard, an object of the user's.
+
+        Returns:
+            The names of the methods.
+        """
 
     def find_plugins_once(self) -> None:
         """Cache the installed plugins for the trainings of this process and of its copies."""

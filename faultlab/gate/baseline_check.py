@@ -8,8 +8,9 @@ from typing import Literal
 
 from faultlab.config.scenario import Gate
 from faultlab.core.comparison import UNDETECTED, UNTRIED, Standing, lost, standings
+from faultlab.core.demands import Demands
 from faultlab.core.reason import Reason, ReasonKind
-from faultlab.core.report import INCONCLUSIVE, Demands, Report, Status
+from faultlab.core.report import INCONCLUSIVE, Report, Status
 from faultlab.errors import UsageError
 from faultlab.gate.baseline_file import Accepted, Silence, Standard
 
@@ -51,7 +52,7 @@ def renewed(accepted: Accepted, reports: Iterable[Report], reason: str, expires:
     """
     day = today or datetime.date.today()
     if expires is not None and expires < day:
-        raise UsageError(f"--expires {expires} is in the past\n    Give a date by which you will review it again.")
+        raise UsageError(f"--expires {expires} is in the past\n    Give the date of your next review.")
     reason = reason.strip()
     scenarios = dict(accepted.scenarios)
     wanting: list[str] = []

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from faultlab.catalogue import index, mutation_scores
 from faultlab.catalogue.failure_mode import matching
 from faultlab.core.comparison import standings
+from faultlab.core.demands import Demands
 from faultlab.core.reason import Reason, ReasonKind
-from faultlab.core.report import INCONCLUSIVE, Demands, Report, Status
+from faultlab.core.report import INCONCLUSIVE, Report, Status
 
 _GRAVEST_FIRST = (130, 70, 2, 3, 4, 1, 0)
 

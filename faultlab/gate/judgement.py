@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from faultlab.core import atomic_write
+from faultlab.core.demands import Demands
 from faultlab.core.reason import Reason, ReasonKind, reasons_to_json
-from faultlab.core.report import SCHEMA, Demands, Report
+from faultlab.core.report import SCHEMA, Report
 from faultlab.core.run_folder import REPORT_FILE
 from faultlab.errors import FaultlabError, InconclusiveError, UsageError
 from faultlab.gate import baseline_check, evidence

@@ -18,9 +18,10 @@ from faultlab.catalogue import index, mutation_scores
 from faultlab.config.scenario import NAME
 from faultlab.core import atomic_write
 from faultlab.core.records import Records
-from faultlab.core.report import Baseline, FaultResult, Mutation, Report, dump
+from faultlab.core.report import Baseline, FaultResult, Report, dump
 from faultlab.core.run_folder import LOGS, OUTCOMES_FILE, PLAN_FILE
 from faultlab.core.shard import Shard
+from faultlab.core.source_mutation import Mutation
 from faultlab.errors import InconclusiveError, UsageError
 from faultlab.gate import evidence, merge_artifacts
 from faultlab.gate.demands import check, check_exemptions, check_mutants
@@ -163,7 +164,7 @@ def _baseline(reports: Sequence[Report]) -> Baseline:
 
 
 def _interleaved(lists: Sequence[list[FaultResult]]) -> list[FaultResult]:
-    """Return the results in the order from which each shard took every n-th."""
+    """Return the results in the order of the whole plan, since each shard took every n-th of them."""
     return [result for row in zip_longest(*lists) for result in row if result is not None]
 
 

@@ -116,7 +116,10 @@ def classes(level: Level = "full") -> list[type[Guard]]:
     """Return the guard classes of a level.
 
     Args:
-        level: "cheap" for the cheap guards, "full" for all of them, the optional ones included.
+        level: "cheap" for the cheap guards, "full" for all of them, including the optional ones.
+
+    Returns:
+        The classes, sorted by name.
 
     Raises:
         ValueError: The level is unknown.
@@ -136,7 +139,7 @@ def all(
     leave_out: Iterable[str] = (),
     action: Action = "raise",
 ) -> GuardSet:
-    """Return every ready-made guard of a level as one callback. Optional guards are not among them.
+    """Return all ready-made guards of a level, except the optional ones, as one callback.
 
     Args:
         level: "cheap" for guards that cost next to nothing, "full" for all.
@@ -147,6 +150,9 @@ def all(
         profile: The file of known good runs for `KnownGood`. Without it, `KnownGood` is left out.
         leave_out: Class names of guards that do not fit the training.
         action: What an alarm does, as in `Guard`.
+
+    Returns:
+        A callback to pass to the Trainer, which can be iterated over.
 
     Raises:
         ValueError: The level, the action, or a name in ``leave_out`` is unknown.

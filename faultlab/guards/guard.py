@@ -236,7 +236,11 @@ class Guard(Callback):
             self.skipped[why] += 1
 
     def report(self) -> str:
-        """Return a line on the guard's own failure or on the looks that it skipped, empty if there were none."""
+        """Summarize what the guard could not check in this training.
+
+        Returns:
+            One line on the guard's own failure or on the looks that it skipped; empty if there were none.
+        """
         name = type(self).__name__
         if self._failed:
             return f"{name} failed: {self._failed}"
@@ -273,11 +277,14 @@ class Guard(Callback):
 
     @classmethod
     def arguments(cls, monitor: str, mode: str) -> dict[str, Any]:
-        """Return the arguments to construct the guard with.
+        """Return the arguments that `all` constructs the guard with.
 
         Args:
             monitor: The name of the metric that the training is judged by, empty if there is none.
             mode: "min" or "max", whichever is better for the metric, or empty.
+
+        Returns:
+            Keyword arguments of the class; none by default.
         """
         return {}
 

@@ -223,7 +223,13 @@ class KnownGood(Guard):
         self.skip(f"{where}: {type(error).__name__}: {error}")
 
     def fact(self, check: str, name: str, value: Any) -> None:
-        """Compare a fact with its allowed values."""
+        """Compare a fact with the values that known good runs allow; the sensor calls this.
+
+        Args:
+            check: The check that the fact belongs to, a key of ``checks``.
+            name: The name of the fact in the profile.
+            value: The value in this training; a list of lines for the check ``structure``.
+        """
         known = self._facts.get(check)
         if known is None or check in self._off or check in self._fired:
             return
@@ -238,11 +244,26 @@ class KnownGood(Guard):
             self._finds(check, f"{name} is {value}, but known good runs had {usual}", f"{name}, {value}, {usual}")
 
     def number(self, check: str, name: str, cell: int, value: float, chance: float = 0.0) -> None:
-        """Compare a number with its band."""
+        """Compare a number with its band; the sensor calls this.
+
+        Args:
+            check: The check that the number belongs to, a key of ``checks``.
+            name: The name of the number in the profile.
+            cell: The moment of the training, such as the index of a batch or an epoch.
+            value: The number.
+            chance: The deviation that chance alone causes; only the recorder uses it.
+        """
         self.numbers(check, (name,), cell, (value,))
 
     def numbers(self, check: str, names: Sequence[str], cell: int, values: Sequence[float]) -> None:
-        """Compare numbers with their bands, up to the first one outside."""
+        """Compare numbers with their bands, up to the first one outside; the sensor calls this.
+
+        Args:
+            check: The check that the numbers belong to, a key of ``checks``.
+            names: The names of the numbers in the profile.
+            cell: The moment of the training, such as the index of a batch or an epoch.
+            values: The numbers, one for each name.
+        """
         bands = self._bands.get(check)
         if bands is None or check in self._off or check in self._fired:
             return

@@ -82,7 +82,7 @@ class ValidationRuns(Guard):
         elif promised_batches(trainer) == 0:
             self.alarm(
                 "empty",
-                "the validation loader is empty: it has zero batches, so that there will be no validation metric",
+                "the validation loader is empty: it has zero batches, so no validation metric will be logged",
                 "Check whether the validation dataset is empty, or smaller than one batch that drop_last drops.",
             )
 

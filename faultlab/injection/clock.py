@@ -83,12 +83,12 @@ class Clock:
 
     @property
     def checking(self) -> bool:
-        """Whether the training only tries its validation out before it begins."""
+        """True while the training only tries out its validation, before it begins."""
         return False
 
     @property
     def module(self) -> Any:
-        """The module that is being trained, None where that is not known."""
+        """The module that is being trained, None if it is not known."""
         return None
 
     @property

@@ -50,15 +50,16 @@ def failure_mode(
     without being imported.
 
     Args:
-        id: ``family.kebab-name``.
+        id: The name of the failure mode, of the form ``family.kebab-name``.
         seam: The injection point, or its class.
-        severity: critical, major or minor.
-        effect: What stock Lightning does about it on an ordinary model: raises, warns or silent.
-        cause: Lowercase beginnings of words; a message that names the cause has at least one of them.
+        severity: ``critical``, ``major`` or ``minor``.
+        effect: The reaction of stock Lightning on an ordinary model: ``raises``, ``warns`` or ``silent``.
+        cause: Lowercase beginnings of words; a message that names the cause contains at least one of them.
         metadata: Other fields of `faultlab.catalogue.failure_mode.FailureMode`.
 
-    Raises:
-        CatalogueError: The declaration is invalid, or the id is declared twice.
+    Returns:
+        A decorator that returns the function unchanged. It raises CatalogueError if the declaration is invalid or
+        another declaration has the same id.
     """
 
     def register(injector: Callable[..., Any]) -> Callable[..., Any]:

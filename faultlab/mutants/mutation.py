@@ -16,11 +16,13 @@ from faultlab.catalogue import index, mutation_scores
 from faultlab.config.scenario import Mutants, Scenario, project_root
 from faultlab.config.source_lookup import within_repository
 from faultlab.core.alert import Alert
+from faultlab.core.demands import Demands
 from faultlab.core.reason import Reason, ReasonKind
 from faultlab.core.records import Records
-from faultlab.core.report import Demands, FaultResult, Mutation, Report
+from faultlab.core.report import FaultResult, Report
 from faultlab.core.run_folder import MUTANTS_FOLDER, REPORT_FILE
 from faultlab.core.shard import Shard
+from faultlab.core.source_mutation import Mutation
 from faultlab.core.version import __version__
 from faultlab.engines import Engine
 from faultlab.errors import TargetError, UsageError

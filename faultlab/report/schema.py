@@ -1,4 +1,4 @@
-"""report.json key by key: the contract with other tools, from which docs/report.schema.json is generated.
+"""report.json key by key: the contract with other tools and the source of docs/report.schema.json.
 
 These models describe the file; `faultlab.core.report` writes it. Tests check that they agree.
 """

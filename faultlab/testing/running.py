@@ -19,10 +19,11 @@ from faultlab.config.fault_patterns import check_pattern, parse_fault
 from faultlab.config.selection import Selection
 from faultlab.core import atomic_write
 from faultlab.core.alert import Alert
+from faultlab.core.demands import Demands
 from faultlab.core.fault import Fault
 from faultlab.core.kill_matrix import Matrix
 from faultlab.core.reason import Reason, ReasonKind, texts
-from faultlab.core.report import Baseline, Demands, Report, dump
+from faultlab.core.report import Baseline, Report, dump
 from faultlab.core.results import Outcome, SuiteRun
 from faultlab.core.run_folder import REPORT_FILE, TESTS_FILE
 from faultlab.core.version import __version__

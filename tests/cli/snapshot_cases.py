@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from faultlab.core.report import Demands
+from faultlab.core.demands import Demands
 from tests.support import detection, report, result, run_folder
 
 MODEL = """

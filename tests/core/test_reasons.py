@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from faultlab.core import seal
+from faultlab.core.demands import Demands
 from faultlab.core.reason import Reason, ReasonKind, reasons_from_json, reasons_to_json
-from faultlab.core.report import Demands
 from faultlab.errors import InconclusiveError, UsageError
 from faultlab.gate import evidence, merge
 from faultlab.gate.demands import exit_code

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from faultlab.core.alert import Alert
+from faultlab.core.demands import Demands
 from faultlab.core.detection import Detection, Prescribed
 from faultlab.core.reason import Reason, ReasonKind
-from faultlab.core.report import Baseline, Demands, FaultResult, Harm, Report, Status, dump
+from faultlab.core.report import Baseline, FaultResult, Harm, Report, Status, dump
 from tests.support import detection, report, result
 
 STATUSES = [

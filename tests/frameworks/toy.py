@@ -16,7 +16,9 @@ from faultlab.config.variations import Variation
 from faultlab.core.patching import Patches
 from faultlab.core.target_profile import TargetProfile
 from faultlab.core.user_code import UserCode
-from faultlab.frameworks.base import Assembly, BuildAgain, Foreign, Framework, Profiling
+from faultlab.frameworks.base import Assembly, BuildAgain, Framework
+from faultlab.frameworks.foreign import Foreign
+from faultlab.frameworks.profiling import Profiling
 from faultlab.frameworks.torch import layers
 from faultlab.injection.clock import Clock
 from faultlab.injection.hooks import offered

@@ -14,8 +14,10 @@ import pytest
 
 from faultlab.core import seal
 from faultlab.core.alert import Alert
+from faultlab.core.demands import Demands
 from faultlab.core.reason import Reason, ReasonKind, texts
-from faultlab.core.report import Demands, Mutation, Report
+from faultlab.core.report import Report
+from faultlab.core.source_mutation import Mutation
 from faultlab.errors import InconclusiveError, UsageError
 from faultlab.gate import baseline_check, evidence
 from faultlab.gate import baseline_file as files

@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from faultlab.core.alert import Alert
+from faultlab.core.demands import Demands
 from faultlab.core.reason import Reason, ReasonKind, texts
-from faultlab.core.report import Baseline, Demands, Report
+from faultlab.core.report import Baseline, Report
 from faultlab.gate.demands import check, check_exemptions, exit_code, gravest
 from tests.support import detection, report, result
 

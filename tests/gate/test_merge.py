@@ -14,11 +14,13 @@ from faultlab.campaign.plan import share
 from faultlab.catalogue import index
 from faultlab.core import seal
 from faultlab.core.alert import Alert
+from faultlab.core.demands import Demands
 from faultlab.core.fault import Fault, Trigger
 from faultlab.core.orders import Planned
 from faultlab.core.reason import Reason, ReasonKind, texts
-from faultlab.core.report import Baseline, Demands, Mutation, Report
+from faultlab.core.report import Baseline, Report
 from faultlab.core.shard import Shard
+from faultlab.core.source_mutation import Mutation
 from faultlab.errors import InconclusiveError, UsageError
 from faultlab.gate import evidence, merge, merge_artifacts
 from tests.support import Called, call, detection, mutant, mutated, report, result, run_folder

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from faultlab.core.demands import Demands
 from faultlab.core.reason import ReasonKind
-from faultlab.core.report import Demands, FaultResult, Report
+from faultlab.core.report import FaultResult, Report
 from faultlab.errors import InconclusiveError, ScenarioError, UsageError
 from faultlab.gate import baseline_check
 from faultlab.gate import baseline_file as files

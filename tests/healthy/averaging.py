@@ -33,7 +33,7 @@ def late_ema(fit: Fit) -> None:
     fit(Classifier(), *data.loaders(data.digits()), max_epochs=6, callbacks=[averaging])
 
 
-@healthy("StochasticWeightAveraging: weights averaged from the third epoch on, and running statistics made anew.",
+@healthy("StochasticWeightAveraging: weights averaged from the third epoch on, and running statistics computed again.",
          LEARNED)  # fmt: skip
 def swa(fit: Fit) -> None:
     averaging = StochasticWeightAveraging(swa_lrs=5e-3, swa_epoch_start=3, annealing_epochs=2)

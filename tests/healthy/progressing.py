@@ -78,7 +78,7 @@ def accumulation(fit: Fit) -> None:
     fit(Classifier(lr=1e-2), *loaders, max_epochs=5, accumulate_grad_batches=3, gradient_clip_val=1.0)
 
 
-@healthy("Validation in every third epoch, of which the training has seven.", LEARNED)
+@healthy("Validation in every third of seven epochs.", LEARNED)
 def rare_validation(fit: Fit) -> None:
     fit(Classifier(), *data.loaders(data.digits()), max_epochs=7, check_val_every_n_epoch=3)
 
@@ -202,7 +202,7 @@ class Reported(Classifier):
 
 
 @healthy(
-    "A data module whose loaders are made anew in every epoch; metrics are reckoned at the end of validation.", LEARNED
+    "A data module whose loaders are made again in every epoch; metrics are reckoned at the end of validation.", LEARNED
 )
 def reloaded_data_module(fit: Fit) -> None:
     fit(Reported(), datamodule=Digits(), max_epochs=5, reload_dataloaders_every_n_epochs=1)

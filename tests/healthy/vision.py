@@ -178,7 +178,7 @@ class Gcn(pl.LightningModule):
         return torch.optim.Adam(self.parameters(), lr=0.02, weight_decay=5e-4)
 
 
-@healthy("A graph network on one graph: the only batch of each epoch, whose masks tell training from validation.",
+@healthy("A graph network on one graph: the only batch of each epoch, whose masks separate training from validation.",
          Goal("val_accuracy", "max", 0.8))  # fmt: skip
 def masked_graph(fit: Fit) -> None:
     loaders = [DataLoader([graph()], 1, collate_fn=lambda graphs: graphs[0]) for _ in range(2)]

@@ -15,8 +15,9 @@ from faultlab.campaign import verdict
 from faultlab.campaign.guard_advice import Advice
 from faultlab.campaign.verdict import Twin
 from faultlab.catalogue import index, mutation_scores
-from faultlab.core.report import SOURCE, FaultResult, Mutation, Report, Status, dump
+from faultlab.core.report import SOURCE, FaultResult, Report, Status, dump
 from faultlab.core.results import Outcome
+from faultlab.core.source_mutation import Mutation
 from faultlab.core.trajectory import Trajectory
 from faultlab.mutants.by_tests import CRASHED, KILLED, LOST, NOT_ACTIVATED, SURVIVED, TIMEOUT, TestVerdict
 from faultlab.mutants.by_training import ByTraining

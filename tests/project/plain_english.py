@@ -35,7 +35,8 @@ IDIOMS = {
     "go on": re.compile(r"\b(go|goes|going|went|gone) on\b", re.I),
     "come to": re.compile(r"\b(comes?|came|coming) (to|by|along|of)\b", re.I),
     "carry out": re.compile(r"\b(carry|carries|carried|carrying) out\b", re.I),
-    "of which, in which, at which": re.compile(r"\b(of|in|at|by|from|on|with) which\b", re.I),
+    # Not "in which" and "at which", which are often the plain way to name a run or a step.
+    "of which, by which, from which": re.compile(r"\b(of|by|from|on|with) which\b", re.I),
     "excuse, recon, nursery, trunk": re.compile(r"\b(excuse[sd]?|recon|nursery|nurseries|trunk)\b", re.I),
 }
 """What to count: the first in docstrings, the others everywhere."""

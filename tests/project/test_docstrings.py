@@ -14,11 +14,11 @@ import pytest
 
 import faultlab
 from faultlab import engines, guards
-from faultlab.frameworks import base
+from faultlab.frameworks import base, foreign, profiling
 
 PROTOCOLS = [
     value
-    for module in (base, engines)
+    for module in (base, foreign, profiling, engines)
     for value in vars(module).values()
     if getattr(value, "_is_protocol", False) and value.__module__ == module.__name__
 ]

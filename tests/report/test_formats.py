@@ -11,7 +11,8 @@ import pytest
 from faultlab.config.source_lookup import place_of, within_repository
 from faultlab.core.detection import Prescribed
 from faultlab.core.records import Records
-from faultlab.core.report import FaultResult, Mutation, Report, Status
+from faultlab.core.report import FaultResult, Report, Status
+from faultlab.core.source_mutation import Mutation
 from faultlab.report import files, reporters
 from faultlab.report.formats import badge, gitlab, junit, sarif
 from faultlab.report.formats.complaints import findings

@@ -13,9 +13,10 @@ import pytest
 
 from faultlab.cli.explain_command import _link
 from faultlab.core.alert import Alert
+from faultlab.core.demands import Demands
 from faultlab.core.detection import Detection, Prescribed
 from faultlab.core.reason import Reason, ReasonKind
-from faultlab.core.report import Baseline, Demands, FaultResult, Harm, Report, Status, dump
+from faultlab.core.report import Baseline, FaultResult, Harm, Report, Status, dump
 from faultlab.report import overview
 from faultlab.report.html import document
 from faultlab.report.html.guard_sections import watched

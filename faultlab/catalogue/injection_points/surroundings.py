@@ -71,7 +71,7 @@ class Checkpoint(InjectionPoint):
 
     ``state``: the dict that is saved, dict -> dict. ``save``: the call that saves one file. ``file``: the written file,
     bytes -> bytes. For these two, ``ctx.memory["path"]`` is the path. ``resume``: the call that loads the checkpoint
-    from which ``fit`` resumes. ``weights``: the weights that a module loads, Restored -> Restored.
+    for ``fit`` to resume from. ``weights``: the weights that a module loads, Restored -> Restored.
     """
 
     part: str = "state"

@@ -55,7 +55,7 @@ class LightningClock(Clock):
 
     @property
     def checking(self) -> bool:
-        """Whether the Trainer's sanity check is in progress."""
+        """True while the Trainer's sanity check is in progress."""
         return bool(getattr(self.trainer, "sanity_checking", False))
 
     @property

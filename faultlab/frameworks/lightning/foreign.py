@@ -1,4 +1,4 @@
-"""LightningModules and Trainers that faultlab did not build; see `faultlab.frameworks.base.Foreign`."""
+"""LightningModules and Trainers that faultlab did not build; see `faultlab.frameworks.foreign.Foreign`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from faultlab.injection.hooks import Site
 
 
 class ForeignLightning:
-    """Modules and Trainers under either of Lightning's names; see `faultlab.frameworks.base.Foreign`."""
+    """Modules and Trainers under either of Lightning's names; see `faultlab.frameworks.foreign.Foreign`."""
 
     steps: Mapping[str, str] = STEP_METHODS
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from faultlab.frameworks.base import Assembly, Foreign, Framework
+from faultlab.frameworks.base import Assembly, Framework
+from faultlab.frameworks.foreign import Foreign
 from faultlab.frameworks.lightning import NAME, namespaces
 from faultlab.frameworks.lightning.clock import LightningClock
 from faultlab.frameworks.lightning.foreign import ForeignLightning

@@ -14,12 +14,13 @@ from faultlab.core.patching import Patches
 from faultlab.core.target_profile import TargetProfile
 from faultlab.core.trajectory import Trajectory
 from faultlab.errors import TargetError
-from faultlab.frameworks.base import Assembly, BuildAgain, Profiling
+from faultlab.frameworks.base import Assembly, BuildAgain
 from faultlab.frameworks.lightning import confinement, evaluation, namespaces, resume
 from faultlab.frameworks.lightning.probe import Probe
 from faultlab.frameworks.lightning.recorder import count_logger_calls, first_batch, of_hooks, recorder
 from faultlab.frameworks.lightning.seams.construction import in_precision
 from faultlab.frameworks.lightning.target import Built
+from faultlab.frameworks.profiling import Profiling
 from faultlab.injection.clock import Clock
 from faultlab.injection.hooks import Site
 from faultlab.sandbox.overlay import Overlay

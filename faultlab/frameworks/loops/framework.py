@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from faultlab.frameworks.base import Assembly, Foreign, Framework
+from faultlab.frameworks.base import Assembly, Framework
+from faultlab.frameworks.foreign import Foreign
 from faultlab.frameworks.loops import NAME
 from faultlab.frameworks.loops.clock import LoopClock
 from faultlab.frameworks.loops.target import BuiltLoop, LoopTarget

@@ -20,7 +20,7 @@ _INSTALLED = ("site-packages", "dist-packages", f"{os.sep}lib{os.sep}python")
 
 @dataclass(frozen=True)
 class Layout:
-    """How to recognize the parts of a training loop in a later run of the same code.
+    """The features that identify the parts of a training loop in a later run of the same code.
 
     ``root`` is the class path of the module that trains and ``number`` counts, from 1, the modules of that class in the
     order of their construction. ``training`` has the keys of the loaders whose batches are propagated backward, the
@@ -42,15 +42,15 @@ class Layout:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Layout:
-        """Return the layout that `to_json` gave the data of."""
+        """Return the layout with the data that `to_json` returned."""
         return cls(data["root"], data["number"], tuple(data["training"]))
 
 
 def key_of(loader: DataLoader[Any]) -> str:
-    """Return what tells a loader from the others of a loop, the same in every run of the same code.
+    """Return a key that distinguishes a loader from the others of a loop, the same in every run of the same code.
 
-    A loop may construct its loaders again for every epoch, so identity does not tell. The line that iterates and what
-    the loader was constructed with do.
+    A loop may construct its loaders again for every epoch, so the key doesn't depend on identity, but on the line that
+    iterates and on the arguments of the loader.
     """
     sampler = type(getattr(loader, "sampler", None)).__name__
     size = len(loader.dataset) if is_sized(loader.dataset) else None  # type: ignore[arg-type]

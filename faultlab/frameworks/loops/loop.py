@@ -28,14 +28,14 @@ Step = Callable[[Any], Any]
 
 
 class Loop:
-    """What a run knows of the loop that it runs.
+    """A training loop as its run follows it.
 
     Args:
-        layout: How the parts are recognized.
+        layout: Recognizes the parts of the loop.
         trajectory: Receives steps, losses, learning rates and batches.
         begin: Called as a training step begins.
-        take_back: Called if a training step turns out to have no batch.
-        own_step: The owner and name of the user's training step, None where the scenario names none.
+        take_back: Called if a training step has no batch after all.
+        own_step: The owner and name of the user's training step, None if the scenario names none.
         advising: Calls the ready-made guards, which watch the loop.
     """
 
@@ -81,12 +81,12 @@ class Loop:
 
     @property
     def inside(self) -> bool:
-        """Whether the root module is being called."""
+        """True while the root module is being called."""
         return self._inside
 
     @property
     def steps_begun(self) -> bool:
-        """Whether a training step has begun."""
+        """True if a training step has begun."""
         return self._trajectory.steps > 0
 
     @property
@@ -131,7 +131,7 @@ class Loop:
 
     def _constructing(self, construct: Callable[..., Any]) -> Callable[..., Any]:
         def constructing(module: nn.Module, *args: Any, **kwargs: Any) -> None:
-            # A class with several bases may come by here more than once for one module.
+            # A class with several bases may call this more than once for one module.
             known = "_parameters" in vars(module)
             construct(module, *args, **kwargs)
             if not known and path_of(type(module)) == self.layout.root:
@@ -268,7 +268,7 @@ class Loop:
 
 
 class _Batches:
-    """The iterator of a loader, which tells the loop when a step begins."""
+    """The iterator of a loader, which notifies the loop when a step begins."""
 
     def __init__(self, loop: Loop, stream: Stream, stage: str, counts: bool) -> None:
         self._loop, self._stream, self._stage, self._counts = loop, stream, stage, counts

@@ -12,12 +12,13 @@ import torch
 from faultlab.core.patching import Patches
 from faultlab.core.target_profile import TargetProfile
 from faultlab.errors import TargetError
-from faultlab.frameworks.base import Assembly, BuildAgain, Profiling
+from faultlab.frameworks.base import Assembly, BuildAgain
 from faultlab.frameworks.loops.advising import Advising
 from faultlab.frameworks.loops.clock import LoopClock
 from faultlab.frameworks.loops.loop import Loop
 from faultlab.frameworks.loops.probe import LoopProbe
 from faultlab.frameworks.loops.target import BuiltLoop
+from faultlab.frameworks.profiling import Profiling
 from faultlab.sandbox.overlay import Overlay
 
 

@@ -1,4 +1,4 @@
-"""What an in-place injector may change, as values that can be compared before and after it."""
+"""The state that an in-place injector may change, as values that can be compared before and after it."""
 
 from __future__ import annotations
 

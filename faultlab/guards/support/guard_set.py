@@ -36,7 +36,11 @@ class GuardSet(Callback):
         return len(self.guards)
 
     def report(self) -> str:
-        """Return a line for each guard that failed or skipped looks, empty if there are none."""
+        """Summarize what the guards could not check in this training.
+
+        Returns:
+            A line for each guard that failed or skipped looks; empty if there are none.
+        """
         return "\n".join(line for guard in self.guards if (line := guard.report()))
 
     def state_dict(self) -> dict[str, Any]:

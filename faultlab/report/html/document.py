@@ -70,7 +70,7 @@ def write(report: Report, out: Path) -> Path:
 
 
 def write_lesson(report: Report, folder: Path) -> Path:
-    """Write the page on which the reader guesses each fault before it is shown; return its path."""
+    """Write the page that lets the reader guess each fault before it is shown; return its path."""
     page = folder / LESSON
     found = lessons(report, known_modes()[0], Curves(folder), arguments(folder), every_chart=True)
     others = {id: mode for id, mode in known_modes()[0].items() if mode.effect == "silent"}

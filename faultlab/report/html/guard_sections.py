@@ -19,7 +19,7 @@ class Offered(NamedTuple):
     """A ready-made guard with its counts of detected faults, its cost and its false alarms.
 
     ``silent`` and ``warned`` count detected faults that are silent or only warned of. ``alarms`` has the names of
-    clean runs with an alarm, ``harmless`` the faults without effect on which it raised one.
+    clean runs with an alarm, ``harmless`` the faults without effect that it raised one for.
     """
 
     guard: str

@@ -14,7 +14,7 @@ from faultlab.report.remedy import code, quickest
 
 _CHOICES = 4
 _CANDIDATES = 5
-"""The lessons of a common symptom from which its picture is chosen."""
+"""The number of lessons of a common symptom that are candidates for its picture."""
 _DRAWN = 40
 """The most lessons of a page that have a picture: those of the worst faults."""
 LISTED = 12

@@ -48,7 +48,7 @@ def loader_arguments(point: LoaderArguments, patches: Patches, armed: Armed, sit
     def mapped(loader: DataLoader[Any], stage: str) -> DataLoader[Any]:
         if not armed.due(stage):
             return loader
-        # Once for each loader, which is iterated anew in every epoch.
+        # Once for each loader, which is iterated again in every epoch.
         if id(loader) not in changed:
             before = replace(read(loader), training=training)
             changed[id(loader)] = loader, rebuilt(loader, before, armed.map(before))

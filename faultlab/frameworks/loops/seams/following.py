@@ -1,4 +1,4 @@
-"""How a hook is told of what a loop does."""
+"""Listeners that hooks add to the lists of a training loop."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def step_call(point: StepCall, patches: Patches, armed: Armed, site: Site) -> No
 
 
 def wrap_step(patches: Patches, step: tuple[Any, str] | None, make: Make) -> None:
-    """Replace the function of a training step, under every name by which a module has imported it."""
+    """Replace the function of a training step, under every name that a module has imported it by."""
     if step is None:
         return
     owner, name = step
