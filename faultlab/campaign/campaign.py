@@ -24,6 +24,7 @@ from faultlab.catalogue import index
 from faultlab.catalogue.failure_mode import FailureMode
 from faultlab.config.scenario import Scenario, project_root
 from faultlab.config.source_lookup import known_as, place_of, within_repository
+from faultlab.core import framework_names
 from faultlab.core.alert import Alert
 from faultlab.core.comparison import UNDETECTED, UNTRIED
 from faultlab.core.fault import Fault, Trigger
@@ -126,6 +127,8 @@ class Campaign:
             root = project_root(self.scenario.file).resolve()
             module = known_as(findings.profile.module, self.scenario.script, root)
             report.target = {**place_of(module, root), "scenario": str(self.scenario.file)}
+            if self.scenario.framework != framework_names.DEFAULT:
+                report.target["framework"] = self.scenario.framework
             if code := provenance.code_of(report.target, root):
                 report.target["code"] = code
             report.commit = provenance.commit_of(root)

@@ -180,6 +180,8 @@ class Target(Part):
     """The source text of these lines, by method."""
     scenario: str = LEFT_OUT
     """The scenario's file as given on the command line."""
+    framework: str = LEFT_OUT
+    """The scenario's framework; left out for Lightning."""
     project: str = LEFT_OUT
     """The project's root relative to its git repository; left out if they are the same."""
 
