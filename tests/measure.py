@@ -32,6 +32,7 @@ def write(framework: str, table: Table) -> None:
     # Read again, because measuring takes long.
     measured.tables.cache_clear()
     measured.FILE.write_text(measured.to_text({**measured.tables(), framework: table}), encoding="utf-8")
+    measured.tables.cache_clear()
     nowhere = [mode for mode, models in table.modes.items() if not models]
     if nowhere:
         print(f"{framework}: {len(nowhere)} failure modes apply to no model: {', '.join(nowhere)}")

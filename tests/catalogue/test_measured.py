@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from faultlab.catalogue import index, measured
 from faultlab.catalogue.measured import Table
-from faultlab.cli import explain_command
+from faultlab.cli import explain_command, list_command
 from faultlab.report import described
 from faultlab.report.docs import catalogue_pages
 from tests import measure
@@ -106,7 +107,8 @@ def test_the_list_is_filtered_by_the_effect_in_the_installed_version(
 ) -> None:
     monkeypatch.setattr(measured, "installed", lambda framework="lightning": installed)
     for asked in ("silent", "raises"):
-        listed = json.loads(_faultlab("list", "process.terminated", "--effect", asked, "--json").out)
+        done = CliRunner().invoke(list_command.command, ["process.terminated", "--effect", asked, "--json"])
+        listed = json.loads(done.output)
         assert [one["effect"] for one in listed] == ([effect] if asked == effect else [])
 
 
