@@ -21,6 +21,7 @@ from faultlab.frameworks.loops.target import LoopTarget
 from faultlab.frameworks.loops.training import numbers_in
 from tests.frameworks import hand_written
 from tests.frameworks.contract import FrameworkTester
+from tests.lab import Lab, engine
 
 # One failure mode of each hook that loops have, and some that they share with every framework.
 SELECTED = (
@@ -290,3 +291,12 @@ def test_a_whole_loop_passes_the_check(tmp_path: Path) -> None:
     file = tmp_path / "loop.yaml"
     file.write_text(TestLoop.scenario)
     assert target_check.check(load(file)) == []
+
+
+def test_a_fault_that_is_armed_before_the_loop_makes_its_module_finds_it() -> None:
+    with engine() as working:
+        lab = Lab.of_loop(working, train={"class_path": "tests.frameworks.hand_written.accumulating"})
+        (outcome,) = lab.run(["gradient.layer-zero"], at="fit").values()
+        result = lab.judge(outcome)
+    assert (result.status, result.reason) == (Status.SILENT, "")
+    assert result.activations > 0
