@@ -1,11 +1,15 @@
-"""What every failure mode does on every model of the zoo: run once, and read by the contract tests and the table."""
+"""What every failure mode does on every model of a zoo: run once, and read by the contract tests and the table."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from faultlab.catalogue import index
 from faultlab.catalogue.measured import Table
+from faultlab.core import framework_names
 from faultlab.core.fault import Fault
 from faultlab.core.report import FaultResult, Status
+from faultlab.engines import Engine
 from tests.lab import Lab, engine
 
 _FILES = {
@@ -13,7 +17,20 @@ _FILES = {
     "equipped": ("equipped", "stopped", "mixed", "crewed", "paired", "seeing"),
 }
 FACTORIES = {model: f"tests.zoo.{file}.{model}" for file, models in _FILES.items() for model in models}
-ZOO = list(FACTORIES)
+_HAND_WRITTEN = "tests.frameworks.hand_written"
+# Without checks of their own, as stock Lightning has none. The forms of the zoo's first models come first.
+LOOPS: dict[str, dict[str, Any]] = {
+    **{
+        form: {"train": {"class_path": f"{_HAND_WRITTEN}.{form}"}}
+        for form in ("accumulating", "one_function_for_both", "streaming", "seeing")
+    },
+    "digits": {
+        "train": {"class_path": "scenarios.digits.loop.train", "init_args": {"learning_rate": 0.02}},
+        "evaluate": {"class_path": "scenarios.digits.loop.evaluate"},
+        "step": "scenarios.digits.loop.train_step",
+    },
+}
+ZOOS: dict[str, list[str]] = {framework_names.DEFAULT: list(FACTORIES), "torch": list(LOOPS)}
 MODES = sorted(index.modes())
 NEVER = "step=1000000000"
 
@@ -25,18 +42,24 @@ _EFFECTS = {
 }
 
 
+def opened(working: Engine, framework: str, model: str) -> Lab:
+    """A lab with a model of the framework's zoo."""
+    return Lab.of_loop(working, **LOOPS[model]) if framework == "torch" else Lab(working, FACTORIES[model])
+
+
 def effect(result: FaultResult) -> str:
-    """What stock Lightning did, as the table has it; an inconclusive status is its own word, which no table holds."""
+    """What the framework did, as the table has it; an inconclusive status is its own word, which no table holds."""
     return _EFFECTS.get(result.status, result.status.value)
 
 
 class Findings:
-    """Every failure mode on every model of the zoo, and on its first model once more and with a trigger never met.
+    """Every failure mode on every model of a zoo, and on its first model once more and with a trigger never met.
 
     With ``first_alone``, a mode is tried once, on the first model that it applies to, and that is all.
     """
 
-    def __init__(self, first_alone: bool = False) -> None:
+    def __init__(self, framework: str = framework_names.DEFAULT, first_alone: bool = False) -> None:
+        self.framework = framework
         self.first_alone = first_alone
         self.results: dict[str, dict[str, FaultResult]] = {mode: {} for mode in MODES}
         self.again: dict[str, FaultResult] = {}
@@ -44,16 +67,16 @@ class Findings:
         self.reasons: dict[str, dict[str, str]] = {}
         self.versions: dict[str, str] = {}
         with engine() as working:
-            for model, factory in FACTORIES.items():
+            for model in ZOOS[framework]:
                 if not first_alone or not all(self.results.values()):
-                    self._study(model, Lab(working, factory))
+                    self._study(model, opened(working, framework, model))
 
     def table(self) -> Table:
         """The findings in the form that is published."""
         modes = {
             mode: {model: effect(result) for model, result in found.items()} for mode, found in self.results.items()
         }
-        return Table(self.versions, tuple(ZOO), modes)
+        return Table(self.versions, tuple(ZOOS[self.framework]), modes)
 
     def _study(self, model: str, lab: Lab) -> None:
         # Without the part that names a build, for the CPU or a GPU, of the same release.

@@ -27,11 +27,22 @@ class Lab:
     """One model under test. Its clean run is taken when it opens."""
 
     def __init__(self, engine: Engine, factory: str, **init_args: Any) -> None:
+        build = {"class_path": factory, "init_args": init_args}
+        self._open(engine, factory, {"build": build, "trainer": {"max_epochs": 2}})
+
+    @classmethod
+    def of_loop(cls, engine: Engine, **parts: Any) -> Lab:
+        """A loop written by hand, with the parts that a scenario names for it: ``train``, ``evaluate``, ``step``."""
+        lab = cls.__new__(cls)
+        lab._open(engine, str(parts["train"]["class_path"]), {"framework": "torch", **parts})
+        # A campaign learns it from a run.
+        lab.profile = replace(lab.profile, unreloadable="a training loop is not resumed from its checkpoints")
+        return lab
+
+    def _open(self, engine: Engine, name: str, scenario: dict[str, Any]) -> None:
         self.engine = engine
         self._serial = 0
-        build = {"class_path": factory, "init_args": init_args}
-        scenario = {"path": [str(ROOT)], "build": build, "trainer": {"max_epochs": 2}, "guards": []}
-        engine.open(factory, scenario)
+        engine.open(name, {"path": [str(ROOT)], **scenario, "guards": []})
         (clean,) = engine.run([self.order("clean", Train(0, probe=True))])
         self.clean = trained(clean)
         self.trajectory, profile = self.clean.trajectory, self.clean.profile

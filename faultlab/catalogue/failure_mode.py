@@ -13,12 +13,12 @@ from difflib import get_close_matches
 from typing import Any
 
 from faultlab.catalogue.docstring_sections import Sections, parse_sections
+from faultlab.catalogue.effects import Effects
 from faultlab.catalogue.injection_points import InjectionPoint
 from faultlab.core.fault import MODE_ID, STAGES, DoseValue, Fault, Trigger
 from faultlab.errors import CatalogueError, UsageError
 
 SEVERITIES = ("critical", "major", "minor")
-EFFECTS = ("raises", "warns", "silent")
 WHENS = ("always", "middle")
 JUDGES = ("run", "reload", "report")
 
@@ -76,7 +76,9 @@ class FailureMode:
         id: The name, of the form ``family.kebab-name``.
         point: The injection point where the failure mode acts; a declaration passes it as ``seam``.
         severity: ``critical``, ``major`` or ``minor``.
-        effect: The reaction of stock Lightning on an ordinary model: ``raises``, ``warns`` or ``silent``.
+        effect: The reaction of frameworks on an ordinary model: ``raises``, ``warns`` or ``silent``. A declaration
+            passes one word for all of them, or a mapping with exceptions by framework and version range, such as
+            ``{"lightning": "silent", "lightning>=2.7": "raises", "torch": "raises"}``.
         cause: Lowercase beginnings of words or phrases; a message that names the cause contains at least one of them.
         sections: The parsed docstring of the injector.
         when: The default trigger: ``always`` for a wrong configuration, ``middle`` for a single event in one step
@@ -98,7 +100,7 @@ class FailureMode:
     id: str
     point: InjectionPoint
     severity: str
-    effect: str
+    effect: Effects
     cause: tuple[str, ...]
     sections: Sections
     when: str = "always"
@@ -192,7 +194,7 @@ def declare(*, id: str, docstring: str | None, **fields: Any) -> FailureMode:
         raise refuse(
             "invalid seam: expected an injection point of faultlab.catalogue.injection_points, or one derived from it"
         )
-    for name, allowed in (("severity", SEVERITIES), ("effect", EFFECTS), ("when", WHENS), ("judged_by", JUDGES)):
+    for name, allowed in (("severity", SEVERITIES), ("when", WHENS), ("judged_by", JUDGES)):
         if fields.get(name, allowed[0]) not in allowed:
             raise refuse(f"invalid {name}: expected one of {', '.join(allowed)}")
     if fields.get("stages") == "every":
@@ -206,6 +208,11 @@ def declare(*, id: str, docstring: str | None, **fields: Any) -> FailureMode:
         raise refuse(f"unknown stages {unknown}: expected {', '.join(STAGES)}")
     if bool(fields.get("evidence")) == bool(fields.get("no_evidence")):
         raise refuse("expected either evidence or no_evidence, the reason why there is none")
+    if "effect" in fields:
+        try:
+            fields["effect"] = Effects.parse(fields["effect"])
+        except ValueError as error:
+            raise refuse(str(error)) from None
     try:
         return FailureMode(id=id, sections=parse_sections(docstring), **fields)
     except TypeError as error:

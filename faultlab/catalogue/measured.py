@@ -1,7 +1,7 @@
-"""The measured reactions of stock Lightning to each failure mode, on the models of the tests' zoo.
+"""The measured reactions of each framework to each failure mode, on small models of the tests.
 
-``python -m tests.measure`` writes the table from runs, and the contract tests compare it with their own runs: how often
-a fault goes undetected is measured, not declared.
+``python -m tests.measure`` writes a framework's table from runs, and the contract tests compare it with their own runs:
+how often a fault goes undetected is measured, not declared.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from faultlab.core import packages
+from faultlab.core import framework_names, packages
 
 FILE = Path(__file__).with_name("measured.json")
 EFFECTS = ("raises", "warns", "silent", "no effect")
@@ -22,7 +22,10 @@ EFFECTS = ("raises", "warns", "silent", "no effect")
 
 @dataclass(frozen=True)
 class Table:
-    """The measured versions and models, and for each failure mode its effect by model."""
+    """A framework's measured versions and models, and for each failure mode its effect by model.
+
+    A failure mode without an effect was tried and applies to none of the models.
+    """
 
     versions: Mapping[str, str]
     models: tuple[str, ...]
@@ -37,25 +40,41 @@ class Table:
         }
 
     def to_text(self) -> str:
-        """Return the text of the file, with one line per failure mode to keep diffs readable."""
+        """Return the text of its section of the file, with one line per failure mode to keep diffs readable."""
         modes = {
             mode: {model: found[model] for model in self.models if model in found} for mode, found in self.modes.items()
         }
-        rows = ",\n".join(f"  {json.dumps(mode)}: {json.dumps(modes[mode])}" for mode in sorted(modes))
+        rows = ",\n".join(f"   {json.dumps(mode)}: {json.dumps(modes[mode])}" for mode in sorted(modes))
         versions, models = json.dumps(dict(self.versions)), json.dumps(self.models)
-        return f'{{\n "versions": {versions},\n "models": {models},\n "modes": {{\n{rows}\n }}\n}}\n'
+        return f'{{\n  "versions": {versions},\n  "models": {models},\n  "modes": {{\n{rows}\n  }}\n }}'
 
 
 @lru_cache(maxsize=1)
-def table() -> Table:
-    """Return the published table."""
+def tables() -> dict[str, Table]:
+    """Return the published table of each measured framework by its name."""
     data = json.loads(FILE.read_text(encoding="utf-8"))
-    return Table(data["versions"], tuple(data["models"]), data["modes"])
+    return {name: Table(part["versions"], tuple(part["models"]), part["modes"]) for name, part in data.items()}
 
 
-def installed() -> str:
-    """Return the installed version of Lightning, or an empty string if there is none."""
-    for name in packages.DISTRIBUTIONS:
+def table(framework: str = framework_names.DEFAULT) -> Table:
+    """Return a framework's published table; an empty one if it was not measured."""
+    return tables().get(framework) or Table({}, (), {})
+
+
+def to_text(tables: Mapping[str, Table]) -> str:
+    """Return the text of the file with a section per framework."""
+    return "{\n" + ",\n".join(f" {json.dumps(name)}: {tables[name].to_text()}" for name in sorted(tables)) + "\n}\n"
+
+
+def inapplicable(mode: str, framework: str) -> bool:
+    """Return whether the failure mode was tried in the framework and applies to none of its models."""
+    return table(framework).modes.get(mode) == {}
+
+
+def installed(framework: str = framework_names.DEFAULT) -> str:
+    """Return the installed version of a framework; empty if there is none, or the framework is not faultlab's own."""
+    for name in {framework_names.DEFAULT: packages.DISTRIBUTIONS, "torch": ("torch",)}.get(framework, ()):
         with suppress(PackageNotFoundError):
-            return version(name)
+            # Without the part that names a build, for the CPU or a GPU, of the same release.
+            return version(name).partition("+")[0]
     return ""

@@ -10,6 +10,7 @@ import click
 from faultlab.catalogue import guard_index, index, measured
 from faultlab.catalogue.failure_mode import FailureMode, nearest
 from faultlab.cli.shell_completion import failure_modes
+from faultlab.core import framework_names
 from faultlab.errors import UsageError
 from faultlab.report import described
 from faultlab.report.text import address
@@ -45,7 +46,7 @@ def command(id: str, as_json: bool) -> None:
                     **summary(mode),
                     **told,
                     **place,
-                    "measured": _measurement(mode),
+                    "measured": {name: _measurement(mode, name) for name in measured.tables()},
                     "guards": guard_index.detecting(mode.id),
                 },
                 indent=1,
@@ -65,8 +66,9 @@ def _paragraphs(mode: FailureMode) -> list[tuple[str, str]]:
     acts = f"acts {described.timing(mode)}, at {mode.seam}"
     return [
         *described.sections(mode),
-        ("In short", f"{mode.severity}; stock Lightning {described.STOCK[mode.effect]}; {acts}."),
+        ("In short", f"{mode.severity}; stock Lightning {described.declared(mode)}; {acts}."),
         *([(_measured_on(), "\n".join(models))] if (models := described.models(mode)) else [("Measured", "Not yet.")]),
+        ("In a plain PyTorch loop", _in_loops(mode)),
         *([("Ready-made guards that detected it", ", ".join(guards))] if guards else []),
         *([("Needs", needs)] if needs else []),
         *([("Doses", "\n".join(f"{dose}  {meaning}" for dose, meaning in doses))] if doses else []),
@@ -75,17 +77,25 @@ def _paragraphs(mode: FailureMode) -> list[tuple[str, str]]:
     ]
 
 
-def _measured_on() -> str:
-    installed = measured.installed()
-    if installed == described.version():
-        return f"Measured on Lightning {installed} (the installed version)"
-    return f"Measured on Lightning {described.version()} (installed: {installed or 'none'}; not measured there)"
+def _measured_on(framework: str = framework_names.DEFAULT) -> str:
+    name = {framework_names.DEFAULT: "Lightning"}.get(framework, framework)
+    known, installed = described.version(framework), measured.installed(framework)
+    if installed == known:
+        return f"Measured on {name} {installed} (the installed version)"
+    return f"Measured on {name} {known} (installed: {installed or 'none'}; not measured there)"
 
 
-def _measurement(mode: FailureMode) -> dict[str, object]:
-    table = measured.table()
+def _in_loops(mode: FailureMode) -> str:
+    """Return the declared effect in a plain PyTorch loop, and below it the measured ones."""
+    declared, models = described.declared(mode, "torch"), described.models(mode, "torch")
+    lines = [f"{declared[:1].upper()}{declared[1:]}."]
+    return "\n".join([*lines, f"{_measured_on('torch')}:", *models] if models else lines)
+
+
+def _measurement(mode: FailureMode, framework: str) -> dict[str, object]:
+    table = measured.table(framework)
     found = {"versions": table.versions, "models": table.models, "effects": table.modes.get(mode.id, {})}
-    return {**found, "installed": measured.installed()}
+    return {**found, "installed": measured.installed(framework)}
 
 
 def _link(evidence: str) -> str:

@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from faultlab.catalogue import index
-from faultlab.catalogue.failure_mode import EFFECTS, SEVERITIES, FailureMode, families, matching, nearest
+from faultlab.catalogue import index, measured
+from faultlab.catalogue.effects import EFFECTS
+from faultlab.catalogue.failure_mode import SEVERITIES, FailureMode, families, matching, nearest
 from faultlab.cli.shell_completion import failure_modes
+from faultlab.core import framework_names
 from faultlab.errors import UsageError
 
 
@@ -20,7 +22,14 @@ from faultlab.errors import UsageError
 @click.option("--seam", multiple=True, metavar="NAME", help="Filter by injection point (repeatable).")
 @click.option("--severity", multiple=True, type=click.Choice(SEVERITIES), help="Filter by severity (repeatable).")
 @click.option(
-    "--effect", multiple=True, type=click.Choice(EFFECTS), help="Filter by what stock Lightning does (repeatable)."
+    "--effect", multiple=True, type=click.Choice(EFFECTS), help="Filter by what the framework does (repeatable)."
+)
+@click.option(
+    "--framework",
+    type=click.Choice([*framework_names.BUILT_IN]),
+    default=framework_names.DEFAULT,
+    show_default=True,
+    help="Show the effects in this framework's installed version, and leave out failure modes that can't occur in it.",
 )
 @click.option(
     "--applicable-to",
@@ -30,7 +39,7 @@ from faultlab.errors import UsageError
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(patterns: tuple[str, ...], family: tuple[str, ...], seam: tuple[str, ...], severity: tuple[str, ...],
-            effect: tuple[str, ...], target: str | None, as_json: bool) -> None:  # fmt: skip
+            effect: tuple[str, ...], framework: str, target: str | None, as_json: bool) -> None:  # fmt: skip
     """List the failure modes: all of them, or those that match a glob such as 'loss.*'.
 
     Repeated options are ORed; different options are ANDed. --applicable-to imports and trains the given code without a
@@ -38,27 +47,36 @@ def command(patterns: tuple[str, ...], family: tuple[str, ...], seam: tuple[str,
     """
     _check("family", family)
     _check("seam", seam)
-    asked = {"family": family, "seam": seam, "severity": severity, "effect": effect}
-    matched = _matched(patterns)
+    asked = {"family": family, "seam": seam, "severity": severity}
+    matched = [mode for mode in _matched(patterns) if not measured.inapplicable(mode.id, framework)]
     chosen = [m for m in matched if all(not any_of or getattr(m, name) in any_of for name, any_of in asked.items())]
+    version = measured.installed(framework)
+    chosen = [mode for mode in chosen if not effect or mode.effect.on(framework, version) in effect]
     reasons = _reasons(target, chosen, quiet=as_json)
-    show(chosen, as_json, reasons)
+    show(chosen, as_json, reasons, framework)
 
 
-def show(modes: Sequence[FailureMode], as_json: bool, reasons: Mapping[str, str] | None = None) -> None:
-    """Print failure modes; ``reasons`` has why some of them do not apply to a target."""
+def show(
+    modes: Sequence[FailureMode],
+    as_json: bool,
+    reasons: Mapping[str, str] | None = None,
+    framework: str = framework_names.DEFAULT,
+) -> None:
+    """Print failure modes and their effects in a framework; ``reasons`` has why some do not apply to a target."""
     reasons = reasons or {}
     if as_json:
         from faultlab.core.report import dump
 
-        click.echo(dump([summary(mode) | _applies(reasons.get(mode.id)) for mode in modes], indent=1))
+        click.echo(dump([summary(mode, framework) | _applies(reasons.get(mode.id)) for mode in modes], indent=1))
         return
     shown = [mode for mode in modes if not reasons.get(mode.id)]
+    version = measured.installed(framework)
     width = max((len(mode.id) for mode in shown), default=0)
     for title, members in families(shown):
         click.secho(f"{title} ({len(members)})", bold=True)
         for mode in members:
-            click.echo(f"  {mode.id:{width}}  {mode.severity:8}  {mode.effect:6}  {mode.summary}")
+            effect = mode.effect.on(framework, version)
+            click.echo(f"  {mode.id:{width}}  {mode.severity:8}  {effect:6}  {mode.summary}")
     why_not = Counter(reason for reason in reasons.values() if reason)
     if why_not:
         click.secho(f"not applicable ({why_not.total()})", bold=True)
@@ -67,14 +85,15 @@ def show(modes: Sequence[FailureMode], as_json: bool, reasons: Mapping[str, str]
     click.echo(f"{len(shown)} failure mode{'s' * (len(shown) != 1)}; see `faultlab explain ID`.")
 
 
-def summary(mode: FailureMode) -> dict[str, object]:
-    """Return a failure mode as in the JSON list."""
+def summary(mode: FailureMode, framework: str = framework_names.DEFAULT) -> dict[str, object]:
+    """Return a failure mode as in the JSON list; ``effect`` is the one in the framework's installed version."""
     return {
         "id": mode.id,
         "family": mode.family,
         "summary": mode.summary,
         "severity": mode.severity,
-        "effect": mode.effect,
+        "effect": mode.effect.on(framework, measured.installed(framework)),
+        "effects": mode.effect.to_json(),
         "seam": mode.seam,
         "when": mode.when,
         "stages": list(mode.stages),

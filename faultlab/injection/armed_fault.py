@@ -36,6 +36,7 @@ class Context:
         profile: The target profile.
         memory: A dict that lives as long as the fault is armed.
         module: The victim's module; None before it is built.
+        find_module: Returns the module of a fault that is armed before the training makes it.
         generator: A torch.Generator on the CPU, seeded by the fault; the only source of random numbers for an injector.
         step: The training step, from 0 over all epochs.
         epoch: The epoch, from 0.
@@ -48,10 +49,20 @@ class Context:
         self.dose = SimpleNamespace(**dose)
         self.profile = profile
         self.memory: dict[Any, Any] = {}
-        self.module: Any = None
+        self.find_module: Callable[[], Any] = lambda: None
+        self._module: Any = None
         seed = hashlib.sha256(f"{fault.mode}/{sorted(dose.items())}/{fault.seed}".encode()).digest()
         self.generator = torch.Generator().manual_seed(int.from_bytes(seed[:7], "big"))
         self._clock = clock
+
+    @property
+    def module(self) -> Any:
+        """The victim's module; None before it is built."""
+        return self.find_module() if self._module is None else self._module
+
+    @module.setter
+    def module(self, module: Any) -> None:
+        self._module = module
 
     step = property(lambda self: self._clock.step, doc="the training step, from 0 over all epochs")
     epoch = property(lambda self: self._clock.epoch, doc="the epoch, from 0")

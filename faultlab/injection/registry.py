@@ -14,6 +14,7 @@ from functools import lru_cache
 from importlib.metadata import entry_points
 from typing import Any
 
+from faultlab.catalogue.effects import Declared
 from faultlab.catalogue.failure_mode import FailureMode, declare
 from faultlab.catalogue.index import ENTRY_POINT_GROUP
 from faultlab.catalogue.injection_points import InjectionPoint
@@ -38,7 +39,7 @@ def failure_mode(
     *,
     seam: InjectionPoint | type[InjectionPoint],
     severity: str,
-    effect: str,
+    effect: Declared,
     cause: tuple[str, ...],
     **metadata: Any,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -53,7 +54,8 @@ def failure_mode(
         id: The name of the failure mode, of the form ``family.kebab-name``.
         seam: The injection point, or its class.
         severity: ``critical``, ``major`` or ``minor``.
-        effect: The reaction of stock Lightning on an ordinary model: ``raises``, ``warns`` or ``silent``.
+        effect: What frameworks do about it on an ordinary model: ``raises``, ``warns`` or ``silent``; or a mapping with
+            exceptions by framework and version range.
         cause: Lowercase beginnings of words; a message that names the cause contains at least one of them.
         metadata: Other fields of `faultlab.catalogue.failure_mode.FailureMode`.
 

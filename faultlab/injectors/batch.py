@@ -136,7 +136,7 @@ def change_container(batch: Any, ctx: Context) -> Any:
     "batch.none",
     seam=Batch,
     severity="minor",
-    effect="warns",
+    effect={"lightning": "warns", "torch": "raises"},
     cause=("none", "skip"),
     when="middle",
     evidence=("Lightning-AI/pytorch-lightning#6753", "Lightning-AI/pytorch-lightning#7342"),

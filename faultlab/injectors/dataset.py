@@ -209,7 +209,8 @@ def duplicated_samples(loading: Loading, ctx: Context) -> Loading:
     "dataset.empty-training",
     seam=LoaderArguments,
     severity="critical",
-    effect="warns",
+    # A scheduler of a loop warns that its optimizer made no step.
+    effect={"lightning": "warns", "torch": "silent"},
     cause=("empty", "zero", "no training batches", "length"),
     needs=("sized-dataset", "plain-sampling"),
     evidence=("RangiLyu/nanodet#486", "KinWaiCheuk/demucs_lightning#10"),
@@ -231,7 +232,8 @@ def empty_training(loading: Loading, ctx: Context) -> Loading:
     "dataset.empty-validation",
     seam=LoaderArguments,
     severity="major",
-    effect="warns",
+    # A loop that divides by the number of samples raises.
+    effect={"lightning": "warns", "torch": "silent"},
     cause=("empty", "zero", "validation", "val_", "metric", "monitor"),
     stages=("validate",),
     needs=("sized-validation",),

@@ -284,7 +284,8 @@ def unbatched(loading: Loading, ctx: Context) -> Loading:
     "loader.drops-everything",
     seam=LoaderArguments,
     severity="critical",
-    effect="warns",
+    # A scheduler of a loop warns that its optimizer made no step.
+    effect={"lightning": "warns", "torch": "silent"},
     cause=("empty", "zero", "no training batches", "length", "drop_last"),
     needs=("sized-dataset", "batching-loader", "plain-sampling"),
     evidence=("facebookresearch/sscd-copy-detection#9", "RasmussenLab/vamb#425"),

@@ -59,7 +59,7 @@ def validate_in_training(module: torch.nn.Module, ctx: Context) -> None:
     "mode.left-eval-before-fit",
     seam=Architecture,
     severity="major",
-    effect="warns",
+    effect={"lightning": "warns", "torch": "silent"},
     cause=("eval", "mode"),
     evidence=("Lightning-AI/pytorch-lightning#20986", "Lightning-AI/pytorch-lightning#20105"),
 )

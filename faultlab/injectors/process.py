@@ -44,7 +44,8 @@ def kill(_: None, ctx: Context) -> None:
     "process.terminated",
     seam=Process,
     severity="major",
-    effect="silent",
+    # Lightning 2.7 gives its SystemExit the code 143; a process without a handler of the signal ends by it.
+    effect={"lightning": "silent", "lightning>=2.7": "raises", "torch": "raises"},
     cause=("terminat", "sigterm", "signal"),
     when="middle",
     needs=("posix",),
@@ -53,8 +54,9 @@ def kill(_: None, ctx: Context) -> None:
 def terminate(_: None, ctx: Context) -> None:
     """The process receives SIGTERM, as schedulers and containers send it.
 
-    Effect: Lightning finishes the step, calls the `on_exception` hooks and raises SIGTERMException, a SystemExit
-    without a code, so the process exits with status 0 in the middle of training.
+    Effect: Lightning finishes the step, calls the `on_exception` hooks and raises SIGTERMException, a SystemExit.
+    Before Lightning 2.7 it has no code, so the process exits with status 0 in the middle of training; from 2.7 on it
+    exits with status 143. A plain PyTorch loop is killed by the signal.
     Why it goes undetected: status 0 means success to the shell, to `make` and to the next job.
     Example:
         scancel $SLURM_JOB_ID && ./evaluate.sh      # evaluates the last checkpoint

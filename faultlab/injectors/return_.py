@@ -24,7 +24,7 @@ def _with_loss(output: Any, loss: Any) -> Any:
     "return.none",
     seam=StepOutput,
     severity="critical",
-    effect="warns",
+    effect={"lightning": "warns", "torch": "raises"},
     cause=("none", "return", "loss"),
     needs=("loss-returned",),
     evidence=("graviraja/MLOps-Basics#14", "Lightning-AI/pytorch-lightning#3566"),

@@ -159,7 +159,7 @@ def collapse_rate(result: Any, ctx: Context) -> Any:
     "scheduler.foreign-optimizer",
     seam=Optimizers,
     severity="minor",
-    effect="raises",
+    effect={"lightning": "raises", "torch": "warns"},
     cause=("scheduler", "attached", "optimizer"),
     needs=("scheduler",),
     evidence=("Lightning-AI/pytorch-lightning#5338", "roboterax/video-prediction-policy#14"),

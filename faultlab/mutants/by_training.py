@@ -19,6 +19,7 @@ from faultlab.campaign.preparation import Findings, Preparation
 from faultlab.campaign.snapshot_run import SnapshotRun
 from faultlab.campaign.verdict import Twin
 from faultlab.catalogue.docstring_sections import Sections
+from faultlab.catalogue.effects import Effects
 from faultlab.catalogue.failure_mode import FailureMode
 from faultlab.catalogue.injection_points import InjectionPoint
 from faultlab.config.scenario import Scenario
@@ -43,7 +44,7 @@ def mode_of(mutant: Mutant) -> FailureMode:
     """Return a failure mode that describes a mutant, for which the catalogue has no entry."""
     kind = mutant.operator.replace(" ", "-")
     sections = Sections(f"`{mutant.before}` becomes `{mutant.after}` in {mutant.function}.")
-    return FailureMode(f"{SOURCE}.{kind}", InjectionPoint(), "major", "silent", (), sections)
+    return FailureMode(f"{SOURCE}.{kind}", InjectionPoint(), "major", Effects.parse("silent"), (), sections)
 
 
 @dataclass

@@ -7,9 +7,12 @@ from collections.abc import Iterable
 from faultlab.catalogue import measured
 from faultlab.catalogue.failure_mode import FailureMode
 from faultlab.core.fault import STAGES
+from faultlab.core.framework_names import DEFAULT
 from faultlab.report.text import blocks
 
-STOCK = {"raises": "ends the run with an error", "warns": "warns and continues", "silent": "reports nothing"}
+EFFECTS = {"raises": "ends the run with an error", "warns": "warns and continues", "silent": "reports nothing"}
+TITLES = {"lightning": "stock Lightning", "torch": "a plain PyTorch loop"}
+"""The measured frameworks, as sentences name them."""
 
 
 def sections(mode: FailureMode) -> list[tuple[str, str]]:
@@ -46,29 +49,48 @@ def doses(mode: FailureMode) -> list[tuple[str, str]]:
     ]
 
 
-def effects(mode: FailureMode) -> str:
+def declared(mode: FailureMode, framework: str = DEFAULT) -> str:
+    """Return the declared effect in a framework as the end of a sentence, with that of other versions."""
+    if measured.inapplicable(mode.id, framework):
+        return "does not apply"
+    others = [f"{_versions(one.versions)} {EFFECTS[one.effect]}" for one in mode.effect.ranges_of(framework)]
+    return "; ".join([EFFECTS[mode.effect.on(framework)], *others])
+
+
+def in_loop(mode: FailureMode) -> str:
+    """Return the declared effect in a plain PyTorch loop as a sentence."""
+    return f"In {TITLES['torch']}: {declared(mode, 'torch')}."
+
+
+def effects(mode: FailureMode, framework: str = DEFAULT) -> str:
     """Return the number of models per measured effect, such as ``silent on 4, warns on 1``, or "not measured"."""
-    return ", ".join(f"{effect} on {len(models)}" for effect, models in _measured(mode).items()) or "not measured"
+    if measured.inapplicable(mode.id, framework):
+        return "does not apply"
+    found = measured.table(framework).effects(mode.id)
+    return ", ".join(f"{effect} on {len(models)}" for effect, models in found.items()) or "not measured"
 
 
-def models(mode: FailureMode) -> list[str]:
+def models(mode: FailureMode, framework: str = DEFAULT) -> list[str]:
     """Return a line for each measured effect with its models, and one for the models that it does not apply to."""
-    found = _measured(mode)
+    table = measured.table(framework)
+    found = table.effects(mode.id)
     if not found:
         return []
     affected = {model for models in found.values() for model in models}
-    others = [model for model in measured.table().models if model not in affected]
+    others = [model for model in table.models if model not in affected]
     lines = [_counted(effect, "on", models) for effect, models in found.items()]
     return lines + ([_counted("does not apply", "to", others)] if others else [])
 
 
-def version() -> str:
-    """Return the version of Lightning that was measured."""
-    return measured.table().versions["lightning"]
+def version(framework: str = DEFAULT) -> str:
+    """Return the version of a framework that was measured; empty if none was."""
+    return measured.table(framework).versions.get(framework, "")
 
 
-def _measured(mode: FailureMode) -> dict[str, list[str]]:
-    return measured.table().effects(mode.id)
+def _versions(specifier: str) -> str:
+    """Return a version specifier as the beginning of a clause: ``from 2.7 on``, else ``in versions >=2.5,<2.7``."""
+    only = specifier.removeprefix(">=")
+    return f"in versions {specifier}" if "," in specifier or only == specifier else f"from {only} on"
 
 
 def _counted(effect: str, preposition: str, models: Iterable[str]) -> str:

@@ -289,9 +289,13 @@ class Session:
         given = _registered(fault), self._clock, self._task.profile
         armed = Armed(fault, *given, lambda step: self._send({"acting": step}))
         site = Site(type(None))
-        if self._training is not None and (module := self._training.module) is not None:
-            armed.ctx.module = module
-            site = Site(type(module), module)
+        if self._training is not None:
+            training = self._training
+            # A loop written by hand makes its module after the fault is armed, unless it was forked at a step.
+            armed.ctx.find_module = lambda: training.module
+            if (module := training.module) is not None:
+                armed.ctx.module = module
+                site = Site(type(module), module)
         hooks.install(armed, self._fault_patches, site)
         return armed
 

@@ -24,7 +24,7 @@ def test_a_filter_given_twice_means_either_and_two_filters_mean_both() -> None:
     either = _ids("--family", "return", "--family", "loss")
     assert either == [id for id, mode in MODES.items() if mode.family in ("return", "loss")]
     both = _ids("--family", "return", "--family", "loss", "--severity", "critical", "--effect", "silent")
-    assert both == [id for id in either if (MODES[id].severity, MODES[id].effect) == ("critical", "silent")]
+    assert both == [id for id in either if (MODES[id].severity, MODES[id].effect.on()) == ("critical", "silent")]
     assert 0 < len(both) < len(either)
 
 

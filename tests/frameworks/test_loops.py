@@ -25,6 +25,7 @@ from faultlab.frameworks.loops.training import numbers_in
 from faultlab.report.remedy import remedy
 from tests.frameworks import hand_written
 from tests.frameworks.contract import FrameworkTester
+from tests.lab import Lab, engine
 
 # One failure mode of each hook that loops have, and some that they share with every framework.
 SELECTED = (
@@ -348,3 +349,12 @@ def test_commands_that_can_not_handle_loops_yet_refuse_them_with_a_remedy(comman
     assert isinstance(done.exception, ScenarioError)
     assert f"`faultlab {command}` can't handle `framework: torch` yet" in str(done.exception)
     assert "faultlab run" in str(done.exception)
+
+
+def test_a_fault_that_is_armed_before_the_loop_makes_its_module_finds_it() -> None:
+    with engine() as working:
+        lab = Lab.of_loop(working, train={"class_path": "tests.frameworks.hand_written.accumulating"})
+        (outcome,) = lab.run(["gradient.layer-zero"], at="fit").values()
+        result = lab.judge(outcome)
+    assert (result.status, result.reason) == (Status.SILENT, "")
+    assert result.activations > 0

@@ -9,13 +9,13 @@ import pytest
 
 from faultlab.catalogue import index, measured
 from faultlab.core.report import INCONCLUSIVE
-from tests.findings import MODES, ZOO, Findings, effect
+from tests.findings import MODES, ZOOS, Findings, effect
 
 # The first test to ask for the findings makes hundreds of runs, in the nightly ring some three thousand.
 pytestmark = pytest.mark.timeout(1200)
 
 ROOT = Path(__file__).parents[2]
-RENEW = "`python -m tests.measure` renews faultlab/catalogue/measured.json"
+RENEW = "`python -m tests.measure lightning torch` renews faultlab/catalogue/measured.json"
 EVERY = pytest.mark.nightly(reason="some three thousand runs; the quick ring has each mode once, on its first model")
 AGAIN = pytest.mark.parametrize("findings", [pytest.param("every model", marks=EVERY)], indirect=True)
 
@@ -37,8 +37,37 @@ def test_it_applies_and_acts_wherever_it_is_said_to(findings: Findings, mode: st
 @pytest.mark.parametrize("mode", MODES)
 def test_it_does_on_stock_lightning_what_it_says(findings: Findings, mode: str) -> None:
     model, result = next(iter(findings.results[mode].items()))
-    found = effect(result)
-    assert ("silent" if found == "no effect" else found) == index.modes()[mode].effect, (model, result)
+    declared = index.modes()[mode].effect.on("lightning", findings.versions["lightning"])
+    assert as_declared(effect(result)) == declared, (model, result)
+
+
+def as_declared(found: str) -> str:
+    """The word of a declaration for a measured effect."""
+    return "silent" if found == "no effect" else found
+
+
+@pytest.mark.parametrize("framework", ZOOS)
+def test_each_declaration_says_what_was_measured_on_the_first_model(framework: str) -> None:
+    table = measured.table(framework)
+    version = table.versions[framework]
+    found = {mode: as_declared(next(iter(effects.values()))) for mode, effects in table.modes.items() if effects}
+    assert found == {mode: index.modes()[mode].effect.on(framework, version) for mode in found}, RENEW
+
+
+@pytest.fixture(scope="module")
+def loops() -> Findings:
+    return Findings("torch")
+
+
+@EVERY
+@pytest.mark.parametrize("mode", MODES)
+def test_loops_without_lightning_do_what_the_published_table_says(loops: Findings, mode: str) -> None:
+    table = measured.table("torch")
+    if loops.versions != table.versions:
+        pytest.skip(f"the table is of {table.versions}, and this is {loops.versions}")
+    assert loops.table().modes[mode] == table.modes[mode], RENEW
+    if mode in loops.untouched:
+        assert loops.untouched[mode], "a trigger that is never met changed the run"
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -51,14 +80,15 @@ def test_stock_lightning_does_what_the_published_table_says(findings: Findings, 
     assert findings.table().modes[mode] == dict(known[:1] if findings.first_alone else known), RENEW
 
 
-def test_the_published_table_is_of_these_modes_and_models_and_of_the_versions_that_are_pinned() -> None:
-    table = measured.table()
+@pytest.mark.parametrize("framework", ZOOS)
+def test_the_published_table_is_of_these_modes_and_models_and_of_the_versions_that_are_pinned(framework: str) -> None:
+    table = measured.table(framework)
     assert sorted(table.modes) == MODES, RENEW
-    assert list(table.models) == ZOO, RENEW
+    assert list(table.models) == ZOOS[framework], RENEW
     pinned = (ROOT / "constraints.txt").read_text()
     for name, version in table.versions.items():
         assert re.search(rf"^{name}=={re.escape(version)}$", pinned, re.MULTILINE), RENEW
-    assert table.to_text() == measured.FILE.read_text(encoding="utf-8"), RENEW
+    assert measured.to_text(measured.tables()) == measured.FILE.read_text(encoding="utf-8"), RENEW
 
 
 @AGAIN
@@ -76,6 +106,6 @@ def test_a_trigger_that_is_never_met_leaves_the_clean_run_to_the_bit(findings: F
 
 
 @AGAIN
-@pytest.mark.parametrize("model", ZOO)
+@pytest.mark.parametrize("model", ZOOS["lightning"])
 def test_a_reason_is_given_for_each_mode_that_does_not_apply(findings: Findings, model: str) -> None:
     assert all(reason for mode, reason in findings.reasons[model].items() if model not in findings.results[mode])

@@ -31,7 +31,7 @@ def built_in() -> dict[str, FailureMode]:
 
 
 def _index(grouped: list[tuple[str, list[FailureMode]]]) -> Iterator[str]:
-    table = measured.table()
+    table, loops = measured.table(), measured.table("torch")
     versions = " and ".join(f"{name} {text}" for name, text in table.versions.items())
     total = sum(len(members) for _, members in grouped)
     yield f"# The {total} failure modes\n\n{MARK}\n"
@@ -39,14 +39,18 @@ def _index(grouped: list[tuple[str, list[FailureMode]]]) -> Iterator[str]:
         f"The effect of each in stock Lightning was measured with {versions} on {len(table.models)} small models: "
         f"{', '.join(table.models)}. It **raises**: the run ends with an error. It **warns** and continues. It is "
         f"**silent**: the run differs from the clean one, and nothing reports it. **No effect**: the fault acted, and "
-        f"the run is bitwise the clean one. A failure mode that can't occur in a model is not counted on it.\n"
+        f"the run is bitwise the clean one. A failure mode that can't occur in a model is not counted on it. The "
+        f"effect in plain PyTorch loops was measured with torch {described.version('torch')} on "
+        f"{len(loops.models)} loops: {', '.join(loops.models)}.\n"
     )
     for family, members in grouped:
         yield f"## [{family}]({family}.md)\n\n{inline(_about(members))}\n"
-        yield "| id | severity | stock Lightning | what is broken |\n| --- | --- | --- | --- |"
+        yield "| id | severity | stock Lightning | plain PyTorch loop | what is broken |"
+        yield "| --- | --- | --- | --- | --- |"
         for mode in members:
             link = f"[`{mode.id}`]({family}.md#{anchor(mode.id)})"
-            yield f"| {link} | {mode.severity} | {described.effects(mode)} | {cell(mode.summary)} |"
+            effects = f"{described.effects(mode)} | {described.effects(mode, 'torch')}"
+            yield f"| {link} | {mode.severity} | {effects} | {cell(mode.summary)} |"
         yield ""
 
 
@@ -59,8 +63,11 @@ def _page(family: str, members: list[FailureMode]) -> Iterator[str]:
 def _mode(mode: FailureMode) -> Iterator[str]:
     yield f"## `{mode.id}`\n\n{inline(mode.summary)}\n"
     yield f"- Severity: {mode.severity}"
-    yield f"- Stock Lightning: {described.STOCK[mode.effect]}"
+    yield f"- Stock Lightning: {described.declared(mode)}"
     yield f"- Measured on Lightning {described.version()}: {'; '.join(described.models(mode)) or 'not yet'}"
+    yield f"- {described.in_loop(mode).removesuffix('.')}"
+    if models := described.models(mode, "torch"):
+        yield f"- Measured in loops with torch {described.version('torch')}: {'; '.join(models)}"
     yield f"- Acts: {described.timing(mode)}, at the seam `{mode.seam}`"
     if guards := guard_index.detecting(mode.id):
         links = [f"[`{guard}`]({guard_pages.NAME}#{anchor(guard)})" for guard in guards]

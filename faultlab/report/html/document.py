@@ -30,7 +30,7 @@ from faultlab.report.html.charts import Curves
 from faultlab.report.html.folds import folds
 from faultlab.report.html.guard_sections import sweeps, watched
 from faultlab.report.html.latency import distribution
-from faultlab.report.html.lessons import Lesson, by_symptom, choices, lessons, replay_options
+from faultlab.report.html.lessons import Lesson, by_symptom, choices, framework_of, lessons, replay_options
 from faultlab.report.html.lookalikes import lookalikes
 from faultlab.report.html.matrix import COUNTED, matrix
 from faultlab.report.mutants import mutation_line
@@ -73,7 +73,12 @@ def write_lesson(report: Report, folder: Path) -> Path:
     """Write the page that lets the reader guess each fault before it is shown; return its path."""
     page = folder / LESSON
     found = lessons(report, known_modes()[0], Curves(folder), arguments(folder), every_chart=True)
-    others = {id: mode for id, mode in known_modes()[0].items() if mode.effect == "silent"}
+    framework, versions = framework_of(report), report.versions
+    others = {
+        id: mode
+        for id, mode in known_modes()[0].items()
+        if mode.effect.on(framework, versions.get(framework, "")) == "silent"
+    }
     cases = [{"lesson": one, "choices": choices(one, others)} for one in found if one.described is not None]
     content = {"report": report, "cases": cases, "guards": watched(folder, report.faults)}
     atomic_write.write(page, _rendered("lessons.jinja", script=_script(), **content))

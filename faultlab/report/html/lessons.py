@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from faultlab.catalogue.failure_mode import FailureMode
+from faultlab.core.framework_names import DEFAULT
 from faultlab.core.report import FaultResult, Report
+from faultlab.report.described import in_loop
 from faultlab.report.html.charts import Chart, Curves
 from faultlab.report.remedy import code, quickest
 
@@ -49,7 +51,8 @@ class Lesson(NamedTuple):
     """A silent failure mode with its undetected faults, the worst first.
 
     ``paste`` is the Python that adds the guards which detect them. ``place`` is the file and line of the user's method
-    that the failure mode acts on and ``line`` the text of that line; both are empty if they are unknown.
+    that the failure mode acts on and ``line`` the text of that line; both are empty if they are unknown. ``in_loop`` is
+    the declared effect in a plain PyTorch loop; empty if the target is another.
     """
 
     mode: str
@@ -58,6 +61,7 @@ class Lesson(NamedTuple):
     paste: str
     place: str = ""
     line: str = ""
+    in_loop: str = ""
 
     @property
     def worst(self) -> FaultResult:
@@ -133,7 +137,8 @@ def lessons(
             for number, fault in enumerate(faults)
         ]
         place, line = _source(report.target, known)
-        found.append(Lesson(mode, known, shown, _paste(faults, arguments or {}, report.target), place, line))
+        pasted = _paste(faults, arguments or {}, report.target)
+        found.append(Lesson(mode, known, shown, pasted, place, line, _in_loop(report, known)))
     return found
 
 
@@ -195,6 +200,15 @@ def _paste(faults: list[FaultResult], arguments: Mapping[str, Mapping[str, Any]]
     """Return Python that adds, for each fault, the guard that detects it first."""
     guards = list(dict.fromkeys(entry.name for fault in faults if (entry := quickest(fault, arguments))))
     return code(guards, arguments, str(target.get("framework", ""))) if guards else ""
+
+
+def framework_of(report: Report) -> str:
+    """Return the framework of the report's scenario."""
+    return str(report.target.get("framework", DEFAULT))
+
+
+def _in_loop(report: Report, mode: FailureMode | None) -> str:
+    return in_loop(mode) if mode is not None and framework_of(report) == "torch" else ""
 
 
 def _source(target: Mapping[str, Any], mode: FailureMode | None) -> tuple[str, str]:
