@@ -10,7 +10,7 @@ import numpy
 import pytest
 import torch
 
-from faultlab.frameworks.lightning import facts
+from faultlab.frameworks.torch import facts
 from faultlab.injection import samples, tree
 
 NAMES = tuple("abcdef")
