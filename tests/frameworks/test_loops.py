@@ -22,6 +22,7 @@ from faultlab.frameworks.loops.clock import LoopClock
 from faultlab.frameworks.loops.loop import Loop
 from faultlab.frameworks.loops.target import LoopTarget
 from faultlab.frameworks.loops.training import numbers_in
+from faultlab.guards.support import backward_calls
 from faultlab.report.remedy import remedy
 from tests.frameworks import hand_written
 from tests.frameworks.contract import FrameworkTester
@@ -167,6 +168,12 @@ def test_a_step_is_a_batch_of_the_training_loader() -> None:
     assert trajectory.validation_batches == 4
     assert type(loop.module) is hand_written.Net
     assert [rate for _, rate in trajectory.learning_rates] == [0.02, 0.01]
+
+
+def test_without_guards_nothing_watches_the_loop() -> None:
+    observers = list(backward_calls._observers)
+    followed(hand_written.main, layout_of("main"))
+    assert backward_calls._observers == observers
 
 
 def test_accumulated_batches_are_steps_too() -> None:

@@ -23,7 +23,7 @@ class Advising:
 
     def begin(self, module: nn.Module, optimizers: list[Optimizer]) -> None:
         """Watch the module, which is about to take its first step."""
-        if self._watcher is None:
+        if self._watcher is None and self._hooks:
             # Not imported before: the first import of the guards decides which framework their callbacks belong to.
             from faultlab.guards.support.watcher import WatchedLoop, Watcher
 
