@@ -143,7 +143,7 @@ def test_shifted_data_is_detected_at_the_first_batch(profile: dict[str, Any]) ->
 def test_ordered_data_is_detected(profile: dict[str, Any]) -> None:
     in_order = DataLoader(points(), batch_size=16)
     told = alarms(profile, data=(in_order, loaders()[1]))["data"]
-    assert "SequentialSampler, and known good runs had RandomSampler" in told
+    assert "SequentialSampler, but known good runs had RandomSampler" in told
 
 
 def test_a_far_higher_loss_is_detected_at_the_first_batch(profile: dict[str, Any]) -> None:
@@ -373,9 +373,9 @@ def test_numbers_of_one_call_are_compared_up_to_the_first_outside() -> None:
     assert guard._found == []
     guard.numbers("data", ("a", "b", "c"), 0, (0.5, float("nan"), 2.0))
     guard.numbers("data", ("c",), 0, (2.0,))
-    ((check, found),) = guard._found
+    ((check, found, causes),) = guard._found
     assert check == "data"
-    assert found.startswith("b is nan")
+    assert (found.partition(" at ")[0], causes) == ("b is nan", "b, nan")
     assert found.endswith("known good runs allow 1 at most")
 
 

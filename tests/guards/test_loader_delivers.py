@@ -32,7 +32,7 @@ def test_an_epoch_with_fewer_batches_than_promised_is_detected() -> None:
     alarm = alarm_of(LoaderDelivers(), train=Lying(points(), batch_size=16))
     assert alarm is not None
     assert alarm.check == "short-epoch"
-    assert "8 of 16 batches" in alarm.found
+    assert "8 of the 16 batches" in alarm.found
 
 
 def test_a_loader_that_is_exhausted_is_detected_in_the_second_epoch() -> None:
@@ -54,7 +54,7 @@ def test_a_step_that_ends_the_epoch_is_detected(hook: str) -> None:
 
     alarm = alarm_of(LoaderDelivers(), Ending())
     assert alarm is not None
-    assert "5 of 8" in alarm.found
+    assert "5 of the 8" in alarm.found
 
 
 def test_a_training_that_ends_before_its_last_epoch_is_detected() -> None:
@@ -92,7 +92,7 @@ def test_a_batch_size_that_is_not_that_of_the_hyperparameters_is_detected() -> N
     fit(LoaderDelivers(), Asking(32), accumulate_grad_batches=2)
     alarm = alarm_of(LoaderDelivers(), Asking(64))
     assert alarm is not None
-    assert (alarm.check, "is 16 and" in alarm.found) == ("batch-size", True)
+    assert (alarm.check, "is 16, but" in alarm.found) == ("batch-size", True)
 
 
 def test_samples_that_a_transfer_hook_drops_are_detected() -> None:

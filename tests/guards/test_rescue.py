@@ -125,7 +125,7 @@ def test_a_state_that_was_never_sound_is_not_called_sound(tmp_path: Path) -> Non
         fit(LossContract(action="save"), Spoilt(at=-1), root=tmp_path)
     saved = torch.load(next(tmp_path.glob("*.ckpt")), weights_only=False)
     assert saved["global_step"] == 0
-    assert "of step 0" in caught.value.rescued
+    assert "at step 0" in caught.value.rescued
     assert saved["state_dict"]["head.weight"].isfinite().all()
 
 

@@ -64,7 +64,7 @@ def corrupt(module: Any) -> None:
         (flip, "not-finite", "bit"),
         (shuffle, "changed", "within training_step"),
         (decay, "changed", "head.weight"),
-        (lambda module: module.head.reset_parameters(), "changed", "initialised"),
+        (lambda module: module.head.reset_parameters(), "changed", "initializes"),
         (lambda module: module.body[1].running_var.fill_(torch.nan), "buffer-not-finite", "running_var"),
         (corrupt, "state-changed", "moment"),
     ],
