@@ -224,7 +224,7 @@ class LossFalls(Guard):
         telling = 2 * error <= _TELLING * abs(first)
         # A log-probability weighted by an advantage wanders around zero, or returns to it in the end.
         gains = _wanders(self._losses) or (began < 0 and min(first, middle) < began - error)
-        has_stayed = began - ends < self.least * abs(began) and first - latest < error and telling and not knew
+        has_stayed = began - ends < self.least * abs(began) and first - latest <= error and telling and not knew
         if has_stayed and not gains and not self._remembers(pl_module):
             self.alarm(
                 "no-better",

@@ -146,7 +146,7 @@ def test_a_process_with_threads_is_copied_and_what_its_runs_print_is_theirs(tmp_
     ended = warm.run(["-c", THREADED, str(tmp_path)], env=environment, cwd=ROOT)
     assert (tmp_path / "Mine" / "index.html").is_file(), ended.stderr[-3000:]
     assert "here [''] reasons [] faults ['silent']" in ended.stdout, ended.stderr[-3000:]
-    assert "a training starts" in (tmp_path / "Mine" / "logs" / "clean-1.log").read_text()
+    assert "a training starts" in (tmp_path / "Mine" / "logs" / "clean-0.log").read_text()
 
 
 @pytest.mark.parametrize(

@@ -302,7 +302,7 @@ def test_the_recorded_first_ten_minutes_show_what_is_written_today(folder: Path)
     page = (NEWCOMERS.parents[1] / "docs" / "first-ten-minutes.md").read_text(encoding="utf-8")
     assert (NEWCOMERS / "mnist.py").read_text(encoding="utf-8") in page
     commands = [line.removeprefix("$ faultlab ").split()[0] for line in page.splitlines() if line[:10] == "$ faultlab"]
-    assert commands == ["init", "run"]
+    assert commands == ["init", "run", "prescribe"]
     Path("shown.yaml").write_text(page.partition("```yaml\n")[2].partition("```")[0])
     assert load(Path("shown.yaml")).name == "mnist-model"
 

@@ -111,4 +111,4 @@ def test_the_command_writes_a_scenario_for_a_script_without_lightning(project: P
     assert load(project / "scenarios" / "train.yaml").framework == "torch"
     again = CliRunner().invoke(group, ["init", "train.py", "--", "--rate", "0.5"])
     assert isinstance(again.exception, UsageError)
-    assert "--force" in again.exception.message
+    assert "--force" in str(again.exception)

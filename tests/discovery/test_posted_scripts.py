@@ -384,7 +384,7 @@ def test_what_follows_two_dashes_is_the_scripts(folder: Path) -> None:
     changed = load(Path("s.yaml")).with_arguments(["--lr", "0.1"])
     assert changed.for_victims()["build"]["init_args"] == {"script": "train.py", "arguments": ["--lr", "0.1"]}
     Path("plain.yaml").write_text("schema: 1\nname: s\nmodule: {class_path: a.B}\n")
-    with pytest.raises(ScenarioError, match="runs no script"):
+    with pytest.raises(ScenarioError, match="does not run a script"):
         load(Path("plain.yaml")).with_arguments(["--lr", "0.1"])
     ended = CliRunner().invoke(group, ["run", "absent.yaml", "--", "--lr", "0.1"])
     assert "absent.yaml: no such file" in str(ended.exception)

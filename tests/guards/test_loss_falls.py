@@ -321,3 +321,14 @@ def test_a_metric_that_was_better_may_get_worse_by_overfitting() -> None:
         course = (0.7, 0.9, 1.0, 1.2)
 
     assert alarm_of(LossFalls(), Worse(), max_epochs=3) is not None
+
+
+def test_a_loss_that_is_the_same_to_the_bit_is_detected() -> None:
+    class Same(Given):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            loss = F.mse_loss(self(batch[0])[:, 0], batch[0].sum(dim=1))
+            return loss - loss.detach() + 1
+
+    data = DataLoader(TensorDataset(points(256).tensors[0]), 16)
+    alarm = alarm_of(LossFalls(), Same(lambda step: 1.0), train=data, limit_val_batches=0, max_epochs=2)
+    assert alarm is not None

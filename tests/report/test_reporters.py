@@ -89,5 +89,5 @@ def test_what_another_packages_format_said_goes_before_the_next_campaign_and_not
     files.write(Report("digits"), out)
     assert (out / "digits" / "faults.tsv").exists()
     records.clear(resume=False, formats=reporters.files())
-    assert {file.name for file in (out / "digits").iterdir()} == {"logs", "plan.json"}
+    assert {file.name for file in (out / "digits").iterdir()} == {".earlier", "logs", "plan.json"}
     assert (out / "faults.tsv").exists()
