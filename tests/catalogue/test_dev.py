@@ -78,7 +78,7 @@ def test_pages_that_are_stale_are_named_and_renewed_and_those_of_others_stay(tmp
     assert (done.status, done.out) == (1, "")
     assert "catalogue/gone.md, catalogue/return.md, modules.md" in done.err
     assert "Run `faultlab dev docs`" in done.err
-    assert "3 renewed" in _faultlab("dev", "docs", "--into", tmp_path).out
+    assert "3 updated" in _faultlab("dev", "docs", "--into", tmp_path).out
     assert (catalogue / "return.md").read_text() == (PAGES / "return.md").read_text()
     assert (tmp_path / "modules.md").read_text() == (ROOT / "docs" / "modules.md").read_text()
     assert not (catalogue / "gone.md").exists()
