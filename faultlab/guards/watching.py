@@ -149,7 +149,9 @@ def watch(
     for one in used:
         if not isinstance(one, Optimizer):
             raise TypeError(f"invalid optimizer of type {type(one).__name__}: expected a torch.optim.Optimizer")
-    return Watching(model, chosen, WatchedLoop(used, loader, validation, accumulate_grad_batches, max_epochs))
+    # Batches of one loader can't be told apart by what they serve.
+    apart = None if validation is loader else validation
+    return Watching(model, chosen, WatchedLoop(used, loader, apart, accumulate_grad_batches, max_epochs))
 
 
 def able_to_judge(guards: Iterable[Any], *, batches: bool, validation: bool) -> list[Any]:

@@ -260,3 +260,13 @@ def test_what_is_not_a_module_or_an_optimizer_is_refused() -> None:
         watch(lambda points: points, optimizer)
     with pytest.raises(TypeError, match="invalid optimizer of type Tensor: expected"):
         watch(model, [torch.zeros(1)])  # type: ignore[list-item]
+
+
+def test_a_loader_that_is_named_for_validation_too_is_taken_for_the_training() -> None:
+    model, loader = hand_written.Net(), hand_written._training()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with watch(model, optimizer, loader=loader, validation=loader):
+        for points, labels in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(points), labels).backward()
+            optimizer.step()

@@ -39,7 +39,7 @@ module, mine = LitModel(), []
 samples = torch.utils.data.TensorDataset(torch.rand(8, 1, 8, 8), torch.arange(8))
 train_dataloader = torch.utils.data.DataLoader(samples, 4)
 loader, optimizer = train_dataloader, torch.optim.SGD(module.parameters(), 0.1)
-model, validation, F = module, loader, torch.nn.functional
+model, validation, F = module, torch.utils.data.DataLoader(samples, 8), torch.nn.functional
 """
 
 
