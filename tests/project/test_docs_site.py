@@ -37,7 +37,8 @@ def test_every_page_of_the_site_is_reached_by_its_menu(site: Path) -> None:
 def test_commands_and_functions_are_in_the_reference(site: Path) -> None:
     commands = (site / "reference" / "cli" / "index.html").read_text(encoding="utf-8")
     assert [name for name in ("run", "gate", "init", "mutate") if f"faultlab {name} [OPTIONS]" not in commands] == []
-    assert "return the report of who detected what" in (site / "reference" / "python" / "index.html").read_text(encoding="utf-8")
+    functions = (site / "reference" / "python" / "index.html").read_text(encoding="utf-8")
+    assert "return the report of who detected what" in functions
 
 
 def test_no_page_fetches_anything_from_elsewhere(site: Path) -> None:
