@@ -17,7 +17,9 @@ from importlib.metadata import version
 from pathlib import Path
 from unittest import mock
 
-from faultlab.cli import _COMMANDS, heartbeat, main
+import click
+
+from faultlab.cli import _COMMANDS, group, heartbeat, main
 from faultlab.core.version import __version__
 from tests.cli import snapshot_cases
 
@@ -39,6 +41,7 @@ def printed(name: str, folder: Path) -> str:
         folder: An empty folder to run them in.
     """
     if name.startswith("help-"):
+        _forget_help_options(group)
         command = name.removeprefix("help-")
         commands = [[*([] if command == "faultlab" else [command]), "--help"]]
         if command == "dev":
@@ -48,6 +51,16 @@ def printed(name: str, folder: Path) -> str:
     with _inside(folder):
         texts = [_called(arguments) for arguments in commands]
     return _normalised("\n".join(texts), folder)
+
+
+def _forget_help_options(command: click.Command) -> None:
+    """Have click make the help options again: it keeps those that a test has asked a command for without the group."""
+    command._help_option = None
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            if (found := command.get_command(context, name)) is not None:
+                _forget_help_options(found)
 
 
 @contextlib.contextmanager
