@@ -53,9 +53,7 @@ def command(target: str | None, out: Path | None, force: bool, timeout: float, a
     if target and (loop := loops.find(target, given)) is not None:
         return _write_loop(loop, target, given, out, force, timeout, as_json)
     found = project_index.find(target)
-    file = out or Path("scenarios") / f"{scenario_writer.scenario_name(candidates.Guess(found))}.yaml"
-    if file.exists() and not force:
-        raise UsageError(f"{file}: file exists. Overwrite it with --force, or name another file with --out.")
+    file = _destination(out, scenario_writer.scenario_name(candidates.Guess(found)), force)
 
     def show(line: str, **style: Any) -> None:
         if not as_json:
@@ -67,8 +65,7 @@ def command(target: str | None, out: Path | None, force: bool, timeout: float, a
     for line in scenario_writer.failures(guess):
         show(f"  failed: {harmless(line)}", fg="yellow")
     if guess.found is not None:
-        asked = shlex.join(["faultlab", "init", *([target] if target else []), *(["--", *given] if given else [])])
-        atomic_write.write(file, scenario_writer.render(guess, asked))
+        atomic_write.write(file, scenario_writer.render(guess, _asked(target, given)))
     error = None
     if guess.found is None:
         error = UsageError(f"{found.shown}: could not be trained. {scenario_writer.remedy(guess)}")
@@ -88,21 +85,35 @@ def command(target: str | None, out: Path | None, force: bool, timeout: float, a
     return 0
 
 
+def _destination(out: Path | None, name: str, force: bool) -> Path:
+    """Return the file to write.
+
+    Raises:
+        UsageError: It exists, and is not to be overwritten.
+    """
+    file = out or Path("scenarios") / f"{name}.yaml"
+    if file.exists() and not force:
+        raise UsageError(f"{file}: file exists. Overwrite it with --force, or name another file with --out.")
+    return file
+
+
+def _asked(target: str | None, given: Sequence[str]) -> str:
+    """Return the command line that asked for the scenario."""
+    return shlex.join(["faultlab", "init", *([target] if target else []), *(["--", *given] if given else [])])
+
+
 def _write_loop(
     loop: LoopFound, target: str, given: Sequence[str], out: Path | None, force: bool, timeout: float, as_json: bool
 ) -> int:
     from faultlab.discovery import loops
     from faultlab.report.text import harmless
 
-    file = out or Path("scenarios") / f"{loops.scenario_name(loop)}.yaml"
-    if file.exists() and not force:
-        raise UsageError(f"{file}: file exists. Overwrite it with --force, or name another file with --out.")
+    file = _destination(out, loops.scenario_name(loop), force)
     if not as_json:
         click.echo(f"{loop.shown}: running it to its end")
     begun = time.monotonic()
     answer = loops.tried(loop, timeout)
-    asked = shlex.join(["faultlab", "init", target, *(["--", *given] if given else [])])
-    atomic_write.write(file, loops.render(loop, answer, asked))
+    atomic_write.write(file, loops.render(loop, answer, _asked(target, given)))
     notes, seconds = loops.findings(answer), time.monotonic() - begun
     if as_json:
         from faultlab.core.report import dump

@@ -9,6 +9,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from torch.utils.data import get_worker_info
+from torch.utils.data._utils import fetch
+
+from faultlab.core.patching import Patches
 
 if TYPE_CHECKING:
     from faultlab.injection.armed_fault import Armed
@@ -61,13 +64,18 @@ class Workers:
         clock.step = min(clock.step, self._armed.victims_step)
 
 
-def striking(armed: Armed, workers: Workers, get: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a fetcher's ``fetch`` that strikes the worker which fetches the batch of the trigger's step."""
+def strike_in_workers(patches: Patches, armed: Armed) -> None:
+    """Have the fault strike the worker that fetches the batch of the trigger's step."""
+    workers = Workers(armed)
 
-    def fetching(fetcher: Any, *args: Any, **kwargs: Any) -> Any:
-        if workers.fetch_for(fetcher) == "step" and armed.due(turns="one"):
-            workers.wait_for_victim()
-            armed.strike()
-        return get(fetcher, *args, **kwargs)
+    def striking(get: Callable[..., Any]) -> Callable[..., Any]:
+        def fetching(fetcher: Any, *args: Any, **kwargs: Any) -> Any:
+            if workers.fetch_for(fetcher) == "step" and armed.due(turns="one"):
+                workers.wait_for_victim()
+                armed.strike()
+            return get(fetcher, *args, **kwargs)
 
-    return fetching
+        return fetching
+
+    for fetcher in (fetch._MapDatasetFetcher, fetch._IterableDatasetFetcher):
+        patches.wrap(fetcher, "fetch", striking)

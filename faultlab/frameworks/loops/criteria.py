@@ -7,7 +7,6 @@ It would be too late to replace it then.
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from torch.nn import functional
 
 from faultlab.core.patching import Patches
+from faultlab.injection.references import references
 
 FUNCTIONS = frozenset(
     name
@@ -30,14 +30,14 @@ def replace(patches: Patches, mapped: Callable[[str, Any], Any]) -> None:
         patches: Undoes it.
         mapped: Receives a function's name and result, and returns the result to use.
     """
-    names = {id(getattr(functional, name)): name for name in FUNCTIONS}
-    for module in list(sys.modules.values()):
-        # Torch's own modules call them too, within what the loop calls.
-        if not isinstance(module, ModuleType) or (module is not functional and module.__name__.startswith("torch.")):
-            continue
-        for known, value in list(vars(module).items()):
-            if (name := names.get(id(value))) is not None:
-                patches.wrap(module, known, functools.partial(_computing, name, mapped))
+    names = {getattr(functional, name): name for name in FUNCTIONS}
+    for module, known, function in list(references(names, _looks_at)):
+        patches.wrap(module, known, functools.partial(_computing, names[function], mapped))
+
+
+def _looks_at(module: ModuleType) -> bool:
+    # Torch's own modules call them too, within what the loop calls.
+    return module is functional or not module.__name__.startswith("torch.")
 
 
 def _computing(name: str, mapped: Callable[[str, Any], Any], compute: Callable[..., Any]) -> Callable[..., Any]:

@@ -55,8 +55,6 @@ class Loop:
         self.schedulers: list[Any] = []
         self.loaders: dict[str, DataLoader[Any]] = {}
         self.stage = "train"
-        self.epochs = 0
-        self.updates = 0
         # What faults and the probe add: see the hooks in `faultlab.frameworks.loops.seams`.
         self.when_constructed: list[Callable[[], None]] = []
         self.when_configured: list[Callable[[], None]] = []
@@ -83,6 +81,16 @@ class Loop:
     def inside(self) -> bool:
         """True while the root module is being called."""
         return self._inside
+
+    @property
+    def epochs(self) -> int:
+        """How often the loader that counts the steps was iterated."""
+        return self._trajectory.epochs
+
+    @property
+    def updates(self) -> int:
+        """The number of optimizer steps."""
+        return self._trajectory.global_step
 
     @property
     def steps_begun(self) -> bool:
@@ -206,8 +214,7 @@ class Loop:
             if id(optimizer) not in self._really_stepped:
                 # What a scheduler has put around the step takes it for called, and would not warn.
                 optimizer._opt_called = False  # type: ignore[attr-defined]
-            self.updates += 1
-            self._trajectory.global_step = self.updates
+            self._trajectory.global_step += 1
             if not self.layout.training:
                 self._forward_due = True
             return result
@@ -236,7 +243,7 @@ class Loop:
             stage = self.layout.stage(key)
             self.loaders.setdefault(key, loader)
             if counts := bool(self.layout.training) and key == self.layout.training[0]:
-                self._trajectory.epochs = self.epochs = self.epochs + 1
+                self._trajectory.epochs += 1
             for mapped in list(self.loader_maps):
                 loader = mapped(loader, stage)
             self.advising.iterated(stage)

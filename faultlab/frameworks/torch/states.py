@@ -85,3 +85,8 @@ def random_state(_: Any) -> list[Any]:
     import numpy
 
     return [torch.get_rng_state(), random.getstate(), numpy.random.get_state()[1].tolist()]  # type: ignore[index]
+
+
+def held(optimizer: Any) -> list[torch.Tensor]:
+    """Return a copy of each parameter that the optimizer holds."""
+    return [p.detach().clone() for group in optimizer.param_groups for p in group["params"]]

@@ -11,6 +11,7 @@ import torch
 from faultlab.catalogue.injection_points import Clipping, Loss, OptimizerStep
 from faultlab.core.patching import Patches
 from faultlab.frameworks.lightning import NAME, namespaces
+from faultlab.frameworks.torch import states
 from faultlab.frameworks.torch.optimizers import held_optimizers
 from faultlab.frameworks.torch.seams import backward, clipping
 from faultlab.injection.hooks import Site, hooks
@@ -80,7 +81,7 @@ def optimizer_step(point: OptimizerStep, patches: Patches, armed: Armed, site: S
         if not armed.due("train"):
             return step(closure)
         armed.ctx.memory.update(closure=closure, optimizer=optimizer)
-        return armed.around(lambda own=closure: step(own), lambda: _held(optimizer))
+        return armed.around(lambda own=closure: step(own), lambda: states.held(optimizer))
 
     def wrapped(step: Callable[..., Any]) -> Callable[..., Any]:
         def stepping(optimizer: Any, closure: Any = None, **kwargs: Any) -> Any:
@@ -116,7 +117,3 @@ def wrap_held_optimizers(
         return step
 
     patches.wrap(site.owner("training_step"), "training_step", stepping)
-
-
-def _held(optimizer: Any) -> list[torch.Tensor]:
-    return [p.detach().clone() for group in optimizer.param_groups for p in group["params"]]

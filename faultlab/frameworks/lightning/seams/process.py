@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils.data._utils import fetch
 
 from faultlab.catalogue.injection_points import Process, RandomState
 from faultlab.core import resource_limits
@@ -14,7 +13,7 @@ from faultlab.core.patching import Patches
 from faultlab.frameworks.lightning import NAME, namespaces
 from faultlab.frameworks.torch import states
 from faultlab.injection.hooks import Site, hooks
-from faultlab.injection.loader_workers import Workers, striking
+from faultlab.injection.loader_workers import strike_in_workers
 
 if TYPE_CHECKING:
     from faultlab.injection.armed_fault import Armed
@@ -23,9 +22,7 @@ if TYPE_CHECKING:
 @hooks(Process, framework=NAME)
 def process(point: Process, patches: Patches, armed: Armed, site: Site) -> None:
     if point.worker:
-        workers = Workers(armed)
-        for fetcher in (fetch._MapDatasetFetcher, fetch._IterableDatasetFetcher):
-            patches.wrap(fetcher, "fetch", lambda get: striking(armed, workers, get))
+        strike_in_workers(patches, armed)
     else:
         # Restored when the fault is removed, whatever limits the injector leaves the process with.
         patches.on_exit(resource_limits.remember())

@@ -25,7 +25,7 @@ def optimizer_step(point: OptimizerStep, patches: Patches, armed: Armed, site: S
         if not armed.due("train"):
             return genuine(closure)
         armed.ctx.memory.update(closure=closure, optimizer=optimizer)
-        return armed.around(lambda own=closure: genuine(own), lambda: _held(optimizer))
+        return armed.around(lambda own=closure: genuine(own), lambda: states.held(optimizer))
 
     listening(patches, armed.clock.trainer.around_step, around)
 
@@ -94,7 +94,3 @@ def _as_scheduled(optimizer: Any) -> Callable[..., Any]:
 
     step._wrapped_by_lr_sched = True  # type: ignore[attr-defined]
     return step
-
-
-def _held(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
-    return [p.detach().clone() for group in optimizer.param_groups for p in group["params"]]

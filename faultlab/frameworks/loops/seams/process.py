@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils.data._utils import fetch
 
 from faultlab.catalogue.injection_points import Process, RandomState
 from faultlab.core import resource_limits
@@ -15,7 +14,7 @@ from faultlab.frameworks.loops import NAME
 from faultlab.frameworks.loops.seams.following import listening
 from faultlab.frameworks.torch.states import random_state
 from faultlab.injection.hooks import Site, hooks
-from faultlab.injection.loader_workers import Workers, striking
+from faultlab.injection.loader_workers import strike_in_workers
 
 if TYPE_CHECKING:
     from faultlab.injection.armed_fault import Armed
@@ -28,9 +27,7 @@ def process(point: Process, patches: Patches, armed: Armed, site: Site) -> None:
             armed.strike()
 
     if point.worker:
-        workers = Workers(armed)
-        for fetcher in (fetch._MapDatasetFetcher, fetch._IterableDatasetFetcher):
-            patches.wrap(fetcher, "fetch", lambda get: striking(armed, workers, get))
+        strike_in_workers(patches, armed)
     else:
         # Whatever the injector leaves the process to do with is what it had once the fault is taken off.
         patches.on_exit(resource_limits.remember())

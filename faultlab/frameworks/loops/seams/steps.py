@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from faultlab.catalogue.injection_points import StepCall, StepOutput
 from faultlab.core.patching import Patches
 from faultlab.frameworks.loops import NAME
 from faultlab.injection.hooks import Site, hooks
+from faultlab.injection.references import references
 
 if TYPE_CHECKING:
     from faultlab.injection.armed_fault import Armed
@@ -60,8 +60,7 @@ def wrap_step(patches: Patches, step: tuple[Any, str] | None, make: Make) -> Non
     if not isinstance(owner, ModuleType):
         patches.wrap(owner, name, make)
         return
-    function = getattr(owner, name)
-    for module, known in list(_references(function)):
+    for module, known, _ in list(references([getattr(owner, name)])):
         patches.wrap(module, known, make)
 
 
@@ -76,11 +75,3 @@ def schedulers() -> set[type]:
         return found
 
     return below(LRScheduler)
-
-
-def _references(function: Any) -> Iterator[tuple[ModuleType, str]]:
-    for module in list(sys.modules.values()):
-        if isinstance(module, ModuleType):
-            for name, value in list(vars(module).items()):
-                if value is function:
-                    yield module, name

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from torch.nn.utils import clip_grad
 from faultlab.catalogue.injection_points import Clipping
 from faultlab.core.patching import Patches
 from faultlab.injection.hooks import Site, hooks
+from faultlab.injection.references import references
 
 if TYPE_CHECKING:
     from faultlab.injection.armed_fault import Armed
@@ -40,25 +40,15 @@ def by_hand(point: Clipping, patches: Patches, armed: Armed, site: Site) -> None
 
 def wrap_functions(patches: Patches, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
     """Replace torch's functions that clip gradients, under every name that a module imported them by."""
-    for owner, name in list(_references()):
+    functions = [getattr(clip_grad, name) for name in _FUNCTIONS if hasattr(clip_grad, name)]
+    for owner, name, _ in list(references(functions, _looks_at)):
         patches.wrap(owner, name, make)
 
 
-def _references() -> Iterator[tuple[ModuleType, str]]:
-    functions = {id(getattr(clip_grad, name)) for name in _FUNCTIONS if hasattr(clip_grad, name)}
-    for module in _importing(list(sys.modules.values())):
-        for name, value in list(vars(module).items()):
-            if id(value) in functions:
-                yield module, name
-
-
-def _importing(modules: Iterable[Any]) -> Iterator[ModuleType]:
-    """Yield the modules that may have imported them; torch's own use the names in two of its modules."""
-    for module in modules:
-        if isinstance(module, ModuleType):
-            name = module.__name__
-            if not name.startswith("torch.") or name in (clip_grad.__name__, torch.nn.utils.__name__):
-                yield module
+def _looks_at(module: ModuleType) -> bool:
+    """Return whether a module may have imported them; of torch's own, only two that offer them."""
+    name = module.__name__
+    return not name.startswith("torch.") or name in (clip_grad.__name__, torch.nn.utils.__name__)
 
 
 def _unclipped(clip: Callable[..., Any], parameters: list[Any], args: Any, kwargs: Any) -> Any:
