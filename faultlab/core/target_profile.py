@@ -155,6 +155,9 @@ class TargetProfile:
         checkpoints: The callbacks that keep the best checkpoint.
         saves: The number of steps with a saved checkpoint in the clean run that continues from its checkpoints;
             None before that run.
+        saved: What the checkpoints of a loop hold, ``weights`` or ``optimizer``; None if the framework writes them.
+        resumes: The scenario tells how the training continues from its checkpoints, or the framework does.
+        validation_reports: How often a loop reports a number of validation; None if the framework averages batches.
         loggers: The class names of the Trainer's loggers.
         last_logged: The last step when a logger was passed anything.
         precision: The Trainer's precision.
@@ -232,6 +235,9 @@ class TargetProfile:
     callback_hooks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     checkpoints: tuple[str, ...] = ()
     saves: int | None = None
+    saved: tuple[str, ...] | None = None
+    resumes: bool = True
+    validation_reports: int | None = None
     loggers: tuple[str, ...] = ()
     last_logged: int | None = None
     precision: str = "32-true"
@@ -255,6 +261,11 @@ class TargetProfile:
     def workers(self) -> int:
         """The number of workers of the training loader."""
         return self.loading.workers if self.loading else 0
+
+    @property
+    def by_hand(self) -> bool:
+        """True for a loop that writes its own checkpoints and reports."""
+        return self.saved is not None
 
     @property
     def logged(self) -> tuple[str, ...]:

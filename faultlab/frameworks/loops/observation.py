@@ -61,16 +61,29 @@ class Observation:
         """
         if not self._held:
             raise TargetError(("train",), "no optimizer was stepped while it ran", _NO_TRAINING)
-        sizes = {
-            number: sum(self._held.get(id(parameter), 0) for parameter in module.parameters())
-            for number, module in self._called.items()
-        }
-        best = max(sizes, key=lambda number: sizes[number], default=None)
-        if best is None or not sizes[best]:
+        trained: list[nn.Module] = []
+        covered: set[int] = set()
+        for module in sorted(self._called.values(), key=self._size, reverse=True):
+            held = {id(parameter) for parameter in module.parameters()} & self._held.keys()
+            if held - covered:
+                trained.append(module)
+                covered |= held
+        if not trained:
             remedy = "Call the model itself, as in `model(x)`, and give its parameters to the optimizer."
             raise TargetError(("train",), "no module was called whose parameters an optimizer holds", remedy)
-        module, number = self._modules[best]
-        return Layout(path_of(type(module)), number, tuple(self._trained))
+        whole = self._holding(trained)
+        roots = [self._modules[id(module)] for module in (trained if whole is None else [whole])]
+        return Layout(tuple((path_of(type(module)), number) for module, number in roots), tuple(self._trained))
+
+    def _size(self, module: nn.Module) -> int:
+        """Return the number of a module's parameters that an optimizer holds."""
+        return sum(self._held.get(id(parameter), 0) for parameter in module.parameters())
+
+    def _holding(self, trained: list[nn.Module]) -> nn.Module | None:
+        """Return the smallest module that several are parts of, which the loop calls one by one; None without one."""
+        wanted = set(map(id, trained))
+        whole = [module for module, _ in self._modules.values() if len(trained) > 1 and wanted <= _parts(module)]
+        return min(whole, key=lambda module: len(_parts(module)), default=None)
 
     def _constructing(self, construct: Callable[..., Any]) -> Callable[..., Any]:
         def constructing(module: nn.Module, *args: Any, **kwargs: Any) -> None:
@@ -137,6 +150,10 @@ class Observation:
             return backward(*args, **kwargs)
 
         return backwards
+
+
+def _parts(module: nn.Module) -> set[int]:
+    return set(map(id, module.modules()))
 
 
 def observe(train: Callable[[], object], folders: Sequence[str]) -> Layout:
