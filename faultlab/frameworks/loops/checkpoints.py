@@ -51,8 +51,9 @@ class Checkpoints:
         patches.wrap(nn.Module, "load_state_dict", self._loading)
 
     def best(self) -> str:
-        """Return the name of the latest file that is named as the best checkpoint; empty if there is none."""
-        return next((file for file in reversed(self.files) if "best" in os.path.basename(file).lower()), "")
+        """Return the name of the latest file that is named as the best checkpoint, else the last; empty without any."""
+        best = [file for file in self.files if "best" in os.path.basename(file).lower()]
+        return (best or list(self.files) or [""])[-1]
 
     def load_into(self, module: nn.Module, file: str) -> None:
         """Load a saved file's weights into a module, as a program that uses the trained model does."""

@@ -86,7 +86,7 @@ class Loop:
         self.validated = False
         self.trajectory = trajectory
         self.reports = Reports(self, evaluation, declared or {})
-        self.within_logger = False
+        self.within_logger = self._evaluating = False
         self._begin, self._take_back = begin, take_back
         self.advising = advising or Advising({}, False)
         self._rates: dict[tuple[int, int], float] = {}
@@ -106,6 +106,15 @@ class Loop:
     def inside(self) -> bool:
         """True while a module that trains is being called."""
         return self._inside
+
+    @property
+    def evaluating(self) -> bool:
+        """True while the function runs that the scenario names for evaluation."""
+        return self._evaluating
+
+    @evaluating.setter
+    def evaluating(self, begins: bool) -> None:
+        self._evaluating = self._evaluation_due = begins
 
     @property
     def epochs(self) -> int:
@@ -161,7 +170,7 @@ class Loop:
         self.trajectory.steps += 1
         self._begin()
         if self.module is not None:
-            self.advising.begin(self.module, self.optimizers)
+            self.advising.begin(self.roots.found[0], self.optimizers)
 
     def take_back(self) -> None:
         """Note that the step that has just begun has no batch."""
@@ -224,7 +233,7 @@ class Loop:
             if not any(optimizer is known for known in self.optimizers):
                 self.optimizers.append(optimizer)
                 if self.module is not None:
-                    self.advising.made(optimizer, self.module)
+                    self.advising.made(optimizer, self.roots.found[0])
             cls = type(optimizer)
             if cls not in self._stepped and self._patches is not None:
                 # Before a scheduler captures it.

@@ -19,6 +19,7 @@ from faultlab.core.target_profile import Leaf, Part, TargetProfile
 from faultlab.frameworks.loops import NAME
 from faultlab.frameworks.loops.loop import Loop
 from faultlab.frameworks.loops.seams import reports, steps
+from faultlab.frameworks.loops.roots import Together
 from faultlab.frameworks.loops.seams.steps import VALIDATION
 from faultlab.frameworks.torch import batch_roles, layers
 from faultlab.frameworks.torch.facts import frozen, keeps_lists, kind, leaf, loading, rate, shared
@@ -199,7 +200,8 @@ class LoopProbe:
         joins = joined.joins(batch, size) if batch is not None else {}
         inputs, labels, own_labels = batch_roles.infer(batch, self._flow, joins) if batch is not None else ((), (), ())
         given = predictions.giver(self._flow.calls, self._flow.met_loss_from, (*labels, *own_labels))
-        forward = given.path if given else ""
+        several = [name for name, _ in module.named_children()] if isinstance(module, Together) else [""]
+        forward = given.path if given else several[0]
         along = {} if joins or batch is None else samples.axes(batch, inputs, labels, size)
         groups = groups_in(loop.optimizers)
         told = loop.reports

@@ -94,11 +94,15 @@ class Reports:
 
     def _evaluating(self, evaluate: Callable[..., Any]) -> Callable[..., Any]:
         def evaluating(*args: Any, **kwargs: Any) -> Any:
-            found = evaluate(*args, **kwargs)
-            if not self._loop.steps_begun:
-                return found
-            self._evaluated = True
-            return self._through(found)
+            loop = self._loop
+            if not loop.steps_begun or loop.evaluating:
+                return evaluate(*args, **kwargs)
+            self._evaluated = loop.evaluating = True
+            loop.stage = "validate"
+            try:
+                return self._through(evaluate(*args, **kwargs))
+            finally:
+                loop.evaluating, loop.stage = False, "train"
 
         return evaluating
 

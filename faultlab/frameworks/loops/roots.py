@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -67,9 +68,35 @@ class Roots:
             return id(module) in self._parts
         return self.module is not None and any(module is part for part in self.module.modules())
 
+    def replace(self) -> dict[str, nn.Module]:
+        """Make each of several modules what has taken its place, since the loop calls the object that it has made.
+
+        Return the originals as modules of their own, by the names of those that were replaced.
+        """
+        originals: dict[str, nn.Module] = {}
+        if isinstance(self.module, Together):
+            for (name, new), old in zip(list(self.module.named_children()), self.found):
+                if new is not old:
+                    originals[name] = _become(old, new)
+                    self.module.add_module(name, old)
+        return originals
+
     def settle(self) -> None:
         """Note that their parts do not change any more, and keep in mind which they are."""
         self._parts = frozenset(map(id, self.module.modules())) if self.module is not None else frozenset()
+
+
+def _become(old: nn.Module, new: nn.Module) -> nn.Module:
+    """Give an object the class and content of another; return its own as another object."""
+    own = copy.copy(old)
+    for part in list(new.modules()):
+        for name, child in part.named_children():
+            if child is old:
+                part.add_module(name, own)
+    old.__class__ = new.__class__
+    vars(old).clear()
+    vars(old).update(vars(new))
+    return own
 
 
 def arguments(parameters: Sequence[Any], modules: Sequence[nn.Module]) -> list[nn.Module]:

@@ -41,7 +41,7 @@ class Batches:
         except StopIteration:
             if early:
                 loop.take_back()
-            loop.stage = "train"
+            loop.stage = "validate" if loop.evaluating else "train"
             loop.advising.exhausted(self._stage)
             raise
         self._taken += 1

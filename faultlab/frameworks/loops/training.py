@@ -21,6 +21,7 @@ from faultlab.frameworks.base import Assembly, BuildAgain
 from faultlab.frameworks.loops.advising import Advising
 from faultlab.frameworks.loops.clock import LoopClock
 from faultlab.frameworks.loops import roots
+from faultlab.frameworks.loops.roots import Together
 from faultlab.frameworks.loops.loop import Interruption, Loop
 from faultlab.frameworks.loops.probe import LoopProbe
 from faultlab.frameworks.loops.target import BuiltLoop
@@ -121,8 +122,8 @@ class LoopTraining:
         """Continue as the scenario tells; else load the best or last checkpoint, as one does that uses the model."""
         if self._built.resume is not None:
             self._continue(self._built.resume)
-        elif file := self._loop.checkpoints.best() or next(reversed(self._loop.checkpoints.files), ""):
-            self._other = self._loaded(file)
+        elif file := self._loop.checkpoints.best():
+            self._other = self._with_others(self._loaded(file))
         return self
 
     def _continue(self, resume: Callable[[], Any]) -> None:
@@ -145,6 +146,10 @@ class LoopTraining:
         if self._built.resume is not None and self._built.evaluate is not None and file:
             self._trajectory.reloaded = self._evaluated([self._loaded(file), *self._loop.roots.found[1:]])
 
+    def _with_others(self, main: nn.Module) -> nn.Module:
+        others = self._loop.roots.found[1:]
+        return Together([main, *others]) if others else main
+
     def _loaded(self, file: str) -> nn.Module:
         module = self._main if self._fresh is None else copy.deepcopy(self._fresh)
         self._loop.checkpoints.load_into(module, file)
@@ -156,7 +161,8 @@ class LoopTraining:
     def evaluate(self, validates: bool, settings: Mapping[str, Any]) -> dict[str, float]:
         if self._built.evaluate is None or self.module is None:
             return {}
-        return self._evaluated(self._loop.roots.found if self._other is None else [self._other])
+        several = isinstance(self.module, Together)
+        return self._evaluated(list(self.module.children()) if several else [self.module])
 
     def _evaluated(self, modules: list[nn.Module]) -> dict[str, float]:
         """Return what the user's function tells of the modules that it takes."""
