@@ -39,6 +39,7 @@ class Observation:
         self._modules: dict[int, tuple[nn.Module, int]] = {}
         self._called: dict[int, nn.Module] = {}
         self._held: dict[int, int] = {}
+        self._first: list[nn.Module] = []
         self._trained: list[str] = []
         self._pending: list[str] = []
         self._depth = 0
@@ -82,7 +83,8 @@ class Observation:
     def _holding(self, trained: list[nn.Module]) -> nn.Module | None:
         """Return the smallest module that several are parts of, which the loop calls one by one; None without one."""
         wanted = set(map(id, trained))
-        whole = [module for module, _ in self._modules.values() if len(trained) > 1 and wanted <= _parts(module)]
+        # Not one that is only made of them later, as for an evaluation.
+        whole = [module for module in self._first if len(trained) > 1 and wanted <= _parts(module)]
         return min(whole, key=lambda module: len(_parts(module)), default=None)
 
     def _constructing(self, construct: Callable[..., Any]) -> Callable[..., Any]:
@@ -122,6 +124,7 @@ class Observation:
 
     def _stepping(self, step: Callable[..., Any]) -> Callable[..., Any]:
         def stepping(optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> Any:
+            self._first = self._first or [module for module, _ in self._modules.values()]
             for group in optimizer.param_groups:
                 self._held.update({id(parameter): parameter.numel() for parameter in group["params"]})
             return step(optimizer, *args, **kwargs)
