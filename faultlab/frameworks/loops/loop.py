@@ -68,7 +68,7 @@ class Loop:
         self.optimizers: list[torch.optim.Optimizer] = []
         self.schedulers: list[Any] = []
         self.loaders: dict[str, DataLoader[Any]] = {}
-        self.stage = "train"
+        self.stage = self.latest = "train"
         # What faults and the probe add: see the hooks in `faultlab.frameworks.loops.seams`.
         self.when_constructed: list[Callable[[], None]] = []
         self.when_configured: list[Callable[[], None]] = []
@@ -179,6 +179,7 @@ class Loop:
 
     def delivered(self, stage: str) -> None:
         """Note that a batch was delivered."""
+        self.latest = stage
         if stage == "validate":
             self.trajectory.validation_batches += 1
             self._evaluation_due = True

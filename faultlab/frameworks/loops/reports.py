@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -71,9 +72,15 @@ class Reports:
             if name not in series or series[name][-1][1] != number:
                 series.setdefault(name, []).append((self._loop.step, number))
 
+    def _stage(self, name: str) -> str:
+        """Return the stage that a name tells; else that of the latest batch."""
+        if _VALIDATION.search(name):
+            return "validate"
+        return "train" if "train" in name or "loss" in name else self._loop.latest
+
     def _report(self, name: str, value: Any, source: str, stage: str = "") -> Logged | None:
         """Return what is reported in place of a number."""
-        stage = stage or ("validate" if _VALIDATION.search(name.lower()) else "train")
+        stage = stage or self._stage(name.lower())
         loop, report = self._loop, Logged(name, value)
         new: Logged | None = report
         # A fault of what the evaluation returns is in all that is reported of it.
@@ -138,12 +145,15 @@ class Reports:
             try:
                 for own, others in sink.mapped(args, kwargs, self._single_report):
                     around = self.around_logger[-1] if self.around_logger else _plainly
-                    self._loop.trajectory.logger_calls += 1
-                    around(lambda own=own, others=others: log(*own, **others))  # type: ignore[misc]
+                    around(functools.partial(self._counting, log, *own, **others))
             finally:
                 self._loop.within_logger = False
 
         return logging
+
+    def _counting(self, log: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        self._loop.trajectory.logger_calls += 1
+        return log(*args, **kwargs)
 
     def _single_report(self, name: str, value: Any) -> tuple[str, Any] | None:
         if not _single(value):
