@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -318,3 +319,73 @@ def by_its_parts() -> float:
             for optimizer in optimizers:
                 optimizer.step()
     return float(loss.detach())
+
+
+CONSUMED: list[torch.Tensor] = []
+
+
+def fetching_ahead() -> dict[str, float]:
+    """Fetches a batch while it trains on the one before, as accelerate's loaders do."""
+
+    def ahead(batches: Iterator[Any]) -> Iterator[Any]:
+        current = next(batches)
+        for following in batches:
+            yield current
+            current = following
+        yield current
+
+    model = Net()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    CONSUMED.clear()
+    for _ in range(2):
+        model.train()
+        for points, labels in ahead(iter(_training())):
+            CONSUMED.append(points)
+            optimizer.zero_grad()
+            F.cross_entropy(model(points), labels).backward()
+            optimizer.step()
+    return evaluate(model)
+
+
+def by_gradients() -> dict[str, float]:
+    """Asks for the gradients instead of calling backward, and clears them by hand."""
+    model = Net()
+    optimizer, parameters = torch.optim.Adam(model.parameters(), lr=0.02), list(model.parameters())
+    for _ in range(2):
+        model.train()
+        for batch in _training():
+            gradients = torch.autograd.grad(train_step(model, batch), parameters)
+            for parameter, gradient in zip(parameters, gradients):
+                parameter.grad = gradient
+            optimizer.step()
+            for parameter in parameters:
+                parameter.grad = None
+    return evaluate(model)
+
+
+def with_workers(start: str = "spawn") -> dict[str, float]:
+    """Fetches by workers that are started by a method of its own."""
+    model = Net()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    loader = DataLoader(_points(96, 0), 16, num_workers=1, multiprocessing_context=start)
+    for _ in range(2):
+        model.train()
+        for batch in loader:
+            optimizer.zero_grad()
+            train_step(model, batch).backward()
+            optimizer.step()
+    return evaluate(model)
+
+
+def with_start_method(start: str = "forkserver") -> dict[str, float]:
+    """Sets the start method of all processes before it trains."""
+    multiprocessing.set_start_method(start, force=True)
+    loader = DataLoader(_points(96, 0), 16, num_workers=1)
+    model = Net()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    for _ in range(2):
+        for batch in loader:
+            optimizer.zero_grad()
+            train_step(model, batch).backward()
+            optimizer.step()
+    return evaluate(model)

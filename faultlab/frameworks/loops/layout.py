@@ -25,11 +25,12 @@ class Layout:
     ``roots`` has the modules that train, the one with the most parameters first: the class path of each, and its number,
     from 1, among the modules of that class in the order of their construction. ``training`` has the keys of the loaders whose batches are propagated backward, the
     one that counts the steps first; it is empty where the batches come from no DataLoader. Every other loader serves
-    evaluation.
+    evaluation. ``ahead`` is how many batches the loop has fetched beyond the one that it trains on.
     """
 
     roots: tuple[tuple[str, int], ...]
     training: tuple[str, ...] = ()
+    ahead: int = 0
 
     @property
     def root(self) -> str:
@@ -47,7 +48,7 @@ class Layout:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Layout:
         """Return the layout with the data that `to_json` returned."""
-        return cls(tuple((path, number) for path, number in data["roots"]), tuple(data["training"]))
+        return cls(tuple((path, number) for path, number in data["roots"]), tuple(data["training"]), data["ahead"])
 
 
 def key_of(loader: DataLoader[Any]) -> str:

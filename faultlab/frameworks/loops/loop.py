@@ -7,6 +7,7 @@ armed half-way only adds to the loop's lists.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -24,7 +25,7 @@ from faultlab.frameworks.loops.checkpoints import Checkpoints
 from faultlab.frameworks.loops.layout import Layout, key_of
 from faultlab.frameworks.loops.reports import Reports
 from faultlab.frameworks.loops.roots import Roots
-from faultlab.frameworks.loops.streams import Batches, length, numbered
+from faultlab.frameworks.loops.streams import Batches, Queue, length, numbered
 from faultlab.injection.values import Stream
 
 Step = Callable[[Any], Any]
@@ -82,6 +83,8 @@ class Loop:
         self.around_validation: list[Around] = []
         self.around_resume: list[Around] = []
         self.checkpoints = Checkpoints(lambda: self.roots.found, lambda: self.updates)
+        self.queue: Queue | None = Queue(self) if layout.ahead else None
+        self.as_of: Callable[[int], Any] = contextlib.nullcontext
         self.interruption: tuple[int, Callable[[], None]] | None = None
         self.validated = False
         self.trajectory = trajectory
@@ -219,6 +222,8 @@ class Loop:
     def _root_called(self) -> None:
         if not self.layout.training and self._forward_due:
             self.begin_step()
+        elif self.queue is not None:
+            self.queue.consume()
         if self._forward_due:
             self._forward_due = False
             self._tell(self.before_forward)
@@ -294,6 +299,8 @@ class Loop:
             self.loaders.setdefault(key, loader)
             if counts := bool(self.layout.training) and key == self.layout.training[0]:
                 self._interrupt()
+                if self.queue is not None:
+                    self.queue.clear()
                 self.trajectory.epochs += 1
             for mapped in list(self.loader_maps):
                 loader = mapped(loader, stage)

@@ -42,6 +42,8 @@ class Observation:
         self._first: list[nn.Module] = []
         self._trained: list[str] = []
         self._pending: list[str] = []
+        self._fetched: dict[str, list[int]] = {}
+        self._since: dict[str, int] = {}
         self._depth = 0
         self._optimizers: set[type] = set()
 
@@ -74,7 +76,8 @@ class Observation:
             raise TargetError(("train",), "no module was called whose parameters an optimizer holds", remedy)
         whole = self._holding(trained)
         roots = [self._modules[id(module)] for module in (trained if whole is None else [whole])]
-        return Layout(tuple((path_of(type(module)), number) for module, number in roots), tuple(self._trained))
+        paths = tuple((path_of(type(module)), number) for module, number in roots)
+        return Layout(paths, tuple(self._trained), _ahead(self._fetched.get(self._trained[0], [])) if self._trained else 0)
 
     def _size(self, module: nn.Module) -> int:
         """Return the number of a module's parameters that an optimizer holds."""
@@ -102,6 +105,9 @@ class Observation:
             if not self._depth and id(module) in self._modules:
                 if torch.is_grad_enabled():
                     self._called.setdefault(id(module), module)
+                    for key, number in self._since.items():
+                        self._fetched.setdefault(key, []).append(number)
+                    self._since = {}
                 else:
                     # An evaluation, which may be left half-way.
                     self._pending = []
@@ -125,11 +131,18 @@ class Observation:
     def _stepping(self, step: Callable[..., Any]) -> Callable[..., Any]:
         def stepping(optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> Any:
             self._first = self._first or [module for module, _ in self._modules.values()]
+            # Whatever has computed the gradients, as `torch.autograd.grad` may.
+            self._learn()
             for group in optimizer.param_groups:
                 self._held.update({id(parameter): parameter.numel() for parameter in group["params"]})
             return step(optimizer, *args, **kwargs)
 
         return stepping
+
+    def _learn(self) -> None:
+        """Note that the batches so far are learnt from."""
+        self._trained += [key for key in dict.fromkeys(self._pending) if key not in self._trained]
+        self._pending = []
 
     def _iterating(self, iterate: Callable[..., Any]) -> Callable[..., Any]:
         def iterating(loader: DataLoader[Any]) -> Iterator[Any]:
@@ -138,6 +151,7 @@ class Observation:
             def noted() -> Iterator[Any]:
                 for batch in batches:
                     self._pending.append(key)
+                    self._since[key] = self._since.get(key, 0) + 1
                     yield batch
                 # What was iterated to its end without a backward was evaluated.
                 self._pending = [other for other in self._pending if other != key]
@@ -148,11 +162,16 @@ class Observation:
 
     def _backward(self, backward: Callable[..., Any]) -> Callable[..., Any]:
         def backwards(*args: Any, **kwargs: Any) -> Any:
-            self._trained += [key for key in dict.fromkeys(self._pending) if key not in self._trained]
-            self._pending = []
+            self._learn()
             return backward(*args, **kwargs)
 
         return backwards
+
+
+def _ahead(fetched: list[int]) -> int:
+    """Return how many batches are fetched ahead, by the numbers fetched before each forward: 2, 1, 1, 1 is one."""
+    first, *others = fetched[:3] or [1]
+    return first - 1 if others and set(others) == {1} else 0
 
 
 def _parts(module: nn.Module) -> set[int]:

@@ -230,6 +230,7 @@ class LoopProbe:
             names=tuple(path for path in labels if path in self._flow.names),
             steps=steps,
             epochs=loop.epochs,
+            ahead=loop.layout.ahead,
             validation_batches=validation_batches,
             layers=tuple(sorted({type(part).__name__ for part in module.modules()})),
             parts=self._parts,
