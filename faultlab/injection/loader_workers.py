@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
+import torch
 from torch.utils.data import DataLoader, get_worker_info
 from torch.utils.data._utils import fetch
 
@@ -66,11 +67,14 @@ class Workers:
 
 
 def fork_workers(patches: Patches) -> None:
-    """Have every loader fork its workers, whatever its start method: they are to be copies of the victim."""
+    """Have every loader fork its workers, whatever its start method: they are to be copies of the victim.
+
+    Not once CUDA is in use, which doesn't work in a forked process.
+    """
 
     def forking(make: Callable[..., Any]) -> Callable[..., Any]:
         def making(loader: DataLoader[Any], *args: Any, **kwargs: Any) -> Any:
-            if not loader.num_workers:
+            if not loader.num_workers or torch.cuda.is_initialized():
                 return make(loader, *args, **kwargs)
             before, loader.multiprocessing_context = loader.multiprocessing_context, "fork"
             try:

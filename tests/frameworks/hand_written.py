@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -389,3 +391,25 @@ def with_start_method(start: str = "forkserver") -> dict[str, float]:
             train_step(model, batch).backward()
             optimizer.step()
     return evaluate(model)
+
+
+def by_functions() -> None:
+    """Trains numbers that belong to no module."""
+    weights = torch.zeros(4, 3, requires_grad=True)
+    optimizer = torch.optim.SGD([weights], lr=0.1)
+    for points, labels in _training():
+        optimizer.zero_grad()
+        F.cross_entropy(points @ weights, labels).backward()
+        optimizer.step()
+
+
+def in_a_subprocess() -> None:
+    """Starts the training as another program."""
+    subprocess.run([sys.executable, "-c", "print('trained')"], check=True)
+
+
+def in_another_process() -> None:
+    """Trains in a process of its own."""
+    process = multiprocessing.get_context("fork").Process(target=main)
+    process.start()
+    process.join()

@@ -26,6 +26,7 @@ from faultlab.frameworks.loops.layout import Layout, key_of
 from faultlab.frameworks.loops.reports import Reports
 from faultlab.frameworks.loops.roots import Roots
 from faultlab.frameworks.loops.streams import Batches, Queue, length, numbered
+from faultlab.injection.loader_workers import fork_workers
 from faultlab.injection.values import Stream
 
 Step = Callable[[Any], Any]
@@ -148,6 +149,7 @@ class Loop:
         for scheduler in (LRScheduler, ReduceLROnPlateau):
             patches.wrap(scheduler, "__init__", self._making_scheduler)
         patches.wrap(DataLoader, "__iter__", self._iterating)
+        fork_workers(patches)
         criteria.replace(patches, self._loss_computed)
         self.checkpoints.attach(patches)
         self.reports.attach(patches)

@@ -6,11 +6,14 @@ import json
 import os
 import select
 import shutil
+import shlex
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.process import BaseProcess
 from typing import Any, NoReturn
 
 import torch
@@ -40,6 +43,7 @@ class Observation:
         self._called: dict[int, nn.Module] = {}
         self._held: dict[int, int] = {}
         self._first: list[nn.Module] = []
+        self._started: list[str] = []
         self._trained: list[str] = []
         self._pending: list[str] = []
         self._fetched: dict[str, list[int]] = {}
@@ -53,6 +57,8 @@ class Observation:
         patches.wrap(nn.Module, "__call__", self._calling)
         patches.wrap(torch.optim.Optimizer, "__init__", lambda construct: self._optimizing(construct, patches))
         patches.wrap(DataLoader, "__iter__", self._iterating)
+        patches.wrap(subprocess.Popen, "__init__", self._starting)
+        patches.wrap(BaseProcess, "start", self._starting)
         # Which `Tensor.backward` calls, too.
         patches.wrap(torch.autograd, "backward", self._backward)
 
@@ -63,7 +69,8 @@ class Observation:
             TargetError: No module was trained.
         """
         if not self._held:
-            raise TargetError(("train",), "no optimizer was stepped while it ran", _NO_TRAINING)
+            elsewhere = f" in this process: it started {self._started[0]}" if self._started else ""
+            raise TargetError(("train",), f"no optimizer was stepped while it ran{elsewhere}", _NO_TRAINING)
         trained: list[nn.Module] = []
         covered: set[int] = set()
         for module in sorted(self._called.values(), key=self._size, reverse=True):
@@ -89,6 +96,18 @@ class Observation:
         # Not one that is only made of them later, as for an evaluation.
         whole = [module for module in self._first if len(trained) > 1 and wanted <= _parts(module)]
         return min(whole, key=lambda module: len(_parts(module)), default=None)
+
+    def _starting(self, start: Callable[..., Any]) -> Callable[..., Any]:
+        def starting(process: Any, *args: Any, **kwargs: Any) -> Any:
+            if not isinstance(process, BaseProcess):
+                command = args[0] if args else kwargs["args"]
+                self._started.append(repr(command if isinstance(command, str) else shlex.join(map(str, command))))
+            # The workers of a loader don't train.
+            elif (called := getattr(getattr(process, "_target", None), "__qualname__", "")) != "_worker_loop":
+                self._started.append(f"a process that calls {called or type(process).__name__}")
+            return start(process, *args, **kwargs)
+
+        return starting
 
     def _constructing(self, construct: Callable[..., Any]) -> Callable[..., Any]:
         def constructing(module: nn.Module, *args: Any, **kwargs: Any) -> None:
