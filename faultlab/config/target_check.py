@@ -95,7 +95,9 @@ def _class_paths(scenario: Scenario, path: Sequence[str]) -> Iterator[_Found]:
 
 def _arguments(scenario: Scenario, path: Sequence[str]) -> Iterator[_Found]:
     if scenario.train is not None and scenario.resume is not None:
-        both = scenario.train.model_copy(update={"init_args": {**scenario.train.init_args, **scenario.resume.init_args}})
+        both = scenario.train.model_copy(
+            update={"init_args": {**scenario.train.init_args, **scenario.resume.init_args}}
+        )
         own = scenario.resume.init_args
         for where, message, remedy in _arguments(scenario.model_copy(update={"train": both, "resume": None}), path):
             if where[0] == "train" and where[-1] in own:

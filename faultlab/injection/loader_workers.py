@@ -74,7 +74,7 @@ def fork_workers(patches: Patches) -> None:
 
     def forking(make: Callable[..., Any]) -> Callable[..., Any]:
         def making(loader: DataLoader[Any], *args: Any, **kwargs: Any) -> Any:
-            if not loader.num_workers or torch.cuda.is_initialized():
+            if not loader.num_workers or torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
                 return make(loader, *args, **kwargs)
             before, loader.multiprocessing_context = loader.multiprocessing_context, "fork"
             try:

@@ -88,7 +88,13 @@ def test_a_fault_begins_before_its_batch_is_fetched(step: int, ahead: int, place
 
 
 def test_a_loop_that_takes_its_gradients_by_hand_is_broken_apart_from_them(tmp_path: Path) -> None:
-    faults = ["weights.nan@step=3", "label.shuffled", "optimizer.drops-update", "gradient.zero", "optimizer.no-zero-grad"]
+    faults = [
+        "weights.nan@step=3",
+        "label.shuffled",
+        "optimizer.drops-update",
+        "gradient.zero",
+        "optimizer.no-zero-grad",
+    ]
     report = campaign(tmp_path, "by_gradients", *faults)
     assert report.reasons == []
     found = {fault.mode: fault for fault in report.faults}

@@ -15,7 +15,9 @@ NEVER_TRAINS = "import torch\n\nmodel = torch.nn.Linear(2, 1)\nprint(model(torch
 def told(tmp_path: Path, train: str, *more: str) -> tuple[int, str]:
     file = tmp_path / "loop.yaml"
     file.write_text("\n".join(["schema: 1", "name: loop", "framework: torch", f"train: {train}", *more]) + "\n")
-    done = CliRunner().invoke(group, ["run", str(file), "--out", str(tmp_path / "out"), "--no-advice"], standalone_mode=False)
+    done = CliRunner().invoke(
+        group, ["run", str(file), "--out", str(tmp_path / "out"), "--no-advice"], standalone_mode=False
+    )
     if (error := done.exception) is not None:
         return getattr(error, "exit_code", done.exit_code), str(error).replace(str(file), "loop.yaml")
     return done.return_value, done.output.replace(str(file), "loop.yaml")

@@ -175,7 +175,7 @@ def test_methods_and_functions_of_trackers_are_found_by_name(monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard.writer", writer)
     monkeypatch.setitem(sys.modules, "mlflow", mlflow)
 
-    def make(log: Any, sink: sinks.Sink) -> Any:
+    def make(sink: sinks.Sink, log: Any) -> Any:
         def logging(*args: Any, **kwargs: Any) -> None:
             for own, others in sink.mapped(args, kwargs, lambda name, value: (f"{sink.title}:{name}", 2 * value)):
                 log(*own, **others)

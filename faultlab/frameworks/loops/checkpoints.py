@@ -1,4 +1,4 @@
-"""The checkpoints of a loop: what it saves of its modules and optimizers with `torch.save`, and what is loaded of it."""
+"""The checkpoints of a loop: the modules and optimizers that it saves with `torch.save`, and what loads them."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def _nodes(value: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...],
 
 def _bare(name: Any) -> str:
     """Return a parameter's name without the prefixes of modules that wrap others."""
-    name = str(name)
+    bare = str(name)
     for prefix in _WRAPPERS:
-        name = name.removeprefix(prefix)
-    return name
+        bare = bare.removeprefix(prefix)
+    return bare

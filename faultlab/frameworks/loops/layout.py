@@ -22,10 +22,11 @@ _INSTALLED = ("site-packages", "dist-packages", f"{os.sep}lib{os.sep}python")
 class Layout:
     """The features that identify the parts of a training loop in a later run of the same code.
 
-    ``roots`` has the modules that train, the one with the most parameters first: the class path of each, and its number,
-    from 1, among the modules of that class in the order of their construction. ``training`` has the keys of the loaders whose batches are propagated backward, the
-    one that counts the steps first; it is empty where the batches come from no DataLoader. Every other loader serves
-    evaluation. ``ahead`` is how many batches the loop has fetched beyond the one that it trains on.
+    ``roots`` has the modules that train, the one with the most parameters first: the class path of each, and its
+    number, from 1, among the modules of that class in the order of their construction. ``training`` has the keys of the
+    loaders whose batches are propagated backward, the one that counts the steps first; it is empty where the batches
+    come from no DataLoader. Every other loader serves evaluation. ``ahead`` is how many batches the loop has fetched
+    beyond the one that it trains on.
     """
 
     roots: tuple[tuple[str, int], ...]

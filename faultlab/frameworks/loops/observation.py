@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import select
-import shutil
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -84,7 +84,9 @@ class Observation:
         whole = self._holding(trained)
         roots = [self._modules[id(module)] for module in (trained if whole is None else [whole])]
         paths = tuple((path_of(type(module)), number) for module, number in roots)
-        return Layout(paths, tuple(self._trained), _ahead(self._fetched.get(self._trained[0], [])) if self._trained else 0)
+        return Layout(
+            paths, tuple(self._trained), _ahead(self._fetched.get(self._trained[0], [])) if self._trained else 0
+        )
 
     def _size(self, module: nn.Module) -> int:
         """Return the number of a module's parameters that an optimizer holds."""

@@ -18,8 +18,8 @@ from faultlab.core.patching import Patches
 from faultlab.core.target_profile import Leaf, Part, TargetProfile
 from faultlab.frameworks.loops import NAME
 from faultlab.frameworks.loops.loop import Loop
-from faultlab.frameworks.loops.seams import reports, steps
 from faultlab.frameworks.loops.roots import Together
+from faultlab.frameworks.loops.seams import reports, steps
 from faultlab.frameworks.loops.seams.steps import VALIDATION
 from faultlab.frameworks.torch import batch_roles, layers
 from faultlab.frameworks.torch.facts import frozen, keeps_lists, kind, leaf, loading, rate, shared

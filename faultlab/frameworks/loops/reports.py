@@ -136,7 +136,7 @@ class Reports:
         report = self._report("metric", found, "evaluation", "validate") if _single(found) else None
         return found if not _single(found) else None if report is None else _like(found, report.value)
 
-    def _logging(self, log: Callable[..., Any], sink: sinks.Sink) -> Callable[..., Any]:
+    def _logging(self, sink: sinks.Sink, log: Callable[..., Any]) -> Callable[..., Any]:
         def logging(*args: Any, **kwargs: Any) -> Any:
             if self._loop.within_logger:
                 return log(*args, **kwargs)
@@ -193,8 +193,10 @@ class Reports:
 
 
 def _single(value: Any) -> bool:
-    return is_plain(value) and not isinstance(value, (bool, complex)) and (
-        not isinstance(value, torch.Tensor) or value.numel() == 1
+    return (
+        is_plain(value)
+        and not isinstance(value, (bool, complex))
+        and (not isinstance(value, torch.Tensor) or value.numel() == 1)
     )
 
 

@@ -20,7 +20,7 @@ class Together(nn.Module):
             self.add_module(f"{name}{number + 1}" if number else name, module)
 
     @property
-    def training(self) -> bool:  # type: ignore[override]
+    def training(self) -> bool:
         """True if one of them is in training mode."""
         return any(part.training for part in self.children())
 

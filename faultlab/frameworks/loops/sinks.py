@@ -15,6 +15,9 @@ Report = Callable[[str, Any], "tuple[str, Any] | None"]
 """Returns the name and the number to log in place of others; None to log nothing."""
 
 
+Make = Callable[["Sink", Callable[..., Any]], Callable[..., Any]]
+
+
 @dataclass(frozen=True)
 class Sink:
     """A function that logs.
@@ -63,7 +66,7 @@ SINKS = (
 )
 
 
-def replace(patches: Patches, make: Callable[[Callable[..., Any], Sink], Callable[..., Any]]) -> None:
+def replace(patches: Patches, make: Make) -> None:
     """Replace the functions of the trackers that are imported, under every name by which a module knows them."""
     for sink in SINKS:
         module = sys.modules.get(sink.module)
@@ -73,4 +76,4 @@ def replace(patches: Patches, make: Callable[[Callable[..., Any], Sink], Callabl
             continue
         places = [(owner, sink.name)] if sink.owner else [place[:2] for place in references([function])]
         for place, name in places:
-            patches.wrap(place, name, functools.partial(make, sink=sink))
+            patches.wrap(place, name, functools.partial(make, sink))

@@ -58,7 +58,10 @@ class Batches:
 
 
 class Queue:
-    """The batches that a loop has fetched and not trained on yet. A step begins with the first forward after a fetch."""
+    """The batches that a loop has fetched and not trained on yet.
+
+    A step begins with the first forward after a fetch.
+    """
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop

@@ -18,12 +18,12 @@ from faultlab.core.patching import Patches
 from faultlab.core.target_profile import TargetProfile
 from faultlab.errors import TargetError
 from faultlab.frameworks.base import Assembly, BuildAgain
+from faultlab.frameworks.loops import roots
 from faultlab.frameworks.loops.advising import Advising
 from faultlab.frameworks.loops.clock import LoopClock
-from faultlab.frameworks.loops import roots
-from faultlab.frameworks.loops.roots import Together
 from faultlab.frameworks.loops.loop import Interruption, Loop
 from faultlab.frameworks.loops.probe import LoopProbe
+from faultlab.frameworks.loops.roots import Together
 from faultlab.frameworks.loops.target import BuiltLoop
 from faultlab.frameworks.profiling import Profiling
 from faultlab.sandbox.overlay import Overlay
@@ -189,7 +189,11 @@ def _required(function: Callable[..., Any]) -> list[inspect.Parameter]:
         known = list(inspect.signature(function).parameters.values())
     except ValueError:  # some functions in C have no signature
         known = []
-    required = [one for one in known if one.default is one.empty and one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+    required = [
+        one
+        for one in known
+        if one.default is one.empty and one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)
+    ]
     return required or [inspect.Parameter("module", inspect.Parameter.POSITIONAL_ONLY)]
 
 

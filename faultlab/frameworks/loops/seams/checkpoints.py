@@ -76,4 +76,3 @@ def _changed(obj: Any, armed: Armed) -> Any:
         for number, (path, _) in reversed(list(enumerate(optimizers))):
             obj = put(obj, path, new["optimizer_states"][number] if "optimizer_states" in new else None)
     return obj
-
