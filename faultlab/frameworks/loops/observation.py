@@ -21,7 +21,9 @@ from faultlab.core.alert import safe_text
 from faultlab.core.class_paths import path_of
 from faultlab.core.patching import Patches
 from faultlab.errors import TargetError
+from faultlab.frameworks.loops import iteration
 from faultlab.frameworks.loops.layout import Layout, key_of
+from faultlab.frameworks.torch.wrappers import unwrapped
 from faultlab.injection import compilation
 from faultlab.sandbox import file_calls
 
@@ -49,7 +51,7 @@ class Observation:
         patches.wrap(nn.Module, "__init__", self._constructing)
         patches.wrap(nn.Module, "__call__", self._calling)
         patches.wrap(torch.optim.Optimizer, "__init__", lambda construct: self._optimizing(construct, patches))
-        patches.wrap(DataLoader, "__iter__", self._iterating)
+        iteration.replace(patches, self._iterating)
         # Which `Tensor.backward` calls, too.
         patches.wrap(torch.autograd, "backward", self._backward)
 
@@ -86,7 +88,8 @@ class Observation:
         def calling(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
             if not self._depth and id(module) in self._modules:
                 if torch.is_grad_enabled():
-                    self._called.setdefault(id(module), module)
+                    own = unwrapped(module)
+                    self._called.setdefault(id(own), own)
                 else:
                     # An evaluation, which may be left half-way.
                     self._pending = []
