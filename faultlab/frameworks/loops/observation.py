@@ -31,6 +31,8 @@ _DEADLINE = 600.0
 """Seconds that the observed run may take."""
 
 _NO_TRAINING = "Call the function that builds the model and trains it, in this process."
+_OWN_OPTIMIZERS = {"fastai": "fastai", "keras": "Keras"}
+"""Frameworks, by package, whose optimizers are no `torch.optim.Optimizer`."""
 
 
 class Observation:
@@ -62,7 +64,7 @@ class Observation:
             TargetError: No module was trained.
         """
         if not self._held:
-            raise TargetError(("train",), "no optimizer was stepped while it ran", _NO_TRAINING)
+            raise TargetError(("train",), "no optimizer of torch's was stepped while it ran", _without_optimizer())
         sizes = {
             number: sum(self._held.get(id(parameter), 0) for parameter in module.parameters())
             for number, module in self._called.items()
@@ -140,6 +142,13 @@ class Observation:
             return backward(*args, **kwargs)
 
         return backwards
+
+
+def _without_optimizer() -> str:
+    for package, name in _OWN_OPTIMIZERS.items():
+        if package in sys.modules:
+            return f"{name} has optimizers of its own, out of reach of faultlab; it can break a loop with torch.optim."
+    return _NO_TRAINING
 
 
 def observe(train: Callable[[], object], folders: Sequence[str]) -> Layout:
