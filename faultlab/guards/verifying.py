@@ -18,6 +18,7 @@ from faultlab.guards.support import draws, guessing, mode_difference, trainer_st
 from faultlab.guards.support.hand_loop import HandLoop
 from faultlab.guards.support.overfitting import Overfitted, overfit
 from faultlab.guards.support.parameter_samples import some
+from faultlab.guards.support.stepping import Stepping
 from faultlab.guards.verification import Checked, Verification
 
 Reaction = Literal["report", "warn", "raise"]
@@ -126,7 +127,7 @@ class _Tried:
         self, model: nn.Module, batch: Any, loss: Any, steps: int, rate: float, least: float, chance: float
     ) -> None:
         self.own = model
-        self.model = model if loss is None else _Stepping(model, loss)
+        self.model = model if loss is None else Stepping(model, loss)
         self.batch = batch
         self.steps, self.rate, self.least, self.chance = steps, rate, least, chance
         self.view = HandLoop([], SimpleNamespace(batch_size=trainer_state.samples(batch)), None, 1, 1)
@@ -254,20 +255,6 @@ class _Tried:
         if guess is not None and ends > _BELOW * guess:
             return "failed", f"{found}, and that of guessing by the frequency of the labels is {guess:.4g}"
         return ("passed" if fell else "failed"), found
-
-
-class _Stepping(nn.Module):
-    """A module of any kind with a ``training_step``."""
-
-    def __init__(self, model: nn.Module, loss: Callable[[Any, Any], Any]) -> None:
-        super().__init__()
-        self.model = model
-        self.loss = loss
-        # A new module is in training mode, which this one must not be where the model is not.
-        self.training = model.training
-
-    def training_step(self, batch: Any, batch_idx: int) -> Any:
-        return self.loss(self.model, batch)
 
 
 @contextlib.contextmanager
