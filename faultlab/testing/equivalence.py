@@ -71,7 +71,7 @@ def assert_accumulation_equivalent(
     def divided(tried: Any, pieces: list[Any]) -> None:
         step = loss or _of_step
         for piece in pieces:
-            (_scalar(step(tried, piece)) / len(pieces)).backward()
+            (_scalar(step(tried, piece)) / len(pieces)).backward()  # type: ignore[no-untyped-call]
 
     one = _compute(model, whole, loss, training)
     other = _compute(model, whole, loss, training, lambda tried: (accumulate or divided)(tried, pieces))
@@ -220,12 +220,12 @@ def _compile(trial: Trial, own: nn.Module, batch: Any, options: Mapping[str, Any
         raise UsageError("the step calls no module, so that nothing would be compiled")
     for part in called:
         # `Module.compile` leaves the calls of torch's own modules as they are.
-        part._compiled_call_impl = torch.compile(_calling(part), **options)  # type: ignore[call-overload]
+        part._compiled_call_impl = torch.compile(_calling(part), **options)
 
 
 def _calling(part: nn.Module) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
-        return part._call_impl(*args, **kwargs)
+        return part._call_impl(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     return call
 

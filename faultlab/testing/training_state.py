@@ -104,9 +104,13 @@ def _difference(one: Any, other: Any, tolerance: float) -> str:
         far = float((one.double() - other.double()).abs().max())
         return "" if far <= tolerance else f"differs by {far:.3g}"
     if type(one) is not type(other):
-        return f"is {other!r}, was {one!r}"
+        return f"is {_shown(other)}, was {_shown(one)}"
     # Tuples of arrays, as the state of NumPy's generator is.
     if isinstance(one, (tuple, numpy.ndarray)):
         return "" if repr(one) == repr(other) else "differs"
     close = isinstance(one, float) and abs(one - other) <= tolerance
-    return "" if one == other or close else f"is {other!r}, was {one!r}"
+    return "" if one == other or close else f"is {_shown(other)}, was {_shown(one)}"
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else repr(value)
