@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from faultlab.core.patching import Patches
@@ -10,11 +12,40 @@ from faultlab.injection.clock import Clock
 
 
 class LoopClock(Clock):
-    """Follows the loop that a run gives it. Without one it stays at step 0."""
+    """Follows the loop that a run gives it. Without one it stays at step 0.
+
+    A step that is announced ahead of its time, as its batch is fetched, is not announced again when it begins.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._announced = -1
 
     def follow(self, loop: Loop) -> None:
         """Follow this loop from now on."""
         self.trainer = loop
+        loop.clock = self
+
+    def tick(self) -> None:
+        self.step = self._begun
+        self._begun += 1
+        self.announce(self.step)
+
+    def announce(self, step: int) -> None:
+        """Call the listeners for a step that begins now or later, once."""
+        if step > self._announced:
+            self._announced = step
+            for listener in list(self.on_step):
+                listener(step)
+
+    @contextmanager
+    def ahead(self, step: int) -> Iterator[None]:
+        """Show a later step inside the context, in which its batch is fetched."""
+        before, self.step = self.step, step
+        try:
+            yield
+        finally:
+            self.step = before
 
     def attach(self, patches: Patches) -> None:
         if self.trainer is not None:
@@ -23,6 +54,7 @@ class LoopClock(Clock):
     def take_back(self) -> None:
         """Take back the last step: its batch never came."""
         self._begun -= 1
+        self._announced = self._begun - 1
         self.step = max(0, self._begun - 1)
 
     @property

@@ -25,12 +25,14 @@ class Layout:
     ``root`` is the class path of the module that trains and ``number`` counts, from 1, the modules of that class in the
     order of their construction. ``training`` has the keys of the loaders whose batches are propagated backward, the
     one that counts the steps first; it is empty where the batches come from no DataLoader. Every other loader serves
-    evaluation.
+    evaluation. ``trainer`` is the module of the Trainer that runs the loop, empty where the user's own code does; see
+    `faultlab.frameworks.loops.trainers`.
     """
 
     root: str
     number: int
     training: tuple[str, ...] = ()
+    trainer: str = ""
 
     def stage(self, key: str) -> str:
         """Return the stage that the batches of a loader belong to."""
@@ -43,7 +45,7 @@ class Layout:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Layout:
         """Return the layout with the data that `to_json` returned."""
-        return cls(data["root"], data["number"], tuple(data["training"]))
+        return cls(data["root"], data["number"], tuple(data["training"]), data["trainer"])
 
 
 def key_of(loader: DataLoader[Any]) -> str:

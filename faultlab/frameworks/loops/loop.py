@@ -7,7 +7,7 @@ armed half-way only adds to the loop's lists.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from faultlab.core.trajectory import Trajectory
 from faultlab.frameworks.loops import criteria
 from faultlab.frameworks.loops.advising import Advising
 from faultlab.frameworks.loops.layout import Layout, key_of
+from faultlab.frameworks.loops.own_step import Make, wrap_function
 from faultlab.injection.values import Stream
 
 Step = Callable[[Any], Any]
@@ -55,6 +56,10 @@ class Loop:
         self.schedulers: list[Any] = []
         self.loaders: dict[str, DataLoader[Any]] = {}
         self.stage = "train"
+        self.clock: Any = None
+        # Guards that the loop makes itself, and what observes them.
+        self.guards: dict[str, Any] = {}
+        self.observe: Callable[[Any, str], Any] = lambda guard, name: guard
         # What faults and the probe add: see the hooks in `faultlab.frameworks.loops.seams`.
         self.when_constructed: list[Callable[[], None]] = []
         self.when_configured: list[Callable[[], None]] = []
@@ -76,6 +81,17 @@ class Loop:
         self._stepped: set[type] = set()
         self._really_stepped: set[int] = set()
         self._patches: Patches | None = None
+
+    criterion = ""
+    """What computes the loss, as in `TargetProfile.criterion`; empty where a clean run has to show it."""
+
+    packages: tuple[str, ...] = ()
+    """The packages besides torch that run the loop."""
+
+    @property
+    def counts_forwards(self) -> bool:
+        """True if a step begins with a call of the root module, since no batch tells it."""
+        return not self.layout.training
 
     @property
     def inside(self) -> bool:
@@ -114,6 +130,48 @@ class Loop:
         criteria.replace(patches, self._loss_computed)
         # Which `Tensor.backward` calls, too.
         patches.wrap(torch.autograd, "backward", self._backward)
+
+    def key(self, loader: DataLoader[Any]) -> str:
+        """Return the key of a loader, see `faultlab.frameworks.loops.layout.key_of`."""
+        return key_of(loader)
+
+    def stage_of(self, key: str) -> str:
+        """Return the stage that the batches of a loader belong to."""
+        return self.layout.stage(key)
+
+    def counts(self, key: str) -> bool:
+        """Return whether the batches of a loader count the steps."""
+        return bool(self.layout.training) and key == self.layout.training[0]
+
+    def batches(self, stream: Stream, stage: str, counts: bool) -> Iterator[Any]:
+        """Return the iterator that a loader gives to the loop."""
+        return Batches(self, stream, stage, counts)
+
+    def wrap_own_step(self, patches: Patches, make: Make) -> None:
+        """Replace the function of one training step, if there is one, until the patches are closed."""
+        if self.own_step is not None:
+            wrap_function(patches, *self.own_step, make)
+
+    def wrap_loss(self, patches: Patches, make: Make) -> None:
+        """Replace the method that returns the loss of a training step, where ``criterion`` names one.
+
+        Args:
+            patches: Undoes it.
+            make: Makes what replaces it.
+        """
+        raise NotImplementedError("no method is known to return the loss")
+
+    def log(self, name: str, value: float) -> None:
+        """Note the value of a metric of this step."""
+        self._trajectory.metrics.setdefault(name, []).append((self.step, value))
+
+    def metrics(self, numbers: Mapping[str, float]) -> dict[str, float]:
+        """Return those numbers that are metrics, of all that the user's code has returned."""
+        return dict(numbers)
+
+    def evaluated(self) -> dict[str, float]:
+        """Return the metrics of the module as it is; empty if only the user's code knows how to evaluate it."""
+        return {}
 
     def begin_step(self) -> None:
         """Note that a training step begins."""
@@ -167,7 +225,7 @@ class Loop:
         return calling
 
     def _root_called(self) -> None:
-        if not self.layout.training and self._forward_due:
+        if self.counts_forwards and self._forward_due:
             self.begin_step()
         if self._forward_due:
             self._forward_due = False
@@ -215,7 +273,7 @@ class Loop:
                 # What a scheduler has put around the step takes it for called, and would not warn.
                 optimizer._opt_called = False  # type: ignore[attr-defined]
             self._trajectory.global_step += 1
-            if not self.layout.training:
+            if self.counts_forwards:
                 self._forward_due = True
             return result
 
@@ -239,10 +297,10 @@ class Loop:
 
     def _iterating(self, iterate: Callable[..., Any]) -> Callable[..., Any]:
         def iterating(loader: DataLoader[Any]) -> Iterator[Any]:
-            key = key_of(loader)
-            stage = self.layout.stage(key)
+            key = self.key(loader)
+            stage = self.stage_of(key)
             self.loaders.setdefault(key, loader)
-            if counts := bool(self.layout.training) and key == self.layout.training[0]:
+            if counts := self.counts(key):
                 self._trajectory.epochs += 1
             for mapped in list(self.loader_maps):
                 loader = mapped(loader, stage)
@@ -250,7 +308,7 @@ class Loop:
             stream = Stream(_numbered(iterate(loader)), _length(loader))
             for changed in list(self.stream_maps):
                 stream = changed(stream, stage)
-            return _Batches(self, stream, stage, counts)
+            return self.batches(stream, stage, counts)
 
         return iterating
 
@@ -274,14 +332,14 @@ class Loop:
                 listeners.pop(0)()
 
 
-class _Batches:
+class Batches:
     """The iterator of a loader, which notifies the loop when a step begins."""
 
     def __init__(self, loop: Loop, stream: Stream, stage: str, counts: bool) -> None:
         self._loop, self._stream, self._stage, self._counts = loop, stream, stage, counts
         self._taken = 0
 
-    def __iter__(self) -> _Batches:
+    def __iter__(self) -> Batches:
         return self
 
     def __len__(self) -> int:

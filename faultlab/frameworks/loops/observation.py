@@ -21,6 +21,7 @@ from faultlab.core.alert import safe_text
 from faultlab.core.class_paths import path_of
 from faultlab.core.patching import Patches
 from faultlab.errors import TargetError
+from faultlab.frameworks.loops import trainers
 from faultlab.frameworks.loops.layout import Layout, key_of
 from faultlab.injection import compilation
 from faultlab.sandbox import file_calls
@@ -43,6 +44,7 @@ class Observation:
         self._pending: list[str] = []
         self._depth = 0
         self._optimizers: set[type] = set()
+        self._trainer = ""
 
     def attach(self, patches: Patches) -> None:
         """Watch the process until the patches are closed."""
@@ -70,7 +72,7 @@ class Observation:
             remedy = "Call the model itself, as in `model(x)`, and give its parameters to the optimizer."
             raise TargetError(("train",), "no module was called whose parameters an optimizer holds", remedy)
         module, number = self._modules[best]
-        return Layout(path_of(type(module)), number, tuple(self._trained))
+        return Layout(path_of(type(module)), number, tuple(self._trained), self._trainer)
 
     def _constructing(self, construct: Callable[..., Any]) -> Callable[..., Any]:
         def constructing(module: nn.Module, *args: Any, **kwargs: Any) -> None:
@@ -109,6 +111,8 @@ class Observation:
 
     def _stepping(self, step: Callable[..., Any]) -> Callable[..., Any]:
         def stepping(optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> Any:
+            if not self._held:
+                self._trainer = trainers.running()
             for group in optimizer.param_groups:
                 self._held.update({id(parameter): parameter.numel() for parameter in group["params"]})
             return step(optimizer, *args, **kwargs)

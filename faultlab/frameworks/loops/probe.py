@@ -18,7 +18,7 @@ from faultlab.core.patching import Patches
 from faultlab.core.target_profile import Leaf, Part, TargetProfile
 from faultlab.frameworks.loops import NAME
 from faultlab.frameworks.loops.loop import Loop
-from faultlab.frameworks.loops.seams import steps
+from faultlab.frameworks.loops.seams import clearing, steps
 from faultlab.frameworks.torch import batch_roles, layers
 from faultlab.frameworks.torch.facts import frozen, keeps_lists, kind, leaf, loading, rate, shared
 from faultlab.frameworks.torch.layer_calls import LayerCalls
@@ -70,11 +70,11 @@ class LoopProbe:
             loop.batch_maps.append(self._deliver)
             patches.on_exit(lambda: loop.batch_maps.remove(self._deliver))
             patches.wrap(torch.Tensor, "backward", self._backward)
-            patches.wrap(torch.optim.Optimizer, "zero_grad", self._calling("Optimizer.zero_grad"))
+            clearing.wrap(patches, loop, self._calling("Optimizer.zero_grad"))
             for cls in steps.schedulers():
                 patches.wrap(cls, "step", self._calling(steps.SCHEDULER))
             clipping.wrap_functions(patches, self._calling(clipping.BY_HAND))
-            steps.wrap_step(patches, loop.own_step, self._stepping)
+            loop.wrap_own_step(patches, self._stepping)
             loop.around_step.append(self._around_step)
             patches.on_exit(lambda: loop.around_step.remove(self._around_step))
             patches.on_exit(modules.register_module_forward_hook(self._after_forward, with_kwargs=True).remove)
@@ -190,8 +190,8 @@ class LoopProbe:
         """Return the findings, once the run is over."""
         loop, module, batch = self._loop, self._loop.module, self._batch
         assert module is not None
-        training = [one for key, one in loop.loaders.items() if loop.layout.stage(key) == "train"]
-        validation = [one for key, one in loop.loaders.items() if loop.layout.stage(key) == "validate"]
+        training = [one for key, one in loop.loaders.items() if loop.stage_of(key) == "train"]
+        validation = [one for key, one in loop.loaders.items() if loop.stage_of(key) == "validate"]
         size = read(training[0]).batch_size if training else None
         joins = joined.joins(batch, size) if batch is not None else {}
         inputs, labels, own_labels = batch_roles.infer(batch, self._flow, joins) if batch is not None else ((), (), ())
@@ -208,7 +208,7 @@ class LoopProbe:
             taught_head=self._layer_calls.taught_head(forward),
             hooks=tuple(sorted(self._hooks)),
             losses=self._losses,
-            criterion=self._criterion,
+            criterion=loop.criterion or self._criterion,
             automatic=not self._manual,
             output=kind(self._output[0]) if self._output else "none",
             batch=kind(batch),

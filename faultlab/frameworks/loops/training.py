@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from numbers import Number
 from typing import Any
@@ -13,9 +14,9 @@ from faultlab.core.patching import Patches
 from faultlab.core.target_profile import TargetProfile
 from faultlab.errors import TargetError
 from faultlab.frameworks.base import Assembly, BuildAgain
+from faultlab.frameworks.loops import trainers
 from faultlab.frameworks.loops.advising import Advising
 from faultlab.frameworks.loops.clock import LoopClock
-from faultlab.frameworks.loops.loop import Loop
 from faultlab.frameworks.loops.probe import LoopProbe
 from faultlab.frameworks.loops.target import BuiltLoop
 from faultlab.frameworks.profiling import Profiling
@@ -31,7 +32,9 @@ class LoopTraining:
         self._trajectory, self._clock = wanted.trajectory, wanted.clock
         advising = None if wanted.beside is None else Advising(wanted.beside, bool(built.layout.training))
         clock = wanted.clock
-        self._loop = Loop(built.layout, wanted.trajectory, clock.tick, clock.take_back, built.step, advising)
+        follow = trainers.loop_of(built.layout)
+        self._loop = follow(built.layout, wanted.trajectory, clock.tick, clock.take_back, built.step, advising)
+        self._loop.observe = wanted.observe
         self._other: Any = None
         wanted.clock.follow(self._loop)
 
@@ -45,7 +48,7 @@ class LoopTraining:
 
     @property
     def guards(self) -> Mapping[str, Any]:
-        return self._built.guards
+        return {**self._built.guards, **self._loop.guards}
 
     def run(self) -> None:
         try:
@@ -57,8 +60,8 @@ class LoopTraining:
         if self._loop.module is None:
             remedy = "It must make the same modules in the same order every time."
             raise TargetError(("train",), f"it made no {self._built.layout.root} this time", remedy)
-        for name, number in numbers_in(result).items():
-            self._trajectory.metrics[name] = [(self._clock.step, number)]
+        for name, number in self._loop.metrics(numbers_in(result)).items():
+            self._loop.log(name, number)
 
     def step(self) -> tuple[Any, str] | None:
         return self._built.step
@@ -91,21 +94,24 @@ class LoopTraining:
         return {}
 
     def evaluate(self, validates: bool, settings: Mapping[str, Any]) -> dict[str, float]:
-        if self._built.evaluate is None or self.module is None:
+        if self.module is None:
             return {}
+        if self._built.evaluate is None:
+            return self._loop.evaluated()
         modes = [(part, part.training) for part in self.module.modules()]
         with torch.enable_grad():
             found = self._built.evaluate(self.module)
         for part, training in modes:
             part.training = training
-        return numbers_in(found)
+        return self._loop.metrics(numbers_in(found))
 
     def parts(self) -> Iterator[Any]:
         yield self.module
         yield from (_part(one) for one in (self._built.train, self._built.evaluate) if one is not None)
 
     def versions(self) -> dict[str, str]:
-        return {"torch": torch.__version__}
+        names = ("torch", *self._loop.packages)
+        return {name: str(sys.modules[name].__version__) for name in names if name in sys.modules}
 
 
 def numbers_in(found: Any) -> dict[str, float]:

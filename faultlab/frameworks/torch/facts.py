@@ -15,7 +15,7 @@ from faultlab.core.asking import asked, has
 from faultlab.core.class_paths import found_class, path_of
 from faultlab.core.target_profile import Leaf, LoaderFacts
 from faultlab.frameworks.torch import layers
-from faultlab.frameworks.torch.loaders import is_sized, read, samples_as_torch_does
+from faultlab.frameworks.torch.loaders import is_sized, read, sampler_of, samples_as_torch_does
 from faultlab.injection import tree
 
 
@@ -28,7 +28,7 @@ def holds_arrays(loader: Any) -> bool:
     with contextlib.suppress(Exception):
         dataset = loader.dataset
         stream = isinstance(dataset, IterableDataset)
-        item = next(iter(dataset)) if stream else dataset[next(iter(loader.sampler))]
+        item = next(iter(dataset)) if stream else dataset[next(iter(sampler_of(loader)))]
         return any(asked(leaf, "ndim", 0) > 0 for _, leaf in tree.leaves(item))
     return False
 
@@ -38,7 +38,7 @@ def gives_whole_batches(loader: Any) -> bool:
     with contextlib.suppress(Exception):
         several = asked(loader.dataset, "__getitems__")
         if several and asked(loader, "batch_sampler") is not None:
-            return not isinstance(several([next(iter(loader.sampler))]), (list, tuple))
+            return not isinstance(several([next(iter(sampler_of(loader)))]), (list, tuple))
     return False
 
 

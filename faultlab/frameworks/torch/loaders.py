@@ -45,9 +45,15 @@ def _length(loader: DataLoader[Any]) -> int | None:
         return None
 
 
+def sampler_of(loader: DataLoader[Any]) -> Any:
+    """Return what draws the samples: of a loader with a batch sampler of its own, that sampler's."""
+    batches = asked(loader, "batch_sampler")
+    return batches.sampler if type(batches) is BatchSampler else loader.sampler
+
+
 def samples_as_torch_does(loader: DataLoader[Any]) -> bool:
     """Return True if its samples come in plain or plainly shuffled order, so that the order can be reproduced."""
-    batches, sampler = asked(loader, "batch_sampler"), loader.sampler
+    batches, sampler = asked(loader, "batch_sampler"), sampler_of(loader)
     if batches is not None and type(batches) is not BatchSampler:
         return False
     if type(sampler) is RandomSampler:
@@ -60,7 +66,7 @@ def read(loader: DataLoader[Any]) -> Loading:
     batches = asked(loader, "batch_sampler")
     return Loading(
         dataset=loader.dataset,
-        shuffled=isinstance(loader.sampler, RandomSampler),
+        shuffled=isinstance(sampler_of(loader), RandomSampler),
         batch_size=loader.batch_size or asked(batches, "batch_size"),
         drop_last=loader.drop_last or bool(asked(batches, "drop_last", False)),
         num_workers=loader.num_workers,
@@ -76,6 +82,7 @@ def rebuilt(loader: DataLoader[Any], before: Loading, after: Loading) -> DataLoa
     new = copy.copy(loader)
     # A DataLoader does not allow assigning these after construction, and its subclasses take other arguments.
     own = vars(new)
+    own["sampler"] = sampler_of(loader)
     own.update(num_workers=after.num_workers, worker_init_fn=after.worker_init_fn)
     if after.length != before.length:
         # len() looks up the class.
