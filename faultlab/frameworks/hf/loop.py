@@ -19,7 +19,14 @@ from faultlab.frameworks.loops.loop import Loop
 from faultlab.frameworks.loops.own_step import Make
 from faultlab.injection.values import Stream
 
-_METHODS = ("train", "training_step", "compute_loss", "evaluation_loop", "prediction_step")
+_METHODS = (
+    "train",
+    "get_batch_samples",
+    "training_step",
+    "compute_loss",
+    "evaluation_loop",
+    "prediction_step",
+)
 
 
 class TrainerLoop(Loop):
@@ -85,6 +92,14 @@ class TrainerLoop(Loop):
     def _train(self, made: Any, train: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         self.runs = made
         return train(*args, **kwargs)
+
+    def _get_batch_samples(self, made: Any, fetch: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        try:
+            return fetch(*args, **kwargs)
+        except Exception:
+            # Over batches whose steps have not begun.
+            self.clock.step = max(self.clock.step, self.fetched - 1)
+            raise
 
     def _training_step(self, made: Any, step: Callable[..., Any], model: Any, inputs: Any, *more: Any, **kw: Any) -> Any:
         self.advising.asked("train")

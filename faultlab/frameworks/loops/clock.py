@@ -40,12 +40,14 @@ class LoopClock(Clock):
 
     @contextmanager
     def ahead(self, step: int) -> Iterator[None]:
-        """Show a later step inside the context, in which its batch is fetched."""
+        """Show a later step inside the context, in which its batch is fetched, and still if that raises."""
         before, self.step = self.step, step
         try:
             yield
-        finally:
+        except StopIteration:
             self.step = before
+            raise
+        self.step = before
 
     def attach(self, patches: Patches) -> None:
         if self.trainer is not None:
