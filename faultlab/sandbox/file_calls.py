@@ -93,13 +93,13 @@ def take_over(patches: Patches, overlay: Overlay) -> None:
     if (torch := sys.modules.get("torch")) is not None:
         # It opens the file itself, in C++.
         wrap(torch._C, "PyTorchFileWriter", taken.written_by_torch)
-    for module, name, original in list(_of_safetensors()):
+    for module, name in list(_of_safetensors()):
         # It opens files itself, in Rust.
         wrap(module, name, taken.written_by_safetensors if name == _SAFE_WRITER else taken.read_by_safetensors)
 
 
-def _of_safetensors() -> Iterator[tuple[Any, str, Any]]:
-    """Yield each module that has one of the functions of safetensors for files, its name there, and the function."""
+def _of_safetensors() -> Iterator[tuple[Any, str]]:
+    """Yield each module that has one of the functions of safetensors for files, with the function's name."""
     try:
         # Whatever imports it later shall find its functions replaced.
         safetensors = importlib.import_module("safetensors")
@@ -109,7 +109,7 @@ def _of_safetensors() -> Iterator[tuple[Any, str, Any]]:
     for module in list(sys.modules.values()):
         for name, value in list(getattr(module, "__dict__", {}).items()):
             if functions.get(id(value)) == name:
-                yield module, name, value
+                yield module, name
 
 
 def _may_be_copied(database: str) -> bool:

@@ -101,7 +101,9 @@ class TrainerLoop(Loop):
             self.clock.step = max(self.clock.step, self.fetched - 1)
             raise
 
-    def _training_step(self, made: Any, step: Callable[..., Any], model: Any, inputs: Any, *more: Any, **kw: Any) -> Any:
+    def _training_step(
+        self, made: Any, step: Callable[..., Any], model: Any, inputs: Any, *more: Any, **kw: Any
+    ) -> Any:
         self.advising.asked("train")
         self.begin_step()
         self.advising.delivered("train", inputs)

@@ -36,8 +36,8 @@ def hooks_of(callback: Any) -> list[str]:
         module, _, name = path.partition(":")
         base = getattr(sys.modules.get(module), name, None)
         if base is not None and isinstance(callback, base):
-            cls = type(callback)
-            return [hook for hook in dir(base) if hook.startswith("on_") and getattr(cls, hook) is not getattr(base, hook)]
+            hooks = [hook for hook in dir(base) if hook.startswith("on_")]
+            return [hook for hook in hooks if getattr(type(callback), hook) is not getattr(base, hook)]
     return []
 
 
