@@ -86,6 +86,34 @@ class BatchRoles(_Part):
     """The path of the labels in a batch."""
 
 
+class Resumption(_Part):
+    """How a training loop continues from its checkpoints."""
+
+    init_args: dict[str, Any] = {}
+    """The arguments of `train` that differ then, such as `{resume: true}`; none if it looks for checkpoints itself."""
+
+
+class Reported(_Part):
+    """Where a training loop reports its metrics, besides what its functions return and what it logs."""
+
+    stdout: str | None = None
+    """A regular expression for a printed line; each named group is a metric, as in `val loss (?P<val_loss>\\S+)`."""
+    jsonl: str | None = None
+    """A file to which it writes one JSON object a line; each number in it is a metric."""
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Reported:
+        if self.stdout is None and self.jsonl is None:
+            raise refused("`metrics` must have `stdout` or `jsonl`", "Give one of them.")
+        try:
+            named = self.stdout is None or bool(re.compile(self.stdout).groupindex)
+        except re.error as error:
+            raise refused(f"invalid regular expression in `stdout`: {error}", "Fix it.") from None
+        if not named:
+            raise refused("`stdout` names no metric", "Name a group, as in `loss (?P<val_loss>\\S+)`.")
+        return self
+
+
 class Exemption(_Part):
     """An exemption of failure modes, with a reason and an expiry date."""
 
@@ -156,6 +184,10 @@ class Scenario(_Part):
     """A function that trains to the end, with `framework: torch`; what it returns of numbers is read as metrics."""
     evaluate: Component | None = None
     """A function that takes the trained module and returns its metrics, with `framework: torch`."""
+    resume: Resumption | None = None
+    """How `train` continues from its checkpoints, with `framework: torch`."""
+    metrics: Reported | None = None
+    """Where the loop prints or writes its metrics, with `framework: torch`."""
     step: str | None = None
     """The function or method that runs one training step, such as `pkg.train.train_step`, with `framework: torch`."""
     trainer: dict[str, Any] = {}
@@ -242,7 +274,8 @@ class Scenario(_Part):
 
     def for_victims(self) -> dict[str, Any]:
         """Return the part that the victims' processes need, as plain data."""
-        parts = {"framework", "module", "data", "build", "train", "evaluate", "step", "trainer", "guards"}
+        parts = {"framework", "module", "data", "build", "train", "evaluate", "resume", "metrics", "step", "trainer"}
+        parts |= {"guards"}
         plain = self.model_dump(mode="json", include=parts, exclude_unset=True)
         for guard in plain.get("guards", ()):
             if str(guard.get("class_path")).startswith(_GUARDS) and "profile" in guard.get("init_args", {}):
@@ -329,7 +362,7 @@ def _inconsistencies(data: Mapping[str, Any]) -> list[tuple[Key, str, str]]:
         return _loop_inconsistencies(data)
     found += [
         ((key,), f"`{key}` is for `framework: {_LOOP}`", f"Add `framework: {_LOOP}`, or remove `{key}`.")
-        for key in ("train", "evaluate", "step")
+        for key in ("train", "evaluate", "resume", "metrics", "step")
         if data.get(key) is not None
     ]
     if (data.get("module") is None) == (data.get("build") is None):

@@ -33,6 +33,8 @@ class MetricReset(InjectionPoint):
     methods = IN_STEPS
 
     def inapplicable(self, profile: TargetProfile) -> str:
+        if profile.by_hand:
+            return "" if "Metric.reset" in profile.hooks else "the loop resets no metric of torchmetrics"
         return "" if profile.logged else "the module logs nothing"
 
 
@@ -45,7 +47,7 @@ class LoggerCall(InjectionPoint):
 
     def inapplicable(self, profile: TargetProfile) -> str:
         if not profile.loggers:
-            return "the Trainer has no logger"
+            return "the loop calls no logger" if profile.by_hand else "the Trainer has no logger"
         return "no logged value reaches the logger" if profile.last_logged is None else ""
 
 
@@ -80,6 +82,13 @@ class Checkpoint(InjectionPoint):
     @property
     def kind(self) -> Kind:  # type: ignore[override]
         return "around" if self.part in ("save", "resume") else "map"
+
+    def inapplicable(self, profile: TargetProfile) -> str:
+        if profile.saved == ():
+            return "the loop saves no checkpoint with torch.save"
+        if not profile.resumes and self.part in ("resume", "weights"):
+            return "the scenario does not tell how the loop continues from its checkpoints (`resume`)"
+        return "" if profile.saved is None or "weights" in profile.saved else "the loop saves no weights"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from faultlab.frameworks.loops.loop import Batches
+from faultlab.frameworks.loops.streams import Batches
 
 if TYPE_CHECKING:
     from faultlab.frameworks.hf.loop import TrainerLoop
@@ -24,7 +24,7 @@ class BatchesAhead(Batches):
     def _of_training(self) -> Any:
         loop = self._loop
         number = loop.fetched
-        with loop.clock.ahead(number):
+        with loop.clock.as_of(number):
             if self._stream.length is not None and self._taken < self._stream.length:
                 loop.clock.announce(number)
             batch = next(self._stream.iterator)[0]

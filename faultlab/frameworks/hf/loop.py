@@ -168,7 +168,12 @@ class TrainerLoop(Loop):
     def _logging(self, log: Callable[..., Any]) -> Callable[..., Any]:
         def logging(handler: Any, args: Any, state: Any, control: Any, logs: Any, **kwargs: Any) -> Any:
             for name, value in metrics_in(logs).items():
-                self.log(name, value)
+                stage = "validate" if name.startswith("eval_") else "train"
+                new = self.reports.logged(name, value, stage)
+                if new is None or new.name != name:
+                    del logs[name]
+                if new is not None and (new.name, new.value) != (name, value):
+                    logs[new.name] = float(new.value)
             return log(handler, args, state, control, logs, **kwargs)
 
         return logging

@@ -25,6 +25,7 @@ class LoopClock(Clock):
         """Follow this loop from now on."""
         self.trainer = loop
         loop.clock = self
+        loop.as_of = self.as_of
 
     def tick(self) -> None:
         self.step = self._begun
@@ -38,9 +39,13 @@ class LoopClock(Clock):
             for listener in list(self.on_step):
                 listener(step)
 
+    def attach(self, patches: Patches) -> None:
+        if self.trainer is not None:
+            self.trainer.attach(patches)
+
     @contextmanager
-    def ahead(self, step: int) -> Iterator[None]:
-        """Show a later step inside the context, in which its batch is fetched, and still if that raises."""
+    def as_of(self, step: int) -> Iterator[None]:
+        """Let what happens inside the context belong to a later step, as does an exception that leaves it."""
         before, self.step = self.step, step
         try:
             yield
@@ -48,10 +53,6 @@ class LoopClock(Clock):
             self.step = before
             raise
         self.step = before
-
-    def attach(self, patches: Patches) -> None:
-        if self.trainer is not None:
-            self.trainer.attach(patches)
 
     def take_back(self) -> None:
         """Take back the last step: its batch never came."""

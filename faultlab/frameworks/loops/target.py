@@ -27,13 +27,16 @@ PREPARE = "__faultlab_prepare__"
 class BuiltLoop:
     """A training loop that is ready to be called. It makes its module itself, once it runs.
 
-    ``train`` trains to the end, ``evaluate`` gives the metrics of a module, None where the scenario names nothing that
-    does; ``step`` is the owner and name of the user's training step, where the scenario names one.
+    ``train`` trains to the end, and ``resume`` continues what ``train`` began, None where the scenario does not tell
+    how. ``evaluate`` gives the metrics of a module, None where the scenario names nothing that does; ``step`` is the
+    owner and name of the user's training step, where the scenario names one. ``metrics`` is where else it reports.
     """
 
     train: Callable[[], Any]
     layout: Layout
-    evaluate: Callable[[Any], Any] | None = None
+    evaluate: Callable[..., Any] | None = None
+    resume: Callable[[], Any] | None = None
+    metrics: Mapping[str, Any] = field(default_factory=dict)
     step: tuple[Any, str] | None = None
     module: Any = None
     guards: Mapping[str, Any] = field(default_factory=dict)
@@ -49,6 +52,7 @@ class LoopTarget:
         self._scenario = scenario
         self._train = _callable(scenario.get("train"), ("train",))
         _prepare(scenario.get("train"))
+        self._resume = _continuation(scenario.get("train"), scenario.get("resume"))
         self._evaluate = _evaluation(scenario.get("evaluate"))
         self._step = _step(scenario.get("step"))
         self._layout: Layout | None = None
@@ -85,11 +89,12 @@ class LoopTarget:
         """
         if variation is not None:
             raise NotVariedError("a training loop makes its module and its data itself")
-        return BuiltLoop(self._train, self.layout, self._evaluate, self._step)
+        metrics = self._scenario.get("metrics") or {}
+        return BuiltLoop(self._train, self.layout, self._evaluate, self._resume, metrics, self._step)
 
 
-def _callable(entry: Any, where: tuple[str, ...]) -> Callable[[], Any]:
-    """Return the function of an entry with its arguments bound.
+def _callable(entry: Any, where: tuple[str, ...], given: tuple[str, ...] = ()) -> Callable[[], Any]:
+    """Return the function of an entry with its arguments bound, which the scenario has at ``given``, if elsewhere.
 
     Raises:
         TargetError: It can't be imported or called so.
@@ -99,7 +104,7 @@ def _callable(entry: Any, where: tuple[str, ...]) -> Callable[[], Any]:
     try:
         inspect.signature(function).bind(**arguments)
     except TypeError as error:
-        at = (*where, "init_args") if arguments else (*where, "class_path")
+        at = (*(given or where), "init_args") if arguments else (*where, "class_path")
         raise TargetError(at, f"{entry['class_path']}: {error}", "Give its arguments under init_args.") from None
     except ValueError:  # some functions in C have no signature
         pass
@@ -113,7 +118,15 @@ def _prepare(entry: Any) -> None:
         prepare(("train",), **dict(entry.get("init_args") or {}))
 
 
-def _evaluation(entry: Any) -> Callable[[Any], Any] | None:
+def _continuation(entry: Any, resume: Any) -> Callable[[], Any] | None:
+    """Return the function with its arguments for a run that continues from its checkpoints."""
+    if resume is None:
+        return None
+    arguments = {**(entry.get("init_args") or {}), **(resume.get("init_args") or {})}
+    return _callable({**entry, "init_args": arguments}, ("train",), ("resume",))
+
+
+def _evaluation(entry: Any) -> Callable[..., Any] | None:
     if not entry:
         return None
     function = _imported(entry, ("evaluate",))
