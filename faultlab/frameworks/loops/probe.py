@@ -21,7 +21,7 @@ from faultlab.frameworks.loops.loop import Loop
 from faultlab.frameworks.loops.roots import Together
 from faultlab.frameworks.loops.seams import reports, steps
 from faultlab.frameworks.loops.seams.steps import VALIDATION
-from faultlab.frameworks.torch import batch_roles, layers
+from faultlab.frameworks.torch import batch_roles, facts, layers
 from faultlab.frameworks.torch.facts import frozen, keeps_lists, kind, leaf, loading, rate, shared
 from faultlab.frameworks.torch.layer_calls import LayerCalls
 from faultlab.frameworks.torch.loaders import read
@@ -223,7 +223,7 @@ class LoopProbe:
             joins=joins,
             keeps_lists=batch is None or keeps_lists(batch, inputs),
             batches_differ=self._batches_differ,
-            leaves={path: leaf(tensor) for path, tensor in self._first_batch.items()},
+            leaves=facts.leaves(self._first_batch),
             inputs=inputs,
             labels=labels,
             own_labels=own_labels,

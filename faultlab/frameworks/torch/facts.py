@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import math
 from collections.abc import Container, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -110,6 +111,15 @@ def leaf(tensor: torch.Tensor) -> Leaf:
         low=None if numbers is None else float(numbers.min()),
         high=None if numbers is None else float(numbers.max()),
     )
+
+
+def leaves(tensors: Mapping[str, torch.Tensor]) -> dict[str, Leaf]:
+    """Return the facts of the tensors of a batch, by path."""
+    found: dict[str, Leaf] = {}
+    for path, tensor in tensors.items():
+        earlier = (other for other in found if tree.identical(tensors[other], tensor))
+        found[path] = replace(leaf(tensor), repeats=next(earlier, ""))
+    return found
 
 
 def _countable(tensor: torch.Tensor) -> bool:
