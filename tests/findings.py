@@ -24,8 +24,14 @@ LOOPS: dict[str, dict[str, Any]] = {
         form: {"train": {"class_path": f"{_HAND_WRITTEN}.{form}"}}
         for form in ("accumulating", "one_function_for_both", "streaming", "seeing")
     },
+    "logging": {
+        "train": {"class_path": "tests.frameworks.trackers.main"},
+        "evaluate": {"class_path": f"{_HAND_WRITTEN}.evaluate"},
+    },
     "digits": {
         "train": {"class_path": "scenarios.digits.loop.train", "init_args": {"learning_rate": 0.02}},
+        "resume": {"init_args": {"resume": True}},
+        "metrics": {"stdout": r"train loss (?P<train_loss>[^,]+), val loss (?P<val_loss>\S+)"},
         "evaluate": {"class_path": "scenarios.digits.loop.evaluate"},
         "step": "scenarios.digits.loop.train_step",
     },

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from faultlab.config.loop_parts import Part as _Part
+from faultlab.config.loop_parts import Reported, Resumption
 from faultlab.config.scenario_fields import (
     Count,
     Framework,
@@ -33,11 +35,6 @@ _LOOP = "torch"
 _BUILD, _CONFIGURED = "faultlab.targets.script.build", "faultlab.targets.script.configured"
 NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]*")
 """The pattern of a scenario's name, which is its folder's name too."""
-
-
-class _Part(BaseModel):
-    # Editors show the texts below the fields as descriptions of the keys.
-    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
 
 
 class Component(_Part):
@@ -84,34 +81,6 @@ class BatchRoles(_Part):
     """The path of the inputs in a batch, such as `"0"` or `image`."""
     labels: Paths | None = None
     """The path of the labels in a batch."""
-
-
-class Resumption(_Part):
-    """How a training loop continues from its checkpoints."""
-
-    init_args: dict[str, Any] = {}
-    """The arguments of `train` that differ then, such as `{resume: true}`; none if it looks for checkpoints itself."""
-
-
-class Reported(_Part):
-    """Where a training loop reports its metrics, besides what its functions return and what it logs."""
-
-    stdout: str | None = None
-    """A regular expression for a printed line; each named group is a metric, as in `val loss (?P<val_loss>\\S+)`."""
-    jsonl: str | None = None
-    """A file to which it writes one JSON object a line; each number in it is a metric."""
-
-    @model_validator(mode="after")
-    def _is_complete(self) -> Reported:
-        if self.stdout is None and self.jsonl is None:
-            raise refused("`metrics` must have `stdout` or `jsonl`", "Give one of them.")
-        try:
-            named = self.stdout is None or bool(re.compile(self.stdout).groupindex)
-        except re.error as error:
-            raise refused(f"invalid regular expression in `stdout`: {error}", "Fix it.") from None
-        if not named:
-            raise refused("`stdout` names no metric", "Name a group, as in `loss (?P<val_loss>\\S+)`.")
-        return self
 
 
 class Exemption(_Part):

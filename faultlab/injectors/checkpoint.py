@@ -241,7 +241,7 @@ def save_to_full_disk(call: Call, ctx: Context) -> Any:
     """The disk is full when a checkpoint is written.
 
     Effect: the `OSError` propagates out of `fit` unchanged and ends the training at the first checkpoint that does not
-    fit.
+    fit. If `torch.save` is given a path, its own writer raises a `RuntimeError` that does not mention the disk.
     Why it goes undetected: it goes undetected only until the run is checked, which may be days later.
     Example:
         ModelCheckpoint(save_top_k=-1)              # one checkpoint per epoch; none is ever deleted

@@ -167,7 +167,7 @@ def stop_iteration_in_step(call: Call, ctx: Context) -> Any:
     "step.stop-iteration-in-validation",
     seam=StepCall("validation_step"),
     severity="major",
-    effect="silent",
+    effect={"lightning": "silent", "torch": "raises"},
     cause=("stopiteration", "cut short", "fewer", "never logged", "validation batch"),
     stages=("validate",),
     evidence=("Lightning-AI/pytorch-lightning#5055",),

@@ -158,6 +158,20 @@ def test_weights_that_are_copied_between_modules_in_memory_are_not_loaded_from_a
     assert len(seen) == 1
 
 
+def test_of_several_files_the_one_with_the_first_modules_weights_is_loaded(tmp_path: Path) -> None:
+    first, second = net(), torch.nn.Linear(3, 3)
+    checkpoints = Checkpoints(lambda: [first, second], lambda: 0)
+    wrapped = {f"module.{name}": value for name, value in first.state_dict().items()}
+    with Patches() as patches:
+        checkpoints.attach(patches)
+        torch.save({"net": wrapped}, tmp_path / "first.pt")
+        torch.save(second.state_dict(), tmp_path / "second.pt")
+    assert Path(checkpoints.best()).name == "first.pt"
+    fresh = net()
+    checkpoints.load_into(fresh, checkpoints.best())
+    assert all(torch.equal(one, other) for one, other in zip(fresh.parameters(), first.parameters()))
+
+
 def test_the_best_checkpoint_is_known_by_its_name(tmp_path: Path) -> None:
     module = net()
     checkpoints = Checkpoints(lambda: [module], lambda: 3)

@@ -15,7 +15,10 @@ _BESIDE_TRAINING = frozenset({"backward", "batches", "forward"})
 
 @dataclass(frozen=True)
 class Logging(InjectionPoint):
-    """A call of ``log`` or ``log_dict`` by the module. The injector maps Logged -> Logged, or to None to drop it."""
+    """A call of ``log`` or ``log_dict`` by the module, or a number that a loop reports.
+
+    The injector maps Logged -> Logged, or to None to drop it.
+    """
 
     leaves = _BESIDE_TRAINING
     methods = IN_STEPS
@@ -26,7 +29,7 @@ class Logging(InjectionPoint):
 
 @dataclass(frozen=True)
 class MetricReset(InjectionPoint):
-    """The reset of a logged metric between epochs. The injector receives the call."""
+    """The reset of a logged metric between epochs, or of a loop's torchmetrics. The injector receives the call."""
 
     kind = "around"
     leaves = _BESIDE_TRAINING
@@ -40,7 +43,7 @@ class MetricReset(InjectionPoint):
 
 @dataclass(frozen=True)
 class LoggerCall(InjectionPoint):
-    """A call of the framework to the loggers. The injector receives the call."""
+    """A call of the framework, or of a loop, to the loggers. The injector receives the call."""
 
     kind = "around"
     leaves = _BESIDE_TRAINING
@@ -73,7 +76,8 @@ class Checkpoint(InjectionPoint):
 
     ``state``: the dict that is saved, dict -> dict. ``save``: the call that saves one file. ``file``: the written file,
     bytes -> bytes. For these two, ``ctx.memory["path"]`` is the path. ``resume``: the call that loads the checkpoint
-    for ``fit`` to resume from. ``weights``: the weights that a module loads, Restored -> Restored.
+    for ``fit`` to resume from. ``weights``: the weights that a module loads, Restored -> Restored. Of a checkpoint that
+    a loop saves, ``state`` is only ``state_dict`` and ``optimizer_states``, wherever the loop keeps them in it.
     """
 
     part: str = "state"

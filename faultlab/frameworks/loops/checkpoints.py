@@ -29,7 +29,7 @@ class Checkpoints:
         updates: Returns the number of optimizer steps so far.
 
     Attributes:
-        files: The names of the saved files with weights, that of the latest last.
+        files: The names of the saved files with all weights of the first module, that of the latest last.
         kinds: What they hold: ``weights``, ``optimizer``.
         saved_at: Receives the number of optimizer steps at each saved checkpoint.
         around_save: What a fault adds: it saves an object to a path or an open file in place of the function it gets.
@@ -58,10 +58,13 @@ class Checkpoints:
     def load_into(self, module: nn.Module, file: str) -> None:
         """Load a saved file's weights into a module, as a program that uses the trained model does."""
         content = torch.load(file, map_location="cpu", weights_only=False)
-        own = set(module.state_dict())
-        found = [state for path, state in weights_in(content, [module])]
-        state = max(found, key=lambda one: len(own & set(one)), default={})
-        module.load_state_dict(state)
+        found = [{_bare(name): value for name, value in state.items()} for _, state in weights_in(content, [module])]
+        module.load_state_dict(max(found, key=lambda one: len(set(module.state_dict()) & set(one)), default={}))
+
+    def _has_main(self, obj: Any) -> bool:
+        main = self._modules()[:1]
+        names = {name for module in main for name in module.state_dict()}
+        return any(names <= set(map(_bare, state)) for _, state in weights_in(obj, main))
 
     def _saving(self, save: Callable[..., Any]) -> Callable[..., Any]:
         def saving(obj: Any, f: Any, *args: Any, **kwargs: Any) -> None:
@@ -70,7 +73,7 @@ class Checkpoints:
                 save(obj, f, *args, **kwargs)
                 return
             self.kinds |= set(itertools.compress(("weights", "optimizer"), held))
-            if held[0] and (name := name_of(f)):
+            if self._has_main(obj) and (name := name_of(f)):
                 self.files.pop(name, None)
                 self.files[name] = None
 
