@@ -102,3 +102,7 @@ def saving() -> dict[str, float]:
     made = trainer(save_strategy="epoch", load_best_model_at_end=True, metric_for_best_model="eval_loss")
     made.train()
     return dict(made.evaluate())
+
+
+def continuing(resume: bool = False) -> None:
+    trainer(save_strategy="epoch", num_train_epochs=4).train(resume_from_checkpoint=resume)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import os
 from pathlib import Path
@@ -31,10 +32,10 @@ AT_STEPS = ("batch.none@step=6", "weights.nan@step=5", "gradient.nan@step=6", "l
             "forward.nan@step=6", "dataset.item-raises@step=6", "step.raises@step=7")  # fmt: skip
 
 
-def run(tmp_path: Path, train: str, *select: str, **more: Any) -> Report:
+def run(tmp_path: Path, train: str, *select: str, keys: str = "", **more: Any) -> Report:
     scenario = tmp_path / "hf.yaml"
     scenario.write_text(
-        f"schema: 1\nname: hf\nframework: torch\ntrain: {{class_path: tests.frameworks.hf_written.{train}}}\n"
+        f"schema: 1\nname: hf\nframework: torch\ntrain: {{class_path: tests.frameworks.hf_written.{train}}}\n" + keys
     )
     return api.run(load(scenario), select=list(select), out=tmp_path / "out", **{"advice": False, **more})
 
@@ -100,11 +101,13 @@ def test_accumulated_batches_are_steps_that_share_one_update() -> None:
 
 def test_the_trainer_itself_evaluates_the_final_weights() -> None:
     loop, trajectory, _ = followed("main")
-    evaluated = loop.evaluated()
+    evaluated = loop.evaluated(loop.module)
     assert evaluated == {"eval_loss": trajectory.metrics["eval_loss"][-1][1]}
-    loop.runs.model.head.weight.data.fill_(torch.nan)
-    assert not torch.isfinite(torch.tensor(loop.evaluated()["eval_loss"]))
+    copied = copy.deepcopy(loop.module)
+    copied.head.weight.data.fill_(torch.nan)
+    assert not torch.isfinite(torch.tensor(loop.evaluated(copied)["eval_loss"]))
     assert loop.runs.args.logging_nan_inf_filter
+    assert loop.evaluated(loop.module) == evaluated
 
 
 def test_a_trainer_is_left_as_it_was() -> None:
@@ -165,3 +168,25 @@ def test_checkpoints_of_a_trainer_stay_in_the_run(tmp_path: Path, monkeypatch: p
     assert {fault.status for fault in found.values()} == {Status.SILENT}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["hf.yaml", "out"]
     assert not (tmp_path / "out" / "checkpoint-8").exists()
+
+
+@pytest.mark.nightly(reason="a whole campaign; the quick ring has the checkpoints of a loop by hand")
+def test_a_trainer_that_continues_shows_what_is_wrong_with_its_checkpoints(tmp_path: Path) -> None:
+    keys = "resume: {init_args: {resume: true}}\n"
+    found = faults(run(tmp_path, "continuing", "checkpoint.*", keys=keys))
+    applied = {
+        f.mode.partition(".")[2]: f.status.value for f in found.values() if f.status is not Status.NOT_APPLICABLE
+    }
+    assert applied == {
+        "bit-flip": "silent",
+        "disk-full": "detected",
+        "non-strict": "detected",
+        "not-saved": "detected",
+        "optimizer-emptied": "silent",
+        "optimizer-missing": "detected",
+        "partial-write": "detected",
+        "resume-ignored": "silent",
+        "scrambled": "detected",
+        "stale": "silent",
+        "truncated": "detected",
+    }

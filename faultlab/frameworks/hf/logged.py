@@ -8,7 +8,7 @@ from numbers import Number
 from typing import Any
 
 _NO_METRIC = re.compile(
-    r"(.*_)?(runtime|model_preparation_time|total_flos|num_input_tokens_seen|epoch|step)|.*_per_second(_per_gpu)?"
+    r"(.*_)?(runtime|model_preparation_time|total_flos|num_input_tokens_seen|num_tokens|epoch|step)|.*_per_second(_per_gpu)?"
     r"|.*_mem_(cpu|gpu)_.*"
 )
 

@@ -189,15 +189,19 @@ class TrainerLoop(Loop):
 
         return adding
 
-    def evaluated(self) -> dict[str, float]:
+    def restart(self) -> None:
+        super().restart()
+        self.runs, self.guards = None, {}
+
+    def evaluated(self, module: Any) -> dict[str, float]:
         made = self.runs
         if made is None or made.eval_dataset is None:
             return {}
-        handler, arguments = made.callback_handler, made.args
-        kept = handler.callbacks, arguments.logging_nan_inf_filter
-        # The callbacks have judged the training, and losses that are not finite are part of the measure.
-        handler.callbacks, arguments.logging_nan_inf_filter = [], False
-        try:
+        with Patches() as patches:
+            # The callbacks have judged the training, and losses that are not finite are part of the measure.
+            patches.set(made.callback_handler, "callbacks", [])
+            patches.set(made.args, "logging_nan_inf_filter", False)
+            if module is not self.module:
+                patches.set(made, "model", module)
+                patches.set(made, "model_wrapped", module)
             return metrics_in(made.evaluate())
-        finally:
-            handler.callbacks, arguments.logging_nan_inf_filter = kept

@@ -206,8 +206,8 @@ class Loop:
         """Return those numbers that are metrics, of all that the user's code has returned."""
         return dict(numbers)
 
-    def evaluated(self) -> dict[str, float]:
-        """Return the metrics of the module as it is; empty if only the user's code knows how to evaluate it."""
+    def evaluated(self, module: Any) -> dict[str, float]:
+        """Return the metrics of the module that trained or of a copy; empty if only the user's code knows them."""
         return {}
 
     def restart(self) -> None:

@@ -164,7 +164,7 @@ class LoopTraining:
         if self.module is None:
             return {}
         if self._built.evaluate is None:
-            return self._loop.evaluated()
+            return self._loop.evaluated(self.module)
         several = isinstance(self.module, Together)
         return self._evaluated(list(self.module.children()) if several else [self.module])
 
