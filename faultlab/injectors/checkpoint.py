@@ -256,7 +256,7 @@ def save_to_full_disk(call: Call, ctx: Context) -> Any:
             full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(ctx.memory["path"]))
             raise ctx.intended(full) from error
         except Exception as error:
-            # The writers of torch and safetensors, which tell of no error number.
+            # The writers of torch and safetensors, whose errors have no number.
             raise ctx.intended(RuntimeError(str(error))) from error
 
 

@@ -1,4 +1,4 @@
-"""The numbers that a Trainer logs, without those that only tell the time or the progress."""
+"""The numbers that a Trainer logs, without those of time and progress."""
 
 from __future__ import annotations
 

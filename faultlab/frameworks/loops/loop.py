@@ -114,7 +114,7 @@ class Loop:
 
     @property
     def counts_forwards(self) -> bool:
-        """True if a step begins with a call of the root module, since no batch tells it."""
+        """True if a step begins with a call of the root module, since there is no batch."""
         return not self.layout.training
 
     @property

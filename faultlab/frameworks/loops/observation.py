@@ -86,7 +86,7 @@ class Observation:
         whole = self._holding(trained)
         roots = [self._modules[id(module)] for module in (trained if whole is None else [whole])]
         paths = tuple((path_of(type(module)), number) for module, number in roots)
-        # A Trainer tells itself when a step begins.
+        # Steps begin where the Trainer says so.
         fetched = self._fetched.get(self._trained[0], []) if self._trained and not self._trainer else []
         return Layout(paths, tuple(self._trained), _ahead(fetched), self._trainer)
 
