@@ -121,6 +121,8 @@ class TargetProfile:
         labels: The paths of the labels.
         own_labels: The inputs that are also the targets, if there are no separate labels.
         names: The labels that are only compared with each other, such as person ids.
+        tokens: Of a batch of text: ``labels`` if they are its own tokens, ``prompt`` and ``padding`` if such labels are
+            ignored, ``mask`` if an input hides tokens, ``packed`` if an input tells samples of one row apart.
         steps: The number of training steps.
         epochs: The number of epochs.
         ahead: How many batches the training fetches beyond the one that it trains on.
@@ -203,6 +205,7 @@ class TargetProfile:
     labels: tuple[str, ...] = ()
     own_labels: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    tokens: tuple[str, ...] = ()
     steps: int = 0
     epochs: int = 0
     ahead: int = 0

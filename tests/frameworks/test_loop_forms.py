@@ -111,7 +111,10 @@ def test_a_module_that_clears_its_gradients_can_forget_it(tmp_path: Path) -> Non
     assert (fault.status, fault.activations) == (Status.SILENT, 30)
 
 
-@pytest.mark.parametrize("form", ["with_workers", "with_start_method"])
+AGAIN = pytest.mark.nightly(reason="a campaign more, for another way to name the start method")
+
+
+@pytest.mark.parametrize("form", ["with_workers", pytest.param("with_start_method", marks=AGAIN)])
 def test_faults_in_workers_act_whatever_starts_the_workers(form: str, tmp_path: Path) -> None:
     faults = ["dataset.item-raises@step=3", "loader.worker-killed@step=2", "loader.worker-raises@step=4"]
     report = campaign(tmp_path, form, *faults)

@@ -28,7 +28,7 @@ def told(tmp_path: Path, train: str, *more: str) -> tuple[int, str]:
     [
         (
             "never_trains",
-            "loop.yaml:4:1: no optimizer was stepped while it ran",
+            "loop.yaml:4:1: no optimizer of torch's was stepped while it ran",
             "Call the function that builds the model and trains it",
         ),
         (
@@ -38,12 +38,12 @@ def told(tmp_path: Path, train: str, *more: str) -> tuple[int, str]:
         ),
         (
             "in_a_subprocess",
-            "no optimizer was stepped while it ran in this process: it started '",
+            "no optimizer of torch's was stepped while it ran in this process: it started '",
             "trains it, in this process",
         ),
         (
             "in_another_process",
-            "no optimizer was stepped while it ran in this process: it started a process that calls main",
+            "no optimizer of torch's was stepped while it ran in this process: it started a process that calls main",
             "trains it, in this process",
         ),
         (
@@ -66,7 +66,7 @@ def test_a_script_that_never_trains_is_an_error(tmp_path: Path) -> None:
     script.write_text(NEVER_TRAINS)
     code, text = told(tmp_path, f"{{class_path: faultlab.targets.loop_script.run, init_args: {{script: {script}}}}}")
     assert code == 2
-    assert "no optimizer was stepped while it ran" in text
+    assert "no optimizer of torch's was stepped while it ran" in text
     assert "Call the function that builds the model and trains it" in text
 
 

@@ -119,8 +119,9 @@ class Process(InjectionPoint):
 class RandomState(InjectionPoint):
     """The state of the process's random number generators. The injector changes it in place.
 
-    ``before`` is ``step``, at the start of each training step, or ``construction``, when the first module is built: a
-    network that is passed to the target's constructor has its weights before that constructor starts.
+    ``before`` is ``step``, at the start of each training step, ``validation``, at the start of each validation step, or
+    ``construction``, when the first module is built: a network that is passed to the target's constructor has its
+    weights before that constructor starts.
     """
 
     before: str = "step"

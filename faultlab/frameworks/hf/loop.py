@@ -71,6 +71,10 @@ class TrainerLoop(Loop):
         patches.wrap(trainer_callback.CallbackHandler, "add_callback", self._adding)
         patches.wrap(trainer_callback.CallbackHandler, "on_log", self._logging)
 
+    def follow_loaders(self, patches: Patches) -> None:
+        # Torch's own alone: what acts on a batch's samples acts as they are fetched, with the number of their step.
+        patches.wrap(DataLoader, "__iter__", self._iterating)
+
     def _follow(self, cls: type, patches: Patches) -> None:
         for name in _METHODS:
             patches.wrap(cls, name, functools.partial(self._calling_outermost, name, getattr(self, f"_{name}")))

@@ -8,6 +8,7 @@ armed half-way only adds to the loop's lists.
 from __future__ import annotations
 
 import contextlib
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch.utils.data import DataLoader
 from faultlab.core.class_paths import path_of
 from faultlab.core.patching import Patches
 from faultlab.core.trajectory import Trajectory
-from faultlab.frameworks.loops import criteria
+from faultlab.frameworks.loops import criteria, iteration
 from faultlab.frameworks.loops.advising import Advising
 from faultlab.frameworks.loops.checkpoints import Checkpoints
 from faultlab.frameworks.loops.layout import Layout, key_of
@@ -98,6 +99,7 @@ class Loop:
         self.within_logger = self._evaluating = False
         self._begin, self._take_back = begin, take_back
         self.advising = advising or Advising({}, False)
+        self._inner: weakref.WeakKeyDictionary[Any, DataLoader[Any]] = weakref.WeakKeyDictionary()
         self._rates: dict[tuple[int, int], float] = {}
         self._inside = self._stepping_now = False
         self._forward_due = True
@@ -106,11 +108,8 @@ class Loop:
         self._really_stepped: set[int] = set()
         self._patches: Patches | None = None
 
-    criterion = ""
-    """What computes the loss, as in `TargetProfile.criterion`; empty where a clean run has to show it."""
-
-    packages: tuple[str, ...] = ()
-    """The packages besides torch that run the loop."""
+    criterion = ""  # of the target profile, where it is known without a clean run
+    packages: tuple[str, ...] = ()  # that run the loop, besides torch
 
     @property
     def counts_forwards(self) -> bool:
@@ -164,13 +163,17 @@ class Loop:
         patches.wrap(torch.optim.Optimizer, "__init__", self._making_optimizer)
         for scheduler in (LRScheduler, ReduceLROnPlateau):
             patches.wrap(scheduler, "__init__", self._making_scheduler)
-        patches.wrap(DataLoader, "__iter__", self._iterating)
+        self.follow_loaders(patches)
         fork_workers(patches)
         criteria.replace(patches, self._loss_computed)
         self.checkpoints.attach(patches)
         self.reports.attach(patches)
         # Which `Tensor.backward` calls, too.
         patches.wrap(torch.autograd, "backward", self._backward)
+
+    def follow_loaders(self, patches: Patches) -> None:
+        """Follow every loader until the patches are closed."""
+        iteration.replace(patches, self._iterating)
 
     def key(self, loader: DataLoader[Any]) -> str:
         """Return the key of a loader, see `faultlab.frameworks.loops.layout.key_of`."""
@@ -194,12 +197,7 @@ class Loop:
             wrap_function(patches, *self.own_step, make)
 
     def wrap_loss(self, patches: Patches, make: Make) -> None:
-        """Replace the method that returns the loss of a training step, where ``criterion`` names one.
-
-        Args:
-            patches: Undoes it.
-            make: Makes what replaces it.
-        """
+        """Replace the method that returns the loss of a training step, where ``criterion`` names one."""
         raise NotImplementedError("no method is known to return the loss")
 
     def metrics(self, numbers: Mapping[str, float]) -> dict[str, float]:
@@ -352,14 +350,17 @@ class Loop:
         def iterating(loader: DataLoader[Any]) -> Iterator[Any]:
             key = self.key(loader)
             stage = self.stage_of(key)
-            self.loaders.setdefault(key, loader)
+            # As it was before a fault: it may be iterated again in every epoch.
+            inner = self._inner.setdefault(loader, iteration.inner(loader))
+            self.loaders.setdefault(key, inner)
             if counts := self.counts(key):
                 self._interrupt()
                 if self.queue is not None:
                     self.queue.clear()
                 self.trajectory.epochs += 1
             for mapped in list(self.loader_maps):
-                loader = mapped(loader, stage)
+                inner = mapped(inner, stage)
+            loader = iteration.with_inner(loader, inner)
             self.advising.iterated(stage)
             stream = Stream(numbered(iterate(loader)), length(loader))
             for changed in list(self.stream_maps):

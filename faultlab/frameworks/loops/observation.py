@@ -24,8 +24,9 @@ from faultlab.core.alert import safe_text
 from faultlab.core.class_paths import path_of
 from faultlab.core.patching import Patches
 from faultlab.errors import TargetError
-from faultlab.frameworks.loops import trainers
+from faultlab.frameworks.loops import iteration, trainers
 from faultlab.frameworks.loops.layout import Layout, key_of
+from faultlab.frameworks.torch.wrappers import unwrapped
 from faultlab.injection import compilation
 from faultlab.sandbox import file_calls
 
@@ -33,6 +34,8 @@ _DEADLINE = 600.0
 """Seconds that the observed run may take."""
 
 _NO_TRAINING = "Call the function that builds the model and trains it, in this process."
+_OWN_OPTIMIZERS = {"fastai": "fastai", "keras": "Keras"}
+"""Frameworks, by package, whose optimizers are no `torch.optim.Optimizer`."""
 
 
 class Observation:
@@ -58,7 +61,7 @@ class Observation:
         patches.wrap(nn.Module, "__init__", self._constructing)
         patches.wrap(nn.Module, "__call__", self._calling)
         patches.wrap(torch.optim.Optimizer, "__init__", lambda construct: self._optimizing(construct, patches))
-        patches.wrap(DataLoader, "__iter__", self._iterating)
+        iteration.replace(patches, self._iterating)
         patches.wrap(subprocess.Popen, "__init__", self._starting)
         patches.wrap(BaseProcess, "start", self._starting)
         # Which `Tensor.backward` calls, too.
@@ -72,7 +75,8 @@ class Observation:
         """
         if not self._held:
             elsewhere = f" in this process: it started {self._started[0]}" if self._started else ""
-            raise TargetError(("train",), f"no optimizer was stepped while it ran{elsewhere}", _NO_TRAINING)
+            message = f"no optimizer of torch's was stepped while it ran{elsewhere}"
+            raise TargetError(("train",), message, _without_optimizer())
         trained: list[nn.Module] = []
         covered: set[int] = set()
         for module in sorted(self._called.values(), key=self._size, reverse=True):
@@ -127,7 +131,8 @@ class Observation:
         def calling(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
             if not self._depth and id(module) in self._modules:
                 if torch.is_grad_enabled():
-                    self._called.setdefault(id(module), module)
+                    own = unwrapped(module)
+                    self._called.setdefault(id(own), own)
                     for key, number in self._since.items():
                         self._fetched.setdefault(key, []).append(number)
                     self._since = {}
@@ -191,6 +196,13 @@ class Observation:
             return backward(*args, **kwargs)
 
         return backwards
+
+
+def _without_optimizer() -> str:
+    for package, name in _OWN_OPTIMIZERS.items():
+        if package in sys.modules:
+            return f"{name} has optimizers of its own, out of reach of faultlab; it can break a loop with torch.optim."
+    return _NO_TRAINING
 
 
 def _ahead(fetched: list[int]) -> int:

@@ -22,7 +22,7 @@ from faultlab.frameworks.loops.roots import Together
 from faultlab.frameworks.loops.seams import reports, steps
 from faultlab.frameworks.loops.seams.steps import VALIDATION
 from faultlab.frameworks.torch import batch_roles, facts, layers
-from faultlab.frameworks.torch.facts import frozen, keeps_lists, kind, leaf, loading, rate, shared
+from faultlab.frameworks.torch.facts import frozen, keeps_lists, kind, leaf, loading, rate, shared, tokens
 from faultlab.frameworks.torch.layer_calls import LayerCalls
 from faultlab.frameworks.torch.loaders import read
 from faultlab.frameworks.torch.optimizers import groups_in
@@ -228,6 +228,7 @@ class LoopProbe:
             labels=labels,
             own_labels=own_labels,
             names=tuple(path for path in labels if path in self._flow.names),
+            tokens=tokens(batch, inputs, labels),
             steps=steps,
             epochs=loop.epochs,
             ahead=loop.layout.ahead,
