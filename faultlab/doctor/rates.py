@@ -49,6 +49,24 @@ def first_epoch(seen: Seen) -> Iterator[Finding]:
         )
 
 
+@check("warm-up", "ace-step/ACE-Step#198")
+def unfinished(seen: Seen) -> Iterator[Finding]:
+    """Find a warm-up that is counted in epochs and not over when the training ends."""
+    for one in seen.get("schedulers", ()):
+        found = one.get("reaches")
+        if not found or one["interval"] != "epoch" or not seen.get("automatic", True):
+            continue
+        if 0 < found["highest"] < _MUCH * found["later"]:
+            yield wrong(
+                f"{one['name']} is stepped once per epoch and its warm-up is not over when the training ends: in its "
+                f"{found['turns']} epochs the rate gets to {100 * found['highest'] / found['later']:.0f} % of what it "
+                "rises to",
+                f"interval={one['interval']}",
+                'If the warm-up is in steps, write "interval": "step" beside "scheduler" in lr_scheduler; otherwise '
+                "shorten it.",
+            )
+
+
 @check("max_steps", f"{_PL}#17958")
 def counted(seen: Seen) -> Iterator[Finding]:
     """Find a max_steps that is used up early: under manual optimization it counts the steps of all optimizers."""

@@ -136,6 +136,9 @@ def _why(seen: Seen, none_changed: bool) -> tuple[str, str]:
         )
     if automatic and seen.get("outputs", {}).get("none") == calls(seen):
         return " because training_step returns None", "Return the loss."
+    put_back = list((seen.get("meddling") or {}).get("weights", ()))
+    if none_changed and put_back:
+        return f" at the end: {', '.join(put_back)} puts back those of the start", "Change that hook."
     if not found["optimizers"]:
         return " because configure_optimizers returns no optimizer", "Return one that has self.parameters()."
     if still <= set(found["frozen"]):

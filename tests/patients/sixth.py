@@ -503,7 +503,7 @@ pl.Trainer(max_epochs=3).fit(Probe(pretrained()), DataLoader(classes(), batch_si
             )
         },
         r"([Bb]atch.?[Nn]orm|running|statistics).*(frozen|froze|requires_grad)|(frozen|froze|requires_grad).*([Bb]atch.?[Nn]orm|running|statistics)",
-        r"eval\(\)",
+        r"eval",
     ),
     # The validation loss is returned in a dictionary, as once was enough, and not logged.
     Patient(

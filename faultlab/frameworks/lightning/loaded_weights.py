@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 _MOST = 20
+completed: set[str] = set()
+"""The places, file and line, of all loads that have completed in this process."""
 found: list[dict[str, Any]] = []
 """The loads in this process: ``module``, ``given``, ``matched``, ``first``, ``own``, ``prefix``, ``place``."""
 
@@ -17,6 +19,8 @@ def noting(load: Callable[..., Any]) -> Callable[..., Any]:
 
     def loading(module: Any, state_dict: Any, strict: bool = True, *args: Any, **kwargs: Any) -> Any:
         outcome = load(module, state_dict, strict, *args, **kwargs)
+        caller = sys._getframe(1)
+        completed.add(f"{caller.f_code.co_filename}:{caller.f_lineno}")
         if not strict and len(found) < _MOST:
             with contextlib.suppress(Exception):  # a user's own mapping may do anything
                 frame = sys._getframe(1)

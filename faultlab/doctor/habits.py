@@ -1,0 +1,87 @@
+"""Settings, methods and weights that the user's files provide for and never use, and orders and counts that change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from faultlab.doctor.finding import Checks, Finding, Seen, attention, wrong
+
+HABITS = Checks()
+check = HABITS.check
+
+
+@check("unused settings", "FraunhoferIEE/curriculumagent#8")
+def unused(seen: Seen) -> Iterator[Finding]:
+    """Find settings that the module takes or keeps and never reads."""
+    rates = list(seen.get("facts", {}).get("literal_rates", ()))
+    for entry in _of(seen, "unused"):
+        name = entry["name"]
+        whose = f"self.{name}" if entry["kept"] else f"the argument {name} of {entry['class']}"
+        instead = f"; configure_optimizers writes lr={rates[0]['rate']:g} instead" if rates and _is_rate(name) else ""
+        read = name if not entry["kept"] else f"self.{name}"
+        where = "lr=self." + name + " in configure_optimizers" if _is_rate(name) else f"{read} where it should act"
+        yield attention(
+            f"{whose} is set and never used: its value has no effect{instead}",
+            f"{entry['file']}:{entry['line']}",
+            f"Write {where}, or remove it.",
+        )
+
+
+@check("uncalled methods", "MultimediaTechLab/YOLO#97")
+def uncalled(seen: Seen) -> Iterator[Finding]:
+    """Find methods that keep something up to date and that neither Lightning nor the user's files call."""
+    for entry in _of(seen, "uncalled"):
+        yield attention(
+            f"{entry['class']}.{entry['name']} is never called, by your code or by Lightning",
+            f"{entry['file']}:{entry['line']}",
+            f"Call {entry['name']} in a hook that Lightning calls, such as on_train_batch_end, or remove it.",
+        )
+
+
+@check("order of a set", "Lightning-AI/pytorch-lightning#4045")
+def unordered(seen: Seen) -> Iterator[Finding]:
+    """Find numbers that are given to the members of a set: another process gives others."""
+    for entry in _of(seen, "unordered"):
+        yield attention(
+            f"line {entry['used']} numbers the members of a set ({entry['name']}): the order of a set of strings is "
+            "different in each process, so a checkpoint of another run has learned other numbers",
+            f"{entry['file']}:{entry['line']}",
+            "Sort it first, sorted(set(...)), or store the numbering in the checkpoint.",
+        )
+
+
+@check("counts of Lightning", "voicepaw/so-vits-svc-fork#350")
+def counts(seen: Seen) -> Iterator[Finding]:
+    """Find code that writes into the counts of Lightning's loops, by which it decides when the training ends."""
+    for entry in _of(seen, "counts"):
+        yield attention(
+            f"line {entry['line']} sets {entry['name']}: Lightning keeps several counts of epochs and steps, ends the "
+            "training by others, and the training runs to another epoch than max_epochs says",
+            f"{entry['file']}:{entry['line']}",
+            "Remove it, and continue with trainer.fit(model, ckpt_path=...), which restores all counts; or set "
+            "max_epochs to the epochs that are left.",
+        )
+
+
+@check("loading of weights", "torchgeo/terratorch#320")
+def guarded(seen: Seen) -> Iterator[Finding]:
+    """Find a failed load of weights whose exception is swallowed."""
+    done = set(seen.get("loads", ()))
+    for entry in _of(seen, "guarded"):
+        if not any(f"{entry['file']}:{line}" in done for line in entry["lines"]):
+            yield wrong(
+                f"line {entry['line']} loads weights, no load has completed there, and `{entry['how']}` in line "
+                f"{entry['handler']} swallows the exception: the training starts from other weights",
+                f"{entry['file']}:{entry['line']}, handler in line {entry['handler']}",
+                "Raise the exception again (raise) in that handler, and fix what it says: a missing file or key, or "
+                "names and shapes that do not match the state_dict.",
+            )
+
+
+def _of(seen: Seen, kind: str) -> list[dict[str, Any]]:
+    return list((seen.get("files") or {}).get(kind, ()))
+
+
+def _is_rate(name: str) -> bool:
+    return name in ("lr", "learning_rate")

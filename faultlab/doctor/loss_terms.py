@@ -1,0 +1,108 @@
+"""In the victim: what a step's loss is made of: constant terms, negative weights, targets far off, numbers beyond half."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from faultlab.core.user_code import UserCode
+
+_SUMS = ("add", "__add__", "__radd__", "__iadd__", "add_", "sub", "__sub__", "__rsub__")
+_PRODUCTS = ("mul", "__mul__", "__rmul__", "multiply")
+_DISTANCES = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
+_NONNEGATIVE = ("PowBackward0", "AbsBackward0", "MseLossBackward0", "SmoothL1LossBackward0", "SquareBackward0",
+                "HuberLossBackward0", "NllLossBackward0", "BinaryCrossEntropyWithLogitsBackward0")  # fmt: skip
+_FILLING = ("masked_fill", "masked_fill_", "where", "full", "full_like", "add", "mul", "sub", "fill_", "__setitem__")
+_LARGEST = 65504.0
+_HALF = ("16-true", "16-mixed", "16", 16)
+
+
+class LossTerms:
+    """Fills ``found`` while a step runs, by kind.
+
+    ``constants`` has the values of terms that no gradient leads to, by place; ``negative`` weights of errors (place,
+    share); ``scales`` the first comparison's mean and spread of predictions and targets; ``beyond`` numbers that
+    float16 can't hold (place, value), where the script asks for it.
+    """
+
+    def __init__(self, code: UserCode) -> None:
+        self.found: dict[str, Any] = {"constants": {}, "negative": {}, "scales": {}, "beyond": {}, "inputs": {}}
+        self._user = code
+
+    def asked(self, precision: Any) -> None:
+        """Note the precision that the script asks for; the doctor may run in another one."""
+        self.found["asked"] = precision
+
+    def look(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Take in a torch call before it runs."""
+        if name in _SUMS and len(args) == 2:
+            self._sum(*args)
+        elif name in _PRODUCTS and len(args) == 2:
+            self._product(*args)
+        elif name in _DISTANCES and not self.found["scales"]:
+            self._distance(name, args, kwargs)
+        if self.found.get("asked") in _HALF and name in _FILLING:
+            for value in (*args, *kwargs.values()):
+                if isinstance(value, (int, float)) and not isinstance(value, bool) and _LARGEST < abs(value) < 1e308:
+                    self.found["beyond"].setdefault(self._place(), float(value))
+
+    def batch(self, tensors: list[Any]) -> None:
+        """Take in the first batch's tensors."""
+        if self.found["inputs"] or not tensors:
+            return
+        first = tensors[0].detach()
+        if first.is_floating_point() and first.numel() > 8:
+            self.found["inputs"] = {"mean": float(first.mean()), "spread": float(first.std()), "most": float(first.abs().max())}
+
+    def _sum(self, one: Any, other: Any) -> None:
+        import torch
+
+        if not (isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor)):
+            return
+        if one.numel() != 1 or other.numel() != 1 or one.requires_grad == other.requires_grad:
+            return
+        constant = other if one.requires_grad else one
+        values = self.found["constants"].setdefault(self._place(), [])
+        if len(values) < 8 and (value := float(constant)):
+            values.append(value)
+
+    def _product(self, one: Any, other: Any) -> None:
+        import torch
+
+        if not (isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor)):
+            return
+        if one.requires_grad == other.requires_grad:
+            return
+        errors, weights = (one, other) if one.requires_grad else (other, one)
+        if type(errors.grad_fn).__name__ not in _NONNEGATIVE or errors.numel() < 2 or not weights.is_floating_point():
+            return
+        below = float((weights < 0).float().mean())
+        if below and bool((errors >= 0).all()):
+            self.found["negative"].setdefault(self._place(), below)
+
+    def _distance(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        import torch
+
+        first = args[0] if args else kwargs.get("input")
+        second = args[1] if len(args) > 1 else kwargs.get("target")
+        if not (isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor)):
+            return
+        if not first.requires_grad or second.requires_grad or second.numel() < 4:
+            return
+        truth, told = second.detach().float(), first.detach().float()
+        self.found["scales"] = {
+            "loss": name,
+            "mean": float(truth.mean()),
+            "spread": float(truth.std()),
+            "told": float(told.abs().mean()),
+        }
+
+    def _place(self) -> str:
+        """Return the line of the user's code that calls torch."""
+        frame = sys._getframe(1)
+        while frame is not None:
+            if self._user.holds(frame):
+                return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+            frame = frame.f_back  # type: ignore[assignment]
+        return ""
