@@ -192,7 +192,9 @@ def scripted() -> tuple[Mapping[str, Any], Sequence[Any]]:
     return asked_for[-1] if asked_for else ({}, ())
 
 
-def own_files(module: Any, data: Sequence[Any], callbacks: Sequence[Any]) -> tuple[dict[str, str], Callable[[str], bool]]:
+def own_files(
+    module: Any, data: Sequence[Any], callbacks: Sequence[Any]
+) -> tuple[dict[str, str], Callable[[str], bool]]:
     """Return the sources of a training's own classes by file, and whether a base class has a method of some name."""
     texts: dict[str, str] = {}
     names: set[str] = set()

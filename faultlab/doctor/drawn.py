@@ -69,6 +69,18 @@ def held_out(seen: Seen) -> Iterator[Finding]:
         )
 
 
+@DRAWN.check("labels")
+def one_label(seen: Seen) -> Iterator[Finding]:
+    """Find a dataset all of whose labels are the same."""
+    found, classes = seen.get("samples") or {}, (seen.get("labels") or {}).get("classes", 0)
+    if found.get("labels") == 1 and found.get("labelled", 0) > 1 and classes > 1:
+        yield wrong(
+            f"all labels of the first epoch are the same, of {classes} classes: the network learns to say it always",
+            f"{found['given']} samples",
+            "Check how the labels are read: a column, a folder or a mapping that gives each sample the same one.",
+        )
+
+
 @DRAWN.check("validation data", "zoogzog/chexnet#27")
 def varying(seen: Seen) -> Iterator[Finding]:
     """Find a validation dataset that draws at random."""

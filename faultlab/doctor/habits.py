@@ -79,6 +79,48 @@ def guarded(seen: Seen) -> Iterator[Finding]:
             )
 
 
+@check("unused objects")
+def made(seen: Seen) -> Iterator[Finding]:
+    """Find schedulers, callbacks and samplers that are created and passed to nobody."""
+    for entry in _of(seen, "made"):
+        to = (
+            "return it from configure_optimizers, beside the optimizer"
+            if entry["in"] == "configure_optimizers"
+            else "pass it to the DataLoader (sampler=...)"
+            if "Sampler" in entry["class"]
+            else "pass it to the Trainer (callbacks=[...])"
+        )
+        yield attention(
+            f"{entry['class']} is created as {entry['name']} in line {entry['line']} and never used: it has no effect",
+            f"{entry['file']}:{entry['line']}",
+            f"{to[0].upper()}{to[1:]}, or remove it.",
+        )
+
+
+@check("seeds")
+def reseeded(seen: Seen) -> Iterator[Finding]:
+    """Find a method that runs again and again and draws the same random numbers each time."""
+    for entry in _of(seen, "reseeded"):
+        yield attention(
+            f"{entry['in']} calls {entry['name']} with the same seed each time: whatever is drawn at random after it is "
+            "the same in each call, such as augmentation, dropout or the order of samples",
+            f"{entry['file']}:{entry['line']}",
+            "Seed once, before the training; for a sample's own numbers use a generator seeded by its index.",
+        )
+
+
+@check("split of the data", "ashleve/lightning-hydra-template#184")
+def resplit(seen: Seen) -> Iterator[Finding]:
+    """Find a random split in setup, which Lightning calls again for each stage."""
+    for entry in _of(seen, "resplit"):
+        yield attention(
+            f"setup splits the data with {entry['name']} and no fixed seed, and Lightning calls setup again for each "
+            "stage: test and validation get samples that were trained on",
+            f"{entry['file']}:{entry['line']}",
+            "Give it a generator: generator=torch.Generator().manual_seed(42); or split only once, if stage is fit.",
+        )
+
+
 def _of(seen: Seen, kind: str) -> list[dict[str, Any]]:
     return list((seen.get("files") or {}).get(kind, ()))
 

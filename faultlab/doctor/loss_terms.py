@@ -18,6 +18,19 @@ _LARGEST = 65504.0
 _HALF = ("16-true", "16-mixed", "16", 16)
 
 
+_BOUNDS = {"SigmoidBackward0": (0.0, 1.0), "TanhBackward0": (-1.0, 1.0), "SoftmaxBackward0": (0.0, 1.0),
+           "ReluBackward0": (0.0, float("inf"))}  # fmt: skip
+
+
+def _beyond(prediction: Any, truth: Any) -> dict[str, Any]:
+    """Return the activation that bounds a prediction, and the share of targets out of its bounds; empty if there are
+    none."""
+    kind = type(prediction.grad_fn).__name__
+    low, high = _BOUNDS.get(kind, (float("-inf"), float("inf")))
+    share = float(((truth < low - 0.05) | (truth > high + 0.05)).float().mean())
+    return {"by": kind.removesuffix("Backward0").lower(), "share": share} if share > 0.05 else {}
+
+
 class LossTerms:
     """Fills ``found`` while a step runs, by kind.
 
@@ -27,7 +40,15 @@ class LossTerms:
     """
 
     def __init__(self, code: UserCode) -> None:
-        self.found: dict[str, Any] = {"constants": {}, "negative": {}, "scales": {}, "beyond": {}, "inputs": {}}
+        self.found: dict[str, Any] = {
+            "constants": {},
+            "negative": {},
+            "scales": {},
+            "beyond": {},
+            "inputs": {},
+            "bounded": {},
+            "probabilities": {},
+        }
         self._user = code
 
     def asked(self, precision: Any) -> None:
@@ -42,6 +63,10 @@ class LossTerms:
             self._product(*args)
         elif name in _DISTANCES and not self.found["scales"]:
             self._distance(name, args, kwargs)
+        elif name in ("binary_cross_entropy_with_logits", "binary_cross_entropy") and len(args) > 1:
+            truth = args[1].detach()
+            if float(truth.min()) < -1e-6 or float(truth.max()) > 1 + 1e-6:
+                self.found["probabilities"] = {"loss": name, "least": float(truth.min()), "most": float(truth.max())}
         if self.found.get("asked") in _HALF and name in _FILLING:
             for value in (*args, *kwargs.values()):
                 if isinstance(value, (int, float)) and not isinstance(value, bool) and _LARGEST < abs(value) < 1e308:
@@ -53,7 +78,11 @@ class LossTerms:
             return
         first = tensors[0].detach()
         if first.is_floating_point() and first.numel() > 8:
-            self.found["inputs"] = {"mean": float(first.mean()), "spread": float(first.std()), "most": float(first.abs().max())}
+            self.found["inputs"] = {
+                "mean": float(first.mean()),
+                "spread": float(first.std()),
+                "most": float(first.abs().max()),
+            }
 
     def _sum(self, one: Any, other: Any) -> None:
         import torch
@@ -97,6 +126,7 @@ class LossTerms:
             "spread": float(truth.std()),
             "told": float(told.abs().mean()),
         }
+        self.found["bounded"] = _beyond(first, truth)
 
     def _place(self) -> str:
         """Return the line of the user's code that calls torch."""

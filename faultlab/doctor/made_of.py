@@ -59,6 +59,25 @@ def targets(seen: Seen) -> Iterator[Finding]:
         )
 
 
+@check("range of predictions")
+def bounded(seen: Seen) -> Iterator[Finding]:
+    """Find predictions that an activation keeps from reaching the targets, and targets that are no probabilities."""
+    if found := _of(seen, "bounded"):
+        yield wrong(
+            f"the predictions end in a {found['by']}, and {100 * found['share']:.0f} % of the targets are out of its "
+            "range: the network can't reach them",
+            "the first comparison of the first step",
+            f"Remove the {found['by']} after the last layer, or scale the targets into its range.",
+        )
+    if found := _of(seen, "probabilities"):
+        yield wrong(
+            f"{found['loss']} gets targets from {found['least']:g} to {found['most']:g}, and takes probabilities from 0 to "
+            "1: the loss can fall without bound",
+            found["loss"],
+            "Map the targets to 0 and 1, such as (mask > 0).float() or mask / 255.",
+        )
+
+
 @check("scale of inputs")
 def inputs(seen: Seen) -> Iterator[Finding]:
     """Find float inputs in raw units, such as pixels up to 255."""

@@ -20,11 +20,12 @@ class Meddling:
 
     ``weights`` counts by hook how often it put the weights back to those of the start, ``rates`` how often a hook
     wrote a learning rate over one that a schedule had just set, ``attributes`` has the attributes that a validation
-    hook switched and that training then used: the hook by name.
+    hook switched and that training then used: the hook by name, ``lists`` the lengths at the epochs' starts of lists
+    that only grow.
     """
 
     def __init__(self, seen: dict[str, Any]) -> None:
-        self.found: dict[str, dict[str, Any]] = {"weights": {}, "rates": {}, "attributes": {}}
+        self.found: dict[str, dict[str, Any]] = {"weights": {}, "rates": {}, "attributes": {}, "lists": {}}
         seen["meddling"] = self.found
         self._module: Any = None
         self._start: Mapping[str, Any] = {}
@@ -32,10 +33,22 @@ class Meddling:
         self._first: dict[str, Any] | None = None
         self._switched: dict[str, tuple[str, Any]] = {}
         self._read: set[str] | None = None
+        self._lengths: dict[str, list[int]] = {}
 
     def begin(self, module: Any, start: Mapping[str, Any]) -> None:
         """Begin with a module and its weights at the start."""
         self._module, self._start = module, start
+
+    def epoch(self) -> None:
+        """Take in the start of an epoch: a list that is longer each time has never been cleared."""
+        for name, value in vars(self._module).items() if self._module is not None else ():
+            if isinstance(value, list) and not name.startswith("_"):
+                self._lengths.setdefault(name, []).append(len(value))
+        self.found["lists"] = {
+            name: lengths
+            for name, lengths in self._lengths.items()
+            if len(lengths) > 2 and all(before + 1 < after for before, after in zip(lengths, lengths[1:]))
+        }
 
     @contextlib.contextmanager
     def hook(self, name: str, trainer: Any) -> Iterator[None]:
@@ -110,7 +123,9 @@ class Meddling:
             with contextlib.suppress(OSError, TypeError, SyntaxError):
                 tree = ast.parse(textwrap.dedent(inspect.getsource(type(self._module))))
                 for method in ast.walk(tree):
-                    if isinstance(method, ast.FunctionDef) and not method.name.startswith(("on_valid", "valid", "on_test")):
+                    if isinstance(method, ast.FunctionDef) and not method.name.startswith(
+                        ("on_valid", "valid", "on_test")
+                    ):
                         self._read |= {
                             node.attr
                             for node in ast.walk(method)

@@ -157,6 +157,8 @@ class Examined(Session):
     def _calling_back(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def calling(trainer: Any, hook: str, *args: Any, **kwargs: Any) -> Any:
             self._course.hook(trainer, hook)
+            if hook == "on_train_epoch_start":
+                self._meddling.epoch()
             self._updates.hook(hook, args)
             # At each call: a module may add callbacks of its own when fit begins.
             with Patches() as patches:
@@ -203,7 +205,10 @@ class Examined(Session):
         # The module comes first if the class's own method is wrapped.
         given = args[1:] if args and self._built is not None and args[0] is self._built.module else args
         try:
-            with self._meddling.hook(name, self._trainer), self._course.step((*given, *kwargs.values())) if step else contextlib.nullcontext(_unlooked) as told:
+            with (
+                self._meddling.hook(name, self._trainer),
+                self._course.step((*given, *kwargs.values())) if step else contextlib.nullcontext(_unlooked) as told,
+            ):
                 output = method(*args, **kwargs)
             if step and self._built is not None:
                 told(self._built.module, output)

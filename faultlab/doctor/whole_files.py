@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from faultlab.doctor.statements import called
+from faultlab.doctor.statements import called, cuts
 
 Facts = dict[str, list[dict[str, Any]]]
 Function = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -26,6 +26,13 @@ _KEEPING = {
 _COUNTS = {"epoch_progress", "batch_progress", "optim_progress", "_batches_that_stepped", "epoch_loop", "fit_loop"}
 _OF_TRAINERS = {"current_epoch", "global_step", "should_stop"}
 _LOADS = {"load_state_dict"}
+# Objects that act only where they are passed on or returned.
+_PASSED_ON = ("LR", "Scheduler", "EarlyStopping", "ModelCheckpoint", "Callback", "Sampler", "Monitor", "Finetuning",
+              "ReduceLROnPlateau", "Averaging", "CosineAnnealingWarmRestarts")  # fmt: skip
+_SEEDS = ("torch.manual_seed", "np.random.seed", "numpy.random.seed", "random.seed", "seed_everything",
+          "pl.seed_everything", "L.seed_everything")  # fmt: skip
+_AGAIN_AND_AGAIN = ("__getitem__", "training_step", "validation_step", "forward", "on_train_batch_start",
+                    "on_train_epoch_start", "train_dataloader")  # fmt: skip
 
 
 def facts(texts: dict[str, str], hooks: Callable[[str], bool]) -> Facts:
@@ -41,7 +48,7 @@ def facts(texts: dict[str, str], hooks: Callable[[str], bool]) -> Facts:
             trees[file] = ast.parse(text)
         except (SyntaxError, ValueError):
             continue
-    found: Facts = {"unused": [], "uncalled": [], "unordered": [], "counts": [], "guarded": []}
+    found: Facts = {}
     read = _read(trees.values())
     for file, tree in trees.items():
         for kind, entries in (
@@ -50,8 +57,12 @@ def facts(texts: dict[str, str], hooks: Callable[[str], bool]) -> Facts:
             ("unordered", _unordered(tree)),
             ("counts", _counts(tree)),
             ("guarded", _guarded(tree)),
+            ("made", _made(tree)),
+            ("reseeded", _reseeded(tree)),
+            ("cuts", _cuts(tree)),
+            ("resplit", _resplit(tree)),
         ):
-            found[kind] += [{"file": file, **entry} for entry in entries]
+            found.setdefault(kind, []).extend({"file": file, **entry} for entry in entries)
     return found
 
 
@@ -126,7 +137,9 @@ def _unordered(tree: ast.Module) -> Iterator[dict[str, Any]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and _is_unordered(node.value):
             sets.update({ast.unparse(target): node.lineno for target in node.targets})
-    assigned = [ast.unparse(target) for node in ast.walk(tree) if isinstance(node, ast.Assign) for target in node.targets]
+    assigned = [
+        ast.unparse(target) for node in ast.walk(tree) if isinstance(node, ast.Assign) for target in node.targets
+    ]
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue
@@ -195,6 +208,68 @@ def _guarded(tree: ast.Module) -> Iterator[dict[str, Any]]:
                 kind = f"except {ast.unparse(handler.type)}" if handler.type is not None else "except"
                 yield {"line": loads[0], "handler": handler.lineno, "how": kind, "lines": loads}
                 break
+
+
+def _made(tree: ast.Module) -> Iterator[dict[str, Any]]:
+    """Yield schedulers, callbacks and samplers that a function or the file makes and then never names again."""
+    for scope in (tree, *(node for node in ast.walk(tree) if isinstance(node, Function))):
+        within = list(ast.walk(scope))
+        read = {node.id for node in within if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+        for node in scope.body:
+            if not (isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and len(node.targets) == 1):
+                continue
+            target, cls = node.targets[0], called(node.value)
+            if (
+                isinstance(target, ast.Name)
+                and target.id not in read
+                and cls[:1].isupper()
+                and cls.endswith(_PASSED_ON)
+            ):
+                yield {"line": node.lineno, "name": target.id, "class": cls, "in": getattr(scope, "name", "")}
+
+
+def _reseeded(tree: ast.Module) -> Iterator[dict[str, Any]]:
+    """Yield where a method that runs again and again sets a generator to the same seed each time."""
+    for method in ast.walk(tree):
+        if isinstance(method, Function) and method.name in _AGAIN_AND_AGAIN:
+            for node in ast.walk(method):
+                if isinstance(node, ast.Call) and ast.unparse(node.func) in _SEEDS:
+                    if all(isinstance(argument, ast.Constant) or ast.unparse(argument).startswith("self.")
+                           for argument in node.args):  # fmt: skip
+                        yield {"line": node.lineno, "name": ast.unparse(node.func), "in": method.name}
+
+
+def _cuts(tree: ast.Module) -> Iterator[dict[str, Any]]:
+    """Yield what cuts gradients off in the forward passes of layers."""
+    for cls in ast.walk(tree):
+        for method in cls.body if isinstance(cls, ast.ClassDef) else ():
+            if isinstance(method, Function) and method.name in ("forward", "encode", "decode", "embed", "extract"):
+                yield from cuts(method)
+
+
+def _resplit(tree: ast.Module) -> Iterator[dict[str, Any]]:
+    """Yield random splits in ``setup`` that are made again for each stage, where something is tested afterwards."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    tested = any(called(node) in ("test", "validate", "predict") and "trainer" in ast.unparse(node.func).lower()
+                 for node in calls)  # fmt: skip
+    if not tested or any(called(node) == "seed_everything" for node in calls):
+        return
+    for method in ast.walk(tree):
+        if not isinstance(method, Function) or method.name != "setup":
+            continue
+        text = ast.unparse(method)
+        for node in ast.walk(method):
+            if isinstance(node, ast.Call) and called(node) in ("random_split", "train_test_split"):
+                fixed = {word.arg for word in node.keywords} & {"generator", "random_state"} or len(node.args) > 2
+                if (
+                    not fixed
+                    and "stage ==" not in text
+                    and "stage in" not in text
+                    and " is None" not in text.replace("stage is None", "")
+                    and "if not " not in text
+                    and "hasattr" not in text
+                ):
+                    yield {"line": node.lineno, "name": called(node)}
 
 
 def _loads_otherwise(node: ast.AST) -> bool:
