@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -102,8 +103,8 @@ def reseeded(seen: Seen) -> Iterator[Finding]:
     """Find a method that runs again and again and draws the same random numbers each time."""
     for entry in _of(seen, "reseeded"):
         yield attention(
-            f"{entry['in']} calls {entry['name']} with the same seed each time: whatever is drawn at random after it is "
-            "the same in each call, such as augmentation, dropout or the order of samples",
+            f"{entry['in']} calls {entry['name']} with the same seed each time: whatever is drawn at random after it "
+            "is the same in each call, such as augmentation, dropout or the order of samples",
             f"{entry['file']}:{entry['line']}",
             "Seed once, before the training; for a sample's own numbers use a generator seeded by its index.",
         )
@@ -118,6 +119,70 @@ def resplit(seen: Seen) -> Iterator[Finding]:
             "stage: test and validation get samples that were trained on",
             f"{entry['file']}:{entry['line']}",
             "Give it a generator: generator=torch.Generator().manual_seed(42); or split only once, if stage is fit.",
+        )
+
+
+@check("order of loaders", "Lightning-AI/pytorch-lightning#7050")
+def late(seen: Seen) -> Iterator[Finding]:
+    """Find an attribute that val_dataloader misses because only train_dataloader assigns it."""
+    for entry in _of(seen, "late"):
+        if f"'{entry['name']}'" in str(seen.get("error")):
+            yield wrong(
+                f"val_dataloader reads self.{entry['name']}, which only train_dataloader assigns, and Lightning calls "
+                "train_dataloader later: it validates once before the training",
+                f"{entry['file']}:{entry['line']}",
+                f"Assign self.{entry['name']} in setup, or in __init__: both loaders come after them.",
+            )
+
+
+@check("repeated layers", "zalandoresearch/pytorch-vq-vae#2")
+def repeated(seen: Seen) -> Iterator[Finding]:
+    """Find a list that has one layer several times."""
+    for entry in _of(seen, "repeated"):
+        yield attention(
+            f"the {entry['in']} in line {entry['line']} has the same layer, {entry['name']}, several times: they share "
+            "one set of weights, and the network has the capacity of one",
+            f"{entry['file']}:{entry['line']}",
+            f"Create one for each: {entry['in']}([... for _ in range(n)]) with the constructor's call inside.",
+        )
+
+
+@check("values of steps", "Lightning-AI/pytorch-lightning#10718")
+def by_step(seen: Seen) -> Iterator[Finding]:
+    """Find a monitored value that validation logs for its steps alone."""
+    for entry in _of(seen, "by_step"):
+        yield attention(
+            f"validation_step logs {entry['name']} with on_epoch=False: it has no value for the epoch, which is what "
+            "callbacks and schedulers monitor",
+            f"{entry['file']}:{entry['line']}",
+            f'Write self.log("{entry["name"]}", ..., on_epoch=True), which is what validation_step does by itself.',
+        )
+
+
+@check("gradients kept", "Project-MONAI/GenerativeModels#102")
+def kept(seen: Seen) -> Iterator[Finding]:
+    """Find an optimizer whose gradients manual optimization never clears."""
+    for entry in _of(seen, "uncleared"):
+        name = entry["name"]
+        yield wrong(
+            f"training_step steps {name} and never calls {name}.zero_grad(): the gradients of all earlier steps, and "
+            "of other losses that lead through its weights, are still in them",
+            f"{entry['file']}:{entry['line']}",
+            f"Call {name}.zero_grad() before the backward pass of its loss.",
+        )
+
+
+@check("roots of 0", "mpariente/pytorch_stoi#7")
+def roots(seen: Seen) -> Iterator[Finding]:
+    """Find roots whose slope may be what makes the loss NaN."""
+    if all(value is not None and math.isfinite(value) for value in seen.get("losses", ())):
+        return
+    for entry in _of(seen, "roots"):
+        yield attention(
+            f"line {entry['line']} takes a root, {entry['name']}: at 0 its slope is infinite, and one such sample "
+            "makes all weights NaN although the loss was finite",
+            f"{entry['file']}:{entry['line']}",
+            "Add a small number under the root: (x + 1e-8).sqrt().",
         )
 
 

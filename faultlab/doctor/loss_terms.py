@@ -1,9 +1,10 @@
-"""In the victim: what a step's loss is made of: constant terms, negative weights, targets far off, numbers beyond half."""
+"""In the victim: what a step's loss is made of: constant terms, negative weights, far targets, numbers beyond half."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from types import FrameType
 from typing import Any
 
 from faultlab.core.user_code import UserCode
@@ -16,15 +17,12 @@ _NONNEGATIVE = ("PowBackward0", "AbsBackward0", "MseLossBackward0", "SmoothL1Los
 _FILLING = ("masked_fill", "masked_fill_", "where", "full", "full_like", "add", "mul", "sub", "fill_", "__setitem__")
 _LARGEST = 65504.0
 _HALF = ("16-true", "16-mixed", "16", 16)
-
-
 _BOUNDS = {"SigmoidBackward0": (0.0, 1.0), "TanhBackward0": (-1.0, 1.0), "SoftmaxBackward0": (0.0, 1.0),
            "ReluBackward0": (0.0, float("inf"))}  # fmt: skip
 
 
 def _beyond(prediction: Any, truth: Any) -> dict[str, Any]:
-    """Return the activation that bounds a prediction, and the share of targets out of its bounds; empty if there are
-    none."""
+    """Return the activation that bounds a prediction, and the share of targets out of its bounds; empty without."""
     kind = type(prediction.grad_fn).__name__
     low, high = _BOUNDS.get(kind, (float("-inf"), float("inf")))
     share = float(((truth < low - 0.05) | (truth > high + 0.05)).float().mean())
@@ -48,12 +46,21 @@ class LossTerms:
             "inputs": {},
             "bounded": {},
             "probabilities": {},
+            "padding": {},
         }
+        self._pads: dict[int, int] = {}
         self._user = code
 
-    def asked(self, precision: Any) -> None:
-        """Note the precision that the script asks for; the doctor may run in another one."""
+    def asked(self, precision: Any, module: Any) -> None:
+        """Note the precision that the script asks for (the doctor may run in another one) and what embeddings pad."""
+        from torch import nn
+
         self.found["asked"] = precision
+        self._pads = {
+            layer.num_embeddings: layer.padding_idx
+            for layer in module.modules()
+            if isinstance(layer, nn.Embedding) and layer.padding_idx is not None
+        }
 
     def look(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Take in a torch call before it runs."""
@@ -67,6 +74,8 @@ class LossTerms:
             truth = args[1].detach()
             if float(truth.min()) < -1e-6 or float(truth.max()) > 1 + 1e-6:
                 self.found["probabilities"] = {"loss": name, "least": float(truth.min()), "most": float(truth.max())}
+        elif name == "cross_entropy" and self._pads and len(args) > 1:
+            self._padding(args[0], args[1], kwargs)
         if self.found.get("asked") in _HALF and name in _FILLING:
             for value in (*args, *kwargs.values()):
                 if isinstance(value, (int, float)) and not isinstance(value, bool) and _LARGEST < abs(value) < 1e308:
@@ -83,6 +92,14 @@ class LossTerms:
                 "spread": float(first.std()),
                 "most": float(first.abs().max()),
             }
+
+    def _padding(self, logits: Any, truth: Any, kwargs: Mapping[str, Any]) -> None:
+        """Note the share of padding among target tokens that the loss does not ignore."""
+        pad = self._pads.get(logits.shape[1] if logits.ndim > 1 else 0)
+        if pad is None or truth.is_floating_point() or kwargs.get("reduction", "mean") == "none":
+            return
+        if kwargs.get("ignore_index", -100) != pad and kwargs.get("weight") is None:
+            self.found["padding"] = {"pad": pad, "share": float((truth == pad).float().mean())}
 
     def _sum(self, one: Any, other: Any) -> None:
         import torch
@@ -130,9 +147,9 @@ class LossTerms:
 
     def _place(self) -> str:
         """Return the line of the user's code that calls torch."""
-        frame = sys._getframe(1)
+        frame: FrameType | None = sys._getframe(1)
         while frame is not None:
             if self._user.holds(frame):
                 return f"{frame.f_code.co_filename}:{frame.f_lineno}"
-            frame = frame.f_back  # type: ignore[assignment]
+            frame = frame.f_back
         return ""

@@ -24,8 +24,8 @@ def constant(seen: Seen) -> Iterator[Finding]:
                 f"a term that is added to the loss in line {_line(place)} has no graph: it is a plain number for "
                 "autograd, and nothing is learned from it",
                 f"{place}; its values: {', '.join(f'{value:.4g}' for value in values[:3])}",
-                "Compute it from the predictions with torch operations: without torch.tensor(...), .item(), .detach() or "
-                "numpy in between, which cut it from the graph.",
+                "Compute it from the predictions with torch operations: without torch.tensor(...), .item(), .detach() "
+                "or numpy in between, which cut it from the graph.",
             )
 
 
@@ -37,7 +37,7 @@ def negative(seen: Seen) -> Iterator[Finding]:
             f"line {_line(place)} multiplies errors, which are at least 0, by weights of which {100 * share:.0f} % are "
             "negative: those errors are rewarded, and the loss can fall without bound",
             place,
-            "Make the weights non-negative: check what they are computed from (such as degrees where cos takes radians).",
+            "Make the weights non-negative: check what they are computed from (such as cos of degrees, not radians).",
         )
 
 
@@ -51,8 +51,8 @@ def targets(seen: Seen) -> Iterator[Finding]:
     far = abs(mean) > _FAR * max(spread, 1e-6) and abs(mean) > _LARGE * max(told, 0.5)
     if far or (spread > _RAW and spread > _LARGE * max(told, 0.5)):
         yield attention(
-            f"the targets are not normalized: their mean is {mean:.4g} and their spread {spread:.4g}, while the network "
-            f"starts with predictions of about {told:.2g}; most of the training is spent on reaching that scale",
+            f"the targets are not normalized: their mean is {mean:.4g} and their spread {spread:.4g}, while "
+            f"the network starts with predictions of about {told:.2g}; most of the training is spent on reaching them",
             f"{found['loss']} in the first step",
             "Normalize the targets as the inputs are, (target - mean) / std with statistics of the training data, and "
             "undo it for predictions.",
@@ -71,8 +71,8 @@ def bounded(seen: Seen) -> Iterator[Finding]:
         )
     if found := _of(seen, "probabilities"):
         yield wrong(
-            f"{found['loss']} gets targets from {found['least']:g} to {found['most']:g}, and takes probabilities from 0 to "
-            "1: the loss can fall without bound",
+            f"{found['loss']} gets targets from {found['least']:g} to {found['most']:g}, and takes probabilities from "
+            "0 to 1: the loss can fall without bound",
             found["loss"],
             "Map the targets to 0 and 1, such as (mask > 0).float() or mask / 255.",
         )
@@ -84,8 +84,8 @@ def inputs(seen: Seen) -> Iterator[Finding]:
     found = _of(seen, "inputs")
     if found and found["most"] > _RAW and (abs(found["mean"]) > _RAW / 2 or found["spread"] > _RAW / 2):
         yield attention(
-            f"the inputs are not normalized: their mean is {found['mean']:.4g}, their spread {found['spread']:.4g}, up to "
-            f"{found['most']:.4g}",
+            f"the inputs are not normalized: their mean is {found['mean']:.4g}, their spread {found['spread']:.4g}, up "
+            f"to {found['most']:.4g}",
             "the first tensor of the first batch",
             "Scale them to about -1 to 1: divide pixels by 255, or standardize with the training data's mean and std.",
         )
@@ -110,3 +110,16 @@ def _of(seen: Seen, kind: str) -> dict[str, Any]:
 
 def _line(place: str) -> str:
     return place.rpartition(":")[2]
+
+
+@check("padding", "Lightning-Universe/lightning-transformers#266")
+def padding(seen: Seen) -> Iterator[Finding]:
+    """Find target tokens that only fill sentences up, and that the loss counts as words."""
+    found = _of(seen, "padding")
+    if found and found["share"] > 0.1:
+        yield attention(
+            f"{100 * found['share']:.0f} % of the target tokens are padding ({found['pad']}, the padding_idx of the "
+            "embedding), and the loss counts them: the network mostly learns to predict padding",
+            "the first call of cross_entropy",
+            f"Write ignore_index={found['pad']} in cross_entropy.",
+        )

@@ -59,8 +59,8 @@ def uncleared(seen: Seen) -> Iterator[Finding]:
     """Find a list of the steps' outputs that is never cleared."""
     for name, lengths in (seen.get("meddling") or {}).get("lists", {}).items():
         yield attention(
-            f"self.{name} is never cleared: an epoch's value that is computed from it includes all earlier epochs, and it "
-            "keeps their memory",
+            f"self.{name} is never cleared: an epoch's value that is computed from it includes all earlier epochs, and "
+            "it keeps their memory",
             f"its length at the start of the epochs: {', '.join(map(str, lengths[:5]))}",
             f"Call self.{name}.clear() at the end of the epoch's hook.",
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import inspect
+import itertools
 import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -47,7 +48,7 @@ class Meddling:
         self.found["lists"] = {
             name: lengths
             for name, lengths in self._lengths.items()
-            if len(lengths) > 2 and all(before + 1 < after for before, after in zip(lengths, lengths[1:]))
+            if len(lengths) > 2 and all(before + 1 < after for before, after in itertools.pairwise(lengths))
         }
 
     @contextlib.contextmanager

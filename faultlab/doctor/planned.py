@@ -77,7 +77,7 @@ def _reaches(scheduler: Any, interval: str, trainer: Any) -> dict[str, Any] | No
     functions = asked(scheduler, "lr_lambdas")
     turns = plan(trainer).get("epochs" if interval == "epoch" else "steps")
     steps = plan(trainer).get("steps")
-    if not functions or not turns and not steps:
+    if not functions or (not turns and not steps):
         return None
     if not turns:
         batches = plan(trainer).get("batches") or 1

@@ -74,7 +74,7 @@ def unusual(seen: Seen) -> Iterator[Finding]:
     """Find rates and decays far out of the range in which the optimizer works."""
     for one in seen.get("groups", ()):
         rate, adam = max(one["asked"], default=0.0), "Adam" in one["name"]
-        if adam and rate >= _TOO_LONG or rate >= 10:
+        if (adam and rate >= _TOO_LONG) or rate >= 10:
             yield attention(
                 f"the learning rate of {one['name']} is {rate:g}: each step changes each weight by about that much"
                 if adam

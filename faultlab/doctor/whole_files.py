@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from faultlab.doctor import slips
 from faultlab.doctor.statements import called, cuts
 
 Facts = dict[str, list[dict[str, Any]]]
 Function = (ast.FunctionDef, ast.AsyncFunctionDef)
 # Settings of a training: one that is kept and never read is lost. Other attributes may be for other scripts.
 _SETTINGS = {
-    "lr", "learning_rate", "weight_decay", "wd", "momentum", "betas", "eps", "gamma", "dropout", "dropout_rate", "p_drop",
-    "warmup", "warmup_steps", "warmup_epochs", "label_smoothing", "pos_weight", "class_weights", "class_weight",
+    "lr", "learning_rate", "weight_decay", "wd", "momentum", "betas", "eps", "gamma", "dropout", "dropout_rate",
+    "p_drop", "warmup", "warmup_steps", "warmup_epochs", "label_smoothing", "pos_weight", "class_weights",
+    "class_weight",
     "temperature", "beta", "kl_weight", "ignore_index", "pad_idx", "padding_idx", "freeze", "freeze_backbone",
     "gradient_clip", "clip_grad", "accumulate", "ema_decay", "scheduler_gamma", "step_size",
 }  # fmt: skip
+_COEFFICIENT = re.compile(r"(^|_)(coeff?|coefficient|weight|lambda|alpha)$")
 # Methods that keep something up to date, and do nothing unless they are called.
 _KEEPING = {
     "Callback": ("update", "step", "reset", "clear", "restore", "sync", "load", "apply", "freeze", "unfreeze"),
@@ -61,6 +65,7 @@ def facts(texts: dict[str, str], hooks: Callable[[str], bool]) -> Facts:
             ("reseeded", _reseeded(tree)),
             ("cuts", _cuts(tree)),
             ("resplit", _resplit(tree)),
+            *slips.facts(tree).items(),
         ):
             found.setdefault(kind, []).extend({"file": file, **entry} for entry in entries)
     return found
@@ -82,6 +87,11 @@ def _read(trees: Any) -> set[str]:
     return names
 
 
+def is_setting(name: str) -> bool:
+    """Return whether an attribute or argument of that name is a setting of the training, as a rate or coefficient."""
+    return name in _SETTINGS or bool(_COEFFICIENT.search(name))
+
+
 def _unused(tree: ast.Module, read: set[str]) -> Iterator[dict[str, Any]]:
     """Yield settings that ``__init__`` keeps as attributes, or takes, and that nothing reads."""
     for cls in ast.walk(tree):
@@ -91,11 +101,13 @@ def _unused(tree: ast.Module, read: set[str]) -> Iterator[dict[str, Any]]:
             if not isinstance(method, Function) or method.name != "__init__":
                 continue
             for node in ast.walk(method):
-                for target in node.targets if isinstance(node, ast.Assign) else ():
+                if not isinstance(node, ast.Assign):
+                    continue
+                for target in node.targets:
                     if (
                         isinstance(target, ast.Attribute)
                         and ast.unparse(target) == f"self.{target.attr}"
-                        and target.attr in _SETTINGS
+                        and is_setting(target.attr)
                         and target.attr not in read
                         and f"text {target.attr}" not in read
                     ):
@@ -108,7 +120,7 @@ def _idle_arguments(cls: ast.ClassDef, method: Any, read: set[str]) -> Iterator[
     for argument in [*method.args.args[1:], *method.args.kwonlyargs]:
         name = argument.arg
         # save_hyperparameters makes attributes of hparams from the arguments.
-        if name in _SETTINGS and name not in used and name not in read and f"text {name}" not in read:
+        if is_setting(name) and name not in used and name not in read and f"text {name}" not in read:
             yield {"line": argument.lineno, "name": name, "class": cls.name, "kept": False}
 
 
@@ -179,10 +191,9 @@ def _sorted_in_place(tree: ast.Module, text: str) -> bool:
 def _counts(tree: ast.Module) -> Iterator[dict[str, Any]]:
     """Yield assignments to the counts of Lightning's loops."""
     for node in ast.walk(tree):
-        targets = (
-            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AugAssign) else ()
-        )
-        for target in targets:
+        if not isinstance(node, (ast.Assign, ast.AugAssign)):
+            continue
+        for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
             if not isinstance(target, ast.Attribute):
                 continue
             parts = ast.unparse(target).split(".")
@@ -233,10 +244,12 @@ def _reseeded(tree: ast.Module) -> Iterator[dict[str, Any]]:
     for method in ast.walk(tree):
         if isinstance(method, Function) and method.name in _AGAIN_AND_AGAIN:
             for node in ast.walk(method):
-                if isinstance(node, ast.Call) and ast.unparse(node.func) in _SEEDS:
-                    if all(isinstance(argument, ast.Constant) or ast.unparse(argument).startswith("self.")
-                           for argument in node.args):  # fmt: skip
-                        yield {"line": node.lineno, "name": ast.unparse(node.func), "in": method.name}
+                if (
+                    isinstance(node, ast.Call)
+                    and ast.unparse(node.func) in _SEEDS
+                    and all(isinstance(one, ast.Constant) or ast.unparse(one).startswith("self.") for one in node.args)
+                ):
+                    yield {"line": node.lineno, "name": ast.unparse(node.func), "in": method.name}
 
 
 def _cuts(tree: ast.Module) -> Iterator[dict[str, Any]]:
