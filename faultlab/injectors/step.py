@@ -168,7 +168,7 @@ def stop_iteration_in_step(call: Call, ctx: Context) -> Any:
     seam=StepCall("validation_step"),
     severity="major",
     effect="silent",
-    cause=("stopiteration", "cut short", "fewer", "never logged", "nobody logged", "validation batch"),
+    cause=("stopiteration", "cut short", "fewer", "never logged", "validation batch"),
     stages=("validate",),
     evidence=("Lightning-AI/pytorch-lightning#5055",),
 )
@@ -258,7 +258,7 @@ def rename_training_step(definition: Any, ctx: Context) -> Any:
     seam=Definition("validation_step"),
     severity="major",
     effect="warns",
-    cause=("validation_step", "never validated", "no validation", "nobody logged"),
+    cause=("validation_step", "never validated", "no validation", "never logged"),
     stages=("validate",),
     evidence=("Lightning-AI/pytorch-lightning#5454",),
 )

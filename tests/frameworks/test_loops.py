@@ -220,7 +220,7 @@ def test_a_loop_leaves_nothing_behind() -> None:
 @pytest.mark.parametrize(
     ("train", "message"),
     [
-        ("never_trains", "no optimizer was stepped"),
+        ("never_trains", "no optimizer of torch's was stepped"),
         ("raises", "FileNotFoundError: no such file: 'points.csv'"),
         ("exits", "SystemExit: 2"),
         ("needs_arguments", "missing a required argument: 'rate'"),

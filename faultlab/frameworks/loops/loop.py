@@ -7,6 +7,7 @@ armed half-way only adds to the loop's lists.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch.utils.data import DataLoader
 from faultlab.core.class_paths import path_of
 from faultlab.core.patching import Patches
 from faultlab.core.trajectory import Trajectory
-from faultlab.frameworks.loops import criteria
+from faultlab.frameworks.loops import criteria, iteration
 from faultlab.frameworks.loops.advising import Advising
 from faultlab.frameworks.loops.layout import Layout, key_of
 from faultlab.injection.values import Stream
@@ -69,6 +70,7 @@ class Loop:
         self._begin, self._take_back = begin, take_back
         self.advising = advising or Advising({}, False)
         self._constructed = 0
+        self._inner: weakref.WeakKeyDictionary[Any, DataLoader[Any]] = weakref.WeakKeyDictionary()
         self._rates: dict[tuple[int, int], float] = {}
         self._inside = self._stepping_now = False
         self._forward_due = True
@@ -110,7 +112,7 @@ class Loop:
         patches.wrap(torch.optim.Optimizer, "__init__", self._making_optimizer)
         for scheduler in (LRScheduler, ReduceLROnPlateau):
             patches.wrap(scheduler, "__init__", self._making_scheduler)
-        patches.wrap(DataLoader, "__iter__", self._iterating)
+        iteration.replace(patches, self._iterating)
         criteria.replace(patches, self._loss_computed)
         # Which `Tensor.backward` calls, too.
         patches.wrap(torch.autograd, "backward", self._backward)
@@ -241,11 +243,14 @@ class Loop:
         def iterating(loader: DataLoader[Any]) -> Iterator[Any]:
             key = key_of(loader)
             stage = self.layout.stage(key)
-            self.loaders.setdefault(key, loader)
+            # As it was before a fault: it may be iterated again in every epoch.
+            inner = self._inner.setdefault(loader, iteration.inner(loader))
+            self.loaders.setdefault(key, inner)
             if counts := bool(self.layout.training) and key == self.layout.training[0]:
                 self._trajectory.epochs += 1
             for mapped in list(self.loader_maps):
-                loader = mapped(loader, stage)
+                inner = mapped(inner, stage)
+            loader = iteration.with_inner(loader, inner)
             self.advising.iterated(stage)
             stream = Stream(_numbered(iterate(loader)), _length(loader))
             for changed in list(self.stream_maps):

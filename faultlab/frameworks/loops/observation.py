@@ -21,7 +21,9 @@ from faultlab.core.alert import safe_text
 from faultlab.core.class_paths import path_of
 from faultlab.core.patching import Patches
 from faultlab.errors import TargetError
+from faultlab.frameworks.loops import iteration
 from faultlab.frameworks.loops.layout import Layout, key_of
+from faultlab.frameworks.torch.wrappers import unwrapped
 from faultlab.injection import compilation
 from faultlab.sandbox import file_calls
 
@@ -29,6 +31,8 @@ _DEADLINE = 600.0
 """Seconds that the observed run may take."""
 
 _NO_TRAINING = "Call the function that builds the model and trains it, in this process."
+_OWN_OPTIMIZERS = {"fastai": "fastai", "keras": "Keras"}
+"""Frameworks, by package, whose optimizers are no `torch.optim.Optimizer`."""
 
 
 class Observation:
@@ -49,7 +53,7 @@ class Observation:
         patches.wrap(nn.Module, "__init__", self._constructing)
         patches.wrap(nn.Module, "__call__", self._calling)
         patches.wrap(torch.optim.Optimizer, "__init__", lambda construct: self._optimizing(construct, patches))
-        patches.wrap(DataLoader, "__iter__", self._iterating)
+        iteration.replace(patches, self._iterating)
         # Which `Tensor.backward` calls, too.
         patches.wrap(torch.autograd, "backward", self._backward)
 
@@ -60,7 +64,7 @@ class Observation:
             TargetError: No module was trained.
         """
         if not self._held:
-            raise TargetError(("train",), "no optimizer was stepped while it ran", _NO_TRAINING)
+            raise TargetError(("train",), "no optimizer of torch's was stepped while it ran", _without_optimizer())
         sizes = {
             number: sum(self._held.get(id(parameter), 0) for parameter in module.parameters())
             for number, module in self._called.items()
@@ -86,7 +90,8 @@ class Observation:
         def calling(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
             if not self._depth and id(module) in self._modules:
                 if torch.is_grad_enabled():
-                    self._called.setdefault(id(module), module)
+                    own = unwrapped(module)
+                    self._called.setdefault(id(own), own)
                 else:
                     # An evaluation, which may be left half-way.
                     self._pending = []
@@ -137,6 +142,13 @@ class Observation:
             return backward(*args, **kwargs)
 
         return backwards
+
+
+def _without_optimizer() -> str:
+    for package, name in _OWN_OPTIMIZERS.items():
+        if package in sys.modules:
+            return f"{name} has optimizers of its own, out of reach of faultlab; it can break a loop with torch.optim."
+    return _NO_TRAINING
 
 
 def observe(train: Callable[[], object], folders: Sequence[str]) -> Layout:
