@@ -68,16 +68,19 @@ def counts(seen: Seen) -> Iterator[Finding]:
 @check("loading of weights", "torchgeo/terratorch#320")
 def guarded(seen: Seen) -> Iterator[Finding]:
     """Find a failed load of weights whose exception is swallowed."""
-    done = set(seen.get("loads", ()))
+    done, failed = set(seen.get("loads", ())), set(seen.get("loads_failed", ()))
     for entry in _of(seen, "guarded"):
-        if not any(f"{entry['file']}:{line}" in done for line in entry["lines"]):
-            yield wrong(
-                f"line {entry['line']} loads weights, no load has completed there, and `{entry['how']}` in line "
-                f"{entry['handler']} swallows the exception: the training starts from other weights",
-                f"{entry['file']}:{entry['line']}, handler in line {entry['handler']}",
-                "Raise the exception again (raise) in that handler, and fix what it says: a missing file or key, or "
-                "names and shapes that do not match the state_dict.",
-            )
+        places = {f"{entry['file']}:{line}" for line in entry["lines"]}
+        if places & done:
+            continue
+        # Without a failed load, the exception came before it, or the function isn't called in this training.
+        yield (wrong if places & failed else attention)(
+            f"line {entry['line']} loads weights, no load has completed there, and `{entry['how']}` in line "
+            f"{entry['handler']} swallows the exception: the training starts from other weights",
+            f"{entry['file']}:{entry['line']}, handler in line {entry['handler']}",
+            "Raise the exception again (raise) in that handler, and fix what it says: a missing file or key, or "
+            "names and shapes that do not match the state_dict.",
+        )
 
 
 @check("unused objects")

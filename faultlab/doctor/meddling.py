@@ -58,9 +58,10 @@ class Meddling:
         if bare == "training_step":
             self._training()
         versions, rates = self._versions(), _rates(trainer)
+        left = bare not in _UPDATING and self._moved(trainer) and not self._at_start()
         view = self._view() if bare.startswith(("on_validation", "validation_")) else None
         yield
-        if bare not in _UPDATING and self._moved(trainer) and self._put_back(bare, versions):
+        if left and self._put_back(bare, versions):
             self.found["weights"][name] = self.found["weights"].get(name, 0) + 1
         self._rates(name, rates, _rates(trainer))
         if view is not None:
@@ -69,11 +70,13 @@ class Meddling:
                     self._switched[key] = (name, value)
 
     def _put_back(self, bare: str, versions: int) -> bool:
+        often = any(word in bare for word in _EACH_BATCH)
+        return (self._versions() != versions or not often) and self._at_start()
+
+    def _at_start(self) -> bool:
+        """Return whether all weights that are trained are those of the start."""
         import torch
 
-        often = any(word in bare for word in _EACH_BATCH)
-        if self._versions() == versions and often:
-            return False
         trained = [(name, value) for name, value in self._module.named_parameters() if value.requires_grad]
         return bool(trained) and all(
             name in self._start

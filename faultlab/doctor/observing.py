@@ -277,6 +277,7 @@ class Examined(Session):
             self._seen["rounded_away"] = updates.rounded_away(self._trainer, asked_for)
             self._seen["weights_loaded"] = list(loaded_weights.found)
             self._seen["loads"] = sorted(loaded_weights.completed)
+            self._seen["loads_failed"] = sorted(loaded_weights.begun - loaded_weights.completed)
             self._seen["switches"] = switches.unread(self._built.module)
             self._seen["optimizer_steps"] = int(getattr(self._trainer, "global_step", 0))
         self._seen["losses"] = [loss for _, loss in self._trajectory.losses]

@@ -72,8 +72,7 @@ def schedulers(trainer: Any) -> list[dict[str, Any]]:
 
 
 def _reaches(scheduler: Any, interval: str, trainer: Any) -> dict[str, Any] | None:
-    """Return the highest factor of a LambdaLR within the training and within ten times as many turns; None if it has
-    no such function."""
+    """Return the highest factor of a LambdaLR within the training, and within ten times as many turns."""
     functions = asked(scheduler, "lr_lambdas")
     turns = plan(trainer).get("epochs" if interval == "epoch" else "steps")
     steps = plan(trainer).get("steps")

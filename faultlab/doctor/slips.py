@@ -33,7 +33,9 @@ def _late(tree: ast.Module) -> Iterator[dict[str, Any]]:
         assigned: dict[str, set[str]] = {}
         read: dict[str, int] = {}
         for method in cls.body:
-            for node in ast.walk(method) if isinstance(method, _FUNCTION) else ():
+            if not isinstance(method, _FUNCTION):
+                continue
+            for node in ast.walk(method):
                 if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self":
                     if isinstance(node.ctx, ast.Store):
                         assigned.setdefault(node.attr, set()).add(method.name)
@@ -91,8 +93,9 @@ def _uncleared(tree: ast.Module) -> Iterator[dict[str, Any]]:
         made = {
             name.id
             for node in nodes
-            if isinstance(node, ast.Assign) and "self.optimizers()" in ast.unparse(node.value)
-            for target in node.targets
+            if isinstance(node, ast.Assign)
+            for target, value in _pairs(node)
+            if ast.unparse(value).startswith("self.optimizers(")
             for name in ast.walk(target)
             if isinstance(name, ast.Name)
         }
@@ -109,6 +112,15 @@ def _uncleared(tree: ast.Module) -> Iterator[dict[str, Any]]:
         for name, line in lines.items():
             if name in made - cleared:
                 yield {"line": line, "name": name}
+
+
+def _pairs(node: ast.Assign) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """Yield the targets of an assignment with their values, each with its own in a, b = c, d."""
+    for target in node.targets:
+        if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+            yield from zip(target.elts, node.value.elts, strict=False)
+        else:
+            yield target, node.value
 
 
 def _roots(tree: ast.Module) -> Iterator[dict[str, Any]]:

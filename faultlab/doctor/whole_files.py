@@ -225,6 +225,8 @@ def _made(tree: ast.Module) -> Iterator[dict[str, Any]]:
     """Yield schedulers, callbacks and samplers that a function or the file makes and then never names again."""
     for scope in (tree, *(node for node in ast.walk(tree) if isinstance(node, Function))):
         within = list(ast.walk(scope))
+        if scope is tree and not any(isinstance(node, ast.Call) and called(node) == "fit" for node in within):
+            continue  # another file may import what this one makes
         read = {node.id for node in within if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
         for node in scope.body:
             if not (isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and len(node.targets) == 1):
