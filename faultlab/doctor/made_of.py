@@ -34,8 +34,8 @@ def negative(seen: Seen) -> Iterator[Finding]:
     """Find errors that are multiplied by negative weights."""
     for place, share in _of(seen, "negative").items():
         yield wrong(
-            f"line {_line(place)} multiplies errors, which are at least 0, by weights, and {100 * share:.0f} % of them are "
-            "negative: those errors are rewarded, and the loss can fall without bound",
+            f"line {_line(place)} multiplies errors, which are at least 0, by weights, and {100 * share:.0f} % of them "
+            "are negative: those errors are rewarded, and the loss can fall without bound",
             place,
             "Make the weights non-negative: check what they are computed from (such as cos of degrees, not radians).",
         )
