@@ -103,6 +103,12 @@ def test_a_metric_that_is_never_reported_is_an_error_that_names_those_that_are(t
     assert "val_loss" in problem.remedy
 
 
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of its own for what a loop writes."""
+    monkeypatch.chdir(tmp_path)
+
+
 def followed(train: Any, change: Any = None, **given: Any) -> Loop:
     target = LoopTarget({"train": {"class_path": f"{train.__module__}.{train.__name__}"}})
     clock = LoopClock()
@@ -120,6 +126,7 @@ def nan(report: Logged) -> Logged:
     return Logged(report.name, torch.tensor(float("nan")))
 
 
+@pytest.mark.usefixtures("folder")
 def test_what_an_evaluation_returns_within_a_loop_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     loop = followed(trackers.printing, nan, evaluation=hand_written.evaluate)
     series = loop.trajectory.metrics
@@ -129,8 +136,8 @@ def test_what_an_evaluation_returns_within_a_loop_is_reported(capsys: pytest.Cap
     assert hand_written.evaluate(hand_written.Net())["val_loss"] > 0
 
 
-def test_lines_of_a_file_are_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.usefixtures("folder")
+def test_lines_of_a_file_are_reports() -> None:
     loop = followed(trackers.printing, lambda report: None, declared={"jsonl": "history.jsonl"})
     assert loop.trajectory.metrics == {}
     assert [json.loads(line) for line in Path("history.jsonl").read_text().splitlines()] == [
@@ -139,6 +146,7 @@ def test_lines_of_a_file_are_reports(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert set(loop.reports.by_stage["validate"]) == {"val_loss", "accuracy"}
 
 
+@pytest.mark.usefixtures("folder")
 def test_a_printed_number_is_exchanged_in_its_line(capsys: pytest.CaptureFixture[str]) -> None:
     pattern = r"loss (?P<train_loss>[^,]+), val loss (?P<val_loss>\S+)"
     before = sys.stdout
