@@ -21,13 +21,14 @@ class Advising:
         self._hooks, self._batches = hooks, batches
         self._watcher: Any = None
 
-    def begin(self, module: nn.Module, optimizers: list[Optimizer]) -> None:
-        """Watch the module, which is about to take its first step."""
+    def begin(self, module: nn.Module, optimizers: list[Optimizer], updates: int = 0, epochs: int = 0) -> None:
+        """Watch the module, which is about to take its first step, after the updates and epochs of an earlier call."""
         if self._watcher is None and self._hooks:
             # Not imported before: the first import of the guards decides which framework their callbacks belong to.
             from faultlab.guards.support.watcher import WatchedLoop, Watcher
 
             loop = WatchedLoop(_of(module, optimizers), None, None, None, -1)
+            loop.global_step, loop.current_epoch = updates, epochs
             self._watcher = Watcher(module, loop, self._hooks, self._batches)
             if self._batches:
                 self._watcher.iterated("train")

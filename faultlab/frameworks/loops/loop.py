@@ -227,7 +227,7 @@ class Loop:
         self.trajectory.steps += 1
         self._begin()
         if self.module is not None:
-            self.advising.begin(self.roots.found[0], self.optimizers)
+            self.advising.begin(self.roots.found[0], self.optimizers, self.updates, max(0, self.epochs - 1))
 
     def take_back(self) -> None:
         """Note that the step that has just begun has no batch."""
