@@ -22,6 +22,8 @@ _LOOPS = "torch"
 """The framework of training loops without a Trainer, or with one of another package."""
 _HF = "transformers"
 """The package whose Trainer may run such a loop."""
+_HELPS = {_LOOPS: ("watch",), _HF: ("hf",)}
+"""What lets guards see a training without Lightning, of `faultlab.guards`."""
 
 
 class Added(NamedTuple):
@@ -122,7 +124,7 @@ def code(guards: Sequence[str], constructed: Mapping[str, Mapping[str, Any]], by
     for guard in guards:
         given = ", ".join(f"{name}={value!r}" for name, value in constructed.get(guard, {}).items())
         calls.append(f"{guard}({given})")
-    imports = sorted(guards) + [{_LOOPS: "watch", _HF: "hf"}[by]] * (by in (_LOOPS, _HF))
+    imports = [*sorted(guards), *_HELPS.get(by, ())]
     names = ", ".join(imports)
     imported = f"from faultlab.guards import {names}"
     if len(imported) > _LINE:

@@ -37,6 +37,18 @@ def test_the_guards_are_taken_in_the_order_of_what_the_others_miss() -> None:
     assert (made.before, made.silent, made.beyond) == (1 / 6, 5, 1)
 
 
+def test_the_guards_for_the_trainer_of_transformers_are_one_of_its_callbacks() -> None:
+    report = Report("r", faults=[silent("a.one", "A")])
+    report.target["framework"] = "torch"
+    made = remedy(report, {})
+    assert made is not None
+    assert "from faultlab.guards import A, watch\n\nwith watch(" in made.code
+    report.versions["transformers"] = "5.24.0"
+    made = remedy(report, {})
+    assert made is not None
+    assert made.code == "from faultlab.guards import A, hf\n\nTrainer(..., callbacks=[hf([A()])])"
+
+
 def test_among_equals_the_guard_for_harmful_faults_comes_first_and_then_the_cheaper_one() -> None:
     report = Report("r", faults=[silent("a.one", "A", harm=HARMLESS), silent("a.two", "B")])
     made = remedy(report, {})
