@@ -29,7 +29,8 @@ class LoopTraining:
         assert isinstance(wanted.clock, LoopClock)
         self._built = built
         self._trajectory, self._clock = wanted.trajectory, wanted.clock
-        advising = None if wanted.beside is None else Advising(wanted.beside, bool(built.layout.training))
+        guards = [*built.guards.values()]
+        advising = Advising(wanted.beside or {}, bool(built.layout.training), guards)
         clock = wanted.clock
         self._loop = Loop(built.layout, wanted.trajectory, clock.tick, clock.take_back, built.step, advising)
         self._other: Any = None
