@@ -27,6 +27,7 @@ from faultlab.doctor.errors import explained
 from faultlab.doctor.finding import Finding, Seen, attention, fine, wrong
 from faultlab.doctor.idle import IDLE
 from faultlab.doctor.loaded import LOADED
+from faultlab.doctor.loops import examination as loops
 from faultlab.doctor.metrics import METRICS
 from faultlab.doctor.onlooking import ADVICE, ALARMS
 from faultlab.doctor.rates import RATES
@@ -61,9 +62,12 @@ def examine(
         UsageError: The target is none of these.
     """
     path, steps = Path(target), _WHOLE
+    loop = loops.of_file(target, arguments)
     # `faultlab init` takes file.py:Class and package:Class too.
     target = target if path.exists() else target.replace(":", ".")
-    if path.suffix == ".py":
+    if loop is not None:
+        scenario = loop
+    elif path.suffix == ".py":
         if not path.is_file():
             raise UsageError(f"{target}: no such script")
         scenario, steps = scripted(path, arguments), _OF_A_SCRIPT
@@ -77,7 +81,8 @@ def examine(
                 place = f"{problem.file}:{problem.line}:{problem.column}"
                 yield replace(wrong(problem.message, place, problem.remedy), check="scenario file")
             return
-        require_lightning(scenario, "doctor")
+        if scenario.framework != loops.FRAMEWORK:
+            require_lightning(scenario, "doctor")
         yield replace(fine(f"{path} is valid", scenario.name), check="scenario file")
     elif CLASS_PATH.match(target):
         scenario = bare(target)
@@ -89,7 +94,10 @@ def examine(
         raise UsageError(f"invalid target {target!r}: {what}")
     working = engine or engines.create(engines.default(), engines.cores())
     try:
-        yield from _examined(scenario, working, timeout, seed, steps)
+        if scenario.framework == loops.FRAMEWORK:
+            yield from loops.examined(scenario, working, timeout, seed)
+        else:
+            yield from _examined(scenario, working, timeout, seed, steps)
     finally:
         if engine is None:
             working.close()

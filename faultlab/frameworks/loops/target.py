@@ -96,6 +96,10 @@ class LoopTarget:
             guards[name if name not in guards else f"{name}-{number}"] = guard
         return BuiltLoop(self._train, self.layout, self._evaluate, self._step, guards=guards)
 
+    def build_unobserved(self) -> BuiltLoop:
+        """Return the loop without its layout, which a loop that trains nothing does not have."""
+        return BuiltLoop(self._train, Layout("", 0), self._evaluate, self._step)
+
 
 def _callable(entry: Any, where: tuple[str | int, ...]) -> Callable[[], Any]:
     """Return the function of an entry with its arguments bound.
