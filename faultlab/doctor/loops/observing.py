@@ -11,17 +11,19 @@ from __future__ import annotations
 import faulthandler
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from faultlab.core.alert import safe_text
 from faultlab.core.orders import Examine, Order
+from faultlab.core.patching import Patches
 from faultlab.core.results import ExaminedRun, Result
 from faultlab.doctor.loops import relation
 from faultlab.doctor.loops.following import Enough, Following
 from faultlab.doctor.swallowing import Swallowing
-from faultlab.frameworks.loops.target import BuiltLoop, LoopTarget
+from faultlab.frameworks.loops.target import LoopTarget
 from faultlab.frameworks.loops.training import LoopTraining
+from faultlab.sandbox.overlay import Overlay
 from faultlab.worker.session import Send, Session
 
 _SHARE = 0.5
@@ -36,8 +38,8 @@ def examine(target: LoopTarget, order: Order, send: Send) -> None:
 class _Run(LoopTraining):
     """One call of the function that trains, which nothing but the doctor follows."""
 
-    def __init__(self, built: BuiltLoop, following: Following) -> None:
-        self._built, self._following = built, following
+    def __init__(self, train: Callable[[], Any], evaluate: Callable[[Any], Any] | None, following: Following) -> None:
+        self._train, self._evaluate, self._following = train, evaluate, following
 
     @property
     def module(self) -> Any:
@@ -48,15 +50,31 @@ class _Run(LoopTraining):
     def module(self, fresh: Any) -> None:
         raise NotImplementedError("the doctor puts no other module into a loop")
 
+    @property
+    def guards(self) -> Mapping[str, Any]:
+        return {}
+
     def run(self) -> None:
         with self._following.watching():
             try:
-                self._built.train()
+                self._train()
                 root = self._following.models.root
-                if self._built.evaluate is not None and root is not None:
-                    self._built.evaluate(root.module)
+                if self._evaluate is not None and root is not None:
+                    self._evaluate(root.module)
             except Enough:
                 self._following.seen["cut"] = True
+
+    def step(self) -> tuple[Any, str] | None:
+        return None
+
+    def confine(self, patches: Patches, overlay: Overlay, root: Callable[[], str], saved_at: set[int]) -> None:
+        """Do nothing: whatever the loop writes goes through Python's own calls."""
+
+    def named_folders(self) -> Iterable[str]:
+        return ()
+
+    def watch_loggers(self, patches: Patches) -> None:
+        """Do nothing: the doctor compares no metrics."""
 
 
 class ExaminedLoop(Session):
@@ -76,7 +94,7 @@ class ExaminedLoop(Session):
         self._seen = self._following.seen
 
     def _build_target(self, changed: Mapping[str, Any], interrupted: bool = False) -> _Run:
-        return _Run(self._loop_target.build_unobserved(), self._following)
+        return _Run(*self._loop_target.functions, self._following)
 
     def _fit(self) -> BaseException | None:
         with self._swallowing.watching():

@@ -81,6 +81,11 @@ class LoopTarget:
             self._layout = observe(self._train, self.code.folders)
         return self._layout
 
+    @property
+    def functions(self) -> tuple[Callable[[], Any], Callable[[Any], Any] | None]:
+        """The functions that train and evaluate, for whom the loop's layout is of no use."""
+        return self._train, self._evaluate
+
     def build(self, root: str, with_flags: bool = True, variation: Variation | None = None) -> BuiltLoop:
         """Return the loop, ready to be called.
 
@@ -95,10 +100,6 @@ class LoopTarget:
             name = name or type(guard).__name__
             guards[name if name not in guards else f"{name}-{number}"] = guard
         return BuiltLoop(self._train, self.layout, self._evaluate, self._step, guards=guards)
-
-    def build_unobserved(self) -> BuiltLoop:
-        """Return the loop without its layout, which a loop that trains nothing does not have."""
-        return BuiltLoop(self._train, Layout("", 0), self._evaluate, self._step)
 
 
 def _callable(entry: Any, where: tuple[str | int, ...]) -> Callable[[], Any]:
