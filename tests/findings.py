@@ -14,7 +14,7 @@ from tests.lab import Lab, engine
 
 _FILES = {
     "models": ("classifier", "regressor", "language", "adversarial", "streaming"),
-    "equipped": ("equipped", "stopped", "mixed", "crewed", "paired", "seeing"),
+    "equipped": ("equipped", "stopped", "mixed", "crewed", "paired", "seeing", "tuned"),
 }
 FACTORIES = {model: f"tests.zoo.{file}.{model}" for file, models in _FILES.items() for model in models}
 _HAND_WRITTEN = "tests.frameworks.hand_written"
@@ -22,10 +22,16 @@ _HAND_WRITTEN = "tests.frameworks.hand_written"
 LOOPS: dict[str, dict[str, Any]] = {
     **{
         form: {"train": {"class_path": f"{_HAND_WRITTEN}.{form}"}}
-        for form in ("accumulating", "one_function_for_both", "streaming", "seeing")
+        for form in ("accumulating", "one_function_for_both", "streaming", "seeing", "tuned")
+    },
+    "logging": {
+        "train": {"class_path": "tests.frameworks.trackers.main"},
+        "evaluate": {"class_path": f"{_HAND_WRITTEN}.evaluate"},
     },
     "digits": {
         "train": {"class_path": "scenarios.digits.loop.train", "init_args": {"learning_rate": 0.02}},
+        "resume": {"init_args": {"resume": True}},
+        "metrics": {"stdout": r"train loss (?P<train_loss>[^,]+), val loss (?P<val_loss>\S+)"},
         "evaluate": {"class_path": "scenarios.digits.loop.evaluate"},
         "step": "scenarios.digits.loop.train_step",
     },

@@ -32,11 +32,12 @@ class Lab:
 
     @classmethod
     def of_loop(cls, engine: Engine, **parts: Any) -> Lab:
-        """A loop written by hand, with the parts that a scenario names for it: ``train``, ``evaluate``, ``step``."""
+        """A loop written by hand, with the parts that a scenario names for it, such as ``train`` and ``evaluate``."""
         lab = cls.__new__(cls)
         lab._open(engine, str(parts["train"]["class_path"]), {"framework": "torch", **parts})
         # A campaign learns it from a run.
-        lab.profile = replace(lab.profile, unreloadable="a training loop is not resumed from its checkpoints")
+        if not lab.profile.saved:
+            lab.profile = replace(lab.profile, unreloadable="the clean run saves no checkpoint")
         return lab
 
     def _open(self, engine: Engine, name: str, scenario: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from faultlab.campaign import verdict
 from faultlab.catalogue.failure_mode import FailureMode
+from faultlab.core.alert import Alert
 from faultlab.core.detection import Detection, Prescribed
 from faultlab.core.ranks import activity
 from faultlab.core.results import Advisory, Outcome
@@ -34,6 +35,7 @@ class Advice:
         broken: Guards that raised an error themselves, with the error.
         idle: Guards that skipped every check on every clean run, with the reason.
         detected: The detections by fault.
+        rejected: Guards that raised a false alarm when their set was proven.
         disturbed: Why the guards do not watch after all.
         disturbed_reload: Why they do not watch runs that continue from their checkpoints.
     """
@@ -47,6 +49,7 @@ class Advice:
     broken: dict[str, str] = field(default_factory=dict)
     idle: dict[str, str] = field(default_factory=dict)
     detected: dict[str, list[Detection]] = field(default_factory=dict)
+    rejected: set[str] = field(default_factory=set)
     disturbed: str = ""
     disturbed_reload: str = ""
 
@@ -85,6 +88,12 @@ class Advice:
         for alarm in said.alarms:
             if alarm not in said.of_interruption:
                 self.alarms.setdefault((alarm.name, alarm.reason), []).append(name)
+
+    def reject(self, false_alarms: Iterable[Alert]) -> bool:
+        """Exclude the guards that raised false alarms; return whether there was any."""
+        found = {alarm.name for alarm in false_alarms if alarm.kind == "guard" and alarm.name in self.arguments}
+        self.rejected |= found
+        return bool(found)
 
     def note(self, fault: str, found: Iterable[Mapping[str, Any]]) -> None:
         """Add the detections of a fault from an earlier part of the same campaign."""

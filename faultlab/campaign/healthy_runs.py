@@ -20,8 +20,9 @@ RECORD = {"record": True, "record_only": True}
 class Watch:
     """The clean runs that guards watch before the first fault.
 
-    Runs of ``known`` seeds, at least three, are recorded as known good. On ``quiet`` other seeds, and with ``varied``
-    on harmless variations of the target, every alarm is a false one. With ``advised`` the ready-made guards watch.
+    Runs of ``known`` seeds, at least three, are recorded as known good. On these, on ``quiet`` other seeds, and with
+    ``varied`` on harmless variations of the target, every alarm is a false one. With ``advised`` the ready-made guards
+    watch.
     """
 
     known: int = 5
@@ -46,8 +47,9 @@ class Watching:
 
     def record(self, advice: Advice, taken: Sequence[Outcome]) -> None:
         """Complete the known good runs; the baseline has the first ones."""
+        watched = {**advice.asked, "record": True} if advice.asked else RECORD
         seeds = range(self.seed + 3, self.seed + self.watch.known)
-        more = self.runs.run([self.runs.order(f"clean-{s}", s, advice=RECORD) for s in seeds])
+        more = self.runs.run([self.runs.order(f"clean-{s}", s, advice=watched) for s in seeds])
         advice.learn([*taken, *more.values()])
         if advice.asked and advice.known:
             advice.asked["known"] = self.runs.records.write_known(advice.known)
@@ -57,6 +59,10 @@ class Watching:
         seeds = {f"clean-{s}": s for s in self.quiet_seeds}
         quiet = self.runs.run([self.runs.order(id, s, advice=advice.order) for id, s in seeds.items()])
         advice.learn(quiet.values())
+        if advice.order:
+            # The first run of this seed found out what the guards are asked for, so they could not watch it.
+            again = self.runs.order(f"clean-{self.seed + 1}-watched", self.seed + 1, advice=advice.order)
+            advice.learn(self.runs.run([again]).values())
         names = {f"varied-{n}": name for n, name in enumerate(VARIATIONS)} if self.watch.varied else {}
         orders = [
             self.runs.order(id, self.seed, advice=advice.order, variation=VARIATIONS[name])

@@ -132,6 +132,8 @@ class Preparation:
             profile = replace(profile, monitor=metric, monitor_mode=measure.mode)
         if self.scenario.monitor and metric not in {**first.final, **first.metrics}:
             remedy = f"It logs {', '.join(sorted({**first.final, **first.metrics})) or 'nothing'}."
+            if profile.by_hand:
+                remedy += " Return it from `train`, or name a function under `evaluate` or its place under `metrics`."
             raise self.scenario.problem(("monitor", "metric"), f"the clean run never logs {metric!r}", remedy)
         warnings = {shown.key for outcome in outcomes.values() for shown in _run(outcome).warnings}
         clean_twin = Twin(

@@ -19,6 +19,8 @@ from faultlab.core.detection import Detection
 from faultlab.core.report import Report, Status
 from faultlab.engines import Engine
 
+_PROOFS = 3
+"""How often a set is proven, at most."""
 SUFFIX = "-prescribed"
 RECORD = "profile"
 """The argument of a guard that compares with recorded runs: the path of the record."""
@@ -77,13 +79,22 @@ class Prescriber:
     interrupted: bool = False
 
     def prescribe(self) -> Prescription:
-        """Run the campaigns; raise what a campaign raises."""
+        """Run the campaigns; raise what a campaign raises.
+
+        A check that raises a false alarm in the proof is left out, and the set is chosen and proven again.
+        """
         campaign = Campaign(self.scenario, self.engine, self.options, self.listener)
         before = campaign.run()
         self.interrupted = campaign.interrupted
         found = choose(before, campaign.advice, self.early, self.recorded)
-        if found.chosen and not self.interrupted:
+        for _ in range(_PROOFS):
+            if not found.chosen or self.interrupted:
+                break
             self._prove(found)
+            if not found.after or not campaign.advice.reject(found.after.baseline.false_alarms):
+                break
+            if not self.interrupted:
+                found = choose(before, campaign.advice, self.early, self.recorded)
         return found
 
     def _prove(self, found: Prescription) -> None:
@@ -103,7 +114,10 @@ class Prescriber:
 def choose(before: Report, advice: Advice, early: bool = False, recorded: bool = False) -> Prescription:
     """Return the smallest set of guards for the faults that are silent or only warned of in a report."""
     undetected = [fault.id for fault in before.faults if fault.status in UNDETECTED]
-    detected = {fault: advice.detected.get(fault, []) for fault in undetected}
+    detected = {
+        fault: [one for one in advice.detected.get(fault, []) if one.name not in advice.rejected]
+        for fault in undetected
+    }
     if not recorded:
         detected = {
             fault: [one for one in found if RECORD not in advice.construction(one.name)]

@@ -31,7 +31,10 @@ def command(id: str, as_json: bool) -> None:
         show(members, as_json)
         return
     if id not in modes:
-        raise UsageError(f"unknown failure mode {id!r}. {nearest(id, modes) or 'List them with `faultlab list`.'}")
+        # A word without a period is meant as a family.
+        known = [*modes] if "." in id else sorted({mode.family for mode in modes.values()})
+        hint = nearest(id, known) or nearest(id, modes) or "List them with `faultlab list`."
+        raise UsageError(f"unknown failure mode {id!r}. {hint}")
     mode = modes[id]
     if as_json:
         from faultlab.cli.list_command import summary

@@ -65,7 +65,7 @@ _SCENARIO = re.compile(r"^schema\s*:", re.MULTILINE)
 @click.option(
     "--advice/--no-advice",
     default=True,
-    help="Also run the ready-made guards, without letting them stop a training.  [default: yes]",
+    help="Advise on ready-made guards: let them watch each run without stopping it.  [default: yes]",
 )
 @ci_services.option
 @options.as_json

@@ -45,8 +45,8 @@ _LOOPS = "torch"
 @options.select
 @options.ignore
 @click.option("--seeds", type=click.IntRange(3), default=10, show_default=True,
-              help="Number of seeds to record as known good; as many others must not raise a false alarm.")  # fmt: skip
-@click.option("--early", is_flag=True, help="Require that each fault is detected as early as any guard can.")
+              help="Clean runs to record as known good. In as many others, guards must stay quiet.")  # fmt: skip
+@click.option("--early", is_flag=True, help="Choose the guards that detect each fault first, even if they are more.")
 @click.option("--records/--no-records", default=False,
               help="Also consider KnownGood, which compares a training with recorded runs.  [default: no]")  # fmt: skip
 @click.option("--write", is_flag=True, help="Add the guards to SCENARIO.")
@@ -64,7 +64,7 @@ def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: i
 
     The scenario is run with all ready-made guards, and again with the chosen set added to its own guards. A check that
     raises a false alarm on any clean seed or harmless variation is excluded. Paths in the printed lines are relative to
-    SCENARIO, which is the only one in scenarios/ by default.
+    SCENARIO. SCENARIO can be omitted if scenarios/ holds only one.
 
     Exit codes: 0 the chosen guards detected every fault that they should, 1 they did not, 2 usage or scenario error, 3
     the clean run failed, 130 interrupted.
@@ -190,13 +190,16 @@ def _compare(console: Console, found: Prescription, after: Report) -> None:
     for name, report in (("without these guards", found.before), ("with these guards", after)):
         ratio, harmful = report.ratio or 0.0, harmful_ratio(report)
         alarms = len(report.baseline.false_alarms)
-        of_harmful = f", {harmful:.2f} of the harmful failure modes" if harmful is not None else ""
+        of_harmful = f" ({harmful:.2f} of the harmful failure modes)" if harmful is not None else ""
         runs = f"{len(report.baseline.seeds)} clean seeds"
-        console.print(f"{name}: coverage {ratio:.2f}{of_harmful}; {alarms} false alarms on {runs} and variations")
+        false = f"{alarms} false alarm{'s' * (alarms != 1)}"
+        console.print(f"{name}: coverage {ratio:.2f}{of_harmful}; {false} on {runs} and variations")
     for promise in found.broken:
         console.print(f"[red]not verified:[/red] {escape(promise)} was not detected by the chosen guards")
     if not found.proven:
-        console.print("[red]NOT verified[/red]: a fault was not detected, or a guard raised a false alarm")
+        console.print(
+            "[red]not verified[/red], so the scenario was not changed. Add the guards by hand, except those named here."
+        )
     for alarm in after.baseline.false_alarms:
         console.print(f"[red]false alarm[/red] by {escape(alarm.name)}: {escape(alarm.message)}")
 

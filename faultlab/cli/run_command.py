@@ -53,12 +53,12 @@ from faultlab.gate.demands import exit_code, gravest
 @click.option(
     "--advice/--no-advice",
     default=True,
-    help="Also run the ready-made guards, without letting them stop a training.  [default: yes]",
+    help="Advise on ready-made guards: let them watch each run without stopping it.  [default: yes]",
 )
 @click.option(
     "--mutants/--no-mutants",
     default=True,
-    help="Judge source mutants too, if the scenario or its gate asks for them.  [default: yes]",
+    help="Also judge mutants of the source code, if the scenario asks for them.  [default: yes]",
 )
 @click.option("--live", is_flag=True, help="Update the page while the campaign runs; print its address.")
 @click.option("--lesson", is_flag=True, help="Also write lesson.html, a quiz that hides each fault until you guess it.")
@@ -71,8 +71,8 @@ def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, .
             ci: str | None, as_json: bool, quiet: bool) -> int:  # fmt: skip
     """Inject the faults of the scenarios at PATH (files or folders, default: scenarios/) and report which are detected.
 
-    A scenario imports and runs the code that it names. Arguments after -- are passed to the scenarios' training
-    scripts, instead of those in the scenarios.
+    A scenario imports and runs the code that it names. Arguments after -- are passed to the training scripts of the
+    scenarios and replace the arguments that the scenarios name.
 
     With --baseline, a run fails on any regression from the file that `faultlab gate --accept` wrote; if PATHs are
     folders, a missing scenario is a regression too. With --since, a scenario is skipped if its file, its tests and the

@@ -16,7 +16,13 @@ class WithScriptArguments(click.Command):
             at = args.index("--")
             own, script = args[:at], args[at + 1 :]
         ctx.meta[_KEPT] = tuple(script)
-        return super().parse_args(ctx, own)
+        try:
+            return super().parse_args(ctx, own)
+        except click.NoSuchOption as error:
+            if set(error.possibilities or ()) - {"--help"}:
+                raise
+            hint = f"Arguments of your script go after --, as in `-- {error.option_name} ...`."
+            raise click.UsageError(f"{error.message} {hint}", ctx) from None
 
     def _begin_paths(self, ctx: click.Context, own: list[str]) -> bool:
         """Return whether ``--`` only separates options from paths: for a command that takes paths and has none yet."""

@@ -63,10 +63,17 @@ def source(name: str, path: Sequence[str]) -> ast.Module | None:
 def names_of(module: ast.Module) -> set[str] | None:
     """Return the names that a module defines; None if its source doesn't show all of them."""
     names = {name for node in module.body for name in bound_names(node)}
+    nodes = list(ast.walk(module))
+    # `globals()[name]` that is only read creates no name.
+    read = {
+        id(node.value.func)
+        for node in nodes
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load) and isinstance(node.value, ast.Call)
+    }
     created = any(
-        (isinstance(node, ast.Name) and node.id in ("globals", "exec"))
+        (isinstance(node, ast.Name) and node.id in ("globals", "exec") and id(node) not in read)
         or (isinstance(node, ast.Attribute) and node.attr == "modules")
-        for node in ast.walk(module)
+        for node in nodes
     )
     return None if created or names & {"*", "__getattr__", "setattr"} else names
 

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from faultlab.config.loop_parts import Part as _Part
+from faultlab.config.loop_parts import Reported, Resumption
 from faultlab.config.scenario_fields import (
     Count,
     Framework,
@@ -33,11 +35,6 @@ _LOOP = "torch"
 _BUILD, _CONFIGURED = "faultlab.targets.script.build", "faultlab.targets.script.configured"
 NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]*")
 """The pattern of a scenario's name, which is its folder's name too."""
-
-
-class _Part(BaseModel):
-    # Editors show the texts below the fields as descriptions of the keys.
-    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
 
 
 class Component(_Part):
@@ -156,6 +153,10 @@ class Scenario(_Part):
     """A function that trains to the end, with `framework: torch`; what it returns of numbers is read as metrics."""
     evaluate: Component | None = None
     """A function that takes the trained module and returns its metrics, with `framework: torch`."""
+    resume: Resumption | None = None
+    """How `train` continues from its checkpoints, with `framework: torch`."""
+    metrics: Reported | None = None
+    """Where the loop prints or writes its metrics, with `framework: torch`."""
     step: str | None = None
     """The function or method that runs one training step, such as `pkg.train.train_step`, with `framework: torch`."""
     trainer: dict[str, Any] = {}
@@ -242,7 +243,8 @@ class Scenario(_Part):
 
     def for_victims(self) -> dict[str, Any]:
         """Return the part that the victims' processes need, as plain data."""
-        parts = {"framework", "module", "data", "build", "train", "evaluate", "step", "trainer", "guards"}
+        parts = {"framework", "module", "data", "build", "train", "evaluate", "resume", "metrics", "step", "trainer"}
+        parts |= {"guards"}
         plain = self.model_dump(mode="json", include=parts, exclude_unset=True)
         for guard in plain.get("guards", ()):
             if str(guard.get("class_path")).startswith(_GUARDS) and "profile" in guard.get("init_args", {}):
@@ -329,7 +331,7 @@ def _inconsistencies(data: Mapping[str, Any]) -> list[tuple[Key, str, str]]:
         return _loop_inconsistencies(data)
     found += [
         ((key,), f"`{key}` is for `framework: {_LOOP}`", f"Add `framework: {_LOOP}`, or remove `{key}`.")
-        for key in ("train", "evaluate", "step")
+        for key in ("train", "evaluate", "resume", "metrics", "step")
         if data.get(key) is not None
     ]
     if (data.get("module") is None) == (data.get("build") is None):

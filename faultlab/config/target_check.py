@@ -94,6 +94,14 @@ def _class_paths(scenario: Scenario, path: Sequence[str]) -> Iterator[_Found]:
 
 
 def _arguments(scenario: Scenario, path: Sequence[str]) -> Iterator[_Found]:
+    if scenario.train is not None and scenario.resume is not None:
+        both = scenario.train.model_copy(
+            update={"init_args": {**scenario.train.init_args, **scenario.resume.init_args}}
+        )
+        own = scenario.resume.init_args
+        for where, message, remedy in _arguments(scenario.model_copy(update={"train": both, "resume": None}), path):
+            if where[0] == "train" and where[-1] in own:
+                yield ("resume", *where[1:]), message, remedy
     for where, class_path in _named(scenario):
         if where[0] in ("trainer", "step"):
             continue
@@ -103,16 +111,14 @@ def _arguments(scenario: Scenario, path: Sequence[str]) -> Iterator[_Found]:
         parameters = _signature(source, name) if source is not None else None
         if parameters is None:
             continue
-        if where[0] == "evaluate":
-            # The first is the trained module.
-            parameters = dict(list(parameters.items())[1:])
         for argument in entry.init_args:
             if argument not in parameters:
                 message = f"{class_path}: got an unexpected keyword argument {argument!r}"
                 remedy = nearest(argument, parameters) or f"Arguments: {', '.join(parameters) or 'none'}."
                 yield (*where[:-1], "init_args", argument), message, remedy
         for argument, required in parameters.items():
-            if required and argument not in entry.init_args:
+            # An evaluation gets the modules that train, of which there may be several.
+            if required and argument not in entry.init_args and where[0] != "evaluate":
                 message = f"{class_path}: missing a required argument: {argument!r}"
                 at = (*where[:-1], "init_args") if entry.init_args else where
                 yield at, message, "Give the arguments under init_args."

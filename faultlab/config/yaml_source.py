@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from faultlab.core.close_files import did_you_mean
 from faultlab.errors import Problem, ScenarioError, UsageError
 
 Key = tuple[str | int, ...]
@@ -98,9 +98,7 @@ def refuse_script(path: Path) -> None:
 
 def not_found(path: Path) -> str:
     """Return the remedy for a missing scenario: the closest file, or how to write one."""
-    known = [str(found) for folder in {path.parent, Path()} for found in folder.glob("*.y*ml")]
-    close = get_close_matches(str(path), known, n=1, cutoff=0.6)
-    return f"Did you mean {close[0]!r}?" if close else HOW_TO_GET_ONE
+    return did_you_mean(path, "*.y*ml") or HOW_TO_GET_ONE
 
 
 def _text(file: Path) -> str:

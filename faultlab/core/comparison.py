@@ -12,7 +12,7 @@ from faultlab.core.report import FaultResult, Report, Status
 UNDETECTED = (Status.SILENT, Status.WARNED)
 UNTRIED = (Status.NOT_APPLICABLE, Status.IGNORED)
 OWN = ("guard", "test", "module")
-"""The kinds of the user's own detectors. The others detect by luck, or because a process died."""
+"""The kinds of the user's own detectors. The others detect incidentally, or because a process died."""
 
 
 @dataclass(frozen=True)

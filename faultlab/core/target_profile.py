@@ -119,8 +119,11 @@ class TargetProfile:
         labels: The paths of the labels.
         own_labels: The inputs that are also the targets, if there are no separate labels.
         names: The labels that are only compared with each other, such as person ids.
+        tokens: Of a batch of text: ``labels`` if they are its own tokens, ``prompt`` and ``padding`` if such labels are
+            ignored, ``mask`` if an input hides tokens, ``packed`` if an input tells samples of one row apart.
         steps: The number of training steps.
         epochs: The number of epochs.
+        ahead: How many batches the training fetches beyond the one that it trains on.
         validation_batches: The number of validation batches.
         layers: The class names of all submodules.
         parts: The submodules that the first training step calls, by path, in call order.
@@ -155,6 +158,9 @@ class TargetProfile:
         checkpoints: The callbacks that keep the best checkpoint.
         saves: The number of steps with a saved checkpoint in the clean run that continues from its checkpoints;
             None before that run.
+        saved: What the checkpoints of a loop hold, ``weights`` or ``optimizer``; None if the framework writes them.
+        resumes: The scenario tells how the training continues from its checkpoints, or the framework does.
+        validation_reports: How often a loop reports a number of validation; None if the framework averages batches.
         loggers: The class names of the Trainer's loggers.
         last_logged: The last step when a logger was passed anything.
         precision: The Trainer's precision.
@@ -197,8 +203,10 @@ class TargetProfile:
     labels: tuple[str, ...] = ()
     own_labels: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    tokens: tuple[str, ...] = ()
     steps: int = 0
     epochs: int = 0
+    ahead: int = 0
     validation_batches: int = 0
     layers: tuple[str, ...] = ()
     parts: Mapping[str, Part] = field(default_factory=dict)
@@ -232,6 +240,9 @@ class TargetProfile:
     callback_hooks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     checkpoints: tuple[str, ...] = ()
     saves: int | None = None
+    saved: tuple[str, ...] | None = None
+    resumes: bool = True
+    validation_reports: int | None = None
     loggers: tuple[str, ...] = ()
     last_logged: int | None = None
     precision: str = "32-true"
@@ -255,6 +266,11 @@ class TargetProfile:
     def workers(self) -> int:
         """The number of workers of the training loader."""
         return self.loading.workers if self.loading else 0
+
+    @property
+    def by_hand(self) -> bool:
+        """True for a loop that writes its own checkpoints and reports."""
+        return self.saved is not None
 
     @property
     def logged(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from faultlab.core.close_files import did_you_mean
 from faultlab.errors import UsageError
 
 _SECTIONS = {"model", "data", "trainer", "seed_everything", "optimizer", "lr_scheduler", "ckpt_path"}
@@ -27,7 +28,8 @@ def module_of(file: Path) -> str:
         UsageError: There is no such file, or it is not a config of LightningCLI.
     """
     if not file.is_file():
-        raise UsageError(f"{file}: no such file. Name a config of LightningCLI, a script or a LightningModule.")
+        remedy = did_you_mean(file, "*.y*ml") or "Name a config of LightningCLI, a script or a LightningModule."
+        raise UsageError(f"{file}: no such file. {remedy}")
     found = _read(file)
     if isinstance(found, Mapping) and "schema" in found:
         raise UsageError(f"{file}: already a scenario. Run it:\n    faultlab run {file}")

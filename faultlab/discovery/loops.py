@@ -25,6 +25,7 @@ _OTHERS = {"lightning": "", "accelerate": "Accelerate", "ignite": "Ignite", "tra
 _TRAINS = ("main", "train", "fit", "run", "train_model")
 _EVALUATES = ("evaluate", "validate", "test", "evaluate_model", "eval_model")
 _STEPS = ("train_step", "training_step", "step", "train_batch")
+_CONTINUES = ("resume", "resume_training", "continue_training")
 _BETTER = (
     (re.compile(r"(val|test|eval|dev).*loss"), "min"),
     (re.compile(r"(val|test|eval|dev).*(acc|f1|auc|r2|score|iou|dice)"), "max"),
@@ -40,7 +41,8 @@ class LoopFound:
     """A training loop of a project.
 
     ``train`` is the entry of that name, ``evaluate`` and ``step`` are class paths, empty if no function of the
-    source has such a name. ``path`` has the folders to import from.
+    source has such a name. ``resume`` is the switch of the function that trains which lets it continue from its
+    checkpoint, empty without one. ``path`` has the folders to import from.
     """
 
     name: str
@@ -48,6 +50,7 @@ class LoopFound:
     train: dict[str, Any]
     evaluate: str = ""
     step: str = ""
+    resume: str = ""
     path: tuple[str, ...] = ()
 
 
@@ -94,6 +97,7 @@ def find(target: str, given: Sequence[str], ill: bool = False) -> LoopFound | No
         {"class_path": f"{module}.{name}"},
         f"{module}.{evaluate}" if evaluate else "",
         f"{module}.{step}" if step else "",
+        _switch(functions[name]),
         (str(Path.cwd()),),
     )
 
@@ -130,7 +134,11 @@ def tried(found: LoopFound, seconds: float) -> dict[str, Any]:
 
 def parts(found: LoopFound) -> dict[str, Any]:
     """Return the entries of a scenario that name the loop."""
-    others = {"evaluate": {"class_path": found.evaluate} if found.evaluate else None, "step": found.step}
+    others = {
+        "resume": {"init_args": {found.resume: True}} if found.resume else None,
+        "evaluate": {"class_path": found.evaluate} if found.evaluate else None,
+        "step": found.step,
+    }
     return {"train": found.train, **{key: value for key, value in others.items() if value}}
 
 
@@ -200,6 +208,18 @@ def _required(function: ast.FunctionDef) -> list[str]:
     needed = positional[: len(positional) - len(arguments.defaults)]
     keywords = [one for one, value in zip(arguments.kwonlyargs, arguments.kw_defaults) if value is None]
     return [one.arg for one in (*needed, *keywords)]
+
+
+def _switch(function: ast.FunctionDef) -> str:
+    """Return the argument that lets a function continue a training, which is off by default; empty without one."""
+    arguments = function.args
+    positional = [*arguments.posonlyargs, *arguments.args]
+    optional = [
+        *zip(reversed(positional), reversed(arguments.defaults)),
+        *zip(arguments.kwonlyargs, arguments.kw_defaults),
+    ]
+    off = [one.arg for one, value in optional if isinstance(value, ast.Constant) and value.value is False]
+    return next((name for name in _CONTINUES if name in off), "")
 
 
 def _module_path(file: Path) -> str:

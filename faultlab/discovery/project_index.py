@@ -13,6 +13,7 @@ from functools import cache, cached_property
 from pathlib import Path
 
 from faultlab.catalogue.failure_mode import nearest
+from faultlab.core.close_files import did_you_mean
 from faultlab.discovery import cli_config
 from faultlab.errors import UsageError
 
@@ -264,7 +265,7 @@ def _in_project(folder: Path | None = None) -> Found:
 
 def _in_file(file: Path, name: str) -> Found:
     if not file.is_file():
-        raise UsageError(f"{file}: no such file. {_HELPFUL}")
+        raise UsageError(f"{file}: no such file. {did_you_mean(file, '*.py') or _HELPFUL}")
     source = read(file)
     if not name:
         if len(source.modules) == 1:

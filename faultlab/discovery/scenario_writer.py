@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -33,7 +34,12 @@ def findings(guess: Guess) -> list[str]:
         said.append(f"These lines of the file were skipped, because they fail here: {'; '.join(found['skipped'][:3])}.")
     said.append(f"A clean run takes {found['steps']} steps; {_falls(found)}.")
     if found["monitor"]:
-        said.append(f"Harm is measured by {found['monitor']['metric']}, which the module logs.")
+        others = [name for name in found["metrics"] if name != found["monitor"]["metric"]]
+        better = "higher" if found["monitor"]["mode"] == "max" else "lower"
+        instead = f" To use {', '.join(others[:3])} instead, change `monitor:`." if others else ""
+        said.append(
+            f"Harm is measured by {found['monitor']['metric']}, which the module logs; {better} is better.{instead}"
+        )
     else:
         said.append("The module logs no validation metric, so harm is measured by the training loss.")
     if not found["validation"]:
@@ -149,6 +155,8 @@ def remedy(guess: Guess) -> str:
         return (
             "Make the script train when it is run by itself, or name the class: faultlab init package.module:LitModel."
         )
+    if missing := _missing_package(guess):
+        return f"Install {missing} into the environment of faultlab: python -m pip install {missing}"
     name = guess.target.class_path or f"package.module.{guess.target.name}"
     needed = guess.unknown or list(guess.reading.needed)
     arguments = f", init_args: {{{', '.join(f'{one}: ...' for one in needed)}}}" if needed else ""
@@ -164,6 +172,16 @@ def remedy(guess: Guess) -> str:
             *_doctor(guess),
         ]
     )
+
+
+def _missing_package(guess: Guess) -> str:
+    """Return the package that the code imports and that isn't installed; empty if something else failed."""
+    for _, why in guess.tried:
+        found = re.search(r"No module named '(\w+)", why)
+        # A module of the project itself is to be found, not installed.
+        if found and not (Path(found[1]).is_dir() or Path(f"{found[1]}.py").is_file()):
+            return found[1]
+    return ""
 
 
 def _doctor(guess: Guess) -> list[str]:

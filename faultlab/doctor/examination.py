@@ -16,6 +16,7 @@ from faultlab.campaign.clean_runs import order
 from faultlab.config.lint import require_lightning
 from faultlab.config.scenario import Scenario, load, project_root
 from faultlab.config.source_lookup import file_of
+from faultlab.core.close_files import did_you_mean
 from faultlab.core.orders import Examine, Train
 from faultlab.core.results import ExaminedRun, Outcome, RunResult
 from faultlab.discovery import candidates, cli_config
@@ -69,7 +70,8 @@ def examine(
         scenario = loop
     elif path.suffix == ".py":
         if not path.is_file():
-            raise UsageError(f"{target}: no such script")
+            remedy = did_you_mean(path, "*.py") or "Name a script, relative to the working folder."
+            raise UsageError(f"{target}: no such script. {remedy}")
         scenario, steps = scripted(path, arguments), _OF_A_SCRIPT
     elif cli_config.is_cli_config(path):
         scenario, steps = configured(path, arguments), _OF_A_SCRIPT

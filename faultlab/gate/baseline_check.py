@@ -134,7 +134,9 @@ def _lost(standard: Standard, now: Mapping[str, Standing]) -> list[str]:
     for found in lost(then, {mode: standing for mode, standing in now.items() if standing.status not in settled}):
         if found.owned:
             instead = (
-                f"now only {found.instead}, by luck" if found.by_luck else f"now {found.instead or 'without effect'}"
+                f"now only {found.instead}, incidentally"
+                if found.by_luck
+                else f"now {found.instead or 'without effect'}"
             )
             reasons.append(f"{found.detector} no longer detects {found.mode} ({instead})")
     return reasons

@@ -54,6 +54,8 @@ from faultlab.guards.support.guard_set import GuardSet
 from faultlab.guards.train_validation_alike import TrainValidationAlike
 from faultlab.guards.validation_due import ValidationDue
 from faultlab.guards.validation_runs import ValidationRuns
+from faultlab.guards.verification import Verification
+from faultlab.guards.verifying import verify
 from faultlab.guards.watching import watch
 from faultlab.guards.weights_intact import WeightsIntact
 
@@ -104,10 +106,12 @@ __all__ = [
     "TrainValidationAlike",
     "ValidationDue",
     "ValidationRuns",
+    "Verification",
     "WeightsIntact",
     "all",
     "attach",
     "classes",
+    "verify",
     "watch",
 ]
 

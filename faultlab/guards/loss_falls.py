@@ -275,8 +275,8 @@ class LossFalls(Guard):
         if (lost or (not knew and stayed)) and not remembers:
             self.alarm(
                 "metric-no-better",
-                f"{self._name} did not improve: it was {before:.4g} before training and is {now:.4g} after "
-                f"{self._validations} epochs",
+                f"{self._name} did not improve by more than it varies: it was {before:.4g} before training and is "
+                f"{now:.4g} after {self._validations} epoch{'s' * (self._validations != 1)}",
                 "Check whether the weights change enough (gradients, optimizer, learning rate), and whether the "
                 "model works in validation as in training (modes, BatchNorm's running statistics, preparation of "
                 "inputs).",

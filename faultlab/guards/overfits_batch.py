@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
-import torch
-
 from faultlab.guards.guard import Action, Guard, Level
 from faultlab.guards.support import trainer_state, trials
+from faultlab.guards.support.overfitting import overfit
 from faultlab.guards.support.training_view import TrainingView
 
 
@@ -59,14 +57,19 @@ class OverfitsBatch(Guard):
         if not self._due:
             return
         self._due = False
-        losses = self._train(trainer, pl_module, batch, batch_idx)
-        if len(losses) < self.steps or not all(map(math.isfinite, losses)) or abs(losses[0]) < 1e-6:
+        trial = trials.own(pl_module, trainer, self.skip)
+        if trial is None:
             return
-        # Dropout and noise make single losses vary.
-        few = max(1, self.steps // 10)
-        began, ends = sum(losses[:few]) / few, sum(losses[-few:]) / few
-        began = max(began, losses[0])
-        if began - ends < self.least * abs(began):
+        try:
+            done = overfit(trial, batch, batch_idx, self.steps, self.rate)
+        except Exception as error:
+            self.skip(f"the training of the copy failed: {type(error).__name__}: {error}")
+            return
+        self.looked += 1
+        if not done.comparable:
+            return
+        fell, began, ends = done.fell(self.least)
+        if not fell:
             self.alarm(
                 "does-not-learn",
                 f"a copy of the model can't learn a single batch: its loss was {began:.4g} and is {ends:.4g} after "
@@ -74,25 +77,3 @@ class OverfitsBatch(Guard):
                 "Check whether the output depends on the inputs, whether every layer gets a gradient (dead, constant "
                 "or detached ones do not), and whether the loss compares the right values.",
             )
-
-    def _train(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> list[float]:
-        trial = trials.own(pl_module, trainer, self.skip)
-        losses: list[float] = []
-        if trial is None:
-            return losses
-        try:
-            with trial.running(grad=True):
-                learning = [parameter for parameter in trial.module.parameters() if parameter.requires_grad]
-                optimizer = torch.optim.Adam(learning, lr=self.rate)
-                for _ in range(self.steps):
-                    outputs = trial.step(batch, batch_idx)
-                    loss: Any = outputs.get("loss") if isinstance(outputs, dict) else outputs
-                    optimizer.zero_grad()
-                    loss.backward()
-                    optimizer.step()
-                    losses.append(float(loss.detach()))
-        except Exception as error:
-            self.skip(f"the training of the copy failed: {type(error).__name__}: {error}")
-            return []
-        self.looked += 1
-        return losses

@@ -8,7 +8,7 @@ import inspect
 import math
 import textwrap
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from torch.optim import lr_scheduler as stock
@@ -107,11 +107,14 @@ class ScheduleFits(Guard):
                 f"of {plan.steps} steps, so that the learning rate hardly changes",
                 'Set "interval": "step" in the dictionary with the scheduler, or define the schedule in epochs.',
             )
-        elif by_step and (meant := _meant_in_epochs(scheduler, length, plan, turns)):
+        elif by_step and (ends := _ends_in_epochs(scheduler, length, plan, turns)):
+            meant = (
+                f"its milestones are {', '.join(map(str, ends))}" if len(ends) > 1 else f"its length is {ends[0]:.0f}"
+            )
             self.alarm(
                 "stepped-by-step",
                 f"{kind} is defined in epochs ({meant}) but stepped at every step: it gets {turns} turns, and ends "
-                f"within the first {meant.rpartition(' ')[2]} steps of {plan.steps}",
+                f"within the first {ends[-1]:.0f} steps of {plan.steps}",
                 'Leave "interval" at "epoch", or define the schedule in steps (trainer.estimated_stepping_batches).',
             )
         elif by_step and length and 2 * turns <= length and length in (plan.batches, plan.steps):
@@ -204,20 +207,17 @@ def _meant_in_steps(scheduler: Any, length: float | None, plan: Plan, turns: int
     return ""
 
 
-def _meant_in_epochs(scheduler: Any, length: float | None, plan: Plan, turns: int) -> str:
-    """Return the evidence that a schedule is defined in epochs, empty if there is none.
-
-    Its last word is the end of the schedule.
-    """
+def _ends_in_epochs(scheduler: Any, length: float | None, plan: Plan, turns: int) -> Sequence[float]:
+    """Return the milestones, or the length alone, of a schedule that is defined in epochs; empty if it is not."""
     if plan.epochs < 5 or turns < 4 * plan.epochs:
-        return ""
+        return []
     if length and length == plan.epochs:
-        return f"its length is {length:.0f}"
+        return [length]
     if isinstance(scheduler, stock.MultiStepLR) and scheduler.gamma < 1:
         places = sorted(scheduler.milestones)
         if len(places) > 1 and plan.epochs / 2 <= places[-1] < min(plan.epochs, plan.steps_an_epoch):
-            return f"its milestones are {', '.join(map(str, places))}"
-    return ""
+            return places
+    return []
 
 
 _KEYS: dict[str, Any] = {"interval": "epoch", "frequency": 1}

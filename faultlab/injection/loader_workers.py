@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
-from torch.utils.data import get_worker_info
+import torch
+from torch.utils.data import DataLoader, get_worker_info
 from torch.utils.data._utils import fetch
 
 from faultlab.core.patching import Patches
@@ -59,13 +60,36 @@ class Workers:
     def wait_for_victim(self) -> None:
         """Return once the victim waits for the batch: without this worker it continues as long as it has others."""
         clock, until = self._armed.clock, time.monotonic() + _PATIENCE
-        while self._armed.victims_step < clock.step and time.monotonic() < until:
+        ahead = self._armed.profile.ahead
+        while self._armed.victims_step < clock.step - (ahead + 1 if ahead else 0) and time.monotonic() < until:
             time.sleep(0.001)
         clock.step = min(clock.step, self._armed.victims_step)
 
 
+def fork_workers(patches: Patches) -> None:
+    """Have every loader fork its workers, whatever its start method: they are to be copies of the victim.
+
+    Not once CUDA is in use, which doesn't work in a forked process.
+    """
+
+    def forking(make: Callable[..., Any]) -> Callable[..., Any]:
+        def making(loader: DataLoader[Any], *args: Any, **kwargs: Any) -> Any:
+            if not loader.num_workers or torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+                return make(loader, *args, **kwargs)
+            before, loader.multiprocessing_context = loader.multiprocessing_context, "fork"
+            try:
+                return make(loader, *args, **kwargs)
+            finally:
+                loader.multiprocessing_context = before
+
+        return making
+
+    patches.wrap(DataLoader, "_get_iterator", forking)
+
+
 def strike_in_workers(patches: Patches, armed: Armed) -> None:
     """Have the fault strike the worker that fetches the batch of the trigger's step."""
+    fork_workers(patches)
     workers = Workers(armed)
 
     def striking(get: Callable[..., Any]) -> Callable[..., Any]:

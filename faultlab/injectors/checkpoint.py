@@ -100,7 +100,7 @@ def scramble(content: bytes, ctx: Context) -> bytes:
     effect="raises",
     cause=("optimizer", "only the model", "save_weights_only"),
     stages="every",
-    needs=("optimizer",),
+    needs=("saved-optimizer",),
     evidence=("Lightning-AI/pytorch-lightning#20230", "Megvii-BaseDetection/BEVDepth#60"),
     judged_by="reload",
 )
@@ -241,7 +241,7 @@ def save_to_full_disk(call: Call, ctx: Context) -> Any:
     """The disk is full when a checkpoint is written.
 
     Effect: the `OSError` propagates out of `fit` unchanged and ends the training at the first checkpoint that does not
-    fit.
+    fit. If `torch.save` is given a path, its own writer raises a `RuntimeError` that does not mention the disk.
     Why it goes undetected: it goes undetected only until the run is checked, which may be days later.
     Example:
         ModelCheckpoint(save_top_k=-1)              # one checkpoint per epoch; none is ever deleted
@@ -255,6 +255,9 @@ def save_to_full_disk(call: Call, ctx: Context) -> Any:
             # The limit that simulates the full disk raises a different error number.
             full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(ctx.memory["path"]))
             raise ctx.intended(full) from error
+        except RuntimeError as error:
+            # torch's own writer, which tells of no error number.
+            raise ctx.intended(RuntimeError(str(error))) from error
 
 
 @failure_mode(

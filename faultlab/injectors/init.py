@@ -167,6 +167,38 @@ def skip_initialisation(module: Module, ctx: Context) -> None:
     """
     with torch.no_grad():
         for weight in layers.weights(module)[-1:]:
-            left = torch.rand(weight.shape, generator=ctx.generator) < ctx.dose.fraction
-            exponents = torch.empty(weight.shape).uniform_(-126, 127, generator=ctx.generator)
-            weight.copy_(torch.where(left, torch.exp2(exponents), 0.0))
+            weight.copy_(_leftover(weight, ctx))
+
+
+def _leftover(tensor: torch.Tensor, ctx: Context) -> torch.Tensor:
+    """Return what memory may hold that nobody has written to: zeros, and some numbers of any size."""
+    left = torch.rand(tensor.shape, generator=ctx.generator) < ctx.dose.fraction
+    exponents = torch.empty(tensor.shape).uniform_(-126, 127, generator=ctx.generator)
+    return torch.where(left, torch.exp2(exponents), 0.0)
+
+
+@failure_mode(
+    "init.buffers-uninitialised",
+    seam=Architecture,
+    severity="critical",
+    effect="silent",
+    cause=("buffer", "initiali", "nan", "finite", "large", "huge"),
+    needs=("floating-buffers",),
+    doses=(Dose("fraction", 0.2, 0.0, 1.0, "fraction of each buffer that holds what was left in memory"),),
+    evidence=("huggingface/transformers#48892", "huggingface/transformers#45902"),
+)
+def skip_buffers(module: Module, ctx: Context) -> None:
+    """The module's buffers are never initialized and keep what was left in memory: zeros and extreme numbers.
+
+    Effect: whatever is computed from them is wrong: positions that are encoded by a table, a normalization in eval
+    mode, a mask. Buffers that training updates, such as running statistics, recover slowly or never. No error or
+    warning is raised.
+    Why it goes undetected: no gradient and no optimizer touches buffers, so checks of the parameters pass.
+    Example:
+        model.to_empty(device="cuda")           # the checkpoint has the parameters, not the non-persistent buffers
+        model.load_state_dict(state, strict=False)
+    Remedy: assert that all buffers are finite and equal to those of a newly constructed module.
+    """
+    with torch.no_grad():
+        for buffer in layers.buffers(module):
+            buffer.copy_(_leftover(buffer, ctx))

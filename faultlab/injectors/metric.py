@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 
-from faultlab.catalogue.injection_points import Logging, MetricReset, TrainerArguments
+from faultlab.catalogue.injection_points import Batch, Logging, MetricReset, TrainerArguments
 from faultlab.frameworks.torch.callbacks import ranks, stops_early
 from faultlab.injection.armed_fault import Call, Context
 from faultlab.injection.registry import failure_mode
 from faultlab.injection.values import Logged
+from faultlab.injectors.label_tokens import learned
 
 
 def invert(callbacks: Iterable[Any], ctx: Context) -> None:
@@ -284,3 +285,27 @@ def monitor_nothing(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
     for callback in filter(stops_early, arguments["callbacks"]):
         callback.strict, callback.monitor = False, f"{callback.monitor}_renamed"
     return arguments
+
+
+@failure_mode(
+    "metric.padding-counted",
+    seam=Batch,
+    severity="major",
+    effect="silent",
+    cause=("pad", "metric", "ignore", "-100", "mask", "label"),
+    stages=("validate",),
+    judged_by="report",
+    needs=("padded-validation",),
+    evidence=("DaoyuanLi2816/Molecule-Generator#21", "languini-kitchen/languini-kitchen#10"),
+)
+def count_padding(batch: Any, ctx: Context) -> Any:
+    """Validation metrics include the padding.
+
+    Effect: the metrics depend on how far batches are padded: too good if the model predicts padding, too bad if it was
+    never taught to. No error or warning is raised, and training is healthy.
+    Why it goes undetected: the metric is plausible, and moves as it should.
+    Example:
+        correct = (logits.argmax(-1) == labels).float().mean()      # over padding, too
+    Remedy: test that more padding leaves the metric of a batch unchanged.
+    """
+    return learned(batch, "padding", ctx)

@@ -97,3 +97,31 @@ def equally_seeded_workers(loading: Loading, ctx: Context) -> Loading:
         _seed_everything(seed)
 
     return replace(loading, worker_init_fn=init)
+
+
+@failure_mode(
+    "random.validation-consumes",
+    seam=RandomState("validation"),
+    severity="minor",
+    effect="silent",
+    cause=("random", "seed", "reproduc", "validation", "generator"),
+    stages=("validate",),
+    needs=("training-after-validation",),
+    evidence=("Lightning-AI/pytorch-lightning#6988", "Lightning-AI/pytorch-lightning#9017"),
+)
+def consume_in_validation(state: None, ctx: Context) -> None:
+    """Validation draws random numbers from the generators that training uses.
+
+    Effect: the training after a validation shuffles, drops and augments differently from one that validates less often
+    or not at all. No error or warning is raised, and it ends as well as any other.
+    Why it goes undetected: two runs with the same settings still agree to the bit; only a change of how often or on how
+    much is validated changes the training.
+    Example:
+        def validation_step(self, batch, batch_idx):
+            noise = torch.randn_like(batch)     # from the global generator
+    Remedy: give validation a generator of its own, or fork the random state around it; compare the state before and
+    after.
+    """
+    random.random()
+    numpy.random.rand()
+    torch.rand(())

@@ -207,3 +207,30 @@ def monitor_nothing(result: Any, ctx: Context) -> Any:
         {**_timing(schedule), "scheduler": ReduceLROnPlateau(schedule["scheduler"].optimizer), "monitor": "unlogged"}
         for schedule in schedules_in(result)
     ]
+
+
+@failure_mode(
+    "scheduler.stepped-per-process",
+    seam=StepCall("lr_scheduler_step"),
+    severity="major",
+    effect="silent",
+    cause=("scheduler", "learning rate", "learning_rate", "decay", "too fast", "warm"),
+    needs=("scheduler",),
+    doses=(Dose("processes", 4, 1, 1024, "number of times that the scheduler is stepped instead of once"),),
+    evidence=("huggingface/transformers#24088", "Lightricks/LTX-Video-Trainer#67"),
+)
+def step_for_each_process(call: Call, ctx: Context) -> Any:
+    """The scheduler is stepped as many times at once as there are processes.
+
+    Effect: the schedule ends after a fraction of the training, and the rest of it runs at the final learning rate. No
+    error or warning is raised.
+    Why it goes undetected: the curve of the learning rate has the right shape, compressed, and on a single process
+    nothing is wrong.
+    Example:
+        scheduler = accelerator.prepare(get_scheduler("cosine", optimizer, 0, steps))   # steps of one process
+    Remedy: log the learning rate, and check that the schedule ends where training does.
+    """
+    result = None
+    for _ in range(int(ctx.dose.processes)):
+        result = call()
+    return result

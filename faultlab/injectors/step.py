@@ -167,8 +167,8 @@ def stop_iteration_in_step(call: Call, ctx: Context) -> Any:
     "step.stop-iteration-in-validation",
     seam=StepCall("validation_step"),
     severity="major",
-    effect="silent",
-    cause=("stopiteration", "cut short", "fewer", "never logged", "nobody logged", "validation batch"),
+    effect={"lightning": "silent", "torch": "raises"},
+    cause=("stopiteration", "cut short", "fewer", "never logged", "validation batch"),
     stages=("validate",),
     evidence=("Lightning-AI/pytorch-lightning#5055",),
 )
@@ -258,7 +258,7 @@ def rename_training_step(definition: Any, ctx: Context) -> Any:
     seam=Definition("validation_step"),
     severity="major",
     effect="warns",
-    cause=("validation_step", "never validated", "no validation", "nobody logged"),
+    cause=("validation_step", "never validated", "no validation", "never logged"),
     stages=("validate",),
     evidence=("Lightning-AI/pytorch-lightning#5454",),
 )

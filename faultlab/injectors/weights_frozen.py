@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from faultlab.catalogue.injection_points import Architecture
+from faultlab.catalogue.injection_points import Architecture, Weights
 from faultlab.frameworks.torch import layers
 from faultlab.injection.armed_fault import Context
 from faultlab.injection.registry import failure_mode
@@ -80,3 +80,30 @@ def unfreeze(module: Module, ctx: Context) -> None:
     for parameter in module.parameters():
         if layers.writable(parameter):
             parameter.requires_grad_(True)
+
+
+@failure_mode(
+    "weights.frozen-midway",
+    seam=Weights,
+    severity="critical",
+    effect="silent",
+    cause=("frozen", "freez", "requires_grad", "trainable", "did not change", "no grad"),
+    needs=("several-layers",),
+    when="middle",
+    evidence=("modelscope/ms-swift#9452", "huggingface/peft#3580"),
+)
+def freeze_midway(module: Module, ctx: Context) -> None:
+    """From one step on all parameters are frozen except those of the last layer, as after a first save that freezes.
+
+    Effect: what was learned until then stays, and only the last layer learns on. No error or warning is raised. If it
+    were frozen too, backward would raise an error.
+    Why it goes undetected: the loss has fallen by then and seems to flatten; the parameters were seen to learn.
+    Example:
+        save_adapter(model)                     # loads a copy to convert it, and sets requires_grad to False
+    Remedy: assert from time to time, not only at the start, that each parameter that should learn still requires grad.
+    """
+    found = layers.trainable(module)
+    last = found[-1][0].rpartition(".")[0] if found else ""
+    for name, parameter in found:
+        if name.rpartition(".")[0] != last:
+            parameter.requires_grad_(False)

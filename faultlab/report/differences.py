@@ -25,7 +25,7 @@ def lines(found: Comparison) -> list[str]:
         *(f"no longer tried: {_change(change)}" for change in found.gone),
         *(
             f"lost: {lost.detector} no longer detects {lost.mode}"
-            f" ({'by luck ' if lost.by_luck else ''}{lost.instead or 'no detector'} does)"
+            f" ({'incidentally ' if lost.by_luck else ''}{lost.instead or 'no detector'} does)"
             for lost in found.lost
         ),
         *(f"later: {late.mode} is detected after {late.after} steps, was {late.before}" for late in found.later),

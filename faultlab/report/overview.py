@@ -17,7 +17,7 @@ WORTHS = (
     "detected by a guard or test that names the cause",
     "detected by a guard or test for another reason",
     "detected by the module's own check",
-    "failed by luck, in the framework or the process",
+    "failed incidentally, in the framework or the process",
 )
 """How a fault was detected, by `Detection.worth`."""
 

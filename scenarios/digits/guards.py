@@ -88,7 +88,7 @@ class LossBeatsChance(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare the metric, which validation has just logged, with ln(10)."""
         if self.metric not in trainer.callback_metrics:
-            raise RuntimeError(f"LossBeatsChance: nobody logged {self.metric} by the end of the epoch")
+            raise RuntimeError(f"LossBeatsChance: {self.metric} was never logged in the epoch")
         loss, chance = float(trainer.callback_metrics[self.metric]), math.log(NUM_CLASSES)
         # Not as `loss >= chance`: a NaN would pass.
         if not loss < chance:

@@ -160,3 +160,13 @@ def test_the_worth_of_guards_is_what_they_detect_and_what_nobody_else_does() -> 
     assert (a.modes, a.alone) == (["loss.nan", "loss.zeroed"], ["loss.zeroed@always"])
     assert (b.modes, b.alone) == (["loss.nan", "loss.summed"], [])
     assert (c.modes, c.alone, c.proven) == ([], [], None)
+
+
+def test_a_guard_that_raises_a_false_alarm_in_the_proof_is_not_chosen_again() -> None:
+    advice = watched(nan={"G", "H"})
+    advice.arguments, advice.costs = {"G": {}, "H": {}}, {"G": 0.0, "H": 0.1}
+    before = report(silent("nan"))
+    assert [one.guard for one in choose(before, advice).chosen] == ["G"]
+    assert advice.reject([Alert("guard", "G", 3, "a false alarm"), Alert("module", "fit", 3, "not a guard's")])
+    assert [one.guard for one in choose(before, advice).chosen] == ["H"]
+    assert not advice.reject([Alert("module", "fit", 3, "not a guard's")]), "there is nothing to choose again for"

@@ -64,6 +64,9 @@ def test_a_prescription_is_proven_and_written(mine: Path, tmp_path: Path) -> Non
     assert written == [guard["class_path"] for guard in found["guards"]]
     after = json.loads((tmp_path / "digits-prescribed" / "report.json").read_text())
     assert len(after["baseline"]["seeds"]) >= 6
+    quiet = json.loads((tmp_path / load(mine).name / "guards.json").read_text())["quiet_runs"]
+    watched = {int(run.split("-")[1]) for run in quiet if run.startswith("clean-")}
+    assert set(after["baseline"]["seeds"]) <= watched, "no seed judges the set that did not judge the single guards"
     detected = {fault["mode"] for fault in after["faults"] if fault["status"] == "detected"}
     assert detected == {"return.none", "loss.nan", "optimizer.drops-update"}
     assert after["baseline"]["false_alarms"] == []

@@ -24,6 +24,8 @@ SCENARIO = "schema: 1\nname: {}\nmodule: {{class_path: {}}}\n"
         (["gate", "--nonsense"], "usage", 2, "No such option"),
         (["run", "--jobs", "0"], "usage", 2, "not in the range"),
         (["explain", "loss.nane"], "usage", 2, "unknown failure mode 'loss.nane'"),
+        (["explain", "los"], "usage", 2, "unknown failure mode 'los'. Did you mean 'loss'?"),
+        (["init", "train.py", "--lr", "0.1"], "usage", 2, "Arguments of your script go after --, as in `-- --lr ...`."),
         (["replay", "loss.nan", "--scenario", "bad.yaml"], "scenario", 2, "bad.yaml:3:10: can't import 'trian'"),
         (["qqq"], "usage", 2, "no such command"),
     ],

@@ -94,6 +94,10 @@ def test_a_class_that_can_be_found_or_may_be_there_is_no_error(project: Path, mo
     ("text", "said"),
     [
         ("trainer: {max_epoch: 2}", "4:11: Trainer has no argument 'max_epoch'\n    Did you mean 'max_epochs'?"),
+        (
+            "guards: [{class_path: faultlab.guards.StepTaken}]",
+            "4:11: 'faultlab.guards' has no 'StepTaken'\n    Did you mean 'StepsTaken'?",
+        ),
         ("guards: [{trainer_flag: {detect_anomoly: true}}]", "4:26: Trainer has no argument 'detect_anomoly'"),
         ("trainer: {devices: 2}", "4:11: training on several devices or processes is not supported"),
         ("trainer: {devices: [0, 1]}", "4:11: training on several"),

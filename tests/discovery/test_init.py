@@ -229,6 +229,7 @@ def test_several_modules_are_listed_to_choose_from(folder: Path) -> None:
     [
         (None, "no LightningModule"),
         ("absent.py", "no such file"),
+        ("palin.py", r"no such file\. Did you mean 'plain\.py'\?"),
         ("absent.module:Lit", "no module|importing"),
         ("plain.py", "defines no LightningModule .its classes: Plain"),
         ("plain.py:Plian", "Plain"),

@@ -60,6 +60,21 @@ def test_a_function_is_named_with_those_that_evaluate_and_step(project: Path) ->
     assert (answer["root"], answer["steps"]) == ("hand_written.Net", 20)
 
 
+@pytest.mark.parametrize(
+    ("signature", "resume"),
+    [
+        ("epochs=2, resume=False", "resume"),
+        ("epochs=2, *, continue_training: bool = False", "continue_training"),
+        ("resume=None", ""),
+        ("epochs=2", ""),
+    ],
+)
+def test_a_switch_that_continues_a_training_is_named(signature: str, resume: str, project: Path) -> None:
+    (project / "mine.py").write_text(f"def train({signature}):\n    loss.backward()\n")
+    loop = found("mine.py")
+    assert loops.parts(loop).get("resume") == ({"init_args": {resume: True}} if resume else None)
+
+
 def test_a_function_may_be_chosen(project: Path) -> None:
     assert found("hand_written.py:accumulating").train == {"class_path": "hand_written.accumulating"}
 

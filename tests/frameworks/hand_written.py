@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
+
+from scenarios.text import answers
 
 
 class Net(nn.Module):
@@ -219,6 +225,22 @@ def seeing() -> dict[str, float]:
     return {"accuracy": right / 48}
 
 
+def tuned() -> dict[str, float]:
+    """Fine-tunes on text: packed rows, padding, and prompts whose labels are ignored."""
+    model, (training, held_out) = answers.Answerer(), answers.loaders(rows=48, batch_size=8)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.05)
+    for _ in range(2):
+        model.train()
+        for batch in training:
+            loss, _ = answers.loss(model, batch)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    model.eval()
+    with torch.no_grad():
+        return {"accuracy": sum(float(answers.loss(model, batch)[1]) for batch in held_out) / len(held_out)}
+
+
 def never_trains() -> float:
     return float(Net()(torch.zeros(2, 4)).sum())
 
@@ -234,3 +256,178 @@ def needs_arguments(rate: float) -> float:
 
 def exits() -> None:
     raise SystemExit(2)
+
+
+def continuing(epochs: int = 2) -> dict[str, float]:
+    """Continues from its last checkpoint if it finds one, which it writes to an open file."""
+    last, model, first = Path("kept/last.pt"), Net(), 0
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    if last.exists():
+        with last.open("rb") as file:
+            state = torch.load(file)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizers"][0])
+        first = state["epoch"] + 1
+    for epoch in range(first, epochs):
+        model.train()
+        for batch in _training():
+            optimizer.zero_grad()
+            train_step(model, batch).backward()
+            optimizer.step()
+        last.parent.mkdir(exist_ok=True)
+        with last.open("wb") as file:
+            torch.save({"model": model.state_dict(), "optimizers": [optimizer.state_dict()], "epoch": epoch}, file)
+    return evaluate(model)
+
+
+def keeping() -> None:
+    """Saves nothing but its weights, and returns nothing."""
+    model = Net()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    for _ in range(3):
+        model.train()
+        for batch in _training():
+            model.zero_grad()
+            train_step(model, batch).backward()
+            optimizer.step()
+        evaluate(model)
+        torch.save(model.state_dict(), "model.pt")
+
+
+class Head(nn.Linear):
+    """A module that is a single layer."""
+
+
+def in_two_parts() -> None:
+    """Calls an encoder and a head one after the other, which one optimizer holds."""
+    encoder, head = nn.Sequential(nn.Linear(4, 16), nn.BatchNorm1d(16), nn.ReLU()), Head(16, 3)
+    optimizer = torch.optim.Adam([*encoder.parameters(), *head.parameters()], lr=0.02)
+    for _ in range(2):
+        encoder.train()
+        for points, labels in _training():
+            loss = F.cross_entropy(head(encoder(points)), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        evaluate_parts(head, encoder)
+
+
+def evaluate_parts(head: Head, encoder: nn.Module) -> dict[str, float]:
+    """Takes them in an order of its own."""
+    return evaluate(nn.Sequential(encoder, head))
+
+
+class Coder(nn.Module):
+    """Is never called itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encode, self.decode = nn.Linear(4, 2), nn.Linear(2, 4)
+
+
+def by_its_parts() -> float:
+    """Calls the parts of a module one by one, each with an optimizer of its own."""
+    coder = Coder()
+    optimizers = [torch.optim.Adam(part.parameters(), lr=0.02) for part in (coder.encode, coder.decode)]
+    loss = torch.tensor(0.0)
+    for _ in range(2):
+        for points, _ in _training():
+            for optimizer in optimizers:
+                optimizer.zero_grad()
+            loss = F.mse_loss(coder.decode(coder.encode(points)), points)
+            loss.backward()
+            for optimizer in optimizers:
+                optimizer.step()
+    return float(loss.detach())
+
+
+CONSUMED: list[torch.Tensor] = []
+
+
+def fetching_ahead() -> dict[str, float]:
+    """Fetches a batch while it trains on the one before, as accelerate's loaders do."""
+
+    def ahead(batches: Iterator[Any]) -> Iterator[Any]:
+        current = next(batches)
+        for following in batches:
+            yield current
+            current = following
+        yield current
+
+    model = Net()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    CONSUMED.clear()
+    for _ in range(2):
+        model.train()
+        for points, labels in ahead(iter(_training())):
+            CONSUMED.append(points)
+            optimizer.zero_grad()
+            F.cross_entropy(model(points), labels).backward()
+            optimizer.step()
+    return evaluate(model)
+
+
+def by_gradients() -> dict[str, float]:
+    """Asks for the gradients instead of calling backward, and clears them by hand."""
+    model = Net()
+    optimizer, parameters = torch.optim.Adam(model.parameters(), lr=0.02), list(model.parameters())
+    for _ in range(2):
+        model.train()
+        for batch in _training():
+            gradients = torch.autograd.grad(train_step(model, batch), parameters)
+            for parameter, gradient in zip(parameters, gradients):
+                parameter.grad = gradient
+            optimizer.step()
+            for parameter in parameters:
+                parameter.grad = None
+    return evaluate(model)
+
+
+def with_workers(start: str = "spawn") -> dict[str, float]:
+    """Fetches by workers that are started by a method of its own."""
+    model = Net()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    loader = DataLoader(_points(96, 0), 16, num_workers=1, multiprocessing_context=start)
+    for _ in range(2):
+        model.train()
+        for batch in loader:
+            optimizer.zero_grad()
+            train_step(model, batch).backward()
+            optimizer.step()
+    return evaluate(model)
+
+
+def with_start_method(start: str = "forkserver") -> dict[str, float]:
+    """Sets the start method of all processes before it trains."""
+    multiprocessing.set_start_method(start, force=True)
+    loader = DataLoader(_points(96, 0), 16, num_workers=1)
+    model = Net()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    for _ in range(2):
+        for batch in loader:
+            optimizer.zero_grad()
+            train_step(model, batch).backward()
+            optimizer.step()
+    return evaluate(model)
+
+
+def by_functions() -> None:
+    """Trains numbers that belong to no module."""
+    weights = torch.zeros(4, 3, requires_grad=True)
+    optimizer = torch.optim.SGD([weights], lr=0.1)
+    for points, labels in _training():
+        optimizer.zero_grad()
+        F.cross_entropy(points @ weights, labels).backward()
+        optimizer.step()
+
+
+def in_a_subprocess() -> None:
+    """Starts the training as another program."""
+    subprocess.run([sys.executable, "-c", "print('trained')"], check=True)
+
+
+def in_another_process() -> None:
+    """Trains in a process of its own."""
+    process = multiprocessing.get_context("fork").Process(target=main)
+    process.start()
+    process.join()

@@ -90,7 +90,7 @@ def test_a_detector_that_is_lost_fails_though_others_detect() -> None:
 
 def test_luck_is_no_substitute_for_a_guard() -> None:
     assert _check(*_but(replace(TESTED, detected_by=[CRASH]))) == [
-        "test:test_it.py::test_learns no longer detects a.tested (now only framework, by luck)"
+        "test:test_it.py::test_learns no longer detects a.tested (now only framework, incidentally)"
     ]
 
 

@@ -201,7 +201,7 @@ def test_the_parts_of_the_bar_add_up_and_luck_is_not_mixed_with_guards() -> None
         "detected by a guard or test that names the cause": 1,
         "detected by a guard or test for another reason": 1,
         "detected by the module's own check": 1,
-        "failed by luck, in the framework or the process": 1,
+        "failed incidentally, in the framework or the process": 1,
         "only warned": 1,
         "silent and harmful": 1,
         "silent and harmless, as far as measured": 1,
@@ -216,7 +216,7 @@ def test_a_failure_mode_is_counted_as_its_worst_fault() -> None:
     others = [fault(f"c.d-{n}", Status.SILENT, harm=HARMLESS) for n in range(2)]
     report = sample(faults=[guarded, lucky, harmless, harmful, *others])
     assert [(part.words, part.count) for part in document.parts(report) if part.count] == [
-        ("failed by luck, in the framework or the process", 1),
+        ("failed incidentally, in the framework or the process", 1),
         ("silent and harmful", 1),
         ("silent and harmless, as far as measured", 2),
     ]
@@ -285,7 +285,7 @@ def test_the_matrix_says_who_detected_and_how_late(tmp_path: Path) -> None:
     faults.append(fault("loss.nan", Status.DETECTED, "always", detected_by=[found("process", latency=7)]))
     page = written(sample(faults=faults), tmp_path)
     assert ("td", {"class": "h01"}) in page.tags, "it names the cause, at most four steps later"
-    assert ("td", {"class": "h32"}) in page.tags, "it fails by luck, seven steps later"
+    assert ("td", {"class": "h32"}) in page.tags, "it fails incidentally, seven steps later"
     assert "+1\N{EN DASH}4 (2 of 3)" in page.text
     assert "+7 (1 of 3)" in page.text
     assert page.text.count("guard FiniteLoss") == 4

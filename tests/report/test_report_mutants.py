@@ -72,7 +72,7 @@ def test_the_parts_of_the_score_tell_tests_from_guards_and_guards_from_luck() ->
     assert found == {
         "killed by a test": 1,
         "missed by the tests, detected by a guard in the training": 1,
-        "missed by the tests, ended the training by luck, in the framework or the process": 1,
+        "missed by the tests, ended the training incidentally, in the framework or the process": 1,
         "only warned of": 1,
         "survived, and harmful": 1,
         "survived, and did no harm as far as measured": 1,

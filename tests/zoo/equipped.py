@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
+from scenarios.text import tuning
 from tests.zoo.models import _Endless, _points
 
 
@@ -225,3 +226,8 @@ class _FitOnly(pl.LightningDataModule):
 def fit_only(insists: bool = False) -> tuple[Any, Any]:
     """A target whose data can't be had for validation alone."""
     return Configured(), _FitOnly(insists)
+
+
+def tuned() -> tuple[Any, Any]:
+    """Fine-tuning on text: packed rows, padding, and prompts whose labels are ignored."""
+    return tuning.build(rows=48, batch_size=8, learning_rate=0.05)

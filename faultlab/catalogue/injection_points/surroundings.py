@@ -15,7 +15,10 @@ _BESIDE_TRAINING = frozenset({"backward", "batches", "forward"})
 
 @dataclass(frozen=True)
 class Logging(InjectionPoint):
-    """A call of ``log`` or ``log_dict`` by the module. The injector maps Logged -> Logged, or to None to drop it."""
+    """A call of ``log`` or ``log_dict`` by the module, or a number that a loop reports.
+
+    The injector maps Logged -> Logged, or to None to drop it.
+    """
 
     leaves = _BESIDE_TRAINING
     methods = IN_STEPS
@@ -26,26 +29,28 @@ class Logging(InjectionPoint):
 
 @dataclass(frozen=True)
 class MetricReset(InjectionPoint):
-    """The reset of a logged metric between epochs. The injector receives the call."""
+    """The reset of a logged metric between epochs, or of a loop's torchmetrics. The injector receives the call."""
 
     kind = "around"
     leaves = _BESIDE_TRAINING
     methods = IN_STEPS
 
     def inapplicable(self, profile: TargetProfile) -> str:
+        if profile.by_hand:
+            return "" if "Metric.reset" in profile.hooks else "the loop resets no metric of torchmetrics"
         return "" if profile.logged else "the module logs nothing"
 
 
 @dataclass(frozen=True)
 class LoggerCall(InjectionPoint):
-    """A call of the framework to the loggers. The injector receives the call."""
+    """A call of the framework, or of a loop, to the loggers. The injector receives the call."""
 
     kind = "around"
     leaves = _BESIDE_TRAINING
 
     def inapplicable(self, profile: TargetProfile) -> str:
         if not profile.loggers:
-            return "the Trainer has no logger"
+            return "the loop calls no logger" if profile.by_hand else "the Trainer has no logger"
         return "no logged value reaches the logger" if profile.last_logged is None else ""
 
 
@@ -71,7 +76,8 @@ class Checkpoint(InjectionPoint):
 
     ``state``: the dict that is saved, dict -> dict. ``save``: the call that saves one file. ``file``: the written file,
     bytes -> bytes. For these two, ``ctx.memory["path"]`` is the path. ``resume``: the call that loads the checkpoint
-    for ``fit`` to resume from. ``weights``: the weights that a module loads, Restored -> Restored.
+    for ``fit`` to resume from. ``weights``: the weights that a module loads, Restored -> Restored. Of a checkpoint that
+    a loop saves, ``state`` is only ``state_dict`` and ``optimizer_states``, wherever the loop keeps them in it.
     """
 
     part: str = "state"
@@ -80,6 +86,13 @@ class Checkpoint(InjectionPoint):
     @property
     def kind(self) -> Kind:  # type: ignore[override]
         return "around" if self.part in ("save", "resume") else "map"
+
+    def inapplicable(self, profile: TargetProfile) -> str:
+        if profile.saved == ():
+            return "the loop saves no checkpoint with torch.save"
+        if not profile.resumes and self.part in ("resume", "weights"):
+            return "the scenario does not tell how the loop continues from its checkpoints (`resume`)"
+        return "" if profile.saved is None or "weights" in profile.saved else "the loop saves no weights"
 
 
 @dataclass(frozen=True)
@@ -106,8 +119,9 @@ class Process(InjectionPoint):
 class RandomState(InjectionPoint):
     """The state of the process's random number generators. The injector changes it in place.
 
-    ``before`` is ``step``, at the start of each training step, or ``construction``, when the first module is built: a
-    network that is passed to the target's constructor has its weights before that constructor starts.
+    ``before`` is ``step``, at the start of each training step, ``validation``, at the start of each validation step, or
+    ``construction``, when the first module is built: a network that is passed to the target's constructor has its
+    weights before that constructor starts.
     """
 
     before: str = "step"

@@ -38,11 +38,15 @@ def _later_logger_call(profile: TargetProfile) -> str:
 
 @requirement("several-validation-batches")
 def _several_validation_batches(profile: TargetProfile) -> str:
+    if profile.validation_reports is not None:
+        return "" if profile.validation_reports > 1 else "the loop reports its validation only once"
     return "" if profile.validation_batches > 1 else "the run validates on a single batch"
 
 
 @requirement("uneven-validation")
 def _uneven_validation(profile: TargetProfile) -> str:
+    if profile.validation_reports is not None:
+        return "the loop averages its batches itself"
     facts = profile.validation_loading
     if not profile.validation_batches:
         return "there is no validation loop"

@@ -59,10 +59,18 @@ def _optimizer(profile: TargetProfile) -> str:
     return "" if set(profile.optimizers) - {"_MockOptimizer"} else "the Trainer has no optimizer"
 
 
+@requirement("saved-optimizer")
+def _saved_optimizer(profile: TargetProfile) -> str:
+    if profile.saved is not None and "optimizer" not in profile.saved:
+        return "the loop saves no state of an optimizer"
+    resumed = "" if profile.resumes else "the scenario does not tell how the loop continues from its checkpoints"
+    return _optimizer(profile) or resumed
+
+
 @requirement("remembering-optimizer")
 def _remembering_optimizer(profile: TargetProfile) -> str:
     # Optimizers that the module keeps itself are in no checkpoint.
-    return _optimizer(profile) or ("" if profile.optimizer_state else "no optimizer keeps state between steps")
+    return _saved_optimizer(profile) or ("" if profile.optimizer_state else "no optimizer keeps state between steps")
 
 
 @requirement("no-workers")

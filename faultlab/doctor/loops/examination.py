@@ -34,7 +34,7 @@ def of_file(target: str, arguments: Sequence[str]) -> Scenario | None:
     found = loops.find(target, arguments, ill=True)
     if found is None:
         return None
-    parts = {name: part for name, part in loops.parts(found).items() if name != "step"}
+    parts = {name: part for name, part in loops.parts(found).items() if name not in ("step", "resume")}
     return from_working_directory({"schema": 1, "name": "loop", "framework": "torch", **parts})
 
 

@@ -41,6 +41,7 @@ from faultlab.frameworks.torch.facts import (
     rate,
     shared,
     takes,
+    tokens,
 )
 from faultlab.frameworks.torch.layer_calls import LayerCalls
 from faultlab.frameworks.torch.loaders import read
@@ -304,6 +305,7 @@ class Probe:
             labels=labels,
             own_labels=own_labels,
             names=tuple(path for path in labels if path in self._flow.names),
+            tokens=tokens(batch, inputs, labels),
             steps=steps,
             layers=tuple(sorted({type(part).__name__ for part in module.modules()})),
             parts=self._parts,

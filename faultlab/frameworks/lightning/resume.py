@@ -57,7 +57,7 @@ def go_on(trainer: Any, epochs: int, build_again: BuildAgain) -> LightningTraini
     resumed = fresh.trainer
     kept = _keeper(trainer)
     last = getattr(kept, "last_model_path", "") or getattr(kept, "best_model_path", "")
-    resumed.fit(fresh.module, ckpt_path=last or "last", **_trusting(resumed.fit), **fresh.built.fit)
+    resumed.fit(fresh.module, ckpt_path=last or "last", **trusting(resumed.fit), **fresh.built.fit)
     return fresh
 
 
@@ -69,7 +69,7 @@ def evaluate_best(trained: LightningTraining, trajectory: Trajectory, build_agai
     evaluated, fit, resumed = build_again({}).built, trained.built.fit, trained.trainer
     data = {"datamodule": fit["datamodule"]} if "datamodule" in fit else _loaders(evaluated)
     best = getattr(_keeper(resumed), "best_model_path", "") or "best"
-    found = resumed.validate(evaluated.module, ckpt_path=best, verbose=False, **_trusting(resumed.validate), **data)
+    found = resumed.validate(evaluated.module, ckpt_path=best, verbose=False, **trusting(resumed.validate), **data)
     trajectory.reloaded = {str(name): float(value) for metrics in found for name, value in metrics.items()}
 
 
@@ -83,7 +83,7 @@ def _keeps_best(callback: Any) -> bool:
     return hasattr(callback, "best_model_path")
 
 
-def _trusting(entry: Callable[..., Any]) -> dict[str, Any]:
+def trusting(entry: Callable[..., Any]) -> dict[str, Any]:
     """Let torch load any content of the user's own checkpoint; older Lightning always does."""
     return {"weights_only": False} if "weights_only" in inspect.signature(entry).parameters else {}
 

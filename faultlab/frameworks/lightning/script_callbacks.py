@@ -50,7 +50,7 @@ def sort(callbacks: Iterable[Any], without: Collection[str] = ()) -> Sorted:
             found.training.append(callback)
         elif (stand_in := checkpoint_stand_in(callback)) is not None:
             found.training.append(stand_in)
-            why = f"writes files; a copy that writes none raises too if {callback.monitor} is not logged"
+            why = f"it writes files; a stand-in takes its place, which only checks that {callback.monitor} is logged"
             found.left_out.append((name, why))
         else:
             found.left_out.append((name, _WHY.get(name, _SHOWS)))

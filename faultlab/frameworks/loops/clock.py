@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from faultlab.core.patching import Patches
@@ -15,10 +17,20 @@ class LoopClock(Clock):
     def follow(self, loop: Loop) -> None:
         """Follow this loop from now on."""
         self.trainer = loop
+        loop.as_of = self.as_of
 
     def attach(self, patches: Patches) -> None:
         if self.trainer is not None:
             self.trainer.attach(patches)
+
+    @contextmanager
+    def as_of(self, step: int) -> Iterator[None]:
+        """Let what happens inside the context belong to a later step."""
+        before, self.step = self.step, step
+        try:
+            yield
+        finally:
+            self.step = before
 
     def take_back(self) -> None:
         """Take back the last step: its batch never came."""

@@ -22,15 +22,21 @@ _INSTALLED = ("site-packages", "dist-packages", f"{os.sep}lib{os.sep}python")
 class Layout:
     """The features that identify the parts of a training loop in a later run of the same code.
 
-    ``root`` is the class path of the module that trains and ``number`` counts, from 1, the modules of that class in the
-    order of their construction. ``training`` has the keys of the loaders whose batches are propagated backward, the
-    one that counts the steps first; it is empty where the batches come from no DataLoader. Every other loader serves
-    evaluation.
+    ``roots`` has the modules that train, the one with the most parameters first: the class path of each, and its
+    number, from 1, among the modules of that class in the order of their construction. ``training`` has the keys of the
+    loaders whose batches are propagated backward, the one that counts the steps first; it is empty where the batches
+    come from no DataLoader. Every other loader serves evaluation. ``ahead`` is how many batches the loop has fetched
+    beyond the one that it trains on.
     """
 
-    root: str
-    number: int
+    roots: tuple[tuple[str, int], ...]
     training: tuple[str, ...] = ()
+    ahead: int = 0
+
+    @property
+    def root(self) -> str:
+        """The class path of the module with the most parameters."""
+        return self.roots[0][0]
 
     def stage(self, key: str) -> str:
         """Return the stage that the batches of a loader belong to."""
@@ -43,7 +49,7 @@ class Layout:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Layout:
         """Return the layout with the data that `to_json` returned."""
-        return cls(data["root"], data["number"], tuple(data["training"]))
+        return cls(tuple((path, number) for path, number in data["roots"]), tuple(data["training"]), data["ahead"])
 
 
 def key_of(loader: DataLoader[Any]) -> str:

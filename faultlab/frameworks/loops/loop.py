@@ -7,7 +7,9 @@ armed half-way only adds to the loop's lists.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import contextlib
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -18,13 +20,24 @@ from torch.utils.data import DataLoader
 from faultlab.core.class_paths import path_of
 from faultlab.core.patching import Patches
 from faultlab.core.trajectory import Trajectory
-from faultlab.frameworks.loops import criteria
+from faultlab.frameworks.loops import criteria, iteration
 from faultlab.frameworks.loops.advising import Advising
+from faultlab.frameworks.loops.checkpoints import Checkpoints
 from faultlab.frameworks.loops.layout import Layout, key_of
+from faultlab.frameworks.loops.reports import Reports
+from faultlab.frameworks.loops.roots import Roots
+from faultlab.frameworks.loops.streams import Batches, Queue, length, numbered
+from faultlab.injection.loader_workers import fork_workers
 from faultlab.injection.values import Stream
 
 Step = Callable[[Any], Any]
 """Steps an optimizer with the closure that it is given (None for none)."""
+Around = Callable[[Callable[[], Any]], Any]
+"""Is called with a call, and makes it or does something else instead."""
+
+
+class Interruption(BaseException):
+    """Ends a training midway, as a signal does. Not an Exception, so that the loop doesn't treat it as one."""
 
 
 class Loop:
@@ -36,6 +49,8 @@ class Loop:
         begin: Called as a training step begins.
         take_back: Called if a training step has no batch after all.
         own_step: The owner and name of the user's training step, None if the scenario names none.
+        evaluation: The user's function that evaluates, None if the scenario names none.
+        declared: The scenario's ``metrics``.
         advising: Calls the ready-made guards, which watch the loop.
     """
 
@@ -46,15 +61,17 @@ class Loop:
         begin: Callable[[], None],
         take_back: Callable[[], None],
         own_step: tuple[Any, str] | None = None,
+        evaluation: Callable[..., Any] | None = None,
+        declared: Mapping[str, Any] | None = None,
         advising: Advising | None = None,
     ) -> None:
         self.layout = layout
         self.own_step = own_step
-        self.module: nn.Module | None = None
+        self.roots = Roots(layout.roots)
         self.optimizers: list[torch.optim.Optimizer] = []
         self.schedulers: list[Any] = []
         self.loaders: dict[str, DataLoader[Any]] = {}
-        self.stage = "train"
+        self.stage = self.latest = "train"
         # What faults and the probe add: see the hooks in `faultlab.frameworks.loops.seams`.
         self.when_constructed: list[Callable[[], None]] = []
         self.when_configured: list[Callable[[], None]] = []
@@ -65,10 +82,19 @@ class Loop:
         self.batch_maps: list[Callable[[Any, str], Any]] = []
         self.loss_maps: list[Callable[[str, Any], Any]] = []
         self.around_step: list[Callable[[torch.optim.Optimizer, Any, Step], Any]] = []
-        self._trajectory = trajectory
+        self.around_validation: list[Around] = []
+        self.around_resume: list[Around] = []
+        self.checkpoints = Checkpoints(lambda: self.roots.found, lambda: self.updates)
+        self.queue: Queue | None = Queue(self) if layout.ahead else None
+        self.as_of: Callable[[int], Any] = contextlib.nullcontext
+        self.interruption: tuple[int, Callable[[], None]] | None = None
+        self.validated = False
+        self.trajectory = trajectory
+        self.reports = Reports(self, evaluation, declared or {})
+        self.within_logger = self._evaluating = False
         self._begin, self._take_back = begin, take_back
         self.advising = advising or Advising({}, False)
-        self._constructed = 0
+        self._inner: weakref.WeakKeyDictionary[Any, DataLoader[Any]] = weakref.WeakKeyDictionary()
         self._rates: dict[tuple[int, int], float] = {}
         self._inside = self._stepping_now = False
         self._forward_due = True
@@ -78,29 +104,43 @@ class Loop:
         self._patches: Patches | None = None
 
     @property
+    def module(self) -> nn.Module | None:
+        """The module that trains, or all of them as one; None before the loop has made them."""
+        return self.roots.module
+
+    @property
     def inside(self) -> bool:
-        """True while the root module is being called."""
+        """True while a module that trains is being called."""
         return self._inside
+
+    @property
+    def evaluating(self) -> bool:
+        """True while the function runs that the scenario names for evaluation."""
+        return self._evaluating
+
+    @evaluating.setter
+    def evaluating(self, begins: bool) -> None:
+        self._evaluating = self._evaluation_due = begins
 
     @property
     def epochs(self) -> int:
         """How often the loader that counts the steps was iterated."""
-        return self._trajectory.epochs
+        return self.trajectory.epochs
 
     @property
     def updates(self) -> int:
         """The number of optimizer steps."""
-        return self._trajectory.global_step
+        return self.trajectory.global_step
 
     @property
     def steps_begun(self) -> bool:
         """True if a training step has begun."""
-        return self._trajectory.steps > 0
+        return self.trajectory.steps > 0
 
     @property
     def step(self) -> int:
         """The number of the training step in progress."""
-        return max(0, self._trajectory.steps - 1)
+        return max(0, self.trajectory.steps - 1)
 
     def attach(self, patches: Patches) -> None:
         """Follow whatever the process trains from now on, until the patches are closed."""
@@ -110,31 +150,45 @@ class Loop:
         patches.wrap(torch.optim.Optimizer, "__init__", self._making_optimizer)
         for scheduler in (LRScheduler, ReduceLROnPlateau):
             patches.wrap(scheduler, "__init__", self._making_scheduler)
-        patches.wrap(DataLoader, "__iter__", self._iterating)
+        iteration.replace(patches, self._iterating)
+        fork_workers(patches)
         criteria.replace(patches, self._loss_computed)
+        self.checkpoints.attach(patches)
+        self.reports.attach(patches)
         # Which `Tensor.backward` calls, too.
         patches.wrap(torch.autograd, "backward", self._backward)
 
+    def restart(self) -> None:
+        """Follow another call of the same function, which makes everything again and continues the training."""
+        self.roots = Roots(self.layout.roots)
+        self.optimizers, self.schedulers, self.loaders, self.stage = [], [], {}, "train"
+        self.interruption = None
+        self._rates, self._really_stepped = {}, set()
+        self._inside = self._stepping_now = self._evaluation_due = False
+        self._forward_due = True
+
     def begin_step(self) -> None:
         """Note that a training step begins."""
-        if not self._trajectory.steps:
+        if not self.trajectory.steps:
             self._notify_once(self.when_constructed)
             self._notify_once(self.when_configured)
+            self.roots.settle()
         self._forward_due = True
-        self._trajectory.steps += 1
+        self.trajectory.steps += 1
         self._begin()
         if self.module is not None:
-            self.advising.begin(self.module, self.optimizers)
+            self.advising.begin(self.roots.found[0], self.optimizers)
 
     def take_back(self) -> None:
         """Note that the step that has just begun has no batch."""
-        self._trajectory.steps -= 1
+        self.trajectory.steps -= 1
         self._take_back()
 
     def delivered(self, stage: str) -> None:
         """Note that a batch was delivered."""
+        self.latest = stage
         if stage == "validate":
-            self._trajectory.validation_batches += 1
+            self.trajectory.validation_batches += 1
             self._evaluation_due = True
 
     def _constructing(self, construct: Callable[..., Any]) -> Callable[..., Any]:
@@ -142,25 +196,28 @@ class Loop:
             # A class with several bases may call this more than once for one module.
             known = "_parameters" in vars(module)
             construct(module, *args, **kwargs)
-            if not known and path_of(type(module)) == self.layout.root:
-                self._constructed += 1
-                if self._constructed == self.layout.number:
-                    self.module = module
+            if not known:
+                self.roots.constructed(module, path_of(type(module)))
 
         return constructing
 
     def _calling(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def calling(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-            if module is not self.module or self._inside:
+            if self._inside or not self.roots.has(module):
                 return call(module, *args, **kwargs)
             self._inside = True
             try:
                 if self.stage == "train" and torch.is_grad_enabled():
                     self._root_called()
-                elif self._evaluation_due:
+                    return call(module, *args, **kwargs)
+                if self._evaluation_due:
                     self._evaluation_due = False
                     self._tell(self.before_evaluation)
-                return call(module, *args, **kwargs)
+                if self.stage != "validate":
+                    return call(module, *args, **kwargs)
+                self.validated = True
+                around = self.around_validation[-1] if self.around_validation else _plainly
+                return around(lambda: call(module, *args, **kwargs))
             finally:
                 self._inside = False
 
@@ -169,6 +226,8 @@ class Loop:
     def _root_called(self) -> None:
         if not self.layout.training and self._forward_due:
             self.begin_step()
+        elif self.queue is not None:
+            self.queue.consume()
         if self._forward_due:
             self._forward_due = False
             self._tell(self.before_forward)
@@ -184,7 +243,7 @@ class Loop:
             if not any(optimizer is known for known in self.optimizers):
                 self.optimizers.append(optimizer)
                 if self.module is not None:
-                    self.advising.made(optimizer, self.module)
+                    self.advising.made(optimizer, self.roots.found[0])
             cls = type(optimizer)
             if cls not in self._stepped and self._patches is not None:
                 # Before a scheduler captures it.
@@ -214,7 +273,7 @@ class Loop:
             if id(optimizer) not in self._really_stepped:
                 # What a scheduler has put around the step takes it for called, and would not warn.
                 optimizer._opt_called = False  # type: ignore[attr-defined]
-            self._trajectory.global_step += 1
+            self.trajectory.global_step += 1
             if not self.layout.training:
                 self._forward_due = True
             return result
@@ -227,7 +286,7 @@ class Loop:
                 rate = float(group.get("lr") or 0.0)
                 if rate != self._rates.get((number, index)):
                     self._rates[number, index] = rate
-                    self._trajectory.learning_rates.append((self.step, rate))
+                    self.trajectory.learning_rates.append((self.step, rate))
 
     def _making_scheduler(self, construct: Callable[..., Any]) -> Callable[..., Any]:
         def making(scheduler: Any, *args: Any, **kwargs: Any) -> None:
@@ -241,24 +300,37 @@ class Loop:
         def iterating(loader: DataLoader[Any]) -> Iterator[Any]:
             key = key_of(loader)
             stage = self.layout.stage(key)
-            self.loaders.setdefault(key, loader)
+            # As it was before a fault: it may be iterated again in every epoch.
+            inner = self._inner.setdefault(loader, iteration.inner(loader))
+            self.loaders.setdefault(key, inner)
             if counts := bool(self.layout.training) and key == self.layout.training[0]:
-                self._trajectory.epochs += 1
+                self._interrupt()
+                if self.queue is not None:
+                    self.queue.clear()
+                self.trajectory.epochs += 1
             for mapped in list(self.loader_maps):
-                loader = mapped(loader, stage)
+                inner = mapped(inner, stage)
+            loader = iteration.with_inner(loader, inner)
             self.advising.iterated(stage)
-            stream = Stream(_numbered(iterate(loader)), _length(loader))
+            stream = Stream(numbered(iterate(loader)), length(loader))
             for changed in list(self.stream_maps):
                 stream = changed(stream, stage)
-            return _Batches(self, stream, stage, counts)
+            return Batches(self, stream, stage, counts)
 
         return iterating
+
+    def _interrupt(self) -> None:
+        """Interrupt the training if its epochs are half done."""
+        if self.interruption is not None and self.epochs and self.epochs == self.interruption[0] // 2:
+            notify, self.interruption = self.interruption[1], None
+            notify()
+            raise Interruption
 
     def _backward(self, backward: Callable[..., Any]) -> Callable[..., Any]:
         def backwards(tensors: Any, *args: Any, **kwargs: Any) -> Any:
             losses = [tensors] if isinstance(tensors, torch.Tensor) else list(tensors)
             if self.stage == "train" and all(loss.numel() == 1 for loss in losses):
-                self._trajectory.losses.append((self.step, sum(float(loss.detach()) for loss in losses)))
+                self.trajectory.losses.append((self.step, sum(float(loss.detach()) for loss in losses)))
             return backward(tensors, *args, **kwargs)
 
         return backwards
@@ -274,54 +346,5 @@ class Loop:
                 listeners.pop(0)()
 
 
-class _Batches:
-    """The iterator of a loader, which notifies the loop when a step begins."""
-
-    def __init__(self, loop: Loop, stream: Stream, stage: str, counts: bool) -> None:
-        self._loop, self._stream, self._stage, self._counts = loop, stream, stage, counts
-        self._taken = 0
-
-    def __iter__(self) -> _Batches:
-        return self
-
-    def __len__(self) -> int:
-        if self._stream.length is None:
-            raise TypeError("the loader has no length")
-        return self._stream.length
-
-    def __next__(self) -> Any:
-        loop = self._loop
-        loop.stage = self._stage
-        loop.advising.asked(self._stage)
-        # Before the batch is fetched, where there is one to come: what acts on its samples acts in its step.
-        early = self._counts and self._stream.length is not None and self._taken < self._stream.length
-        if early:
-            loop.begin_step()
-        try:
-            batch = next(self._stream.iterator)[0]
-        except StopIteration:
-            if early:
-                loop.take_back()
-            loop.stage = "train"
-            loop.advising.exhausted(self._stage)
-            raise
-        self._taken += 1
-        if self._counts and not early:
-            loop.begin_step()
-        for mapped in list(loop.batch_maps):
-            batch = mapped(batch, self._stage)
-        loop.delivered(self._stage)
-        loop.advising.delivered(self._stage, batch)
-        return batch
-
-
-def _numbered(iterator: Iterator[Any]) -> Iterator[Any]:
-    for number, batch in enumerate(iterator):
-        yield batch, number, 0
-
-
-def _length(loader: DataLoader[Any]) -> int | None:
-    try:
-        return len(loader)
-    except TypeError:  # a stream, or a sampler without a length
-        return None
+def _plainly(call: Callable[[], Any]) -> Any:
+    return call()

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import select
+import shlex
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.process import BaseProcess
 from typing import Any, NoReturn
 
 import torch
@@ -21,7 +24,9 @@ from faultlab.core.alert import safe_text
 from faultlab.core.class_paths import path_of
 from faultlab.core.patching import Patches
 from faultlab.errors import TargetError
+from faultlab.frameworks.loops import iteration
 from faultlab.frameworks.loops.layout import Layout, key_of
+from faultlab.frameworks.torch.wrappers import unwrapped
 from faultlab.injection import compilation
 from faultlab.sandbox import file_calls
 
@@ -29,6 +34,8 @@ _DEADLINE = 600.0
 """Seconds that the observed run may take."""
 
 _NO_TRAINING = "Call the function that builds the model and trains it, in this process."
+_OWN_OPTIMIZERS = {"fastai": "fastai", "keras": "Keras"}
+"""Frameworks, by package, whose optimizers are no `torch.optim.Optimizer`."""
 
 
 class Observation:
@@ -39,8 +46,12 @@ class Observation:
         self._modules: dict[int, tuple[nn.Module, int]] = {}
         self._called: dict[int, nn.Module] = {}
         self._held: dict[int, int] = {}
+        self._first: list[nn.Module] = []
+        self._started: list[str] = []
         self._trained: list[str] = []
         self._pending: list[str] = []
+        self._fetched: dict[str, list[int]] = {}
+        self._since: dict[str, int] = {}
         self._depth = 0
         self._optimizers: set[type] = set()
 
@@ -49,7 +60,9 @@ class Observation:
         patches.wrap(nn.Module, "__init__", self._constructing)
         patches.wrap(nn.Module, "__call__", self._calling)
         patches.wrap(torch.optim.Optimizer, "__init__", lambda construct: self._optimizing(construct, patches))
-        patches.wrap(DataLoader, "__iter__", self._iterating)
+        iteration.replace(patches, self._iterating)
+        patches.wrap(subprocess.Popen, "__init__", self._starting)
+        patches.wrap(BaseProcess, "start", self._starting)
         # Which `Tensor.backward` calls, too.
         patches.wrap(torch.autograd, "backward", self._backward)
 
@@ -60,17 +73,48 @@ class Observation:
             TargetError: No module was trained.
         """
         if not self._held:
-            raise TargetError(("train",), "no optimizer was stepped while it ran", _NO_TRAINING)
-        sizes = {
-            number: sum(self._held.get(id(parameter), 0) for parameter in module.parameters())
-            for number, module in self._called.items()
-        }
-        best = max(sizes, key=lambda number: sizes[number], default=None)
-        if best is None or not sizes[best]:
+            elsewhere = f" in this process: it started {self._started[0]}" if self._started else ""
+            message = f"no optimizer of torch's was stepped while it ran{elsewhere}"
+            raise TargetError(("train",), message, _without_optimizer())
+        trained: list[nn.Module] = []
+        covered: set[int] = set()
+        for module in sorted(self._called.values(), key=self._size, reverse=True):
+            held = {id(parameter) for parameter in module.parameters()} & self._held.keys()
+            if held - covered:
+                trained.append(module)
+                covered |= held
+        if not trained:
             remedy = "Call the model itself, as in `model(x)`, and give its parameters to the optimizer."
             raise TargetError(("train",), "no module was called whose parameters an optimizer holds", remedy)
-        module, number = self._modules[best]
-        return Layout(path_of(type(module)), number, tuple(self._trained))
+        whole = self._holding(trained)
+        roots = [self._modules[id(module)] for module in (trained if whole is None else [whole])]
+        paths = tuple((path_of(type(module)), number) for module, number in roots)
+        return Layout(
+            paths, tuple(self._trained), _ahead(self._fetched.get(self._trained[0], [])) if self._trained else 0
+        )
+
+    def _size(self, module: nn.Module) -> int:
+        """Return the number of a module's parameters that an optimizer holds."""
+        return sum(self._held.get(id(parameter), 0) for parameter in module.parameters())
+
+    def _holding(self, trained: list[nn.Module]) -> nn.Module | None:
+        """Return the smallest module that several are parts of, which the loop calls one by one; None without one."""
+        wanted = set(map(id, trained))
+        # Not one that is only made of them later, as for an evaluation.
+        whole = [module for module in self._first if len(trained) > 1 and wanted <= _parts(module)]
+        return min(whole, key=lambda module: len(_parts(module)), default=None)
+
+    def _starting(self, start: Callable[..., Any]) -> Callable[..., Any]:
+        def starting(process: Any, *args: Any, **kwargs: Any) -> Any:
+            if not isinstance(process, BaseProcess):
+                command = args[0] if args else kwargs["args"]
+                self._started.append(repr(command if isinstance(command, str) else shlex.join(map(str, command))))
+            # The workers of a loader don't train.
+            elif (called := getattr(getattr(process, "_target", None), "__qualname__", "")) != "_worker_loop":
+                self._started.append(f"a process that calls {called or type(process).__name__}")
+            return start(process, *args, **kwargs)
+
+        return starting
 
     def _constructing(self, construct: Callable[..., Any]) -> Callable[..., Any]:
         def constructing(module: nn.Module, *args: Any, **kwargs: Any) -> None:
@@ -86,7 +130,11 @@ class Observation:
         def calling(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
             if not self._depth and id(module) in self._modules:
                 if torch.is_grad_enabled():
-                    self._called.setdefault(id(module), module)
+                    own = unwrapped(module)
+                    self._called.setdefault(id(own), own)
+                    for key, number in self._since.items():
+                        self._fetched.setdefault(key, []).append(number)
+                    self._since = {}
                 else:
                     # An evaluation, which may be left half-way.
                     self._pending = []
@@ -109,11 +157,19 @@ class Observation:
 
     def _stepping(self, step: Callable[..., Any]) -> Callable[..., Any]:
         def stepping(optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> Any:
+            self._first = self._first or [module for module, _ in self._modules.values()]
+            # Whatever has computed the gradients, as `torch.autograd.grad` may.
+            self._learn()
             for group in optimizer.param_groups:
                 self._held.update({id(parameter): parameter.numel() for parameter in group["params"]})
             return step(optimizer, *args, **kwargs)
 
         return stepping
+
+    def _learn(self) -> None:
+        """Note that the batches so far are learnt from."""
+        self._trained += [key for key in dict.fromkeys(self._pending) if key not in self._trained]
+        self._pending = []
 
     def _iterating(self, iterate: Callable[..., Any]) -> Callable[..., Any]:
         def iterating(loader: DataLoader[Any]) -> Iterator[Any]:
@@ -122,6 +178,7 @@ class Observation:
             def noted() -> Iterator[Any]:
                 for batch in batches:
                     self._pending.append(key)
+                    self._since[key] = self._since.get(key, 0) + 1
                     yield batch
                 # What was iterated to its end without a backward was evaluated.
                 self._pending = [other for other in self._pending if other != key]
@@ -132,11 +189,27 @@ class Observation:
 
     def _backward(self, backward: Callable[..., Any]) -> Callable[..., Any]:
         def backwards(*args: Any, **kwargs: Any) -> Any:
-            self._trained += [key for key in dict.fromkeys(self._pending) if key not in self._trained]
-            self._pending = []
+            self._learn()
             return backward(*args, **kwargs)
 
         return backwards
+
+
+def _without_optimizer() -> str:
+    for package, name in _OWN_OPTIMIZERS.items():
+        if package in sys.modules:
+            return f"{name} has optimizers of its own, out of reach of faultlab; it can break a loop with torch.optim."
+    return _NO_TRAINING
+
+
+def _ahead(fetched: list[int]) -> int:
+    """Return how many batches are fetched ahead, by the numbers fetched before each forward: 2, 1, 1, 1 is one."""
+    first, *others = fetched[:3] or [1]
+    return first - 1 if others and set(others) == {1} else 0
+
+
+def _parts(module: nn.Module) -> set[int]:
+    return set(map(id, module.modules()))
 
 
 def observe(train: Callable[[], object], folders: Sequence[str]) -> Layout:

@@ -18,9 +18,11 @@ from faultlab.core.patching import Patches
 from faultlab.core.target_profile import Leaf, Part, TargetProfile
 from faultlab.frameworks.loops import NAME
 from faultlab.frameworks.loops.loop import Loop
-from faultlab.frameworks.loops.seams import steps
+from faultlab.frameworks.loops.roots import Together
+from faultlab.frameworks.loops.seams import reports, steps
+from faultlab.frameworks.loops.seams.steps import VALIDATION
 from faultlab.frameworks.torch import batch_roles, layers
-from faultlab.frameworks.torch.facts import frozen, keeps_lists, kind, leaf, loading, rate, shared
+from faultlab.frameworks.torch.facts import frozen, keeps_lists, kind, leaf, loading, rate, shared, tokens
 from faultlab.frameworks.torch.layer_calls import LayerCalls
 from faultlab.frameworks.torch.loaders import read
 from faultlab.frameworks.torch.optimizers import groups_in
@@ -33,8 +35,8 @@ from faultlab.injection.hooks import offered
 class LoopProbe:
     """Watches a clean run. Structure and roles come from the first training step, counts from the whole run."""
 
-    def __init__(self, loop: Loop, clock: Clock) -> None:
-        self._loop, self._clock = loop, clock
+    def __init__(self, loop: Loop, clock: Clock, resumes: bool = False) -> None:
+        self._loop, self._clock, self._resumes = loop, clock, resumes
         self._flow = _Followed()
         self._layer_calls = LayerCalls()
         self._parts: dict[str, Part] = {}
@@ -73,6 +75,8 @@ class LoopProbe:
             patches.wrap(torch.optim.Optimizer, "zero_grad", self._calling("Optimizer.zero_grad"))
             for cls in steps.schedulers():
                 patches.wrap(cls, "step", self._calling(steps.SCHEDULER))
+            patches.wrap(nn.Module, "zero_grad", self._calling("Optimizer.zero_grad"))
+            reports.wrap_resets(patches, self._calling(reports.RESET, "every"))
             clipping.wrap_functions(patches, self._calling(clipping.BY_HAND))
             steps.wrap_step(patches, loop.own_step, self._stepping)
             loop.around_step.append(self._around_step)
@@ -136,11 +140,11 @@ class LoopProbe:
 
         return backwards
 
-    def _calling(self, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def _calling(self, name: str, stage: str = "train") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         def make(function: Callable[..., Any]) -> Callable[..., Any]:
             def calling(*args: Any, **kwargs: Any) -> Any:
                 # A scheduler steps once while it is constructed.
-                if self._loop.steps_begun and self._loop.stage == "train":
+                if self._loop.steps_begun and stage in ("every", self._loop.stage):
                     self._hooks.add(name)
                 return function(*args, **kwargs)
 
@@ -196,9 +200,11 @@ class LoopProbe:
         joins = joined.joins(batch, size) if batch is not None else {}
         inputs, labels, own_labels = batch_roles.infer(batch, self._flow, joins) if batch is not None else ((), (), ())
         given = predictions.giver(self._flow.calls, self._flow.met_loss_from, (*labels, *own_labels))
-        forward = given.path if given else ""
+        several = [name for name, _ in module.named_children()] if isinstance(module, Together) else [""]
+        forward = given.path if given else several[0]
         along = {} if joins or batch is None else samples.axes(batch, inputs, labels, size)
         groups = groups_in(loop.optimizers)
+        told = loop.reports
         held = {id(parameter) for group in groups for parameter in group["params"]}
         return TargetProfile(
             framework=NAME,
@@ -206,7 +212,7 @@ class LoopProbe:
             module=path_of(type(module)),
             forward=forward,
             taught_head=self._layer_calls.taught_head(forward),
-            hooks=tuple(sorted(self._hooks)),
+            hooks=tuple(sorted({*self._hooks, *([VALIDATION] if loop.validated else ())})),
             losses=self._losses,
             criterion=self._criterion,
             automatic=not self._manual,
@@ -222,8 +228,10 @@ class LoopProbe:
             labels=labels,
             own_labels=own_labels,
             names=tuple(path for path in labels if path in self._flow.names),
+            tokens=tokens(batch, inputs, labels),
             steps=steps,
             epochs=loop.epochs,
+            ahead=loop.layout.ahead,
             validation_batches=validation_batches,
             layers=tuple(sorted({type(part).__name__ for part in module.modules()})),
             parts=self._parts,
@@ -246,6 +254,15 @@ class LoopProbe:
             validation_loading=loading(validation, validation),
             validates_on_training_data=shared(training, validation),
             validation_leaves=self._validation_leaves,
+            metrics=tuple(loop.trajectory.metrics),
+            logged_in_training=tuple(told.by_stage["train"]),
+            logged_in_validation=tuple(told.by_stage["validate"]),
+            logged_before_validation=told.before_validation,
+            validation_reports=max(told.counts.values(), default=0),
+            loggers=tuple(told.loggers),
+            last_logged=told.last_logged,
+            saved=tuple(sorted(loop.checkpoints.kinds)),
+            resumes=self._resumes,
             updates=loop.updates,
             learning_rate=self._rate,
         )

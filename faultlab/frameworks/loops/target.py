@@ -32,13 +32,16 @@ _NAME = {
 class BuiltLoop:
     """A training loop that is ready to be called. It makes its module itself, once it runs.
 
-    ``train`` trains to the end, ``evaluate`` gives the metrics of a module, None where the scenario names nothing that
-    does; ``step`` is the owner and name of the user's training step, where the scenario names one.
+    ``train`` trains to the end, and ``resume`` continues what ``train`` began, None where the scenario does not tell
+    how. ``evaluate`` gives the metrics of a module, None where the scenario names nothing that does; ``step`` is the
+    owner and name of the user's training step, where the scenario names one. ``metrics`` is where else it reports.
     """
 
     train: Callable[[], Any]
     layout: Layout
-    evaluate: Callable[[Any], Any] | None = None
+    evaluate: Callable[..., Any] | None = None
+    resume: Callable[[], Any] | None = None
+    metrics: Mapping[str, Any] = field(default_factory=dict)
     step: tuple[Any, str] | None = None
     module: Any = None
     guards: Mapping[str, Any] = field(default_factory=dict)
@@ -54,6 +57,7 @@ class LoopTarget:
         self._scenario = scenario
         self._train = _callable(scenario.get("train"), ("train",))
         _prepare(scenario.get("train"))
+        self._resume = _continuation(scenario.get("train"), scenario.get("resume"))
         self._evaluate = _evaluation(scenario.get("evaluate"))
         self._step = _step(scenario.get("step"))
         self._guards = [_guard(entry, number) for number, entry in enumerate(scenario.get("guards") or ())]
@@ -99,11 +103,12 @@ class LoopTarget:
             guard = _checked(make(), number)
             name = name or type(guard).__name__
             guards[name if name not in guards else f"{name}-{number}"] = guard
-        return BuiltLoop(self._train, self.layout, self._evaluate, self._step, guards=guards)
+        metrics = self._scenario.get("metrics") or {}
+        return BuiltLoop(self._train, self.layout, self._evaluate, self._resume, metrics, self._step, guards=guards)
 
 
-def _callable(entry: Any, where: tuple[str | int, ...]) -> Callable[[], Any]:
-    """Return the function of an entry with its arguments bound.
+def _callable(entry: Any, where: tuple[str | int, ...], given: tuple[str, ...] = ()) -> Callable[[], Any]:
+    """Return the function of an entry with its arguments bound, which the scenario has at ``given``, if elsewhere.
 
     Raises:
         TargetError: It can't be imported or called so.
@@ -113,7 +118,7 @@ def _callable(entry: Any, where: tuple[str | int, ...]) -> Callable[[], Any]:
     try:
         inspect.signature(function).bind(**arguments)
     except TypeError as error:
-        at = (*where, "init_args") if arguments else (*where, "class_path")
+        at = (*(given or where), "init_args") if arguments else (*where, "class_path")
         raise TargetError(at, f"{entry['class_path']}: {error}", "Give its arguments under init_args.") from None
     except ValueError:  # some functions in C have no signature
         pass
@@ -144,7 +149,15 @@ def _prepare(entry: Any) -> None:
         prepare(("train",), **dict(entry.get("init_args") or {}))
 
 
-def _evaluation(entry: Any) -> Callable[[Any], Any] | None:
+def _continuation(entry: Any, resume: Any) -> Callable[[], Any] | None:
+    """Return the function with its arguments for a run that continues from its checkpoints."""
+    if resume is None:
+        return None
+    arguments = {**(entry.get("init_args") or {}), **(resume.get("init_args") or {})}
+    return _callable({**entry, "init_args": arguments}, ("train",), ("resume",))
+
+
+def _evaluation(entry: Any) -> Callable[..., Any] | None:
     if not entry:
         return None
     function = _imported(entry, ("evaluate",))

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import functools
+import inspect
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from numbers import Number
 from typing import Any
 
 import torch
+from torch import nn
 
 from faultlab.core.patching import Patches
 from faultlab.core.target_profile import TargetProfile
 from faultlab.errors import TargetError
 from faultlab.frameworks.base import Assembly, BuildAgain
+from faultlab.frameworks.loops import roots
 from faultlab.frameworks.loops.advising import Advising
 from faultlab.frameworks.loops.clock import LoopClock
-from faultlab.frameworks.loops.loop import Loop
+from faultlab.frameworks.loops.loop import Interruption, Loop
 from faultlab.frameworks.loops.probe import LoopProbe
+from faultlab.frameworks.loops.roots import Together
 from faultlab.frameworks.loops.target import BuiltLoop
 from faultlab.frameworks.profiling import Profiling
 from faultlab.sandbox.overlay import Overlay
@@ -32,8 +39,23 @@ class LoopTraining:
         guards = [*built.guards.values()]
         advising = Advising(wanted.beside or {}, bool(built.layout.training), guards)
         clock = wanted.clock
-        self._loop = Loop(built.layout, wanted.trajectory, clock.tick, clock.take_back, built.step, advising)
+        evaluate = built.evaluate.func if isinstance(built.evaluate, functools.partial) else built.evaluate
+        self._loop = Loop(
+            built.layout,
+            wanted.trajectory,
+            clock.tick,
+            clock.take_back,
+            built.step,
+            evaluate,
+            built.metrics,
+            advising,
+        )
         self._other: Any = None
+        self._fresh: Any = None
+        if wanted.checkpoints is not None:
+            self._loop.when_constructed.append(self._keep_fresh)
+        if built.resume is not None:
+            self._loop.interruption = wanted.interruption
         wanted.clock.follow(self._loop)
 
     @property
@@ -49,8 +71,13 @@ class LoopTraining:
         return self._built.guards
 
     def run(self) -> None:
+        self._call(self._built.train)
+
+    def _call(self, train: Callable[[], Any]) -> None:
         try:
-            result = self._built.train()
+            result = train()
+        except Interruption:
+            result = None
         except BaseException as error:
             self._loop.advising.end(error)
             raise
@@ -58,14 +85,24 @@ class LoopTraining:
         if self._loop.module is None:
             remedy = "It must make the same modules in the same order every time."
             raise TargetError(("train",), f"it made no {self._built.layout.root} this time", remedy)
-        for name, number in numbers_in(result).items():
-            self._trajectory.metrics[name] = [(self._clock.step, number)]
+        self._loop.reports.returned(numbers_in(result))
+
+    def _keep_fresh(self) -> None:
+        # A module that can't be copied is loaded into as it is trained.
+        with contextlib.suppress(Exception):
+            self._fresh = copy.deepcopy(self._main)
+
+    @property
+    def _main(self) -> nn.Module:
+        """The module with the most parameters."""
+        return self._loop.roots.found[0]
 
     def step(self) -> tuple[Any, str] | None:
         return self._built.step
 
     def confine(self, patches: Patches, overlay: Overlay, root: Callable[[], str], saved_at: set[int]) -> None:
-        """Do nothing: whatever the loop writes goes through Python's own calls."""
+        # Whatever the loop writes goes through Python's own calls.
+        self._loop.checkpoints.saved_at = saved_at
 
     def named_folders(self) -> Iterable[str]:
         return ()
@@ -74,19 +111,50 @@ class LoopTraining:
         """Do nothing: no part of the loop was given a folder."""
 
     def watch_loggers(self, patches: Patches) -> None:
-        """Do nothing: a loop has no loggers that it declares."""
+        """Do nothing: the loop's reports count them."""
 
     def profiling(self) -> LoopProbe:
-        return LoopProbe(self._loop, self._clock)
+        return LoopProbe(self._loop, self._clock, self._built.resume is not None)
 
     def profile(self, learnt: Profiling) -> TargetProfile:
         return learnt.profile(self._loop, self._trajectory.steps, self._trajectory.validation_batches)
 
     def resume(self, epochs: int, build_again: BuildAgain) -> LoopTraining:
-        raise NotImplementedError("a training loop is not resumed from its checkpoints")
+        """Continue as the scenario tells; else load the best or last checkpoint, as one does that uses the model."""
+        if self._built.resume is not None:
+            self._continue(self._built.resume)
+        elif file := self._loop.checkpoints.best():
+            self._other = self._with_others(self._loaded(file))
+        return self
+
+    def _continue(self, resume: Callable[[], Any]) -> None:
+        asked: list[bool] = []
+        around = self._loop.around_resume[-1] if self._loop.around_resume else lambda call: call()
+        around(lambda: asked.append(True))
+        if not asked:
+            self._forget_checkpoints()
+        self._loop.restart()
+        self._call(resume if asked else self._built.train)
+
+    def _forget_checkpoints(self) -> None:
+        """Remove them, so that a loop that looks for them itself begins from scratch, too."""
+        for file in self._loop.checkpoints.files:
+            with contextlib.suppress(OSError):
+                os.remove(file)
 
     def evaluate_best(self, build_again: BuildAgain) -> None:
-        raise NotImplementedError("a training loop is not resumed from its checkpoints")
+        file = self._loop.checkpoints.best()
+        if self._built.resume is not None and self._built.evaluate is not None and file:
+            self._trajectory.reloaded = self._evaluated([self._loaded(file), *self._loop.roots.found[1:]])
+
+    def _with_others(self, main: nn.Module) -> nn.Module:
+        others = self._loop.roots.found[1:]
+        return Together([main, *others]) if others else main
+
+    def _loaded(self, file: str) -> nn.Module:
+        module = self._main if self._fresh is None else copy.deepcopy(self._fresh)
+        self._loop.checkpoints.load_into(module, file)
+        return module
 
     def evaluation_settings(self, precision: str | None) -> Mapping[str, Any]:
         return {}
@@ -94,9 +162,16 @@ class LoopTraining:
     def evaluate(self, validates: bool, settings: Mapping[str, Any]) -> dict[str, float]:
         if self._built.evaluate is None or self.module is None:
             return {}
-        modes = [(part, part.training) for part in self.module.modules()]
+        several = isinstance(self.module, Together)
+        return self._evaluated(list(self.module.children()) if several else [self.module])
+
+    def _evaluated(self, modules: list[nn.Module]) -> dict[str, float]:
+        """Return what the user's function tells of the modules that it takes."""
+        evaluate = self._built.evaluate
+        assert evaluate is not None
+        modes = [(part, part.training) for module in modules for part in module.modules()]
         with torch.enable_grad():
-            found = self._built.evaluate(self.module)
+            found = evaluate(*roots.arguments(_required(evaluate), modules))
         for part, training in modes:
             part.training = training
         return numbers_in(found)
@@ -107,6 +182,20 @@ class LoopTraining:
 
     def versions(self) -> dict[str, str]:
         return {"torch": torch.__version__}
+
+
+def _required(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Return the parameters of a function that have to be given; its first if it tells nothing of them."""
+    try:
+        known = list(inspect.signature(function).parameters.values())
+    except ValueError:  # some functions in C have no signature
+        known = []
+    required = [
+        one
+        for one in known
+        if one.default is one.empty and one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)
+    ]
+    return required or [inspect.Parameter("module", inspect.Parameter.POSITIONAL_ONLY)]
 
 
 def numbers_in(found: Any) -> dict[str, float]:

@@ -16,6 +16,7 @@ from faultlab.core.class_paths import found_class, path_of
 from faultlab.core.target_profile import Leaf, LoaderFacts
 from faultlab.frameworks.torch import layers
 from faultlab.frameworks.torch.loaders import is_sized, read, samples_as_torch_does
+from faultlab.injection import tokens as text
 from faultlab.injection import tree
 
 
@@ -134,3 +135,18 @@ def kind(value: Any) -> str:
     if isinstance(value, Mapping):
         return "dict"
     return "tuple" if isinstance(value, (tuple, list)) else "object"
+
+
+def tokens(batch: Any, inputs: tuple[str, ...], labels: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what a batch of text has of `TargetProfile.tokens`."""
+    if batch is None:
+        return ()
+    known = text.found(batch, inputs, labels)
+    found = {
+        "labels": known is not None,
+        "prompt": known is not None and bool(known.prompt.any()),
+        "padding": known is not None and bool(known.padding.any()),
+        "mask": bool(text.masks(batch, inputs)),
+        "packed": bool(text.boundaries(batch, inputs)),
+    }
+    return tuple(name for name, present in found.items() if present)

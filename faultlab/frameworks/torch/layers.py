@@ -148,11 +148,15 @@ def redraw(module: nn.Module, generator: torch.Generator) -> None:
     """Give every trainable parameter new values, drawn as torch's layers draw theirs."""
     with torch.no_grad():
         for name, parameter in trainable(module):
-            if parameter.dim() > 1:
-                drawn = torch.empty(parameter.shape)
-                parameter.copy_(nn.init.kaiming_uniform_(drawn, a=5**0.5, generator=generator))
-            else:
-                parameter.fill_(0.0 if is_bias(name) else 1.0)
+            parameter.copy_(drawn(name, parameter, generator))
+
+
+def drawn(name: str, parameter: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Return new values for a parameter of this name."""
+    if parameter.dim() > 1:
+        fresh = nn.init.kaiming_uniform_(torch.empty(parameter.shape), a=5**0.5, generator=generator)
+        return fresh.to(parameter)
+    return torch.full_like(parameter, 0.0 if is_bias(name) else 1.0)
 
 
 def is_bias(name: str) -> bool:

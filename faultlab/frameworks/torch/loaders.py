@@ -60,7 +60,8 @@ def read(loader: DataLoader[Any]) -> Loading:
     batches = asked(loader, "batch_sampler")
     return Loading(
         dataset=loader.dataset,
-        shuffled=isinstance(loader.sampler, RandomSampler),
+        # With a batch sampler of its own, the loader has a sampler that it does not use.
+        shuffled=isinstance(asked(batches, "sampler", loader.sampler), RandomSampler),
         batch_size=loader.batch_size or asked(batches, "batch_size"),
         drop_last=loader.drop_last or bool(asked(batches, "drop_last", False)),
         num_workers=loader.num_workers,

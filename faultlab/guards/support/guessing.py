@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -40,6 +41,17 @@ def explained(loss: Any, labels: list[Tensor]) -> set[int]:
     """
     form = _form(loss)
     return set() if form is None else {i for i, tensor in enumerate(labels) if _fits(tensor, *form)}
+
+
+def of_uniform(loss: Any, labels: list[Tensor]) -> float | None:
+    """Return the cross-entropy of guessing all classes alike, None if the loss is not a cross-entropy of the labels."""
+    form = _form(loss)
+    if form is None:
+        return None
+    shape, classes = form
+    if not any(_fits(tensor, shape, classes) for tensor in labels):
+        return None
+    return math.log(shape[1] if classes else 2)
 
 
 def _form(loss: Any) -> tuple[tuple[int, ...], bool] | None:

@@ -136,7 +136,7 @@ def _parts(results: Iterable[FaultResult], judges: Sequence[str]) -> list[Part]:
         "killed by a test",
         f"{missed}detected by a guard in the training",
         f"{missed}detected in the training by the module's own check",
-        f"{missed}ended the training by luck, in the framework or the process",
+        f"{missed}ended the training incidentally, in the framework or the process",
         "only warned of",
         "survived, and did no harm as far as measured" if "training" in judges else "survived",
         "survived, and harmful" if "training" in judges else "survived",

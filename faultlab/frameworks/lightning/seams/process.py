@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from faultlab.catalogue.injection_points import Process, RandomState
+from faultlab.catalogue.injection_points.point import IN_STEPS
 from faultlab.core import resource_limits
 from faultlab.core.patching import Patches
 from faultlab.frameworks.lightning import NAME, namespaces
@@ -43,16 +44,19 @@ def _in_step(armed: Armed, call: Callable[..., Any]) -> Callable[..., Any]:
 
 @hooks(RandomState, framework=NAME)
 def random_state(point: RandomState, patches: Patches, armed: Armed, site: Site) -> None:
+    stage = "validate" if point.before == "validation" else "train"
+
     def make(call: Callable[..., Any]) -> Callable[..., Any]:
         def changing(*args: Any, **kwargs: Any) -> Any:
             again = point.before == "construction" and armed.activations
-            if not again and armed.due("train"):
+            if not again and armed.due(stage):
                 armed.in_place(None, states.random_state)
             return call(*args, **kwargs)
 
         return changing
 
-    if point.before == "step":
-        patches.wrap(site.owner("training_step"), "training_step", make)
+    if point.before in ("step", "validation"):
+        step = IN_STEPS[stage]
+        patches.wrap(site.owner(step), step, make)
     else:
         patches.wrap(torch.nn.Module, "__init__", make)

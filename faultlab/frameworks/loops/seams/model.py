@@ -25,7 +25,8 @@ def architecture(point: Architecture, patches: Patches, armed: Armed, site: Site
         if armed.due("train"):
             parts = dict(module.named_modules(remove_duplicate=False))
             armed.in_place(module, states.structure)
-            armed.replaced.update(states.replaced(parts, module))
+            originals = armed.clock.trainer.roots.replace()
+            armed.replaced.update({**states.replaced(parts, module), **originals})
 
     listening(patches, armed.clock.trainer.when_constructed, change)
 

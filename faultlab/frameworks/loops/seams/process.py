@@ -37,7 +37,7 @@ def process(point: Process, patches: Patches, armed: Armed, site: Site) -> None:
 @hooks(RandomState, framework=NAME)
 def before_step(point: RandomState, patches: Patches, armed: Armed, site: Site) -> None:
     def change() -> None:
-        if armed.due("train"):
+        if armed.due("validate" if point.before == "validation" else "train"):
             armed.in_place(None, random_state)
 
     def constructing(construct: Callable[..., Any]) -> Callable[..., Any]:
@@ -50,5 +50,7 @@ def before_step(point: RandomState, patches: Patches, armed: Armed, site: Site) 
 
     if point.before == "step":
         listening(patches, armed.clock.trainer.before_forward, change)
+    elif point.before == "validation":
+        listening(patches, armed.clock.trainer.before_evaluation, change)
     else:
         patches.wrap(torch.nn.Module, "__init__", constructing)

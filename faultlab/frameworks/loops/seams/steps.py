@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from faultlab.catalogue.injection_points import StepCall, StepOutput
 from faultlab.core.patching import Patches
 from faultlab.frameworks.loops import NAME
+from faultlab.frameworks.loops.seams.following import listening
 from faultlab.injection.hooks import Site, hooks
 from faultlab.injection.references import references
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from faultlab.injection.armed_fault import Armed
 
 STEP = "training_step"
+VALIDATION = "validation_step"
 SCHEDULER = "lr_scheduler_step"
 Make = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -47,6 +49,9 @@ def step_call(point: StepCall, patches: Patches, armed: Armed, site: Site) -> No
 
     if point.hook == STEP:
         wrap_step(patches, armed.clock.trainer.own_step, armed.surrounding("train"))
+    elif point.hook == VALIDATION:
+        around_validation = armed.clock.trainer.around_validation
+        listening(patches, around_validation, lambda call: armed.around(call) if armed.due("validate") else call())
     elif point.hook == SCHEDULER:
         for cls in {type(one) for one in armed.clock.trainer.schedulers} or schedulers():
             patches.wrap(cls, "step", stepping)

@@ -11,7 +11,7 @@ from faultlab.catalogue.injection_points import Sample
 from faultlab.core.asking import asked
 from faultlab.core.patching import Patches
 from faultlab.injection.hooks import Site, hooks
-from faultlab.injection.loader_workers import Workers
+from faultlab.injection.loader_workers import Workers, fork_workers
 
 if TYPE_CHECKING:
     from faultlab.injection.armed_fault import Armed, Turns
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 @hooks(Sample)
 def sample(point: Sample, patches: Patches, armed: Armed, site: Site) -> None:
+    fork_workers(patches)
     workers = Workers(armed)
 
     def make(get: Callable[..., Any]) -> Callable[..., Any]:

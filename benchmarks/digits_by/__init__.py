@@ -1,0 +1,1 @@
+"""The digits classifier of `scenarios/digits/loop.py`, trained by other frameworks than Lightning."""
