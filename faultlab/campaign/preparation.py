@@ -76,7 +76,9 @@ class Preparation:
         """
         findings = self._baseline()
         asked = {fault.mode for fault in plan.selected(selection, index.modes())}
-        if any(index.modes()[id].judged_by == "reload" for id in asked):
+        if findings.profile.saved == ():
+            findings.profile = replace(findings.profile, unreloadable="the clean run saves no checkpoint")
+        elif any(index.modes()[id].judged_by == "reload" for id in asked):
             self._reload(findings)
         return findings
 
@@ -194,7 +196,8 @@ class Preparation:
         if advice and (broken := _why_unreloadable(outcomes, findings)):
             # An observer must not be mistaken for a part of the target.
             advice, outcomes = None, self._reloaded(["", "-again"], known, None)
-            findings.advice.disturbed_reload = f"with the ready-made guards beside it {broken}"
+            if not _why_unreloadable(outcomes, findings):
+                findings.advice.disturbed_reload = f"with the ready-made guards beside it {broken}"
         _add_alarms(findings, outcomes)
         for outcome in outcomes:
             self.records.log(outcome)

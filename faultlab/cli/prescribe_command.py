@@ -149,8 +149,11 @@ def _show(scenario: Scenario, found: Prescription, written: bool) -> None:
     given = {one.guard: _relative(one.arguments, Path.cwd()) for one in found.chosen}
     worth = _worth(found)
     if scenario.framework == _LOOPS:
-        console.print(f"or in Python, around the training loop {overhead}:")
-        for line in remedy.watching_code(given, worth).splitlines():
+        by = remedy.trained_by(found.before)
+        where = "around the training loop" if by == _LOOPS else "for the Trainer"
+        console.print(f"or in Python, {where} {overhead}:")
+        code = remedy.watching_code(given, worth) if by == _LOOPS else remedy.code([*given], given, by)
+        for line in code.splitlines():
             console.print(f"  {escape(line)}".rstrip())
     else:
         console.print(f"or in Python, after `from faultlab import guards` {overhead}:")

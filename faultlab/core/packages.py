@@ -8,5 +8,13 @@ TRAIN = ("pytorch_lightning", "lightning", "lightning_fabric", "lightning_utilit
 """Top-level packages of frameworks."""
 DISTRIBUTIONS = ("pytorch-lightning", "lightning")
 """Frameworks by distribution name; a process uses one of them."""
-LOGGERS = ("pytorch_lightning", "lightning", "lightning.pytorch", "lightning.fabric", "lightning_fabric")
+LOGGERS = (
+    "pytorch_lightning",
+    "lightning",
+    "lightning.pytorch",
+    "lightning.fabric",
+    "lightning_fabric",
+    "transformers",
+    "datasets",
+)
 """Loggers of frameworks whose records do not propagate to the root logger."""

@@ -37,7 +37,8 @@ def last_word(path: str) -> str:
 class Leaf:
     """One tensor of the batch as the loader yields it.
 
-    ``kind`` is floating or integer; ``low`` and ``high`` are its smallest and largest value.
+    ``kind`` is floating or integer; ``low`` and ``high`` are its smallest and largest value. ``repeats`` is the path of
+    an earlier tensor of the batch with the same values; empty if it has its own.
     """
 
     kind: str
@@ -45,6 +46,7 @@ class Leaf:
     shape: tuple[int, ...]
     low: float | None = None
     high: float | None = None
+    repeats: str = ""
 
 
 @dataclass(frozen=True)

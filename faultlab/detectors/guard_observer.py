@@ -114,7 +114,7 @@ class Observer:
                     except (Exception, SystemExit, KeyboardInterrupt) as error:
                         self._note_raised(name, error)
                     if not stop_before:
-                        self._note_stop(trainer, guard, name)
+                        self._note_stop(trainer, "should_stop", guard, name)
                     ended = now()
                     if name not in self._resting:
                         seconds[name] += ended - begun
@@ -128,7 +128,8 @@ class Observer:
         @functools.wraps(method)
         def watched(trainer: Any, *args: Any, **kwargs: Any) -> Any:
             calls[hook] += 1
-            stop_before = getattr(trainer, "should_stop", False)
+            asking = _asking(trainer, args)
+            stop_before = getattr(*asking, False)
             warned_before = len(self._warnings.seen)
             begun = time.perf_counter()
             try:
@@ -139,7 +140,7 @@ class Observer:
             finally:
                 self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun
                 if not stop_before:
-                    self._note_stop(trainer, guard, name)
+                    self._note_stop(*asking, guard, name)
                 if len(self._warnings.seen) > warned_before:
                     # Warnings are only ever appended to those seen.
                     for key in [*self._warnings.seen][warned_before:]:
@@ -155,9 +156,9 @@ class Observer:
             self.said.setdefault((name, reason), told)
         self._note(name, f"{type(error).__name__}: {safe_text(error)}", "raised", reason, causes_of(error))
 
-    def _note_stop(self, trainer: Any, guard: Any, name: str) -> None:
-        if getattr(trainer, "should_stop", False):
-            trainer.should_stop = False
+    def _note_stop(self, asked: Any, flag: str, guard: Any, name: str) -> None:
+        if getattr(asked, flag, False):
+            setattr(asked, flag, False)
             self._note(name, *_why_stopped(guard))
 
     def _note(self, name: str, message: str, how: str, reason: str, causes: str = "") -> None:
@@ -174,6 +175,12 @@ def tell_errors(guard: Any) -> None:
     if hasattr(guard, "own_errors"):
         guard.own_errors = "raise"
         guard.announces = False
+
+
+def _asking(trainer: Any, args: tuple[Any, ...]) -> tuple[Any, str]:
+    """Return what a guard asks to stop the training, and its flag: the Trainer, or the control that a hook is given."""
+    control = next((one for one in args if hasattr(one, "should_training_stop")), None)
+    return (trainer, "should_stop") if control is None else (control, "should_training_stop")
 
 
 def _why_stopped(guard: Any) -> tuple[str, str, str]:

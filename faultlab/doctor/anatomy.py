@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from faultlab.core.alert import safe_text
@@ -188,6 +190,25 @@ def scripted() -> tuple[Mapping[str, Any], Sequence[Any]]:
     part = sys.modules.get("faultlab.targets.script")
     asked_for = part.asked_of_trainers() if part is not None else ()
     return asked_for[-1] if asked_for else ({}, ())
+
+
+def own_files(
+    module: Any, data: Sequence[Any], callbacks: Sequence[Any]
+) -> tuple[dict[str, str], Callable[[str], bool]]:
+    """Return the sources of a training's own classes by file, and whether a base class has a method of some name."""
+    texts: dict[str, str] = {}
+    names: set[str] = set()
+    for thing in (module, *data, *callbacks, *scripted()[1]):
+        for cls in type(thing).__mro__:
+            file = ""
+            with contextlib.suppress(OSError, TypeError, UnicodeDecodeError):
+                file = inspect.getsourcefile(cls) or ""
+                if not namespaces.is_lightnings(cls) and not {"site-packages", "dist-packages"} & set(Path(file).parts):
+                    if file not in texts and "/lib/python" not in file and not cls.__module__.startswith("faultlab."):
+                        texts[file] = Path(file).read_text(encoding="utf-8")
+                    continue
+            names |= set(vars(cls))
+    return texts, names.__contains__
 
 
 def training_layers(module: Any) -> list[str]:

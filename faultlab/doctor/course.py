@@ -26,8 +26,8 @@ class Course:
     ``rests_in_training`` (layers), ``monitored`` (names of logged metrics), ``epochs`` (with promised and delivered
     batches), ``sanity_batches`` and ``real_validation_batches``, ``batch`` (facts about the first one), ``graph``
     (of the first steps' losses), ``compared`` (inputs of losses), ``labels`` (of the last loss that takes class
-    numbers), ``samples`` and ``metrics`` (see `Samples` and `MetricObjects`), ``unread`` (failed inspections:
-    part, error).
+    numbers), ``terms`` (see `LossTerms`), ``samples`` and ``metrics`` (see `Samples` and `MetricObjects`), ``unread``
+    (failed inspections: part, error).
     """
 
     def __init__(self, seen: dict[str, Any], code: UserCode) -> None:
@@ -48,6 +48,7 @@ class Course:
             monitored=[],
             compared=self._inputs.found,
             labels=self._inputs.labels,
+            terms=self._inputs.terms.found,
             samples=self._samples.found,
             metrics=self._metrics.found,
         )
@@ -71,6 +72,7 @@ class Course:
         if name == "on_train_start":
             seen["plan"] = planned.plan(trainer)
             seen["attendants"] = callbacks.facts(trainer)
+            self._inputs.terms.asked(anatomy.scripted()[0].get("precision"), trainer.lightning_module)
         elif name == "on_train_epoch_start" and len(seen["epochs"]) < _EPOCHS:
             promised = planned.plan(trainer)["batches"]
             seen["epochs"].append({"epoch": trainer.current_epoch, "promised": promised, "delivered": 0})

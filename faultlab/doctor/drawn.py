@@ -55,6 +55,32 @@ def sorted_by_label(seen: Seen) -> Iterator[Finding]:
         )
 
 
+@DRAWN.check("held-out samples", "ratschlab/aestetik#8")
+def held_out(seen: Seen) -> Iterator[Finding]:
+    """Find validation samples that are in the training set as well."""
+    found = (seen.get("samples") or {}).get("shared") or {}
+    if found.get("shared"):
+        yield wrong(
+            f"{found['shared']} of {found['of']} validation samples are in the training set as well: the validation "
+            "metrics are those of samples that were trained on",
+            "the training and validation sets take the same indices of one dataset",
+            "Give the training loader the training part of the split, such as self.train_dataset, not the whole set; "
+            "split it once, with a fixed generator.",
+        )
+
+
+@DRAWN.check("labels")
+def one_label(seen: Seen) -> Iterator[Finding]:
+    """Find a dataset all of whose labels are the same."""
+    found, classes = seen.get("samples") or {}, (seen.get("labels") or {}).get("classes", 0)
+    if found.get("labels") == 1 and found.get("labelled", 0) > 1 and classes > 1:
+        yield wrong(
+            f"all labels of the first epoch are the same, of {classes} classes: the network learns to say it always",
+            f"{found['given']} samples",
+            "Check how the labels are read: a column, a folder or a mapping that gives each sample the same one.",
+        )
+
+
 @DRAWN.check("validation data", "zoogzog/chexnet#27")
 def varying(seen: Seen) -> Iterator[Finding]:
     """Find a validation dataset that draws at random."""

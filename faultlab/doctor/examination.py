@@ -26,9 +26,12 @@ from faultlab.doctor.delivered import PROMISES
 from faultlab.doctor.drawn import DRAWN
 from faultlab.doctor.errors import explained
 from faultlab.doctor.finding import Finding, Seen, attention, fine, wrong
+from faultlab.doctor.habits import HABITS
 from faultlab.doctor.idle import IDLE
 from faultlab.doctor.loaded import LOADED
 from faultlab.doctor.loops import examination as loops
+from faultlab.doctor.made_of import PARTS
+from faultlab.doctor.meddled import MEDDLED
 from faultlab.doctor.metrics import METRICS
 from faultlab.doctor.onlooking import ADVICE, ALARMS
 from faultlab.doctor.rates import RATES
@@ -195,6 +198,8 @@ def _training(engine: Engine, run: RunResult, seen: Seen, timeout: float, seed: 
                 yield from options.without_effect(engine, seen, trajectory, timeout, seed)
         yield from SWALLOWED.run(seen)
         yield from LEARNING.run(seen)
+        yield from MEDDLED.run(seen)
+        yield from PARTS.run(seen)
         yield from WEIGHTS.run(seen)
         yield from ALARMS.run(seen)
     else:
@@ -202,6 +207,7 @@ def _training(engine: Engine, run: RunResult, seen: Seen, timeout: float, seed: 
         yield from step_not_executed.explain(seen)
     yield from PROMISES.run(seen)
     yield from LOADED.run(seen)
+    yield from HABITS.run(seen)
     yield from RATES.run(seen)
     yield from DRAWN.run(seen)
     yield from METRICS.run(seen)

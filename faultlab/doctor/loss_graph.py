@@ -14,7 +14,8 @@ def facts(module: Any, output: Any) -> dict[str, Any] | None:
     ``reached`` counts the module's parameters among them, ``made`` is True if the loss is a new leaf, ``strangers`` has
     the trainable tensors that the loss depends on and that the module does not register: the ``path`` of the attribute,
     the type of the list or dict ``within`` which they are, and whether it is a bare ``tensor`` or a layer's. ``loose``
-    counts those that are stored nowhere: layers made in the step itself.
+    counts those that are stored nowhere: layers made in the step itself. ``unreached`` are the names of the module's
+    parameters that no graph leads to.
     """
     import torch
 
@@ -22,9 +23,9 @@ def facts(module: Any, output: Any) -> dict[str, Any] | None:
     if not isinstance(loss, torch.Tensor):
         return None
     if not loss.requires_grad:
-        return {"reached": 0, "made": False, "strangers": [], "loose": 0}
+        return {"reached": 0, "made": False, "strangers": [], "loose": 0, "unreached": []}
     if loss.grad_fn is None:
-        return {"reached": 0, "made": True, "strangers": [], "loose": 0}
+        return {"reached": 0, "made": True, "strangers": [], "loose": 0, "unreached": []}
     registered = {id(value) for value in module.parameters()}
     leaves = list(_leaves(loss.grad_fn))
     unknown = {id(leaf): leaf for leaf in leaves if id(leaf) not in registered}
@@ -32,6 +33,9 @@ def facts(module: Any, output: Any) -> dict[str, Any] | None:
     loose = [leaf for key, leaf in unknown.items() if key not in held and isinstance(leaf, torch.nn.Parameter)]
     return {
         "reached": len({id(leaf) for leaf in leaves} & registered),
+        "unreached": [
+            name for name, value in module.named_parameters() if id(value) not in {id(one) for one in leaves}
+        ],
         "made": False,
         "strangers": [
             {"path": path, "within": within, "tensor": bare} for path, within, bare in sorted(set(held.values()))

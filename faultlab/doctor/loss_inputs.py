@@ -9,6 +9,7 @@ from torch.overrides import TorchFunctionMode
 
 from faultlab.core.alert import safe_text
 from faultlab.core.user_code import UserCode
+from faultlab.doctor.loss_terms import LossTerms
 
 _ACTIVATED = {
     "SoftmaxBackward0": "softmax",
@@ -39,6 +40,7 @@ class LossInputs(TorchFunctionMode):
         super().__init__()
         self.found: list[dict[str, Any]] = []
         self.labels: dict[str, Any] = {}
+        self.terms = LossTerms(code)
         self._user = code
         self._given: list[Any] = []
         self._overlaps: list[Any] = []
@@ -46,6 +48,7 @@ class LossInputs(TorchFunctionMode):
     def begin(self, arguments: tuple[Any, ...]) -> None:
         """Begin a step that gets these arguments."""
         self._given, self._overlaps = list(_tensors(arguments[:1])), []
+        self.terms.batch(self._given)
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -54,6 +57,7 @@ class LossInputs(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         try:
             self._look(name, args, kwargs)
+            self.terms.look(name, args, kwargs)
         except Exception as error:  # an inspection must not end the training
             self._note({"kind": "unread", "loss": safe_text(error, 100)})
         result = func(*args, **kwargs)

@@ -25,9 +25,10 @@ from faultlab.core.alert import safe_text
 from faultlab.core.orders import Examine, Order
 from faultlab.core.patching import Patches
 from faultlab.core.results import ExaminedRun, Result
-from faultlab.doctor import anatomy, planned, switches, updates
+from faultlab.doctor import anatomy, planned, switches, updates, whole_files
 from faultlab.doctor.checkpoint import resumed_from
 from faultlab.doctor.course import Course
+from faultlab.doctor.meddling import Meddling
 from faultlab.doctor.swallowing import Swallowing
 from faultlab.frameworks.base import Target
 from faultlab.frameworks.lightning import loaded_weights, namespaces
@@ -79,6 +80,7 @@ class Examined(Session):
         self._listener = _Listener(self._seen["said"])
         self._course = Course(self._seen, target.code)
         self._updates = updates.Updates(self._seen)
+        self._meddling = Meddling(self._seen)
         self._swallowing = Swallowing(target.code)
         self._seen["swallowed"] = self._swallowing.found
 
@@ -111,6 +113,7 @@ class Examined(Session):
             callbacks=[anatomy.namespace_of(type(callback), "Callback") for callback in trainer.callbacks],
             automatic=bool(module.automatic_optimization),
             resumes=resumed_from(built.fit),
+            files=whole_files.facts(*anatomy.own_files(module, list(built.fit.values()), trainer.callbacks)),
         )
         # Before the run: one that hangs or dies sends nothing afterwards.
         self._send({"note": self._seen})
@@ -121,6 +124,7 @@ class Examined(Session):
             for name, value in module.named_parameters()
             if not isinstance(value, torch.nn.parameter.UninitializedParameter)
         }
+        self._meddling.begin(module, self._before)
         return training
 
     def _lend_a_logger(self, trainer: Any) -> None:
@@ -153,6 +157,8 @@ class Examined(Session):
     def _calling_back(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def calling(trainer: Any, hook: str, *args: Any, **kwargs: Any) -> Any:
             self._course.hook(trainer, hook)
+            if hook == "on_train_epoch_start":
+                self._meddling.epoch()
             self._updates.hook(hook, args)
             # At each call: a module may add callbacks of its own when fit begins.
             with Patches() as patches:
@@ -199,7 +205,10 @@ class Examined(Session):
         # The module comes first if the class's own method is wrapped.
         given = args[1:] if args and self._built is not None and args[0] is self._built.module else args
         try:
-            with self._course.step((*given, *kwargs.values())) if step else contextlib.nullcontext(_unlooked) as told:
+            with (
+                self._meddling.hook(name, self._trainer),
+                self._course.step((*given, *kwargs.values())) if step else contextlib.nullcontext(_unlooked) as told,
+            ):
                 output = method(*args, **kwargs)
             if step and self._built is not None:
                 told(self._built.module, output)
@@ -267,6 +276,8 @@ class Examined(Session):
             asked_for = anatomy.scripted()[0].get("precision")
             self._seen["rounded_away"] = updates.rounded_away(self._trainer, asked_for)
             self._seen["weights_loaded"] = list(loaded_weights.found)
+            self._seen["loads"] = sorted(loaded_weights.completed)
+            self._seen["loads_failed"] = sorted(loaded_weights.begun - loaded_weights.completed)
             self._seen["switches"] = switches.unread(self._built.module)
             self._seen["optimizer_steps"] = int(getattr(self._trainer, "global_step", 0))
         self._seen["losses"] = [loss for _, loss in self._trajectory.losses]

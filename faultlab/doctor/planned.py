@@ -38,7 +38,12 @@ def plan(trainer: Any) -> dict[str, Any]:
 def schedulers(trainer: Any) -> list[dict[str, Any]]:
     """Return the learning rate schedulers: their lengths, how they are stepped, and how often they were."""
     return [
-        {**schedule(config.scheduler), "interval": config.interval, "frequency": config.frequency}
+        {
+            **schedule(config.scheduler),
+            "interval": config.interval,
+            "frequency": config.frequency,
+            "reaches": _reaches(config.scheduler, config.interval, trainer),
+        }
         for config in getattr(trainer, "lr_scheduler_configs", None) or ()
     ]
 
@@ -66,6 +71,26 @@ def schedule(scheduler: Any) -> dict[str, Any]:
         "ends": name not in _NOT_OVER,
         "turns": int(asked(scheduler, "last_epoch", 0) or 0),
     }
+
+
+def _reaches(scheduler: Any, interval: str, trainer: Any) -> dict[str, Any] | None:
+    """Return the highest factor of a LambdaLR within the training, and within ten times as many turns."""
+    functions = asked(scheduler, "lr_lambdas")
+    turns = plan(trainer).get("epochs" if interval == "epoch" else "steps")
+    steps = plan(trainer).get("steps")
+    if not functions or (not turns and not steps):
+        return None
+    if not turns:
+        batches = plan(trainer).get("batches") or 1
+        turns = max(1, (steps or 1) // batches)
+    with contextlib.suppress(Exception):  # a function of the user's own
+        later = min(max(10 * turns, steps or 0), 5000)
+        return {
+            "turns": turns,
+            "highest": max(float(one(turn)) for one in functions for turn in range(turns)),
+            "later": max(float(one(turn)) for one in functions for turn in range(later)),
+        }
+    return None
 
 
 def loaders(trainer: Any) -> list[dict[str, Any]]:

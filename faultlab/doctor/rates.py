@@ -12,6 +12,8 @@ check = RATES.check
 _PL = "Lightning-AI/pytorch-lightning"
 _SUDDENLY = 10
 _MUCH = 0.3
+_TOO_LONG = 0.1
+"""A step of Adam this long crosses the size of ordinary weights."""
 
 
 @check("parameter groups", "shariqfarooq123/AdaBins#44")
@@ -47,6 +49,46 @@ def first_epoch(seen: Seen) -> Iterator[Finding]:
             'Start above 0, with (epoch + 1) instead of epoch; or, if the warm-up is in steps, write "interval": '
             '"step" for lr_scheduler.',
         )
+
+
+@check("warm-up", "ace-step/ACE-Step#198")
+def unfinished(seen: Seen) -> Iterator[Finding]:
+    """Find a warm-up that is counted in epochs and not over when the training ends."""
+    for one in seen.get("schedulers", ()):
+        found = one.get("reaches")
+        if not found or one["interval"] != "epoch" or not seen.get("automatic", True):
+            continue
+        if 0 < found["highest"] < _MUCH * found["later"]:
+            yield wrong(
+                f"{one['name']} is stepped once per epoch and its warm-up is not over when the training ends: in its "
+                f"{found['turns']} epochs the rate gets to {100 * found['highest'] / found['later']:.0f} % of what it "
+                "rises to",
+                f"interval={one['interval']}",
+                'If the warm-up is in steps, write "interval": "step" beside "scheduler" in lr_scheduler; otherwise '
+                "shorten it.",
+            )
+
+
+@check("optimizer settings")
+def unusual(seen: Seen) -> Iterator[Finding]:
+    """Find rates and decays far out of the range in which the optimizer works."""
+    for one in seen.get("groups", ()):
+        rate, adam = max(one["asked"], default=0.0), "Adam" in one["name"]
+        if (adam and rate >= _TOO_LONG) or rate >= 10:
+            yield attention(
+                f"the learning rate of {one['name']} is {rate:g}: each step changes each weight by about that much"
+                if adam
+                else f"the learning rate of {one['name']} is {rate:g}",
+                f"lr={rate:g}",
+                f"Start with lr={1e-3 if adam else 1e-2:g}.",
+            )
+        if one.get("decay", 0.0) >= 0.5 * max(1.0, 1e-3 / max(rate, 1e-9)):
+            yield attention(
+                f"weight_decay={one['decay']:g} of {one['name']} pulls the weights to 0 about as strongly as the loss "
+                "moves them",
+                f"weight_decay={one['decay']:g}",
+                "Start with weight_decay=1e-4 (Adam, SGD) or 1e-2 (AdamW).",
+            )
 
 
 @check("max_steps", f"{_PL}#17958")

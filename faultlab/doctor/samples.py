@@ -19,7 +19,7 @@ class Samples:
     them that hold a single label, ``labels`` all different labels. ``changes`` is True if the dataset gives another
     value for the same sample each time and has changed the one it gave before. ``validation_varies`` is True if the
     validation dataset gives another value each time. ``sampler``, ``weights`` and ``samples`` are the training
-    loader's.
+    loader's. ``shared`` counts the validation samples, of how many, that the training set has too.
     """
 
     def __init__(self) -> None:
@@ -57,6 +57,7 @@ class Samples:
         if not hasattr(type(dataset), "__getitem__") or not hasattr(type(dataset), "__len__") or not len(dataset):
             return
         self.found["samples"] = len(dataset)
+        self.found["shared"] = _shared(dataset, getattr(trainer, "val_dataloaders", None))
         # Some datasets can't be asked for sample 0.
         with contextlib.suppress(Exception):
             self.found["changes"] = _asked_twice(dataset)[0]
@@ -67,6 +68,29 @@ class Samples:
                 with contextlib.suppress(Exception):
                     changed, varies = _asked_twice(other)
                     self.found["validation_varies"] = varies and not changed
+
+
+def _shared(dataset: Any, validation: Any) -> dict[str, int]:
+    """Return how many samples of the validation sets, and of how many, the training set has too, by their indices."""
+    trained_on, indices = _indices(dataset)
+    shared = total = 0
+    for one in validation if isinstance(validation, (list, tuple)) else [validation]:
+        held_out, others = _indices(asked(one, "dataset"))
+        # Two loaders of the whole set are reported elsewhere, and may be meant.
+        if held_out is not None and held_out is trained_on and others is not indices:
+            whole = range(len(held_out))
+            total += len(others if others is not None else whole)
+            shared += len(set(indices if indices is not None else whole) & set(others if others is not None else whole))
+    return {"shared": shared, "of": total}
+
+
+def _indices(dataset: Any) -> tuple[Any, list[int] | None]:
+    """Return the dataset below nested subsets, and the indices that they take of it; None for all."""
+    indices: list[int] | None = None
+    while isinstance(given := asked(dataset, "indices"), (list, range)) and asked(dataset, "dataset") is not None:
+        indices = [int(one) for one in given] if indices is None else [int(given[one]) for one in indices]
+        dataset = asked(dataset, "dataset")
+    return dataset, indices
 
 
 def _asked_twice(dataset: Any) -> tuple[bool, bool]:

@@ -136,6 +136,9 @@ def _why(seen: Seen, none_changed: bool) -> tuple[str, str]:
         )
     if automatic and seen.get("outputs", {}).get("none") == calls(seen):
         return " because training_step returns None", "Return the loss."
+    put_back = list((seen.get("meddling") or {}).get("weights", ()))
+    if none_changed and put_back:
+        return f" at the end: {', '.join(put_back)} puts back those of the start", "Change that hook."
     if not found["optimizers"]:
         return " because configure_optimizers returns no optimizer", "Return one that has self.parameters()."
     if still <= set(found["frozen"]):
@@ -169,6 +172,16 @@ def _why(seen: Seen, none_changed: bool) -> tuple[str, str]:
             ", although a graph leads from the loss to them: their gradients are zero, or lost before the step",
             f"{look} [p.grad for p in self.parameters()] in on_before_optimizer_step.",
         )
+    if not none_changed and still <= _unreached(seen):
+        found_cuts = [*facts(seen, "cuts"), *(seen.get("files") or {}).get("cuts", ())]
+        where = ", ".join(dict.fromkeys(f"{cut['what']} in line {cut['line']}" for cut in found_cuts[:_SHOWN]))
+        names = ", ".join(dict.fromkeys(str(cut["what"]) for cut in found_cuts[:_SHOWN]))
+        return (
+            " because no graph leads from the loss to them" + (f" ({where})" if where else ""),
+            f"Remove {names} between them and the loss, if they should be trained."
+            if names
+            else "Use what they compute in the loss, or remove them: the step may call another layer than it should.",
+        )
     return "", "Check whether the loss depends on them."
 
 
@@ -192,6 +205,12 @@ def _by_hand(seen: Seen) -> tuple[str, str]:
 
 def _cut_off(seen: Seen) -> bool:
     return any(seen.get("graph", ())) and not _reached(seen)
+
+
+def _unreached(seen: Seen) -> set[str]:
+    """Return the weights that no graph led to in any of the steps that were looked at."""
+    graphs = [set(graph.get("unreached", ())) for graph in seen.get("graph", ()) if graph]
+    return set.intersection(*graphs) if graphs else set()
 
 
 def _reached(seen: Seen) -> bool:

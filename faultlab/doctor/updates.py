@@ -55,7 +55,15 @@ class Updates:
             asked = [rate for one, rate in self._asked if one is optimizer]
             bases = [group.get("max_lr", group.get("initial_lr", group.get("lr"))) for group in optimizer.param_groups]
             if all(isinstance(base, (int, float)) for base in bases):
-                found.append({"name": type(optimizer).__name__, "asked": asked, "bases": [float(one) for one in bases]})
+                decays = [float(group.get("weight_decay") or 0.0) for group in optimizer.param_groups]
+                found.append(
+                    {
+                        "name": type(optimizer).__name__,
+                        "asked": asked,
+                        "bases": [float(one) for one in bases],
+                        "decay": max(decays, default=0.0),
+                    }
+                )
         return found
 
 

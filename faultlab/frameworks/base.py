@@ -81,6 +81,7 @@ class Assembly:
         trajectory: Records the course of the training.
         clock: The run's clock.
         changed: Settings that replace the target's own, by name.
+        observe: Observes a guard that the training makes itself, by its name, and returns it.
         beside: Hooks of guards that are not part of the training, by hook name.
         first_batch: Is called with the first batch.
         checkpoints: For a run that continues from its checkpoints, the metric and the mode (min or max) of the best
@@ -93,6 +94,7 @@ class Assembly:
     trajectory: Trajectory
     clock: Clock
     changed: Mapping[str, Any] = field(default_factory=dict)
+    observe: Callable[[Any, str], Any] = lambda guard, name: guard
     beside: Mapping[str, Callable[..., None]] | None = None
     first_batch: Callable[[Any], None] | None = None
     checkpoints: tuple[str, str] | None = None

@@ -23,6 +23,7 @@ from faultlab.guards.gradients import Gradients
 from faultlab.guards.gradients_cleared import GradientsCleared
 from faultlab.guards.guard import LEVELS, Action, Alarm, Guard, GuardWarning, Level
 from faultlab.guards.heartbeat import Heartbeat
+from faultlab.guards.hf_trainer import hf
 from faultlab.guards.hooks_called import HooksCalled
 from faultlab.guards.initial_weights import InitialWeights
 from faultlab.guards.known_good import KnownGood, KnownGoodRecorder
@@ -111,6 +112,7 @@ __all__ = [
     "all",
     "attach",
     "classes",
+    "hf",
     "verify",
     "watch",
 ]

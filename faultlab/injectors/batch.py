@@ -57,7 +57,7 @@ def _holds_input(name: str, ctx: Context) -> bool:
     severity="major",
     effect="raises",
     cause=("swap", "order", "dtype", "shape", "integer", "floating"),
-    needs=("several-tensors",),
+    needs=("unequal-tensors",),
     evidence=("weiaicunzai/pytorch-cifar100#7",),
 )
 def swap(batch: Any, ctx: Context) -> Any:

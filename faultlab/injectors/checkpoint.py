@@ -255,8 +255,8 @@ def save_to_full_disk(call: Call, ctx: Context) -> Any:
             # The limit that simulates the full disk raises a different error number.
             full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(ctx.memory["path"]))
             raise ctx.intended(full) from error
-        except RuntimeError as error:
-            # torch's own writer, which tells of no error number.
+        except Exception as error:
+            # The writers of torch and safetensors, whose errors have no number.
             raise ctx.intended(RuntimeError(str(error))) from error
 
 

@@ -73,7 +73,7 @@ def load_no_buffers(restored: Restored, ctx: Context) -> Restored:
     effect="silent",
     cause=("scheduler", "learning rate", "learning_rate", "resum", "warm"),
     stages="every",
-    needs=("scheduler", "optimizer"),
+    needs=("saved-scheduler",),
     evidence=("lightly-ai/lightly-train#301", "alibaba/TorchEasyRec#664"),
     judged_by="reload",
 )

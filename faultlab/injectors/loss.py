@@ -21,7 +21,7 @@ from faultlab.injection.registry import failure_mode
     effect="silent",
     cause=("nan", "finite"),
     when="middle",
-    evidence=("Lightning-AI/pytorch-lightning#4956", "motional/nuplan-devkit#91"),
+    evidence=("Lightning-AI/pytorch-lightning#4956", "motional/nuplan-devkit#91", "huggingface/trl#6702"),
 )
 def nan_loss(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
     """The loss of one batch is NaN.
@@ -29,7 +29,9 @@ def nan_loss(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
     Effect: every gradient is NaN and, after this step, so is every parameter that the loss reaches. The run continues
     to its end. No error or warning is raised.
     Why it goes undetected: Lightning does not check the loss, and `argmax` of NaN is a class like any other, so
-    accuracy is a number.
+    accuracy is a number. The Trainer of transformers (5.24.0) even leaves the batch out of the loss that it logs: its
+    `logging_nan_inf_filter` is on by default, and changes nothing but the log
+    (https://github.com/huggingface/transformers/blob/00349ae/src/transformers/training_args.py).
     Example:
         loss = (errors * mask).sum() / mask.sum()       # a batch with nothing to learn from
     Remedy: stop at a non-finite loss with `EarlyStopping(check_finite=True)` on the training loss or with

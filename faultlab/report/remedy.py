@@ -19,7 +19,9 @@ _RECORD = "profile"
 """The argument of a guard that compares with recorded runs, without which it can't be constructed."""
 _LINE = 88
 _LOOPS = "torch"
-"""The framework of training loops without a Trainer."""
+"""The framework of training loops without a Trainer, or with one of another package."""
+_HF = "transformers"
+"""The package whose Trainer may run such a loop."""
 
 
 class Added(NamedTuple):
@@ -75,9 +77,14 @@ def remedy(report: Report, constructed: Mapping[str, Mapping[str, Any]]) -> Reme
     if not added:
         return None
     names_in_order = [one.guard for one in added]
-    framework = str(report.target.get("framework", ""))
-    few, every = (code(names, constructed, framework) for names in (names_in_order[:FEW], names_in_order))
+    few, every = (code(names, constructed, trained_by(report)) for names in (names_in_order[:FEW], names_in_order))
     return Remedy(report.ratio, len(silent), added, len(left), few, every)
+
+
+def trained_by(report: Report) -> str:
+    """Return the framework of a report's target, or the package whose Trainer runs its loop."""
+    framework = str(report.target.get("framework", ""))
+    return _HF if framework == _LOOPS and _HF in report.versions else framework
 
 
 def arguments(folder: Path) -> dict[str, dict[str, Any]]:
@@ -109,16 +116,17 @@ def _pasteable(fault: FaultResult, constructed: Mapping[str, Mapping[str, Any]])
     ]
 
 
-def code(guards: Sequence[str], constructed: Mapping[str, Mapping[str, Any]], framework: str = "") -> str:
-    """Return the Python that adds the guards to a Trainer, or to a loop if the framework is torch alone."""
+def code(guards: Sequence[str], constructed: Mapping[str, Mapping[str, Any]], by: str = "") -> str:
+    """Return the Python that adds the guards to a Trainer, or to a loop; ``by`` is what `trained_by` returns."""
     given = {guard: constructed.get(guard, {}) for guard in guards}
-    if framework == _LOOPS:
+    if by == _LOOPS:
         return watching_code(given)
     calls = _calls(given)
-    flat = f"Trainer(callbacks=[{', '.join(calls)}])"
+    head, tail = ("Trainer(..., callbacks=[hf([", "])])") if by == _HF else ("Trainer(callbacks=[", "])")
+    flat = f"{head}{', '.join(calls)}{tail}"
     if len(flat) > _LINE:
-        flat = "Trainer(callbacks=[\n" + "".join(f"    {call},\n" for call in calls) + "])"
-    return f"{_imported(sorted(given))}\n\n{flat}"
+        flat = f"{head}\n" + "".join(f"    {call},\n" for call in calls) + tail
+    return f"{_imported([*sorted(given), *(['hf'] if by == _HF else [])])}\n\n{flat}"
 
 
 def watching_code(given: Mapping[str, Mapping[str, Any]], notes: Mapping[str, str] | None = None) -> str:

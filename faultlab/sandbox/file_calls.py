@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import builtins
 import functools
+import importlib
 import io
 import os
 import shutil
@@ -25,6 +26,7 @@ _READERS = ("stat", "access", "statvfs", "getxattr", "listxattr")
 _OWN_READERS = ("lstat", "readlink")
 _CHANGERS = ("truncate", "chmod", "chown", "utime", "setxattr", "removexattr")
 _LARGEST_DATABASE = 64 << 20
+_SAFE_WRITER = "serialize_file"
 _MAKERS = ("mkfifo", "mknod")
 # Python's own modules look up in these sets what a function supports before they call it.
 _ABILITIES = ("supports_dir_fd", "supports_effective_ids", "supports_fd", "supports_follow_symlinks")
@@ -91,6 +93,23 @@ def take_over(patches: Patches, overlay: Overlay) -> None:
     if (torch := sys.modules.get("torch")) is not None:
         # It opens the file itself, in C++.
         wrap(torch._C, "PyTorchFileWriter", taken.written_by_torch)
+    for module, name in list(_of_safetensors()):
+        # It opens files itself, in Rust.
+        wrap(module, name, taken.written_by_safetensors if name == _SAFE_WRITER else taken.read_by_safetensors)
+
+
+def _of_safetensors() -> Iterator[tuple[Any, str]]:
+    """Yield each module that has one of the functions of safetensors for files, with the function's name."""
+    try:
+        # Whatever imports it later shall find its functions replaced.
+        safetensors = importlib.import_module("safetensors")
+    except ImportError:
+        return
+    functions = {id(found): name for name in (_SAFE_WRITER, "safe_open") if (found := getattr(safetensors, name, None))}
+    for module in list(sys.modules.values()):
+        for name, value in list(getattr(module, "__dict__", {}).items()):
+            if functions.get(id(value)) == name:
+                yield module, name
 
 
 def _may_be_copied(database: str) -> bool:
@@ -268,6 +287,12 @@ class _Taken:
     def written_by_torch(self, original: Call, file: Any, *args: Any, **kwargs: Any) -> Any:
         named = isinstance(file, (str, bytes, os.PathLike))
         return original(self._overlay.place(file) if named else file, *args, **kwargs)
+
+    def written_by_safetensors(self, original: Call, tensors: Any, filename: Any, *args: Any, **kwargs: Any) -> Any:
+        return original(tensors, self._overlay.place(filename), *args, **kwargs)
+
+    def read_by_safetensors(self, original: Call, filename: Any, *args: Any, **kwargs: Any) -> Any:
+        return original(self._overlay.seen(filename), *args, **kwargs)
 
 
 def _whole(path: Any, dir_fd: int | None) -> tuple[Any, int | None]:

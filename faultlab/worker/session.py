@@ -168,6 +168,7 @@ class Session:
                 trajectory=self._trajectory,
                 clock=self._clock,
                 changed=changed,
+                observe=self._observer.observe,
                 beside=self._advisers.hooks() if self._advisers else None,
                 first_batch=self._draws.first_batch if self._draws else None,
                 checkpoints=(known.monitor, known.monitor_mode) if self._task.reload else None,

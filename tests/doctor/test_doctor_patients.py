@@ -10,14 +10,19 @@ import pytest
 from faultlab.doctor.examination import examine
 from faultlab.doctor.finding import Finding
 from faultlab.engines import Engine, create
-from tests.patients import fifth, first, fourth, second, third
+from tests.patients import fifth, first, fourth, second, seventh, sixth, third
 from tests.patients.patient import Patient, alarms
 
 # One of each kind: swallowed nowhere, raised before the step, silent.
 _QUICK = ("target-broadcast", "optimizer-index", "layers-in-a-list")
-_ALL = [*first.PATIENTS, *second.PATIENTS, *third.PATIENTS, *fourth.PATIENTS, *fifth.PATIENTS, *fifth.AFTERWARDS]
+_ALL = [
+    one
+    for part in (first, second, third, fourth, fifth, sixth, seventh)
+    for one in [*part.PATIENTS, *getattr(part, "AFTERWARDS", ())]
+]
 # The doctor examines the first fit of a script, and what is ill with this one is its second.
 _SECOND_FIT = pytest.mark.xfail(reason="only the first fit of a script is examined", strict=True)
+_UNNAMED = pytest.mark.xfail(reason="no check looks for this cause yet", strict=True)
 _NIGHTLY = pytest.mark.nightly(reason="three of them run quick; each takes two trainings")
 
 
@@ -30,6 +35,9 @@ def _marked(patients: list[Patient], more: Mapping[str, pytest.MarkDecorator] = 
         )
         for one in patients
     ]
+
+
+_MISSED = {"rate-from-the-checkpoint": _SECOND_FIT, **dict.fromkeys(seventh.UNNAMED, _UNNAMED)}
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +53,7 @@ def _examined(folder: Path, patient: Patient, healthy: bool, engine: Engine) -> 
     return list(examine(str(script), 60, engine=engine))
 
 
-@pytest.mark.parametrize("patient", _marked(_ALL, {"rate-from-the-checkpoint": _SECOND_FIT}))
+@pytest.mark.parametrize("patient", _marked(_ALL, _MISSED))
 def test_the_cause_of_an_ill_training_is_named_with_a_remedy(patient: Patient, tmp_path: Path, engine: Engine) -> None:
     found = _examined(tmp_path, patient, False, engine)
     assert patient.diagnosed(found), [one for one in found if one.verdict != "ok"]

@@ -217,3 +217,17 @@ def test_weights_that_stand_still_for_several_reasons_are_told_apart() -> None:
     said = [one.what for one in WEIGHTS.run(seen)]
     assert ["requires_grad is False" in what for what in said] == [True, False, False]
     assert ["no optimizer has them" in what for what in said] == [False, True, False]
+
+
+def test_weights_that_no_graph_leads_to_are_told_with_what_cuts_them_off() -> None:
+    def why(unreached: list[str]) -> str:
+        found = {"changed": ["head"], "still": ["body"], "frozen": [], "left_out": [], "optimizers": ["SGD"]}
+        files = {"cuts": [{"what": "no_grad", "line": 7}]}
+        seen = {"parameters": {**found, "largest_rate": 0.1}, "step": {"place": ""}, "files": files}
+        (said,) = WEIGHTS.run(
+            {**seen, "graph": [{"strangers": [], "loose": 0, "reached": 1, "made": False, "unreached": unreached}]}
+        )
+        return said.what
+
+    assert "no graph leads from the loss to them (no_grad in line 7)" in why(["body"])
+    assert "no graph" not in why([])

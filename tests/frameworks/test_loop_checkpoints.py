@@ -15,6 +15,7 @@ from faultlab.config.scenario import load
 from faultlab.core.patching import Patches
 from faultlab.core.report import Report, Status
 from faultlab.errors import ScenarioError
+from faultlab.frameworks.loops.advising import Advising
 from faultlab.frameworks.loops.checkpoints import Checkpoints, optimizers_in, put, weights_in
 from faultlab.injection.values import Restored
 from tests.frameworks import hand_written
@@ -182,3 +183,17 @@ def test_the_best_checkpoint_is_known_by_its_name(tmp_path: Path) -> None:
     assert Path(checkpoints.best()).name == "best-model.pt"
     assert Path(list(checkpoints.files)[-1]).name == "last.pt"
     assert checkpoints.saved_at == {3}
+
+
+def test_guards_beside_a_training_that_continues_know_what_it_has_behind_it() -> None:
+    seen: list[tuple[int, int]] = []
+    started = {"on_train_start": lambda loop, module: seen.append((loop.global_step, loop.current_epoch))}
+    module = net()
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    for behind in ((), (8, 1)):
+        advising = Advising(started, batches=False)
+        advising.begin(module, [optimizer], *behind)
+        module(torch.randn(4, 4)).sum().backward()
+        optimizer.step()
+        advising.end(None)
+    assert seen == [(0, 0), (8, 1)]

@@ -144,6 +144,11 @@ def test_lightning_is_imported_where_its_hooks_are_and_nowhere_else() -> None:
             assert found.by.startswith(("frameworks.lightning", "guards", "cli.demo.model")), found
 
 
+def test_the_trainer_of_transformers_is_imported_where_its_loop_is_followed_and_nowhere_else() -> None:
+    named = {found.by for found in imports() if not found.own and home(found.what) in ("transformers", "accelerate")}
+    assert named == {"frameworks.hf.loop"}
+
+
 def test_injectors_name_no_framework_and_attach_nothing() -> None:
     named = {found.what for found in imports() if home(found.by) == "injectors" and home(found.what) == "frameworks"}
     assert [what for what in named if not what.startswith("frameworks.torch.") or "seams" in what] == []

@@ -77,9 +77,14 @@ def _kept_lists(profile: TargetProfile) -> str:
     return "" if profile.keeps_lists else "the container of the batch stacks every list that it receives"
 
 
-@requirement("several-tensors")
-def _several_tensors(profile: TargetProfile) -> str:
-    return "" if len(profile.leaves) > 1 else "the batch holds a single tensor"
+@requirement("unequal-tensors")
+def _unequal_tensors(profile: TargetProfile) -> str:
+    if len(profile.leaves) < 2:
+        return "the batch holds a single tensor"
+    # Language models learn to repeat their inputs, shifted by themselves.
+    values = {path: leaf.repeats or path for path, leaf in profile.leaves.items()}
+    copied = {values.get(path) for path in profile.contents} & {values.get(path) for path in profile.labels}
+    return "the labels are a copy of the inputs" if copied else ""
 
 
 @requirement("more-than-inputs")

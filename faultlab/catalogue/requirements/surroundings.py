@@ -67,6 +67,13 @@ def _saved_optimizer(profile: TargetProfile) -> str:
     return _optimizer(profile) or resumed
 
 
+@requirement("saved-scheduler")
+def _saved_scheduler(profile: TargetProfile) -> str:
+    if profile.by_hand:
+        return "no state of a scheduler is known in the checkpoints of a loop"
+    return _optimizer(profile) or ("" if profile.schedulers else "no scheduler is configured")
+
+
 @requirement("remembering-optimizer")
 def _remembering_optimizer(profile: TargetProfile) -> str:
     # Optimizers that the module keeps itself are in no checkpoint.

@@ -80,6 +80,13 @@ ERRORS = [
         for stage, (hook, thread) in _EPOCH_ENDS.items()
     ],
     Known(
+        r"The classmethod `(?P<name>[\w.]+)` cannot be called on an instance",
+        "{name} is a class method that returns a new module; called on a module, it would leave that one's weights as "
+        "they are",
+        "Call it on the class and use what it returns: model = {name}(path).",
+        f"{_PL}#5648",
+    ),
+    Known(
         r"Training with multiple optimizers is only supported with manual optimization\. Remove the `optimizer_idx`",
         "training_step takes optimizer_idx, which Lightning 2 no longer passes",
         "Remove optimizer_idx from training_step's arguments, set self.automatic_optimization = False in __init__, "

@@ -8,6 +8,12 @@ _CLASSES = "cross_entropy takes logits of shape (batch, classes) and labels of s
 
 ERRORS = [
     Known(
+        r"value cannot be converted to type \S*(?P<type>Half|BFloat16) without overflow",
+        "a number in the code is beyond the range of half precision ({type}), which ends at 65504 for float16",
+        'Use float("-inf"), torch.finfo(scores.dtype).min or -1e4 for masks; or precision="bf16-mixed".',
+        "sktime/pytorch-forecasting#285",
+    ),
+    Known(
         r"mat1 and mat2 must have the same dtype, but got Double and Float|expected (?:m1 and m2|scalar type) "
         r".*(?:Float but found Double|Double but found Float|double != float|float != double)|Input type \(double\) "
         r"and",

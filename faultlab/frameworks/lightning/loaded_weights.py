@@ -8,6 +8,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 _MOST = 20
+begun: set[str] = set()
+"""The places, file and line, of all loads that have begun in this process."""
+completed: set[str] = set()
+"""Those of them that have completed once."""
 found: list[dict[str, Any]] = []
 """The loads in this process: ``module``, ``given``, ``matched``, ``first``, ``own``, ``prefix``, ``place``."""
 
@@ -16,10 +20,13 @@ def noting(load: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap ``Module.load_state_dict`` to record how many of the given names a module has."""
 
     def loading(module: Any, state_dict: Any, strict: bool = True, *args: Any, **kwargs: Any) -> Any:
+        caller = sys._getframe(1)
+        place = f"{caller.f_code.co_filename}:{caller.f_lineno}"
+        begun.add(place)
         outcome = load(module, state_dict, strict, *args, **kwargs)
+        completed.add(place)
         if not strict and len(found) < _MOST:
             with contextlib.suppress(Exception):  # a user's own mapping may do anything
-                frame = sys._getframe(1)
                 given, unknown = list(state_dict), set(outcome.unexpected_keys)
                 found.append(
                     {
@@ -29,7 +36,7 @@ def noting(load: Callable[..., Any]) -> Callable[..., Any]:
                         "first": str(given[0]) if given else "",
                         "own": next(iter(outcome.missing_keys), ""),
                         "prefix": _prefix(given, set(outcome.missing_keys)),
-                        "place": f"{frame.f_code.co_filename}:{frame.f_lineno}",
+                        "place": place,
                     }
                 )
         return outcome

@@ -27,7 +27,7 @@ from faultlab.frameworks.lightning.seams.callbacks import named_callbacks
 from faultlab.frameworks.lightning.seams.data import FETCHERS
 from faultlab.frameworks.lightning.seams.loading import training_loaders, validation_loaders
 from faultlab.frameworks.lightning.seams.logging import LOGGER_CONNECTOR
-from faultlab.frameworks.torch import batch_roles, layers
+from faultlab.frameworks.torch import batch_roles, facts, layers
 from faultlab.frameworks.torch.callbacks import ranks, stops_early
 from faultlab.frameworks.torch.facts import (
     arguments,
@@ -279,7 +279,7 @@ class Probe:
         batch = self._batch
         joins = joined.joins(batch, self._batch_size) if batch is not None else {}
         inputs, labels, own_labels = batch_roles.infer(batch, self._flow, joins) if batch is not None else ((), (), ())
-        leaves = {path: leaf(tensor) for path, tensor in tree.tensors(batch)} if batch is not None else {}
+        leaves = facts.leaves(dict(tree.tensors(batch))) if batch is not None else {}
         given = predictions.giver(self._flow.calls, self._flow.met_loss_from, (*labels, *own_labels))
         forward = given.path if given else self._outermost()
         along = {} if joins else samples.axes(batch, inputs, labels, self._batch_size)

@@ -24,8 +24,8 @@ class Advising:
         self._beside, self._batches, self._guards = beside, batches, guards
         self._watcher: Any = None
 
-    def begin(self, module: nn.Module, optimizers: list[Optimizer]) -> None:
-        """Watch the module, which is about to take its first step."""
+    def begin(self, module: nn.Module, optimizers: list[Optimizer], updates: int = 0, epochs: int = 0) -> None:
+        """Watch the module, which is about to take its first step, after the updates and epochs of an earlier call."""
         if self._watcher is None and (self._beside or self._guards):
             # Not imported before: the first import of the guards decides which framework their callbacks belong to.
             from faultlab.guards.support.hand_loop import in_turn
@@ -33,6 +33,7 @@ class Advising:
 
             loop = WatchedLoop(_of(module, optimizers), None, None, None, -1)
             loop.callbacks = self._guards
+            loop.global_step, loop.current_epoch = updates, epochs
             hooks = _together(in_turn(self._guards), self._beside) if self._guards else self._beside
             self._watcher = Watcher(module, loop, hooks, self._batches)
             if self._batches:

@@ -1,10 +1,11 @@
-"""The checkpoints of a loop: the modules and optimizers that it saves with `torch.save`, and what loads them."""
+"""The checkpoints of a loop: the modules and optimizers that it saves, with `torch.save` or safetensors."""
 
 from __future__ import annotations
 
 import copy
 import itertools
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -12,17 +13,19 @@ import torch
 from torch import nn
 
 from faultlab.core.patching import Patches
+from faultlab.injection.references import references
 from faultlab.injection.values import Restored
 
 Save = Callable[[Any, Any], None]
 """Saves an object to a path or to an open file."""
 
 _DEEPEST = 4
+_SAFE = ".safetensors"
 _WRAPPERS = ("module.", "_orig_mod.")
 
 
 class Checkpoints:
-    """Follows `torch.save` and `Module.load_state_dict`.
+    """Follows `torch.save`, `safetensors.torch.save_file` and `Module.load_state_dict`.
 
     Args:
         modules: Returns the modules of the loop that are trained.
@@ -48,6 +51,9 @@ class Checkpoints:
     def attach(self, patches: Patches) -> None:
         """Follow the process until the patches are closed."""
         patches.wrap(torch, "save", self._saving)
+        if (safetensors := sys.modules.get("safetensors.torch")) is not None:
+            for owner, name, _ in list(references([safetensors.save_file])):
+                patches.wrap(owner, name, self._saving)
         patches.wrap(nn.Module, "load_state_dict", self._loading)
 
     def best(self) -> str:
@@ -57,13 +63,17 @@ class Checkpoints:
 
     def load_into(self, module: nn.Module, file: str) -> None:
         """Load a saved file's weights into a module, as a program that uses the trained model does."""
+        if file.endswith(_SAFE):
+            # Of parameters that several layers share it holds one.
+            module.load_state_dict(sys.modules["safetensors.torch"].load_file(file), strict=not _shares(module))
+            return
         content = torch.load(file, map_location="cpu", weights_only=False)
         found = [{_bare(name): value for name, value in state.items()} for _, state in weights_in(content, [module])]
         module.load_state_dict(max(found, key=lambda one: len(set(module.state_dict()) & set(one)), default={}))
 
     def _has_main(self, obj: Any) -> bool:
         main = self._modules()[:1]
-        names = {name for module in main for name in module.state_dict()}
+        names = {name for module in main for name in _own_names(module)}
         return any(names <= set(map(_bare, state)) for _, state in weights_in(obj, main))
 
     def _saving(self, save: Callable[..., Any]) -> Callable[..., Any]:
@@ -103,6 +113,17 @@ class Checkpoints:
         """Return whether the state is that of a module in training, as copied to a target network or an average."""
         live = {p.data_ptr() for module in self._modules() for p in module.parameters() if p.numel()}
         return any(isinstance(value, torch.Tensor) and value.data_ptr() in live for value in state.values())
+
+
+def _own_names(module: nn.Module) -> set[str]:
+    """Return the names in a module's state, one for each tensor."""
+    parameters = {name for name, _ in module.named_parameters()}
+    shared = {name for name, _ in module.named_parameters(remove_duplicate=False)} - parameters
+    return set(module.state_dict()) - shared
+
+
+def _shares(module: nn.Module) -> bool:
+    return _own_names(module) < set(module.state_dict())
 
 
 def name_of(file: Any) -> str:

@@ -12,12 +12,32 @@ from faultlab.injection.clock import Clock
 
 
 class LoopClock(Clock):
-    """Follows the loop that a run gives it. Without one it stays at step 0."""
+    """Follows the loop that a run gives it. Without one it stays at step 0.
+
+    A step that is announced ahead of its time, as its batch is fetched, is not announced again when it begins.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._announced = -1
 
     def follow(self, loop: Loop) -> None:
         """Follow this loop from now on."""
         self.trainer = loop
+        loop.clock = self
         loop.as_of = self.as_of
+
+    def tick(self) -> None:
+        self.step = self._begun
+        self._begun += 1
+        self.announce(self.step)
+
+    def announce(self, step: int) -> None:
+        """Call the listeners for a step that begins now or later, once."""
+        if step > self._announced:
+            self._announced = step
+            for listener in list(self.on_step):
+                listener(step)
 
     def attach(self, patches: Patches) -> None:
         if self.trainer is not None:
@@ -25,16 +45,19 @@ class LoopClock(Clock):
 
     @contextmanager
     def as_of(self, step: int) -> Iterator[None]:
-        """Let what happens inside the context belong to a later step."""
+        """Let what happens inside the context belong to a later step, as does an exception that leaves it."""
         before, self.step = self.step, step
         try:
             yield
-        finally:
+        except StopIteration:
             self.step = before
+            raise
+        self.step = before
 
     def take_back(self) -> None:
         """Take back the last step: its batch never came."""
         self._begun -= 1
+        self._announced = self._begun - 1
         self.step = max(0, self._begun - 1)
 
     @property

@@ -7,7 +7,7 @@ from typing import Any
 
 from faultlab.frameworks.base import Assembly, Framework
 from faultlab.frameworks.foreign import Foreign
-from faultlab.frameworks.loops import NAME
+from faultlab.frameworks.loops import NAME, trainers
 from faultlab.frameworks.loops.clock import LoopClock
 from faultlab.frameworks.loops.target import BuiltLoop, LoopTarget
 from faultlab.frameworks.loops.training import LoopTraining
@@ -34,8 +34,10 @@ class PlainTorch:
 
     def hooks_of(self, guard: Any) -> Collection[str]:
         # Not imported before: the first import of the guards decides which framework their callbacks belong to.
-        from faultlab.guards.support.lightning_callback import HOOKS, overrides
+        from faultlab.guards.support.lightning_callback import HOOKS, Callback, overrides
 
+        if not isinstance(guard, Callback):
+            return trainers.hooks_of(guard)
         return [hook for hook in HOOKS if overrides(guard, hook) or hook in vars(guard)]
 
     def find_plugins_once(self) -> None:

@@ -26,12 +26,14 @@ class Layout:
     number, from 1, among the modules of that class in the order of their construction. ``training`` has the keys of the
     loaders whose batches are propagated backward, the one that counts the steps first; it is empty where the batches
     come from no DataLoader. Every other loader serves evaluation. ``ahead`` is how many batches the loop has fetched
-    beyond the one that it trains on.
+    beyond the one that it trains on. ``trainer`` is the module of the Trainer that runs the loop, empty where the
+    user's own code does; see `faultlab.frameworks.loops.trainers`.
     """
 
     roots: tuple[tuple[str, int], ...]
     training: tuple[str, ...] = ()
     ahead: int = 0
+    trainer: str = ""
 
     @property
     def root(self) -> str:
@@ -49,7 +51,8 @@ class Layout:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Layout:
         """Return the layout with the data that `to_json` returned."""
-        return cls(tuple((path, number) for path, number in data["roots"]), tuple(data["training"]), data["ahead"])
+        roots = tuple((path, number) for path, number in data["roots"])
+        return cls(roots, tuple(data["training"]), data["ahead"], data["trainer"])
 
 
 def key_of(loader: DataLoader[Any]) -> str:

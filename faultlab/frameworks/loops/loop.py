@@ -24,6 +24,7 @@ from faultlab.frameworks.loops import criteria, iteration
 from faultlab.frameworks.loops.advising import Advising
 from faultlab.frameworks.loops.checkpoints import Checkpoints
 from faultlab.frameworks.loops.layout import Layout, key_of
+from faultlab.frameworks.loops.own_step import Make, wrap_function
 from faultlab.frameworks.loops.reports import Reports
 from faultlab.frameworks.loops.roots import Roots
 from faultlab.frameworks.loops.streams import Batches, Queue, length, numbered
@@ -72,6 +73,10 @@ class Loop:
         self.schedulers: list[Any] = []
         self.loaders: dict[str, DataLoader[Any]] = {}
         self.stage = self.latest = "train"
+        self.clock: Any = None
+        # Guards that the loop makes itself, and what observes them.
+        self.guards: dict[str, Any] = {}
+        self.observe: Callable[[Any, str], Any] = lambda guard, name: guard
         # What faults and the probe add: see the hooks in `faultlab.frameworks.loops.seams`.
         self.when_constructed: list[Callable[[], None]] = []
         self.when_configured: list[Callable[[], None]] = []
@@ -102,6 +107,14 @@ class Loop:
         self._stepped: set[type] = set()
         self._really_stepped: set[int] = set()
         self._patches: Patches | None = None
+
+    criterion = ""  # of the target profile, where it is known without a clean run
+    packages: tuple[str, ...] = ()  # that run the loop, besides torch
+
+    @property
+    def counts_forwards(self) -> bool:
+        """True if a step begins with a call of the root module, since there is no batch."""
+        return not self.layout.training
 
     @property
     def module(self) -> nn.Module | None:
@@ -150,13 +163,50 @@ class Loop:
         patches.wrap(torch.optim.Optimizer, "__init__", self._making_optimizer)
         for scheduler in (LRScheduler, ReduceLROnPlateau):
             patches.wrap(scheduler, "__init__", self._making_scheduler)
-        iteration.replace(patches, self._iterating)
+        self.follow_loaders(patches)
         fork_workers(patches)
         criteria.replace(patches, self._loss_computed)
         self.checkpoints.attach(patches)
         self.reports.attach(patches)
         # Which `Tensor.backward` calls, too.
         patches.wrap(torch.autograd, "backward", self._backward)
+
+    def follow_loaders(self, patches: Patches) -> None:
+        """Follow every loader until the patches are closed."""
+        iteration.replace(patches, self._iterating)
+
+    def key(self, loader: DataLoader[Any]) -> str:
+        """Return the key of a loader, see `faultlab.frameworks.loops.layout.key_of`."""
+        return key_of(loader)
+
+    def stage_of(self, key: str) -> str:
+        """Return the stage that the batches of a loader belong to."""
+        return self.layout.stage(key)
+
+    def counts(self, key: str) -> bool:
+        """Return whether the batches of a loader count the steps."""
+        return bool(self.layout.training) and key == self.layout.training[0]
+
+    def batches(self, stream: Stream, stage: str, counts: bool) -> Iterator[Any]:
+        """Return the iterator that a loader gives to the loop."""
+        return Batches(self, stream, stage, counts)
+
+    def wrap_own_step(self, patches: Patches, make: Make) -> None:
+        """Replace the function of one training step, if there is one, until the patches are closed."""
+        if self.own_step is not None:
+            wrap_function(patches, *self.own_step, make)
+
+    def wrap_loss(self, patches: Patches, make: Make) -> None:
+        """Replace the method that returns the loss of a training step, where ``criterion`` names one."""
+        raise NotImplementedError("no method is known to return the loss")
+
+    def metrics(self, numbers: Mapping[str, float]) -> dict[str, float]:
+        """Return those numbers that are metrics, of all that the user's code has returned."""
+        return dict(numbers)
+
+    def evaluated(self, module: Any) -> dict[str, float]:
+        """Return the metrics of the module that trained or of a copy; empty if only the user's code knows them."""
+        return {}
 
     def restart(self) -> None:
         """Follow another call of the same function, which makes everything again and continues the training."""
@@ -177,7 +227,7 @@ class Loop:
         self.trajectory.steps += 1
         self._begin()
         if self.module is not None:
-            self.advising.begin(self.roots.found[0], self.optimizers)
+            self.advising.begin(self.roots.found[0], self.optimizers, self.updates, max(0, self.epochs - 1))
 
     def take_back(self) -> None:
         """Note that the step that has just begun has no batch."""
@@ -224,7 +274,7 @@ class Loop:
         return calling
 
     def _root_called(self) -> None:
-        if not self.layout.training and self._forward_due:
+        if self.counts_forwards and self._forward_due:
             self.begin_step()
         elif self.queue is not None:
             self.queue.consume()
@@ -274,7 +324,7 @@ class Loop:
                 # What a scheduler has put around the step takes it for called, and would not warn.
                 optimizer._opt_called = False  # type: ignore[attr-defined]
             self.trajectory.global_step += 1
-            if not self.layout.training:
+            if self.counts_forwards:
                 self._forward_due = True
             return result
 
@@ -298,12 +348,12 @@ class Loop:
 
     def _iterating(self, iterate: Callable[..., Any]) -> Callable[..., Any]:
         def iterating(loader: DataLoader[Any]) -> Iterator[Any]:
-            key = key_of(loader)
-            stage = self.layout.stage(key)
+            key = self.key(loader)
+            stage = self.stage_of(key)
             # As it was before a fault: it may be iterated again in every epoch.
             inner = self._inner.setdefault(loader, iteration.inner(loader))
             self.loaders.setdefault(key, inner)
-            if counts := bool(self.layout.training) and key == self.layout.training[0]:
+            if counts := self.counts(key):
                 self._interrupt()
                 if self.queue is not None:
                     self.queue.clear()
@@ -315,7 +365,7 @@ class Loop:
             stream = Stream(numbered(iterate(loader)), length(loader))
             for changed in list(self.stream_maps):
                 stream = changed(stream, stage)
-            return Batches(self, stream, stage, counts)
+            return self.batches(stream, stage, counts)
 
         return iterating
 

@@ -24,7 +24,7 @@ from faultlab.core.alert import safe_text
 from faultlab.core.class_paths import path_of
 from faultlab.core.patching import Patches
 from faultlab.errors import TargetError
-from faultlab.frameworks.loops import iteration
+from faultlab.frameworks.loops import iteration, trainers
 from faultlab.frameworks.loops.layout import Layout, key_of
 from faultlab.frameworks.torch.wrappers import unwrapped
 from faultlab.injection import compilation
@@ -54,6 +54,7 @@ class Observation:
         self._since: dict[str, int] = {}
         self._depth = 0
         self._optimizers: set[type] = set()
+        self._trainer = ""
 
     def attach(self, patches: Patches) -> None:
         """Watch the process until the patches are closed."""
@@ -89,9 +90,9 @@ class Observation:
         whole = self._holding(trained)
         roots = [self._modules[id(module)] for module in (trained if whole is None else [whole])]
         paths = tuple((path_of(type(module)), number) for module, number in roots)
-        return Layout(
-            paths, tuple(self._trained), _ahead(self._fetched.get(self._trained[0], [])) if self._trained else 0
-        )
+        # Steps begin where the Trainer says so.
+        fetched = self._fetched.get(self._trained[0], []) if self._trained and not self._trainer else []
+        return Layout(paths, tuple(self._trained), _ahead(fetched), self._trainer)
 
     def _size(self, module: nn.Module) -> int:
         """Return the number of a module's parameters that an optimizer holds."""
@@ -157,6 +158,8 @@ class Observation:
 
     def _stepping(self, step: Callable[..., Any]) -> Callable[..., Any]:
         def stepping(optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> Any:
+            if not self._held:
+                self._trainer = trainers.running()
             self._first = self._first or [module for module, _ in self._modules.values()]
             # Whatever has computed the gradients, as `torch.autograd.grad` may.
             self._learn()

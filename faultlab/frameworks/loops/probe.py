@@ -21,7 +21,7 @@ from faultlab.frameworks.loops.loop import Loop
 from faultlab.frameworks.loops.roots import Together
 from faultlab.frameworks.loops.seams import reports, steps
 from faultlab.frameworks.loops.seams.steps import VALIDATION
-from faultlab.frameworks.torch import batch_roles, layers
+from faultlab.frameworks.torch import batch_roles, facts, layers
 from faultlab.frameworks.torch.facts import frozen, keeps_lists, kind, leaf, loading, rate, shared, tokens
 from faultlab.frameworks.torch.layer_calls import LayerCalls
 from faultlab.frameworks.torch.loaders import read
@@ -78,7 +78,7 @@ class LoopProbe:
             patches.wrap(nn.Module, "zero_grad", self._calling("Optimizer.zero_grad"))
             reports.wrap_resets(patches, self._calling(reports.RESET, "every"))
             clipping.wrap_functions(patches, self._calling(clipping.BY_HAND))
-            steps.wrap_step(patches, loop.own_step, self._stepping)
+            loop.wrap_own_step(patches, self._stepping)
             loop.around_step.append(self._around_step)
             patches.on_exit(lambda: loop.around_step.remove(self._around_step))
             patches.on_exit(modules.register_module_forward_hook(self._after_forward, with_kwargs=True).remove)
@@ -194,8 +194,8 @@ class LoopProbe:
         """Return the findings, once the run is over."""
         loop, module, batch = self._loop, self._loop.module, self._batch
         assert module is not None
-        training = [one for key, one in loop.loaders.items() if loop.layout.stage(key) == "train"]
-        validation = [one for key, one in loop.loaders.items() if loop.layout.stage(key) == "validate"]
+        training = [one for key, one in loop.loaders.items() if loop.stage_of(key) == "train"]
+        validation = [one for key, one in loop.loaders.items() if loop.stage_of(key) == "validate"]
         size = read(training[0]).batch_size if training else None
         joins = joined.joins(batch, size) if batch is not None else {}
         inputs, labels, own_labels = batch_roles.infer(batch, self._flow, joins) if batch is not None else ((), (), ())
@@ -214,7 +214,7 @@ class LoopProbe:
             taught_head=self._layer_calls.taught_head(forward),
             hooks=tuple(sorted({*self._hooks, *([VALIDATION] if loop.validated else ())})),
             losses=self._losses,
-            criterion=self._criterion,
+            criterion=loop.criterion or self._criterion,
             automatic=not self._manual,
             output=kind(self._output[0]) if self._output else "none",
             batch=kind(batch),
@@ -223,7 +223,7 @@ class LoopProbe:
             joins=joins,
             keeps_lists=batch is None or keeps_lists(batch, inputs),
             batches_differ=self._batches_differ,
-            leaves={path: leaf(tensor) for path, tensor in self._first_batch.items()},
+            leaves=facts.leaves(self._first_batch),
             inputs=inputs,
             labels=labels,
             own_labels=own_labels,

@@ -72,6 +72,10 @@ class Reports:
             if name not in series or series[name][-1][1] != number:
                 series.setdefault(name, []).append((self._loop.step, number))
 
+    def logged(self, name: str, value: Any, stage: str) -> Logged | None:
+        """Return what a Trainer logs in place of a number; None if it is to log nothing."""
+        return self._report(name, value, "trainer", stage)
+
     def _stage(self, name: str) -> str:
         """Return the stage that a name tells; else that of the latest batch."""
         if _VALIDATION.search(name):

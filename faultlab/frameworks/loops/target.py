@@ -15,7 +15,7 @@ from faultlab.core.user_code import UserCode
 from faultlab.errors import TargetError
 from faultlab.frameworks import registry
 from faultlab.frameworks.base import Framework
-from faultlab.frameworks.loops import NAME
+from faultlab.frameworks.loops import NAME, trainers
 from faultlab.frameworks.loops.layout import Layout
 from faultlab.frameworks.loops.observation import observe
 from faultlab.injection.mutant_activation import Executions
@@ -83,6 +83,8 @@ class LoopTarget:
         """The layout of the loop, observed when it is first asked for."""
         if self._layout is None:
             self._layout = observe(self._train, self.code.folders)
+            # Imported once, in the process that all runs are copies of.
+            trainers.loop_of(self._layout)
         return self._layout
 
     @property

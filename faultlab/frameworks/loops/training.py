@@ -7,6 +7,7 @@ import copy
 import functools
 import inspect
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from numbers import Number
 from typing import Any
@@ -18,10 +19,10 @@ from faultlab.core.patching import Patches
 from faultlab.core.target_profile import TargetProfile
 from faultlab.errors import TargetError
 from faultlab.frameworks.base import Assembly, BuildAgain
-from faultlab.frameworks.loops import roots
+from faultlab.frameworks.loops import roots, trainers
 from faultlab.frameworks.loops.advising import Advising
 from faultlab.frameworks.loops.clock import LoopClock
-from faultlab.frameworks.loops.loop import Interruption, Loop
+from faultlab.frameworks.loops.loop import Interruption
 from faultlab.frameworks.loops.probe import LoopProbe
 from faultlab.frameworks.loops.roots import Together
 from faultlab.frameworks.loops.target import BuiltLoop
@@ -40,7 +41,7 @@ class LoopTraining:
         advising = Advising(wanted.beside or {}, bool(built.layout.training), guards)
         clock = wanted.clock
         evaluate = built.evaluate.func if isinstance(built.evaluate, functools.partial) else built.evaluate
-        self._loop = Loop(
+        self._loop = trainers.loop_of(built.layout)(
             built.layout,
             wanted.trajectory,
             clock.tick,
@@ -50,6 +51,7 @@ class LoopTraining:
             built.metrics,
             advising,
         )
+        self._loop.observe = wanted.observe
         self._other: Any = None
         self._fresh: Any = None
         if wanted.checkpoints is not None:
@@ -68,7 +70,7 @@ class LoopTraining:
 
     @property
     def guards(self) -> Mapping[str, Any]:
-        return self._built.guards
+        return {**self._built.guards, **self._loop.guards}
 
     def run(self) -> None:
         self._call(self._built.train)
@@ -85,7 +87,7 @@ class LoopTraining:
         if self._loop.module is None:
             remedy = "It must make the same modules in the same order every time."
             raise TargetError(("train",), f"it made no {self._built.layout.root} this time", remedy)
-        self._loop.reports.returned(numbers_in(result))
+        self._loop.reports.returned(self._loop.metrics(numbers_in(result)))
 
     def _keep_fresh(self) -> None:
         # A module that can't be copied is loaded into as it is trained.
@@ -160,8 +162,10 @@ class LoopTraining:
         return {}
 
     def evaluate(self, validates: bool, settings: Mapping[str, Any]) -> dict[str, float]:
-        if self._built.evaluate is None or self.module is None:
+        if self.module is None:
             return {}
+        if self._built.evaluate is None:
+            return self._loop.evaluated(self.module)
         several = isinstance(self.module, Together)
         return self._evaluated(list(self.module.children()) if several else [self.module])
 
@@ -174,14 +178,15 @@ class LoopTraining:
             found = evaluate(*roots.arguments(_required(evaluate), modules))
         for part, training in modes:
             part.training = training
-        return numbers_in(found)
+        return self._loop.metrics(numbers_in(found))
 
     def parts(self) -> Iterator[Any]:
         yield self.module
         yield from (_part(one) for one in (self._built.train, self._built.evaluate) if one is not None)
 
     def versions(self) -> dict[str, str]:
-        return {"torch": torch.__version__}
+        names = ("torch", *self._loop.packages)
+        return {name: str(sys.modules[name].__version__) for name in names if name in sys.modules}
 
 
 def _required(function: Callable[..., Any]) -> list[inspect.Parameter]:

@@ -73,7 +73,8 @@ class DataFlow(TorchFunctionMode):
         taken = _all_tensors(given)
         known = {id(tensor) for tensor in taken}
         # Tensors that are passed on unchanged, as in a dict that each part adds to, were made elsewhere.
-        own = [tensor for tensor in made if id(tensor) not in known]
+        # Neither is a loss that a model computes itself and returns beside its predictions.
+        own = [one for one in made if id(one) not in known and (one.ndim or id(one) not in self._given_by)]
         largest = max(made, key=torch.Tensor.numel)
         call = Call(
             path,

@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import math
 from collections.abc import Container, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from faultlab.core.asking import asked, has
 from faultlab.core.class_paths import found_class, path_of
 from faultlab.core.target_profile import Leaf, LoaderFacts
 from faultlab.frameworks.torch import layers
-from faultlab.frameworks.torch.loaders import is_sized, read, samples_as_torch_does
+from faultlab.frameworks.torch.loaders import is_sized, read, sampler_of, samples_as_torch_does
 from faultlab.injection import tokens as text
 from faultlab.injection import tree
 
@@ -29,7 +30,7 @@ def holds_arrays(loader: Any) -> bool:
     with contextlib.suppress(Exception):
         dataset = loader.dataset
         stream = isinstance(dataset, IterableDataset)
-        item = next(iter(dataset)) if stream else dataset[next(iter(loader.sampler))]
+        item = next(iter(dataset)) if stream else dataset[next(iter(sampler_of(loader)))]
         return any(asked(leaf, "ndim", 0) > 0 for _, leaf in tree.leaves(item))
     return False
 
@@ -39,7 +40,7 @@ def gives_whole_batches(loader: Any) -> bool:
     with contextlib.suppress(Exception):
         several = asked(loader.dataset, "__getitems__")
         if several and asked(loader, "batch_sampler") is not None:
-            return not isinstance(several([next(iter(loader.sampler))]), (list, tuple))
+            return not isinstance(several([next(iter(sampler_of(loader)))]), (list, tuple))
     return False
 
 
@@ -111,6 +112,15 @@ def leaf(tensor: torch.Tensor) -> Leaf:
         low=None if numbers is None else float(numbers.min()),
         high=None if numbers is None else float(numbers.max()),
     )
+
+
+def leaves(tensors: Mapping[str, torch.Tensor]) -> dict[str, Leaf]:
+    """Return the facts of the tensors of a batch, by path."""
+    found: dict[str, Leaf] = {}
+    for path, tensor in tensors.items():
+        earlier = (other for other in found if tree.identical(tensors[other], tensor))
+        found[path] = replace(leaf(tensor), repeats=next(earlier, ""))
+    return found
 
 
 def _countable(tensor: torch.Tensor) -> bool:

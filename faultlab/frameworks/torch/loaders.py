@@ -18,6 +18,7 @@ from torch.utils.data import (
 )
 
 from faultlab.core.asking import asked
+from faultlab.core.class_paths import path_of
 from faultlab.injection.values import Loading
 
 
@@ -45,12 +46,22 @@ def _length(loader: DataLoader[Any]) -> int | None:
         return None
 
 
+def sampler_of(loader: DataLoader[Any]) -> Any:
+    """Return what draws the samples: of a loader with a batch sampler of its own, that sampler's."""
+    batches = asked(loader, "batch_sampler")
+    return batches.sampler if type(batches) is BatchSampler else loader.sampler
+
+
+_SHUFFLES = ("torch.utils.data.sampler.RandomSampler", "accelerate.data_loader.SeedableRandomSampler")
+"""The samplers that give every sample once in random order, by class path."""
+
+
 def samples_as_torch_does(loader: DataLoader[Any]) -> bool:
     """Return True if its samples come in plain or plainly shuffled order, so that the order can be reproduced."""
-    batches, sampler = asked(loader, "batch_sampler"), loader.sampler
+    batches, sampler = asked(loader, "batch_sampler"), sampler_of(loader)
     if batches is not None and type(batches) is not BatchSampler:
         return False
-    if type(sampler) is RandomSampler:
+    if path_of(type(sampler)) in _SHUFFLES:
         return not sampler.replacement and sampler._num_samples is None
     return type(sampler) is SequentialSampler or isinstance(loader.dataset, IterableDataset)
 
@@ -60,14 +71,23 @@ def read(loader: DataLoader[Any]) -> Loading:
     batches = asked(loader, "batch_sampler")
     return Loading(
         dataset=loader.dataset,
-        # With a batch sampler of its own, the loader has a sampler that it does not use.
-        shuffled=isinstance(asked(batches, "sampler", loader.sampler), RandomSampler),
+        shuffled=isinstance(sampler_of(loader), RandomSampler),
         batch_size=loader.batch_size or asked(batches, "batch_size"),
         drop_last=loader.drop_last or bool(asked(batches, "drop_last", False)),
         num_workers=loader.num_workers,
         worker_init_fn=loader.worker_init_fn,
         length=_length(loader),
     )
+
+
+def _shuffling(loader: DataLoader[Any], dataset: Any) -> Any:
+    """Return a sampler that shuffles a dataset as the loader shuffles its own."""
+    own = sampler_of(loader)
+    if not isinstance(own, RandomSampler) or type(own) is RandomSampler:
+        return RandomSampler(dataset, generator=loader.generator)
+    sampler = copy.copy(own)
+    sampler.data_source = dataset
+    return sampler
 
 
 def rebuilt(loader: DataLoader[Any], before: Loading, after: Loading) -> DataLoader[Any]:
@@ -77,6 +97,7 @@ def rebuilt(loader: DataLoader[Any], before: Loading, after: Loading) -> DataLoa
     new = copy.copy(loader)
     # A DataLoader does not allow assigning these after construction, and its subclasses take other arguments.
     own = vars(new)
+    own["sampler"] = sampler_of(loader)
     own.update(num_workers=after.num_workers, worker_init_fn=after.worker_init_fn)
     if after.length != before.length:
         # len() looks up the class.
@@ -88,8 +109,7 @@ def rebuilt(loader: DataLoader[Any], before: Loading, after: Loading) -> DataLoa
         own["dataset"] = after.dataset
         if not isinstance(after.dataset, IterableDataset):
             shuffled = after.shuffled and len(after.dataset) > 0
-            sampler = RandomSampler(after.dataset, generator=loader.generator) if shuffled else None
-            own["sampler"] = sampler or SequentialSampler(after.dataset)
+            own["sampler"] = _shuffling(loader, after.dataset) if shuffled else SequentialSampler(after.dataset)
     own.update(batch_size=after.batch_size, drop_last=after.drop_last, batch_sampler=None)
     if after.batch_size is not None:
         own["batch_sampler"] = BatchSampler(own["sampler"], after.batch_size, after.drop_last)

@@ -12,7 +12,7 @@ from faultlab.core.framework_names import DEFAULT
 from faultlab.core.report import FaultResult, Report
 from faultlab.report.described import in_loop
 from faultlab.report.html.charts import Chart, Curves
-from faultlab.report.remedy import code, quickest
+from faultlab.report.remedy import code, quickest, trained_by
 
 _CHOICES = 4
 _CANDIDATES = 5
@@ -137,7 +137,7 @@ def lessons(
             for number, fault in enumerate(faults)
         ]
         place, line = _source(report.target, known)
-        pasted = _paste(faults, arguments or {}, report.target)
+        pasted = _paste(faults, arguments or {}, trained_by(report))
         found.append(Lesson(mode, known, shown, pasted, place, line, _in_loop(report, known)))
     return found
 
@@ -196,10 +196,10 @@ def choices(lesson: Lesson, others: Mapping[str, FailureMode]) -> list[tuple[str
     return [(mode, others.get(mode, lesson.described)) for mode in sorted(offered, key=place)]
 
 
-def _paste(faults: list[FaultResult], arguments: Mapping[str, Mapping[str, Any]], target: Mapping[str, Any]) -> str:
+def _paste(faults: list[FaultResult], arguments: Mapping[str, Mapping[str, Any]], by: str) -> str:
     """Return Python that adds, for each fault, the guard that detects it first."""
     guards = list(dict.fromkeys(entry.name for fault in faults if (entry := quickest(fault, arguments))))
-    return code(guards, arguments, str(target.get("framework", ""))) if guards else ""
+    return code(guards, arguments, by) if guards else ""
 
 
 def framework_of(report: Report) -> str:

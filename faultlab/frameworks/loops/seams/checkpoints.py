@@ -63,6 +63,9 @@ def checkpoint(point: Checkpoint, patches: Patches, armed: Armed, site: Site) ->
 def _changed(obj: Any, armed: Armed) -> Any:
     """Return the object with the states in it as the injector leaves them, which knows a checkpoint of one layout."""
     weights, optimizers = list(weights_in(obj, armed.clock.trainer.roots.found)), list(optimizers_in(obj))
+    # A checkpoint may consist of several files.
+    if not (optimizers if any("optimizer" in need for need in armed.mode.needs) else weights):
+        return obj
     named = {f"{n} {name}": value for n, (_, state) in enumerate(weights) for name, value in state.items()}
     plain = {"state_dict": named, "optimizer_states": [state for _, state in optimizers]}
     new = armed.map({key: value for key, value in plain.items() if value})

@@ -43,7 +43,7 @@ def loader_arguments(point: LoaderArguments, patches: Patches, armed: Armed, sit
     changed: dict[int, tuple[DataLoader[Any], DataLoader[Any]]] = {}
 
     def training() -> Any:
-        return read(next(one for key, one in loop.loaders.items() if loop.layout.stage(key) == "train"))
+        return read(next(one for key, one in loop.loaders.items() if loop.stage_of(key) == "train"))
 
     def mapped(loader: DataLoader[Any], stage: str) -> DataLoader[Any]:
         if not armed.due(stage):

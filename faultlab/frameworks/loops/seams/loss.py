@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,6 +27,8 @@ def loss(point: Loss, patches: Patches, armed: Armed, site: Site) -> None:
     kind, _, name = armed.profile.criterion.partition(" ")
     if kind == "module":
         _of_module(name, patches, armed)
+    elif kind == "method":
+        armed.clock.trainer.wrap_loss(patches, lambda compute: _of_method(compute, armed))
     elif kind == "function" and name in criteria.FUNCTIONS:
         listening(
             patches, armed.clock.trainer.loss_maps, lambda own, value: _mapped(value, armed) if own == name else value
@@ -37,6 +40,16 @@ def loss(point: Loss, patches: Patches, armed: Armed, site: Site) -> None:
 def _mapped(output: Any, armed: Armed) -> Any:
     learns = isinstance(output, torch.Tensor) and output.numel() == 1 and output.requires_grad
     return armed.map(output) if learns and armed.due("train") else output
+
+
+def _of_method(compute: Callable[..., Any], armed: Armed) -> Callable[..., Any]:
+    def computing(*args: Any, **kwargs: Any) -> Any:
+        output = compute(*args, **kwargs)
+        if isinstance(output, tuple) and output:
+            return (_mapped(output[0], armed), *output[1:])
+        return _mapped(output, armed)
+
+    return computing
 
 
 def _of_module(path: str, patches: Patches, armed: Armed) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from torch.optim.lr_scheduler import LRScheduler
@@ -13,7 +12,6 @@ from faultlab.core.patching import Patches
 from faultlab.frameworks.loops import NAME
 from faultlab.frameworks.loops.seams.following import listening
 from faultlab.injection.hooks import Site, hooks
-from faultlab.injection.references import references
 
 if TYPE_CHECKING:
     from faultlab.injection.armed_fault import Armed
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
 STEP = "training_step"
 VALIDATION = "validation_step"
 SCHEDULER = "lr_scheduler_step"
-Make = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 @hooks(StepOutput, framework=NAME)
@@ -33,7 +30,7 @@ def step_output(point: StepOutput, patches: Patches, armed: Armed, site: Site) -
 
         return mapped
 
-    wrap_step(patches, armed.clock.trainer.own_step, make)
+    armed.clock.trainer.wrap_own_step(patches, make)
 
 
 @hooks(StepCall, framework=NAME)
@@ -48,25 +45,13 @@ def step_call(point: StepCall, patches: Patches, armed: Armed, site: Site) -> No
         return around
 
     if point.hook == STEP:
-        wrap_step(patches, armed.clock.trainer.own_step, armed.surrounding("train"))
+        armed.clock.trainer.wrap_own_step(patches, armed.surrounding("train"))
     elif point.hook == VALIDATION:
         around_validation = armed.clock.trainer.around_validation
         listening(patches, around_validation, lambda call: armed.around(call) if armed.due("validate") else call())
     elif point.hook == SCHEDULER:
         for cls in {type(one) for one in armed.clock.trainer.schedulers} or schedulers():
             patches.wrap(cls, "step", stepping)
-
-
-def wrap_step(patches: Patches, step: tuple[Any, str] | None, make: Make) -> None:
-    """Replace the function of a training step, under every name that a module has imported it by."""
-    if step is None:
-        return
-    owner, name = step
-    if not isinstance(owner, ModuleType):
-        patches.wrap(owner, name, make)
-        return
-    for module, known, _ in list(references([getattr(owner, name)])):
-        patches.wrap(module, known, make)
 
 
 def schedulers() -> set[type]:

@@ -1,0 +1,84 @@
+"""The digits classifier again, trained by the Trainer of Hugging Face transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import TensorDataset
+from transformers import Trainer, TrainerCallback, TrainingArguments
+
+from scenarios.digits.loop import Digits
+from scenarios.digits.splits import load_splits
+
+
+def samples(split: str) -> TensorDataset:
+    """Return the images and labels of a split."""
+    images, labels = load_splits(0)[split]
+    return TensorDataset(images.clone(), labels.clone())
+
+
+def collate(pairs: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+    """Return a batch by the names that the model and the Trainer expect."""
+    images, labels = zip(*pairs)
+    return {"images": torch.stack(images), "labels": torch.stack(labels)}
+
+
+class DigitsWithLoss(Digits):
+    """Computes the loss too, as the Trainer expects of a model."""
+
+    def forward(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:  # type: ignore[override]
+        """Return the cross-entropy and the logits."""
+        logits = super().forward(images)
+        return {"loss": F.cross_entropy(logits, labels), "logits": logits}
+
+
+def accuracy(evaluated: Any) -> dict[str, float]:
+    """Return the share of right predictions, which the Trainer logs as `eval_accuracy`."""
+    return {"accuracy": float((evaluated.predictions.argmax(axis=1) == evaluated.label_ids).mean())}
+
+
+class ShortEpochs(TrainerCallback):
+    """Ends each epoch after a few batches."""
+
+    def __init__(self, batches: int) -> None:
+        self.batches = batches
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        control.should_epoch_stop = state.global_step % self.batches == 0
+
+
+def train(epochs: int = 2, batches: int = 8, learning_rate: float = 0.02) -> None:
+    """Train for some epochs of a few batches, with an evaluation after each."""
+    model = DigitsWithLoss()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=1e-4)
+    # The Trainer steps the schedule after each update.
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5 ** (step // batches))
+    arguments = TrainingArguments(
+        "out",
+        num_train_epochs=epochs,
+        per_device_train_batch_size=64,
+        per_device_eval_batch_size=256,
+        dataloader_drop_last=True,
+        max_grad_norm=0.0,
+        eval_strategy="epoch",
+        logging_steps=4,
+        save_strategy="no",
+        report_to="none",
+        remove_unused_columns=False,  # the samples are pairs without names
+        use_cpu=True,
+    )
+    trainer = Trainer(
+        model,
+        arguments,
+        data_collator=collate,
+        train_dataset=samples("train"),
+        eval_dataset=samples("validation"),
+        compute_metrics=accuracy,
+        optimizers=(optimizer, schedule),
+        callbacks=[ShortEpochs(batches)],
+    )
+    trainer.train()

@@ -1,0 +1,211 @@
+"""A loop that the Trainer of transformers runs: its steps, its loss, its evaluations, its metrics and its callbacks."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import tqdm
+from torch.utils.data import DataLoader
+from transformers import trainer, trainer_callback
+
+from faultlab.core.patching import Patches
+from faultlab.frameworks.hf import callbacks
+from faultlab.frameworks.hf.batches import BatchesAhead
+from faultlab.frameworks.hf.logged import metrics_in
+from faultlab.frameworks.loops.loop import Loop
+from faultlab.frameworks.loops.own_step import Make
+from faultlab.injection.values import Stream
+
+_METHODS = (
+    "train",
+    "get_batch_samples",
+    "training_step",
+    "compute_loss",
+    "evaluation_loop",
+    "prediction_step",
+)
+
+
+class TrainerLoop(Loop):
+    """Follows a Trainer from before it is constructed.
+
+    A step is a call of ``training_step``, and the step of failure modes that break a step or what it returns is
+    ``compute_loss``, which returns the loss. A loader's batches are those of the training while ``train`` runs and no
+    evaluation does.
+
+    Attributes:
+        runs: The Trainer that trains, None before it does.
+        fetched: The number of the step that the next batch of the training belongs to.
+    """
+
+    criterion = "method compute_loss"
+    packages = ("transformers", "accelerate")
+    counts_forwards = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.runs: Any = None
+        self.fetched = 0
+        self._within: dict[str, int] = dict.fromkeys(_METHODS, 0)
+        self._around_loss: list[Make] = []
+
+    def attach(self, patches: Patches) -> None:
+        super().attach(patches)
+        # The thread that watches progress bars would prevent forks, and does nothing but refresh them.
+        patches.set(tqdm.tqdm, "monitor_interval", 0)
+        met: set[type] = set()
+
+        def constructing(construct: Callable[..., Any]) -> Callable[..., Any]:
+            def constructs(made: Any, *args: Any, **kwargs: Any) -> None:
+                construct(made, *args, **kwargs)
+                if type(made) not in met:
+                    met.add(type(made))
+                    self._follow(type(made), patches)
+
+            return constructs
+
+        patches.wrap(trainer.Trainer, "__init__", constructing)
+        patches.wrap(trainer_callback.CallbackHandler, "add_callback", self._adding)
+        patches.wrap(trainer_callback.CallbackHandler, "on_log", self._logging)
+
+    def follow_loaders(self, patches: Patches) -> None:
+        # Torch's own alone: what acts on a batch's samples acts as they are fetched, with the number of their step.
+        patches.wrap(DataLoader, "__iter__", self._iterating)
+
+    def _follow(self, cls: type, patches: Patches) -> None:
+        for name in _METHODS:
+            patches.wrap(cls, name, functools.partial(self._calling_outermost, name, getattr(self, f"_{name}")))
+
+    def _calling_outermost(self, name: str, act: Callable[..., Any], method: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a method that passes its outermost call to ``act``: a class may call the method of its base."""
+
+        def calling(made: Any, *args: Any, **kwargs: Any) -> Any:
+            if self._within[name]:
+                return method(made, *args, **kwargs)
+            self._within[name] += 1
+            try:
+                return act(made, functools.partial(method, made), *args, **kwargs)
+            finally:
+                self._within[name] -= 1
+
+        return calling
+
+    def _train(self, made: Any, train: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        self.runs = made
+        return train(*args, **kwargs)
+
+    def _get_batch_samples(self, made: Any, fetch: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        try:
+            return fetch(*args, **kwargs)
+        except Exception:
+            # Over batches whose steps have not begun.
+            self.clock.step = max(self.clock.step, self.fetched - 1)
+            raise
+
+    def _training_step(
+        self, made: Any, step: Callable[..., Any], model: Any, inputs: Any, *more: Any, **kw: Any
+    ) -> Any:
+        self.advising.asked("train")
+        self.begin_step()
+        self.advising.delivered("train", inputs)
+        return step(model, inputs, *more, **kw)
+
+    def _compute_loss(self, made: Any, compute: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if self._within["training_step"]:
+            for make in self._around_loss:
+                compute = make(compute)
+        return compute(*args, **kwargs)
+
+    def _evaluation_loop(self, made: Any, evaluate: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        with self._staged("validate"):
+            try:
+                return evaluate(*args, **kwargs)
+            finally:
+                self.advising.exhausted("validate")
+
+    def _prediction_step(self, made: Any, step: Callable[..., Any], model: Any, inputs: Any, *a: Any, **kw: Any) -> Any:
+        self.advising.asked("validate")
+        self.advising.delivered("validate", inputs)
+        return step(model, inputs, *a, **kw)
+
+    @contextmanager
+    def _staged(self, stage: str) -> Iterator[None]:
+        before, self.stage = self.stage, stage
+        try:
+            yield
+        finally:
+            self.stage = before
+
+    def key(self, loader: DataLoader[Any]) -> str:
+        # The user's line that iterates is the same for all loaders.
+        training = self._within["train"] and not self._within["evaluation_loop"]
+        return f"{'train' if training else 'validate'} {super().key(loader)}"
+
+    def stage_of(self, key: str) -> str:
+        return key.partition(" ")[0]
+
+    def counts(self, key: str) -> bool:
+        return self.stage_of(key) == "train"
+
+    def batches(self, stream: Stream, stage: str, counts: bool) -> Iterator[Any]:
+        if counts:
+            # What was fetched before and is left over has no step.
+            self.fetched = self.clock.next_step
+        return BatchesAhead(self, stream, stage, counts)
+
+    def wrap_own_step(self, patches: Patches, make: Make) -> None:
+        if self.own_step is not None:
+            super().wrap_own_step(patches, make)
+        else:
+            self.wrap_loss(patches, make)
+
+    def wrap_loss(self, patches: Patches, make: Make) -> None:
+        self._around_loss.append(make)
+        patches.on_exit(lambda: self._around_loss.remove(make))
+
+    def metrics(self, numbers: Mapping[str, float]) -> dict[str, float]:
+        return metrics_in(numbers)
+
+    def _logging(self, log: Callable[..., Any]) -> Callable[..., Any]:
+        def logging(handler: Any, args: Any, state: Any, control: Any, logs: Any, **kwargs: Any) -> Any:
+            for name, value in metrics_in(logs).items():
+                stage = "validate" if name.startswith("eval_") else "train"
+                new = self.reports.logged(name, value, stage)
+                if new is None or new.name != name:
+                    del logs[name]
+                if new is not None and (new.name, new.value) != (name, value):
+                    logs[new.name] = float(new.value)
+            return log(handler, args, state, control, logs, **kwargs)
+
+        return logging
+
+    def _adding(self, add: Callable[..., Any]) -> Callable[..., Any]:
+        def adding(handler: Any, callback: Any) -> None:
+            add(handler, callback)
+            made = handler.callbacks[-1]
+            if callbacks.judges(made):
+                for name, guard in callbacks.named(made, self.guards).items():
+                    self.guards[name] = guard
+                    self.observe(guard, name)
+
+        return adding
+
+    def restart(self) -> None:
+        super().restart()
+        self.runs, self.guards = None, {}
+
+    def evaluated(self, module: Any) -> dict[str, float]:
+        made = self.runs
+        if made is None or made.eval_dataset is None:
+            return {}
+        with Patches() as patches:
+            # The callbacks have judged the training, and losses that are not finite are part of the measure.
+            patches.set(made.callback_handler, "callbacks", [])
+            patches.set(made.args, "logging_nan_inf_filter", False)
+            if module is not self.module:
+                patches.set(made, "model", module)
+                patches.set(made, "model_wrapped", module)
+            return metrics_in(made.evaluate())
