@@ -54,7 +54,7 @@ def unordered(seen: Seen) -> Iterator[Finding]:
 
 @check("counts of Lightning", "voicepaw/so-vits-svc-fork#350")
 def counts(seen: Seen) -> Iterator[Finding]:
-    """Find code that writes into the counts of Lightning's loops, by which it decides when the training ends."""
+    """Find code that writes into the counts of Lightning's loops, which decide when the training ends."""
     for entry in _of(seen, "counts"):
         yield attention(
             f"line {entry['line']} sets {entry['name']}: Lightning keeps several counts of epochs and steps, ends the "

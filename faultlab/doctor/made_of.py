@@ -34,8 +34,8 @@ def negative(seen: Seen) -> Iterator[Finding]:
     """Find errors that are multiplied by negative weights."""
     for place, share in _of(seen, "negative").items():
         yield wrong(
-            f"line {_line(place)} multiplies errors, which are at least 0, by weights of which {100 * share:.0f} % are "
-            "negative: those errors are rewarded, and the loss can fall without bound",
+            f"line {_line(place)} multiplies errors, which are at least 0, by weights, and {100 * share:.0f} % of them "
+            "are negative: those errors are rewarded, and the loss can fall without bound",
             place,
             "Make the weights non-negative: check what they are computed from (such as cos of degrees, not radians).",
         )
@@ -61,7 +61,7 @@ def targets(seen: Seen) -> Iterator[Finding]:
 
 @check("range of predictions")
 def bounded(seen: Seen) -> Iterator[Finding]:
-    """Find predictions that an activation keeps from reaching the targets, and targets that are no probabilities."""
+    """Find predictions that an activation keeps from reaching the targets, and targets that are not probabilities."""
     if found := _of(seen, "bounded"):
         yield wrong(
             f"the predictions end in a {found['by']}, and {100 * found['share']:.0f} % of the targets are out of its "

@@ -48,7 +48,7 @@ _SPREAD = torch.linspace(-1, 1, 8)[:, None]
 @pytest.mark.parametrize(
     ("ill", "well", "says"),
     [
-        (_of_errors(_SPREAD), _of_errors(_SPREAD.abs()), "50 % are negative"),
+        (_of_errors(_SPREAD), _of_errors(_SPREAD.abs()), "50 % of them are negative"),
         (_of_targets(_SPREAD + 3000), _of_targets(_SPREAD), "the targets are not normalized"),
         (_of_targets(_SPREAD, nn.Sigmoid()), _of_targets(_SPREAD.abs(), nn.Sigmoid()), "the predictions end in a sig"),
         (_of_probabilities(255 * _ONES), _of_probabilities(_ONES), "takes probabilities from 0 to 1"),
