@@ -95,6 +95,6 @@ def test_an_exception_is_explained_by_what_the_loop_got(
     assert "train.py:" in first.evidence
 
 
-def test_a_script_that_trains_nothing_is_told_so(tmp_path: Path, engine: Engine) -> None:
+def test_a_script_that_trains_nothing_is_reported(tmp_path: Path, engine: Engine) -> None:
     found = examined(tmp_path, "import torch\nloss = 1\nif loss == 2:\n    loss.backward()\n", engine)
     assert "nothing is trained" in next(one.what for one in found if one.verdict != OK)

@@ -39,7 +39,7 @@ class Following:
     """Follows the loop of this process.
 
     Args:
-        code: Tells the user's own code.
+        code: The definition of the user's own code.
         until: The time at which the training has shown enough, by `time.perf_counter`.
         changes: A factor of the learning ``rate``, and whether the inputs are ``standardized``.
 

@@ -1,4 +1,4 @@
-"""In the victim: whether the inputs of a training tell anything about its targets, and how large they are."""
+"""In the victim: whether the inputs of a training are related to its targets, and how large they are."""
 
 from __future__ import annotations
 
