@@ -26,10 +26,11 @@ from faultlab.config.scenario_editor import add_guards, lines
 from faultlab.core.report import Report, dump
 from faultlab.core.run_folder import KNOWN_FILE
 from faultlab.errors import FaultlabError
+from faultlab.report import remedy
 from faultlab.report.text import harmless, short
 
-_WITHOUT_GUARDS = ("torch",)
-"""The frameworks whose scenarios have no `guards:`."""
+_LOOPS = "torch"
+"""The framework of training loops without a Trainer, which guards watch by `faultlab.guards.watch`."""
 
 
 @click.command("prescribe")
@@ -69,10 +70,6 @@ def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: i
     the clean run failed, 130 interrupted.
     """
     scenario = load(file)
-    if scenario.framework in _WITHOUT_GUARDS:
-        message = "can't prove guards for a training loop: its scenario has no guards that they could be added to"
-        remedy = f"Run `faultlab run {file}`; its page lists the guards, and the lines that let them watch the loop."
-        raise scenario.problem(("framework",), message, remedy)
     require_targets([scenario])
     options = Options(select, skip, seed, out=out, watch=thorough(seeds))
     jobs = engines.checked_jobs(jobs)
@@ -148,20 +145,24 @@ def _show(scenario: Scenario, found: Prescription, written: bool) -> None:
     for line in lines(_guards(found, scenario)):
         console.print(f"  {escape(line)}")
     total = sum(one.cost for one in found.chosen)
-    console.print(
-        f"or in Python, after `from faultlab import guards` (overhead: {100 * total:.1f} % of the training time):"
-    )
-    silent = {fault.id for fault in found.before.silent()}
-    for one in found.chosen:
-        given = _relative(one.arguments, Path.cwd())
-        arguments = ", ".join(f"{name}={value!r}" for name, value in given.items())
-        count = len(silent.intersection(one.detects))
-        warned = f" and {len(one.detects) - count} only warned of" if len(one.detects) > count else ""
-        detected = f"{count} of {len(silent)} silent fault{'s' * (len(silent) != 1)}{warned}, {100 * one.cost:.1f} %"
-        console.print(f"  [bold]guards.{one.guard}({escape(arguments)})[/bold],  # {detected}")
+    overhead = f"(overhead: {100 * total:.1f} % of the training time)"
+    given = {one.guard: _relative(one.arguments, Path.cwd()) for one in found.chosen}
+    worth = _worth(found)
+    if scenario.framework == _LOOPS:
+        by = remedy.trained_by(found.before)
+        where = "around the training loop" if by == _LOOPS else "for the Trainer"
+        console.print(f"or in Python, {where} {overhead}:")
+        code = remedy.watching_code(given, worth) if by == _LOOPS else remedy.code([*given], given, by)
+        for line in code.splitlines():
+            console.print(f"  {escape(line)}".rstrip())
+    else:
+        console.print(f"or in Python, after `from faultlab import guards` {overhead}:")
+        for guard, some in given.items():
+            arguments = ", ".join(f"{name}={value!r}" for name, value in some.items())
+            console.print(f"  [bold]guards.{guard}({escape(arguments)})[/bold],  # {worth[guard]}")
     if any(RECORD in one.arguments for one in found.chosen):
         console.print(
-            "KnownGood can compare little if the Trainer's settings differ from the scenario's. For a longer training, "
+            "KnownGood can compare little if the training's settings differ from the scenario's. For a longer one, "
             "record its own\nruns with guards.KnownGoodRecorder, or omit --records."
         )
     if found.after is not None:
@@ -169,6 +170,18 @@ def _show(scenario: Scenario, found: Prescription, written: bool) -> None:
     if found.beyond:
         console.print(f"not detectable without false alarms: {escape(', '.join(found.beyond))}")
     _show_idle(console, found)
+
+
+def _worth(found: Prescription) -> dict[str, str]:
+    """Return what each chosen guard detects and costs, by its name."""
+    silent = {fault.id for fault in found.before.silent()}
+    worth: dict[str, str] = {}
+    for one in found.chosen:
+        count = len(silent.intersection(one.detects))
+        warned = f" and {len(one.detects) - count} only warned of" if len(one.detects) > count else ""
+        faults = f"{count} of {len(silent)} silent fault{'s' * (len(silent) != 1)}{warned}"
+        worth[one.guard] = f"{faults}, {100 * one.cost:.1f} %"
+    return worth
 
 
 def _show_idle(console: Console, found: Prescription) -> None:

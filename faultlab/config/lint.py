@@ -74,7 +74,8 @@ def require_lightning(scenario: Scenario, command: str) -> None:
     """Raise ScenarioError if a command that handles only Lightning's trainings is given another one's scenario."""
     if scenario.framework != framework_names.DEFAULT:
         message = f"`faultlab {command}` can't handle `framework: {scenario.framework}` yet"
-        raise scenario.problem(("framework",), message, "Use `faultlab run` and `faultlab replay` for this scenario.")
+        remedy = "Use `faultlab run`, `prescribe`, `doctor` and `replay` for this scenario."
+        raise scenario.problem(("framework",), message, remedy)
 
 
 def looks_like_a_scenario(file: Path) -> bool:

@@ -162,7 +162,7 @@ class Scenario(_Part):
     trainer: dict[str, Any] = {}
     """The Trainer's arguments, or `class_path` and `init_args` of a subclass."""
     guards: list[Guard] = []
-    """The guards: callbacks and Trainer flags."""
+    """The guards: callbacks and Trainer flags; with `framework: torch` callbacks that watch the loop."""
     tests: list[str] = []
     """The user's tests that should detect faults: files, folders or node ids, as for pytest."""
     monitor: Monitor | None = None
@@ -350,8 +350,13 @@ def _loop_inconsistencies(data: Mapping[str, Any]) -> list[tuple[Key, str, str]]
         found.append(((), "missing key 'train'", "Name the function that trains, as `train: {class_path: pkg.main}`."))
     found += [
         ((key,), f"`{key}` is not for `framework: {_LOOP}`", f"Remove `{key}`: the function of `train` makes it.")
-        for key in ("module", "data", "build", "trainer", "guards", "tests", "mutants")
+        for key in ("module", "data", "build", "trainer", "tests", "mutants")
         if data.get(key)
+    ]
+    found += [
+        (("guards", number, "trainer_flag"), "a training loop has no Trainer", "Remove `trainer_flag`.")
+        for number, guard in enumerate(data.get("guards") or ())
+        if isinstance(guard, Mapping) and guard.get("trainer_flag")
     ]
     return found
 

@@ -30,9 +30,9 @@ _GPUS = ("/dev/nvidiactl", "/dev/nvidia0", "/proc/driver/nvidia/version", "/dev/
 def check(scenario: Scenario) -> list[Problem]:
     """Return the errors in what a scenario names that its source files show."""
     path = import_path(scenario.file)
-    found = [*_class_paths(scenario, path), *_arguments(scenario, path)]
+    found = [*_class_paths(scenario, path), *_arguments(scenario, path), *_guards(scenario, path)]
     if scenario.framework == framework_names.DEFAULT:
-        found += [*_guards(scenario, path), *_trainer(scenario), *_devices(scenario)]
+        found += [*_trainer(scenario), *_devices(scenario)]
     return [
         problem for where, message, remedy in found for problem in scenario.problem(where, message, remedy).problems
     ]

@@ -23,7 +23,9 @@ VARIATIONS: dict[str, Variation] = {
     "twice as long": {"longer": 2},
 }
 """By name: ``scale`` multiplies arguments of module and data by their names, ``trainer`` sets arguments of the Trainer,
-and ``longer`` multiplies its epochs and steps."""
+and ``longer`` multiplies its epochs and steps. A training loop has those of the function that trains."""
+
+_LENGTHS = ("max_epochs", "max_steps", "epochs", "num_epochs", "n_epochs")
 
 
 class NotVariedError(Exception):
@@ -36,17 +38,24 @@ def varied(scenario: Mapping[str, Any], variation: Variation) -> dict[str, Any]:
     scales = variation.get("scale", {})
     if scales and not sum(_scale(part, scales) for part in _components(changed)):
         raise NotVariedError(f"no argument named {' or '.join(scales)}")
+    longer = variation.get("longer")
+    if changed.get("train"):
+        if "trainer" in variation:
+            raise NotVariedError("a training loop has no Trainer")
+        lengths: dict[str, float] = dict.fromkeys(_LENGTHS, longer or 0.0)
+        if longer and not _scale(changed["train"], lengths):
+            raise NotVariedError(f"no argument named {' or '.join(_LENGTHS)}")
+        return changed
     trainer = changed.setdefault("trainer", {})
     arguments = trainer.setdefault("init_args", {}) if "class_path" in trainer else trainer
     arguments.update(variation.get("trainer", {}))
-    longer = variation.get("longer")
     if longer and not sum(_multiply(arguments, name, longer) for name in ("max_epochs", "max_steps")):
         raise NotVariedError("the scenario has neither max_epochs nor max_steps")
     return changed
 
 
 def _components(scenario: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for name in ("module", "data", "build"):
+    for name in ("module", "data", "build", "train"):
         if scenario.get(name):
             yield scenario[name]
 

@@ -20,6 +20,7 @@ from faultlab.discovery.project_index import Source, read
 from faultlab.errors import UsageError
 
 _BACKWARD = re.compile(r"\.backward\s*\(")
+_LOOP = re.compile(r"\.backward\b|\.zero_grad\b|\boptim\.\w+\(")
 _OTHERS = {"lightning": "", "accelerate": "Accelerate", "ignite": "Ignite", "transformers": "transformers"}
 _TRAINS = ("main", "train", "fit", "run", "train_model")
 _EVALUATES = ("evaluate", "validate", "test", "evaluate_model", "eval_model")
@@ -53,12 +54,13 @@ class LoopFound:
     path: tuple[str, ...] = ()
 
 
-def find(target: str, given: Sequence[str]) -> LoopFound | None:
+def find(target: str, given: Sequence[str], ill: bool = False) -> LoopFound | None:
     """Return the loop that a command line names, ``file.py`` or ``file.py:function``; None where it names none.
 
     Args:
         target: As it was given to `faultlab init`.
         given: The script's own arguments.
+        ill: Whether it may be a loop that lacks a part, such as backward.
 
     Raises:
         UsageError: It names a loop that can't be broken, or a function that is not there.
@@ -69,7 +71,8 @@ def find(target: str, given: Sequence[str]) -> LoopFound | None:
         return None
     source = read(file.resolve())
     imported = _imported(source)
-    if not _BACKWARD.search(source.text) or "lightning" in imported or "pytorch_lightning" in imported:
+    shown = (_LOOP if ill else _BACKWARD).search(source.text)
+    if not shown or "lightning" in imported or "pytorch_lightning" in imported:
         return None
     for package in imported & set(_OTHERS):
         raise UsageError(f"{file} trains with {_OTHERS[package]}, whose trainings can't be broken yet")

@@ -29,6 +29,7 @@ from faultlab.doctor.finding import Finding, Seen, attention, fine, wrong
 from faultlab.doctor.habits import HABITS
 from faultlab.doctor.idle import IDLE
 from faultlab.doctor.loaded import LOADED
+from faultlab.doctor.loops import examination as loops
 from faultlab.doctor.made_of import PARTS
 from faultlab.doctor.meddled import MEDDLED
 from faultlab.doctor.metrics import METRICS
@@ -65,9 +66,12 @@ def examine(
         UsageError: The target is none of these.
     """
     path, steps = Path(target), _WHOLE
+    loop = loops.of_file(target, arguments)
     # `faultlab init` takes file.py:Class and package:Class too.
     target = target if path.exists() else target.replace(":", ".")
-    if path.suffix == ".py":
+    if loop is not None:
+        scenario = loop
+    elif path.suffix == ".py":
         if not path.is_file():
             remedy = did_you_mean(path, "*.py") or "Name a script, relative to the working folder."
             raise UsageError(f"{target}: no such script. {remedy}")
@@ -82,7 +86,8 @@ def examine(
                 place = f"{problem.file}:{problem.line}:{problem.column}"
                 yield replace(wrong(problem.message, place, problem.remedy), check="scenario file")
             return
-        require_lightning(scenario, "doctor")
+        if scenario.framework != loops.FRAMEWORK:
+            require_lightning(scenario, "doctor")
         yield replace(fine(f"{path} is valid", scenario.name), check="scenario file")
     elif CLASS_PATH.match(target):
         scenario = bare(target)
@@ -94,7 +99,10 @@ def examine(
         raise UsageError(f"invalid target {target!r}: {what}")
     working = engine or engines.create(engines.default(), engines.cores())
     try:
-        yield from _examined(scenario, working, timeout, seed, steps)
+        if scenario.framework == loops.FRAMEWORK:
+            yield from loops.examined(scenario, working, timeout, seed)
+        else:
+            yield from _examined(scenario, working, timeout, seed, steps)
     finally:
         if engine is None:
             working.close()

@@ -37,38 +37,40 @@ def plan(trainer: Any) -> dict[str, Any]:
 
 def schedulers(trainer: Any) -> list[dict[str, Any]]:
     """Return the learning rate schedulers: their lengths, how they are stepped, and how often they were."""
-    found = []
-    for config in getattr(trainer, "lr_scheduler_configs", None) or ():
-        scheduler = config.scheduler
-        parts = [scheduler, *asked(scheduler, "_schedulers", ())]
-        name, length = next(
-            (
-                (attribute, int(value))
-                for attribute in _LENGTHS
-                if isinstance(value := asked(scheduler, attribute), (int, float)) and value > 1
-            ),
-            ("", 0),
-        )
-        if len(parts) > 1:
-            milestones = asked(scheduler, "_milestones") or [0]
-            inner = [asked(part, attribute, 0) for part in parts[-1:] for attribute in _LENGTHS]
-            length = int(milestones[-1]) + max(
-                [int(value) for value in inner if isinstance(value, (int, float))] or [0]
-            )
-            name = "milestones"
-        found.append(
-            {
-                "name": type(scheduler).__name__,
-                "length": length,
-                "by": name,
-                "ends": name not in _NOT_OVER,
-                "interval": config.interval,
-                "frequency": config.frequency,
-                "turns": int(asked(scheduler, "last_epoch", 0) or 0),
-                "reaches": _reaches(scheduler, config.interval, trainer),
-            }
-        )
-    return found
+    return [
+        {
+            **schedule(config.scheduler),
+            "interval": config.interval,
+            "frequency": config.frequency,
+            "reaches": _reaches(config.scheduler, config.interval, trainer),
+        }
+        for config in getattr(trainer, "lr_scheduler_configs", None) or ()
+    ]
+
+
+def schedule(scheduler: Any) -> dict[str, Any]:
+    """Return a scheduler's length, the argument that it is from, and how often it was stepped."""
+    parts = [scheduler, *asked(scheduler, "_schedulers", ())]
+    name, length = next(
+        (
+            (attribute, int(value))
+            for attribute in _LENGTHS
+            if isinstance(value := asked(scheduler, attribute), (int, float)) and value > 1
+        ),
+        ("", 0),
+    )
+    if len(parts) > 1:
+        milestones = asked(scheduler, "_milestones") or [0]
+        inner = [asked(part, attribute, 0) for part in parts[-1:] for attribute in _LENGTHS]
+        length = int(milestones[-1]) + max([int(value) for value in inner if isinstance(value, (int, float))] or [0])
+        name = "milestones"
+    return {
+        "name": type(scheduler).__name__,
+        "length": length,
+        "by": name,
+        "ends": name not in _NOT_OVER,
+        "turns": int(asked(scheduler, "last_epoch", 0) or 0),
+    }
 
 
 def _reaches(scheduler: Any, interval: str, trainer: Any) -> dict[str, Any] | None:

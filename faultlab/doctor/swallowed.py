@@ -12,7 +12,7 @@ SWALLOWED = Checks()
 # The exception was swallowed by the data's code: a loader, a sampler, a dataset.
 BETWEEN = "between hooks"
 # Caught by name, other types are often an ordinary query, as for a key that may be missing.
-_SERIOUS = (
+SERIOUS = (
     "RuntimeError",
     "OutOfMemoryError",
     "AssertionError",
@@ -41,7 +41,7 @@ def swallowed(seen: Seen) -> Iterator[Finding]:
     """Find exceptions that are raised in the user's code and never seen."""
     spoiling = of_the_step(seen)
     for entry in seen.get("swallowed", ()):
-        serious = entry["broad"] or entry["type"] in _SERIOUS
+        serious = entry["broad"] or entry["type"] in SERIOUS
         if entry is not spoiling and not serious:
             continue
         say = wrong if entry is spoiling else attention

@@ -120,31 +120,42 @@ def _pasteable(fault: FaultResult, constructed: Mapping[str, Mapping[str, Any]])
 
 def code(guards: Sequence[str], constructed: Mapping[str, Mapping[str, Any]], by: str = "") -> str:
     """Return the Python that adds the guards to a Trainer, or to a loop; ``by`` is what `trained_by` returns."""
-    calls = []
-    for guard in guards:
-        given = ", ".join(f"{name}={value!r}" for name, value in constructed.get(guard, {}).items())
-        calls.append(f"{guard}({given})")
-    imports = [*sorted(guards), *_HELPS.get(by, ())]
-    names = ", ".join(imports)
-    imported = f"from faultlab.guards import {names}"
-    if len(imported) > _LINE:
-        imported = "from faultlab.guards import (\n" + "".join(f"    {name},\n" for name in imports) + ")"
+    given = {guard: constructed.get(guard, {}) for guard in guards}
     if by == _LOOPS:
-        return f"{imported}\n\n{_watching(calls)}"
+        return watching_code(given)
+    calls = _calls(given)
     head, tail = ("Trainer(..., callbacks=[hf([", "])])") if by == _HF else ("Trainer(callbacks=[", "])")
     flat = f"{head}{', '.join(calls)}{tail}"
     if len(flat) > _LINE:
         flat = f"{head}\n" + "".join(f"    {call},\n" for call in calls) + tail
-    return f"{imported}\n\n{flat}"
+    return f"{_imported([*sorted(given), *(['hf'] if by == _HF else [])])}\n\n{flat}"
 
 
-def _watching(calls: Sequence[str]) -> str:
-    """Return the statement that lets guards watch a loop, with the names that most loops use."""
+def watching_code(given: Mapping[str, Mapping[str, Any]], notes: Mapping[str, str] | None = None) -> str:
+    """Return the Python that lets guards watch a loop, with the names that most loops use.
+
+    ``given`` has the arguments of each guard, ``notes`` a comment for each.
+    """
+    calls, notes = _calls(given), notes or {}
     head, tail = "with watch(model, optimizer, loader=loader, validation=validation, guards=[", "]):"
     flat = f"{head}{', '.join(calls)}{tail}"
+    if notes or len(flat) > _LINE:
+        comments = [f"  # {notes[guard]}" if guard in notes else "" for guard in given]
+        flat = head + "\n" + "".join(f"    {call},{note}\n" for call, note in zip(calls, comments)) + tail
+    return f"{_imported([*sorted(given), 'watch'])}\n\n{flat}\n    ...  # the training loop"
+
+
+def _calls(given: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    return [
+        f"{guard}({', '.join(f'{name}={value!r}' for name, value in some.items())})" for guard, some in given.items()
+    ]
+
+
+def _imported(names: Sequence[str]) -> str:
+    flat = f"from faultlab.guards import {', '.join(names)}"
     if len(flat) > _LINE:
-        flat = head + "\n" + "".join(f"    {call},\n" for call in calls) + tail
-    return f"{flat}\n    ...  # the training loop"
+        flat = "from faultlab.guards import (\n" + "".join(f"    {name},\n" for name in names) + ")"
+    return flat
 
 
 def _next(

@@ -348,7 +348,7 @@ def test_a_whole_loop_passes_the_check(tmp_path: Path) -> None:
     assert target_check.check(load(file)) == []
 
 
-@pytest.mark.parametrize("command", ["doctor", "mutate"])
+@pytest.mark.parametrize("command", ["mutate"])
 def test_commands_that_can_not_handle_loops_yet_refuse_them_with_a_remedy(command: str, tmp_path: Path) -> None:
     file = tmp_path / "loop.yaml"
     file.write_text(TestLoop.scenario)

@@ -270,3 +270,63 @@ def test_a_loader_that_is_named_for_validation_too_is_taken_for_the_training() -
             optimizer.zero_grad()
             F.cross_entropy(model(points), labels).backward()
             optimizer.step()
+
+
+def _counting(loader: Any, steps: int) -> None:
+    """Train until the steps are taken, whatever is left of the last epoch."""
+    model = hand_written.Net()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    taken = 0
+    with watch(model, optimizer, loader=loader):
+        while taken < steps:
+            for points, labels in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(points), labels).backward()
+                optimizer.step()
+                taken += 1
+                if taken == steps:
+                    break
+
+
+def test_a_loop_that_leaves_its_last_epoch_when_it_has_its_steps_is_allowed() -> None:
+    _counting(hand_written._training(), 23)
+
+
+class _Failing(torch.utils.data.DataLoader[Any]):
+    """A loader that ends early from its third epoch on."""
+
+    epochs = 0
+
+    def __iter__(self) -> Any:
+        self.epochs += 1
+        batches = super().__iter__()
+        return batches if self.epochs < 3 else (batch for batch, _ in zip(batches, range(3)))
+
+
+def test_a_loader_that_ends_early_is_detected_all_the_same() -> None:
+    whole = hand_written._training()
+    with pytest.raises(Alarm, match="LoaderDelivers: epoch 2 had 3"):
+        _counting(_Failing(whole.dataset, 16, shuffle=True), 40)
+
+
+def test_modes_are_those_of_the_batch_although_the_validation_has_begun() -> None:
+    seen: list[tuple[bool, bool]] = []
+
+    class Seen(guards.Guard):
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+            seen.append((pl_module.training, pl_module.drop.training))
+
+    model, loader = hand_written.Net(), hand_written._training()
+    model.drop.eval()
+    optimizer = torch.optim.Adam(model.parameters())
+    with watch(model, optimizer, loader=loader, guards=Seen()):
+        for points, labels in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(points), labels).backward()
+            optimizer.step()
+            model.eval()
+            model.train()
+            model.drop.eval()
+        model.eval()
+    assert set(seen) == {(True, False)}
+    assert not model.training

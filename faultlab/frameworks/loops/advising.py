@@ -1,8 +1,8 @@
-"""The ready-made guards beside a training loop: they watch it as `faultlab.guards.watch` does in the user's process."""
+"""Guards over a training loop: they watch it as `faultlab.guards.watch` does in the user's process."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -14,22 +14,28 @@ Hooks = Mapping[str, Callable[..., None]]
 class Advising:
     """Calls the hooks of guards in the course of a loop, from its first step on.
 
-    ``hooks`` has a function for each hook, and ``batches`` is whether the batches of the training come from a loader.
+    Args:
+        beside: A function for each hook of the guards that are not part of the training.
+        batches: Whether the batches of the training come from a loader.
+        guards: The user's guards, which are called before those.
     """
 
-    def __init__(self, hooks: Hooks, batches: bool) -> None:
-        self._hooks, self._batches = hooks, batches
+    def __init__(self, beside: Hooks, batches: bool, guards: Sequence[Any] = ()) -> None:
+        self._beside, self._batches, self._guards = beside, batches, guards
         self._watcher: Any = None
 
     def begin(self, module: nn.Module, optimizers: list[Optimizer], updates: int = 0, epochs: int = 0) -> None:
         """Watch the module, which is about to take its first step, after the updates and epochs of an earlier call."""
-        if self._watcher is None and self._hooks:
+        if self._watcher is None and (self._beside or self._guards):
             # Not imported before: the first import of the guards decides which framework their callbacks belong to.
+            from faultlab.guards.support.hand_loop import in_turn
             from faultlab.guards.support.watcher import WatchedLoop, Watcher
 
             loop = WatchedLoop(_of(module, optimizers), None, None, None, -1)
+            loop.callbacks = self._guards
             loop.global_step, loop.current_epoch = updates, epochs
-            self._watcher = Watcher(module, loop, self._hooks, self._batches)
+            hooks = _together(in_turn(self._guards), self._beside) if self._guards else self._beside
+            self._watcher = Watcher(module, loop, hooks, self._batches)
             if self._batches:
                 self._watcher.iterated("train")
 
@@ -77,3 +83,16 @@ def _of(module: nn.Module, optimizers: list[Optimizer]) -> list[Optimizer]:
     own = {id(parameter) for parameter in module.parameters()}
     holding = [one for one in optimizers if any(id(p) in own for group in one.param_groups for p in group["params"])]
     return holding or optimizers[:1] if len(optimizers) == 1 else holding
+
+
+def _together(first: Hooks, second: Hooks) -> Hooks:
+    """Return the hooks of both, those that both have calling one after the other."""
+
+    def both(hook: str) -> Callable[..., None]:
+        def call(*args: Any, **kwargs: Any) -> None:
+            first[hook](*args, **kwargs)
+            second[hook](*args, **kwargs)
+
+        return call
+
+    return {**first, **second, **{hook: both(hook) for hook in first.keys() & second.keys()}}

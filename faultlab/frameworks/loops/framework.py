@@ -21,8 +21,9 @@ class PlainTorch:
 
     def target(self, scenario: Mapping[str, Any]) -> LoopTarget:
         target = LoopTarget(scenario)
-        # Observed once, in the process that all runs are copies of.
-        _ = target.layout
+        if scenario.get("observed", True):
+            # Once, in the process that all runs are copies of.
+            _ = target.layout
         return target
 
     def assemble(self, built: BuiltLoop, wanted: Assembly) -> LoopTraining:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from faultlab.config.variations import NotVariedError, Variation
+from faultlab.config.variations import Variation, varied
 from faultlab.core.alert import safe_text
 from faultlab.core.user_code import UserCode
 from faultlab.errors import TargetError
@@ -21,6 +21,11 @@ from faultlab.frameworks.loops.observation import observe
 from faultlab.injection.mutant_activation import Executions
 
 PREPARE = "__faultlab_prepare__"
+_NAME = {
+    "train": "Name a function that trains.",
+    "evaluate": "Name a function that takes the trained module.",
+    "guards": "Name a class of guards.",
+}
 
 
 @dataclass
@@ -55,6 +60,7 @@ class LoopTarget:
         self._resume = _continuation(scenario.get("train"), scenario.get("resume"))
         self._evaluate = _evaluation(scenario.get("evaluate"))
         self._step = _step(scenario.get("step"))
+        self._guards = [_guard(entry, number) for number, entry in enumerate(scenario.get("guards") or ())]
         self._layout: Layout | None = None
 
     def __repr__(self) -> str:
@@ -68,7 +74,7 @@ class LoopTarget:
     @property
     def code(self) -> UserCode:
         """The packages that the scenario names, and the folders beside it."""
-        entries = [self._scenario.get("train"), self._scenario.get("evaluate")]
+        entries = [self._scenario.get("train"), self._scenario.get("evaluate"), *(self._scenario.get("guards") or ())]
         packages = {str(entry["class_path"]).partition(".")[0] for entry in entries if entry}
         return UserCode(frozenset(packages | {"__main__"}), tuple(self._scenario.get("path", ())))
 
@@ -81,19 +87,29 @@ class LoopTarget:
             trainers.loop_of(self._layout)
         return self._layout
 
+    @property
+    def functions(self) -> tuple[Callable[[], Any], Callable[[Any], Any] | None]:
+        """The functions that train and evaluate, for whom the loop's layout is of no use."""
+        return self._train, self._evaluate
+
     def build(self, root: str, with_flags: bool = True, variation: Variation | None = None) -> BuiltLoop:
         """Return the loop, ready to be called.
 
         Raises:
-            NotVariedError: Always if a variation is asked for, since the loop makes its parts itself.
+            NotVariedError: The function that trains takes no argument that the variation changes.
         """
         if variation is not None:
-            raise NotVariedError("a training loop makes its module and its data itself")
+            return LoopTarget(varied(self._scenario, variation)).build(root, with_flags)
+        guards: dict[str, Any] = {}
+        for number, (name, make) in enumerate(self._guards):
+            guard = _checked(make(), number)
+            name = name or type(guard).__name__
+            guards[name if name not in guards else f"{name}-{number}"] = guard
         metrics = self._scenario.get("metrics") or {}
-        return BuiltLoop(self._train, self.layout, self._evaluate, self._resume, metrics, self._step)
+        return BuiltLoop(self._train, self.layout, self._evaluate, self._resume, metrics, self._step, guards=guards)
 
 
-def _callable(entry: Any, where: tuple[str, ...], given: tuple[str, ...] = ()) -> Callable[[], Any]:
+def _callable(entry: Any, where: tuple[str | int, ...], given: tuple[str, ...] = ()) -> Callable[[], Any]:
     """Return the function of an entry with its arguments bound, which the scenario has at ``given``, if elsewhere.
 
     Raises:
@@ -109,6 +125,23 @@ def _callable(entry: Any, where: tuple[str, ...], given: tuple[str, ...] = ()) -
     except ValueError:  # some functions in C have no signature
         pass
     return functools.partial(function, **arguments)
+
+
+def _guard(entry: Mapping[str, Any], number: int) -> tuple[str, Callable[[], Any]]:
+    """Return the name that the scenario gives a guard, empty for none, and what makes the guard."""
+    return str(entry.get("name") or ""), _callable(entry, ("guards", number))
+
+
+def _checked(guard: Any, number: int) -> Any:
+    """Return a guard; raise TargetError unless it is a callback."""
+    # Not imported before: the first import of the guards decides which framework their callbacks belong to.
+    from faultlab.guards.support.lightning_callback import HOOKS
+
+    if not all(callable(getattr(guard, hook, None)) for hook in HOOKS):
+        message = f"{type(guard).__name__!r} is not a Callback"
+        remedy = "Derive it from faultlab.guards.Guard, or remove it."
+        raise TargetError(("guards", number, "class_path"), message, remedy)
+    return guard
 
 
 def _prepare(entry: Any) -> None:
@@ -151,7 +184,7 @@ def _step(path: Any) -> tuple[Any, str] | None:
     return owner, name
 
 
-def _imported(entry: Any, where: tuple[str, ...]) -> Callable[..., Any]:
+def _imported(entry: Any, where: tuple[str | int, ...]) -> Callable[..., Any]:
     path = str((entry or {}).get("class_path", ""))
     module, _, name = path.rpartition(".")
     at = (*where, "class_path")
@@ -164,7 +197,7 @@ def _imported(entry: Any, where: tuple[str, ...]) -> Callable[..., Any]:
         message = f"importing {module!r} raised {type(error).__name__}: {safe_text(error)}"
         raise TargetError(at, message, "It must be importable before it can be broken.") from error
     if found is None:
-        raise TargetError(at, f"{module!r} has no {name!r}", "Name a function that trains.")
+        raise TargetError(at, f"{module!r} has no {name!r}", _NAME.get(str(where[0]), ""))
     if not callable(found):
-        raise TargetError(at, f"{path!r} is not a function", "Name a function that trains.")
+        raise TargetError(at, f"{path!r} is not a function", _NAME.get(str(where[0]), ""))
     return found  # type: ignore[no-any-return]

@@ -37,7 +37,8 @@ class LoopTraining:
         assert isinstance(wanted.clock, LoopClock)
         self._built = built
         self._trajectory, self._clock = wanted.trajectory, wanted.clock
-        advising = None if wanted.beside is None else Advising(wanted.beside, bool(built.layout.training))
+        guards = [*built.guards.values()]
+        advising = Advising(wanted.beside or {}, bool(built.layout.training), guards)
         clock = wanted.clock
         evaluate = built.evaluate.func if isinstance(built.evaluate, functools.partial) else built.evaluate
         self._loop = trainers.loop_of(built.layout)(

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch.optim import Optimizer
 
-from faultlab.guards.support import trainer_state
+from faultlab.guards.support import pace, trainer_state
 from faultlab.guards.support.guard_set import GuardSet
 from faultlab.guards.support.lightning_callback import HOOKS
 from faultlab.guards.support.training_view import TrainingView
@@ -119,11 +119,15 @@ class Course:
         """Let the steps that follow belong to a batch that has begun."""
         self.batch, self.outputs = (batch, number), outputs
         self._stepped = set()
-        self.note_modes()
+        if not self._modes or pace.due(self.loop):
+            # Layers are rarely added, and the walk takes longer than most guards.
+            self._modes = [(part, part.training) for part in self.module.modules()]
+        else:
+            self.note_modes()
 
     def note_modes(self) -> None:
         """Remember the modes of the batch, since its end may show only after a later call of eval()."""
-        self._modes = [(part, part.training) for part in self.module.modules()]
+        self._modes = [(part, part.training) for part, _ in self._modes]
 
     def has_stepped(self, optimizer: Any) -> bool:
         """Note that an optimizer has stepped, and return whether all of them have stepped in this batch."""
@@ -138,9 +142,11 @@ class Course:
             return
         loss = trainer_state.loss_of(self.outputs)
         self.outputs = None
-        now = [(part, part.training) for part, _ in self._modes]
+        # Setting an attribute of a module takes longer than reading it, and most loops have not changed any.
+        others = [(part, training) for part, training in self._modes if part.training is not training]
+        now = [(part, part.training) for part, _ in others]
         try:
-            for part, training in self._modes:
+            for part, training in others:
                 part.training = training
             self.call("on_train_batch_end", {} if loss is None else {"loss": loss}, *ended)
         finally:

@@ -85,6 +85,7 @@ class Watcher:
         self._stage: Stage = "train"
         self._pending: Any = None
         self._is_pending = self._new_epoch = self._in_doubt = False
+        self._exhausted: bool | None = None
         self._index = -1
         self._validation: tuple[Any, int] | None = None
         self._validation_index = -1
@@ -125,6 +126,7 @@ class Watcher:
         self._stage = stage
         if stage == "train":
             self._index, self._new_epoch = -1, True
+            self._exhausted = None if self._exhausted is None else False
         else:
             self._validation_index = -1
 
@@ -150,6 +152,8 @@ class Watcher:
     def exhausted(self, stage: Stage) -> None:
         """Note that a loader has no more batches."""
         self._stage, self._is_pending, self._pending = "train", False, None
+        if stage == "train":
+            self._exhausted = True
 
     # Events of the module.
 
@@ -277,6 +281,9 @@ class Watcher:
         """End the training for the guards. A batch without a backward pass may not have been one of the training."""
         if self._backwards:
             self._end_batch()
+        if self._exhausted is False:
+            # It reads its loader to the end in other epochs, and has left this one because it has enough steps.
+            self._loop.should_stop = True
         self.course.batch = None
         self.course.end()
 

@@ -1,0 +1,100 @@
+"""In the victim: torch functions that a loop calls with arguments which reveal a mistake."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from faultlab.core.user_code import UserCode
+from faultlab.doctor.loss_inputs import LossInputs
+
+_SOFTMAX = ("softmax", "log_softmax")
+_LARGEST = ("argmax", "max")
+_LOSSES = {
+    "cross_entropy": "classes",
+    "nll_loss": "classes",
+    "mse_loss": "numbers",
+    "l1_loss": "numbers",
+    "smooth_l1_loss": "numbers",
+    "huber_loss": "numbers",
+    "binary_cross_entropy": "yes or no",
+    "binary_cross_entropy_with_logits": "yes or no",
+}
+_SAMPLES, _VALUES = 1024, 4_000_000
+
+
+class Calls(LossInputs):
+    """Records, while ``active``, what `LossInputs` does and more.
+
+    ``over_batch`` has softmax and argmax over the samples of a batch, ``summed`` the losses that are summed and their
+    batch sizes, ``rectified`` the smallest share of zeros of each ReLU by the shape of its output, and ``pairs`` the
+    inputs of the model with the targets of the loss.
+
+    Attributes:
+        inputs: The first tensor that the model was called with last.
+        learning: Whether that call may be one of the training.
+    """
+
+    def __init__(self, code: UserCode) -> None:
+        super().__init__(code)
+        self.active = True
+        self.learning = False
+        self.inputs: Any = None
+        self.over_batch: list[dict[str, Any]] = []
+        self.summed: list[dict[str, Any]] = []
+        self.rectified: dict[str, float] = {}
+        self.pairs: list[tuple[Any, Any, str]] = []
+        self._paired = self._values = 0
+        self._inside = False
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if not self.active or self._inside:
+            return func(*args, **(kwargs or {}))
+        self._inside = True
+        try:
+            result = super().__torch_function__(func, types, args, kwargs)
+            self._look_further(getattr(func, "__name__", ""), args, kwargs or {}, result)
+        finally:
+            self._inside = False
+        return result
+
+    def _look_further(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        import torch
+
+        first = args[0] if args else kwargs.get("input")
+        if not isinstance(first, torch.Tensor):
+            return
+        if name in _SOFTMAX or name in _LARGEST:
+            self._over_batch(name, first, args[1] if len(args) > 1 else kwargs.get("dim"))
+        elif name in ("relu", "relu_") and self.learning and first.numel():
+            shape = str(tuple(first.shape[1:]))
+            zeros = float((first <= 0).float().mean()) if name == "relu" else float((result <= 0).float().mean())
+            self.rectified[shape] = min(zeros, self.rectified.get(shape, 1.0))
+        elif name in _LOSSES and self.learning:
+            self._of_loss(name, first, args[1] if len(args) > 1 else kwargs.get("target"), kwargs)
+
+    def _over_batch(self, name: str, scores: Any, dim: Any) -> None:
+        samples = len(self.inputs) if self.inputs is not None and self.inputs.dim() else 0
+        rows, columns = scores.shape if scores.dim() == 2 else (0, 0)
+        # A square may hold similarities, which have one direction as well as the other.
+        square = rows == columns and (name in _SOFTMAX or columns != self.labels.get("classes"))
+        if rows == samples > 1 and columns > 1 and not square and dim in (0, -2):
+            entry = {"what": name, "dim": dim, "shape": list(scores.shape), "learning": self.learning}
+            if entry not in self.over_batch and len(self.over_batch) < 8:
+                self.over_batch.append(entry)
+
+    def _of_loss(self, name: str, scores: Any, target: Any, kwargs: dict[str, Any]) -> None:
+        import torch
+
+        if kwargs.get("reduction") == "sum" and scores.dim() and len(scores) > 1 and len(self.summed) < 8:
+            self.summed.append({"loss": name, "samples": len(scores)})
+        x = self.inputs
+        if not isinstance(target, torch.Tensor) or x is None or not target.dim() or len(target) != len(x):
+            return
+        if self._paired < _SAMPLES and self._values < _VALUES and not target.requires_grad:
+            kind = _LOSSES[name] if not (name == "cross_entropy" and target.is_floating_point()) else "numbers"
+            self.pairs.append((x.detach().clone(), target.detach().clone(), kind))
+            self._paired += len(x)
+            self._values += x.numel()

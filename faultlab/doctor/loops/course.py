@@ -1,0 +1,82 @@
+"""The course of the training: learning rates, their schedules, and the loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from faultlab.doctor.finding import Checks, Finding, Seen, attention, fine, wrong
+from faultlab.doctor.loops.mechanics import trains
+
+COURSE, LOSS = Checks(), Checks()
+check = COURSE.check
+_GONE = 0.01
+_WHOLE_COURSES = ("T_max", "total_steps", "total_iters")
+
+
+@check("learning rate schedule", "ivadomed/ivadomed#55")
+def schedule(seen: Seen) -> Iterator[Finding]:
+    """Find a schedule that is stepped in another unit than its length is in, or never."""
+    steps, rates = seen["gradients"]["steps"], seen["rates"]
+    passes = max((one["iterations"] for one in seen["loaders"] if one["learns"]), default=0)
+    if not trains(seen) or not rates:
+        return
+    peak = max(rate for _, rate in rates)
+    gone = next((step for step, rate in rates if rate < _GONE * peak and step > rates[0][0]), None)
+    for one in seen["schedulers"]:
+        per_batch = passes > 1 and one["turns"] >= 0.9 * steps > passes
+        if per_batch and gone is not None and gone < 0.5 * steps:
+            yield wrong(
+                f"{one['name']} is stepped in every batch and has brought the learning rate from {peak:g} to below "
+                f"{_GONE * peak:g} after {gone} of {steps} steps: the rest learns next to nothing",
+                f"{one['turns']} scheduler steps in {passes} epochs",
+                "Call scheduler.step() once per epoch, after its last batch, or give the schedule a length in steps.",
+            )
+        elif per_batch and one["by"] in _WHOLE_COURSES and one["length"] <= passes and steps >= 4 * one["length"]:
+            yield wrong(
+                f"{one['name']} has a length in epochs ({one['by']}={one['length']}) but is stepped in every batch: it "
+                f"ends after {one['length']} of {steps} steps",
+                f"{one['turns']} scheduler steps in {passes} epochs",
+                f"Call scheduler.step() once per epoch, or write {one['by']}={steps}.",
+            )
+        elif not one["turns"] and passes > 1 and not seen["cut"]:
+            yield attention(
+                f"{one['name']} is never stepped",
+                f"{passes} epochs, 0 scheduler steps",
+                "Call scheduler.step() at the end of each epoch.",
+            )
+    if not seen["schedulers"] and gone is not None and gone < 0.5 * steps:
+        yield attention(
+            f"the learning rate falls from {peak:g} to below {_GONE * peak:g} after {gone} of {steps} steps",
+            "",
+            "Check the code that sets it.",
+        )
+    if peak == 0:
+        yield wrong("the learning rate is 0", seen["places"].get("optimizer", ""), "Give the optimizer a rate.")
+
+
+@check("loss reduction")
+def reduction(seen: Seen) -> Iterator[Finding]:
+    """Find a loss that is summed over the samples of a batch."""
+    for one in seen["summed"][:1]:
+        yield attention(
+            f"{one['loss']} is summed over the {one['samples']} samples of a batch (reduction='sum'): its gradients "
+            f"are {one['samples']} times as long as those of the mean, and so are the steps of most optimizers",
+            seen["places"].get("backward", ""),
+            "Write reduction='mean', or divide the learning rate by the batch size.",
+        )
+
+
+@LOSS.check("loss values")
+def losses(seen: Seen) -> Iterator[Finding]:
+    """Find NaN or infinity."""
+    values = [math.nan if value is None else value for value in seen["losses"]]
+    bad = [step for step, value in enumerate(values) if not math.isfinite(value)]
+    if bad:
+        yield wrong(
+            f"the loss is not finite in {len(bad)} of {len(values)} steps",
+            f"first in step {bad[0]}",
+            "Check the data and the learning rate; faultlab.guards.LossContract raises at the first such step.",
+        )
+    elif values:
+        yield fine(f"the loss is finite: {values[0]:.4g} in the first step, {values[-1]:.4g} in the last")

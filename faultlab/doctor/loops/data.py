@@ -1,0 +1,118 @@
+"""What the model and the loss get: inputs, labels, and functions over the wrong dimension."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from faultlab.doctor import drawn, told
+from faultlab.doctor.finding import Checks, Finding, Seen, attention, wrong
+from faultlab.doctor.loops.mechanics import trains
+
+DATA, REST = Checks(), Checks()
+check = DATA.check
+_CLEAR, _FEW = 0.15, 200
+
+check("loss inputs", "ariecattan/SciCo#2")(told.losses)
+REST.check("skipped checks")(told.unread)
+
+
+@check("dimensions")
+def dimensions(seen: Seen) -> Iterator[Finding]:
+    """Find a softmax or argmax over the samples of a batch instead of the classes."""
+    for entry in seen["over_batch"]:
+        purpose = "compares the samples of a batch with each other" if "softmax" in entry["what"] else (
+            "returns the best sample of each class, not the best class of each sample")  # fmt: skip
+        yield wrong(
+            f"{entry['what']} over dim={entry['dim']} of a batch {purpose}",
+            f"the shape is {tuple(entry['shape'])}: samples, classes",
+            "Write dim=1.",
+        )
+
+
+@check("inputs")
+def inputs(seen: Seen) -> Iterator[Finding]:
+    """Find inputs that are the same for every sample, or not finite."""
+    found = seen.get("relation") or {}
+    if not found or found["samples"] < 8:
+        return
+    if found["constant"]:
+        yield wrong(
+            f"the inputs of all samples are the same: {found['samples']} were compared",
+            seen["places"].get("model", ""),
+            "Print a few samples of the dataset, and check the index, the transform and the file that they are from.",
+        )
+    if not found["finite"]:
+        yield wrong("inputs are NaN or infinite", seen["places"].get("model", ""), "Check the data for missing values.")
+
+
+@check("labels")
+def labels(seen: Seen) -> Iterator[Finding]:
+    """Find labels that belong to another sample."""
+    order = seen.get("order") or {}
+    if order:
+        agreement, chance = order["agreement"], order["chance"]
+        best = max(agreement, key=lambda offset: agreement[offset])
+        if best != "0" and agreement[best] > max(chance, agreement["0"]) + _CLEAR:
+            which = "next" if int(best) > 0 else "previous"
+            far = f", {abs(int(best))} away" if abs(int(best)) > 1 else ""
+            yield wrong(
+                f"the labels are shifted against the inputs: the label of a sample is stored with the {which} "
+                f"sample{far}",
+                f"similar inputs have the same label in {agreement['0']:.0%} of the cases, and in "
+                f"{agreement[best]:.0%} with the labels moved back; by chance it is {chance:.0%}",
+                "Read inputs and labels by the same index.",
+            )
+            return
+    found = seen.get("relation") or {}
+    if "related" not in found or found["constant"] or found["samples"] < _FEW or not trains(seen):
+        return
+    chance, number = found["chance"], min(512, found["samples"])
+    limit = chance + 3 * math.sqrt(chance * (1 - chance) / number)
+    if found["related"] < limit and not _learns_at_once(seen, found["guess"]):
+        yield attention(
+            "the labels have no relation to the inputs that could be seen: similar inputs do not have the same label "
+            "more often than by chance",
+            f"{found['related']:.0%} of {number} samples have the label of the most similar one, by chance it is "
+            f"{chance:.0%}; in the first pass the loss is not below {found['guess']:.3g}, that of a guess",
+            "Check that inputs and labels are shuffled in the same order, and read by the same index.",
+        )
+
+
+def _learns_at_once(seen: Seen, guess: float | None) -> bool:
+    """Return whether the loss falls below that of a guess before any sample is seen twice."""
+    first = next((one for one in seen["loaders"] if one["learns"]), None)
+    batches = first["batches"] if first else None
+    losses = seen["losses"][: batches or max(1, len(seen["losses"]) // 4)]
+    last = losses[-max(1, len(losses) // 4) :]
+    return bool(guess and last) and sum(last) / len(last) < 0.9 * guess  # type: ignore[operator]
+
+
+check("sampling", "deep-voice/soundbay#49")(drawn.few)
+check("shuffling", "ultralytics/yolov5#2582")(drawn.sorted_by_label)
+check("validation data", "zoogzog/chexnet#27")(drawn.varying)
+check("dataset", "facebookresearch/pycls#21")(drawn.in_place)
+
+
+@check("shared data")
+def shared(seen: Seen) -> Iterator[Finding]:
+    """Find a validation on the training data."""
+    if trains(seen) and seen["validates_on_training"]:
+        yield attention(
+            "the validation uses the same data as the training: it can't show whether the model generalizes",
+            seen["places"].get("evaluation", ""),
+            "Give the validation a loader over samples that are held out.",
+        )
+
+
+@REST.check("warnings")
+def warned(seen: Seen) -> Iterator[Finding]:
+    """Report the warnings of torch, except those that the loop's own failure brings with it."""
+    early = [text for text in seen["warned"] if "before `optimizer.step()`" in text]
+    if early and trains(seen):
+        yield attention(
+            "the schedule is stepped before the optimizer, so its first rate is skipped",
+            " ".join(early[0].split())[:300],
+            "Call scheduler.step() after optimizer.step().",
+        )
+    yield from told.warned({**seen, "warned": [text for text in seen["warned"] if text not in early]})

@@ -1,0 +1,100 @@
+"""The examination of a training loop, from its file to the end of its training. The driver's side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from faultlab.campaign.applicability_survey import from_working_directory
+from faultlab.campaign.clean_runs import order
+from faultlab.config.scenario import Scenario
+from faultlab.core.orders import Examine, Train
+from faultlab.core.results import ExaminedRun, Outcome
+from faultlab.discovery import loops
+from faultlab.doctor.errors import explained
+from faultlab.doctor.finding import OK, WRONG, Finding, Seen, fine, wrong
+from faultlab.doctor.loops import trials
+from faultlab.doctor.loops.course import COURSE, LOSS
+from faultlab.doctor.loops.data import DATA, REST
+from faultlab.doctor.loops.mechanics import MECHANICS
+from faultlab.doctor.loops.modes import MODES
+from faultlab.doctor.loops.weights import WEIGHTS
+from faultlab.engines import Engine
+from faultlab.errors import TargetError
+
+FRAMEWORK = "torch"
+_BY = "faultlab.doctor.loops.observing:examine"
+# The order of what is certain and explains the rest.
+_CAUSES = (MECHANICS, WEIGHTS, MODES, DATA, COURSE)
+
+
+def of_file(target: str, arguments: Sequence[str]) -> Scenario | None:
+    """Return the scenario of a loop named as ``file.py`` or ``file.py:function``; None for anything else."""
+    found = loops.find(target, arguments, ill=True)
+    if found is None:
+        return None
+    parts = {name: part for name, part in loops.parts(found).items() if name not in ("step", "resume")}
+    return from_working_directory({"schema": 1, "name": "loop", "framework": "torch", **parts})
+
+
+def examined(scenario: Scenario, engine: Engine, timeout: float, seed: int) -> Iterator[Finding]:
+    """Yield the findings in the order of the checks."""
+    try:
+        engine.open(scenario.name, {**scenario.for_victims(), "observed": False})
+    except TargetError as error:
+        yield _broken("import", scenario, error)
+        return
+    yield replace(fine("your code can be imported"), check="import")
+    (outcome,) = engine.run([order(engine, "examined", _task(seed), deadline=timeout)])
+    if outcome.target_error is not None:
+        yield _broken("import", scenario, outcome.target_error)
+        return
+    result = outcome.result
+    if not isinstance(result, ExaminedRun):
+        yield _lost(outcome, timeout)
+        return
+    seen: dict[str, Any] = {**result.seen, "warned": [shown.text for shown in result.run.warnings]}
+    seen["batches"] = seen["gradients"]["backwards"]
+    stopped = "; the doctor stopped there" if seen["cut"] else ""
+    what = f"the training takes {result.run.seconds:.2f} s for {seen['batches']} backward passes{stopped}"
+    yield replace(fine(what, seen["places"].get("backward", "")), check="clean run")
+    causes = [one for group in _CAUSES for one in group.run(seen)]
+    if not any(one.verdict == WRONG for one in causes):
+        causes = [*_tried(seen, engine, timeout, seed), *causes]
+    # What the loss does is the consequence of a cause that was found.
+    consequences = [] if any(one.verdict == WRONG for one in causes) else LOSS.run(seen)
+    yield from sorted([*causes, *consequences, *REST.run(seen)], key=lambda one: one.verdict == OK)
+
+
+def _task(seed: int, **changes: Any) -> Examine:
+    return Examine(_BY, Train(seed, variation=changes or None), 0)
+
+
+def _tried(seen: Seen, engine: Engine, timeout: float, seed: int) -> Iterator[Finding]:
+    """Train again with other rates and inputs if the loop learns nothing, to see what makes it learn."""
+    wanted = trials.wanted(seen)
+    orders = [order(engine, f"trial-{n}", _task(seed, **one), deadline=timeout) for n, one in enumerate(wanted)]
+    ended = {outcome.id: outcome.result for outcome in engine.run(orders)} if orders else {}
+    results = [ended.get(one.id) for one in orders]
+    courses = [one.seen["losses"] if isinstance(one, ExaminedRun) else [] for one in results]
+    yield from trials.explained(seen, list(zip(wanted, courses)))
+
+
+def _broken(check: str, scenario: Scenario, error: TargetError) -> Finding:
+    problem = scenario.problem(error.where, error.message, error.remedy).problems[0]
+    if named := explained(error.message):
+        problem = replace(problem, message=f"{error.message}: {named.cause}", remedy=named.remedy)
+    place = f"{problem.file}:{problem.line}:{problem.column}" if scenario.file.is_file() else ""
+    return replace(wrong(problem.message, place, problem.remedy), check=check)
+
+
+def _lost(outcome: Outcome, timeout: float) -> Finding:
+    if outcome.timed_out:
+        what = f"the training is still running after {timeout:.0f} s, and has reached no batch or step since half of it"
+        remedy = "Look at its last output; if it is only long before its first step, give a longer --timeout."
+    else:
+        how = f"was killed by signal {-outcome.exit}" if outcome.exit < 0 else f"ended with status {outcome.exit}"
+        what, remedy = f"the process {how}", "Look for os._exit, sys.exit or a crash in native code."
+    printed = outcome.output.strip().splitlines()[-1:] or [""]
+    return replace(wrong(what, printed[0][:300], remedy), check="clean run")

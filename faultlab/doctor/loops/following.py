@@ -1,0 +1,275 @@
+"""In the victim: follows what a loop does to its modules, optimizers, schedules and loaders, and fills ``seen``."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+from torch.utils.data import DataLoader
+
+from faultlab.core.alert import safe_text
+from faultlab.core.patching import Patches
+from faultlab.core.user_code import UserCode
+from faultlab.doctor import loss_graph, planned
+from faultlab.doctor.loops.calls import Calls
+from faultlab.doctor.loops.gradients import Gradients
+from faultlab.doctor.loops.loaders import Loaders
+from faultlab.doctor.loops.models import Models, described
+from faultlab.frameworks.torch.seams.clipping import wrap_functions
+
+_LOOKED_AT = 10
+_GRAPHS = 3
+_NODES = (0, 2, 4, 6)
+_MOST_NODES = 100_000
+
+
+class Enough(BaseException):
+    """Ends a training that has shown enough; not an Exception, so that no loop handles it."""
+
+
+class Following:
+    """Follows the loop of this process.
+
+    Args:
+        code: The definition of the user's own code.
+        until: The time at which the training has shown enough, by `time.perf_counter`.
+        changes: A factor of the learning ``rate``, and whether the inputs are ``standardized``.
+
+    Attributes:
+        seen: What was observed, see `faultlab.doctor.loops.observing`.
+        step: The number of backward passes.
+        between: Called before each batch with the step.
+    """
+
+    def __init__(self, code: UserCode, until: float, changes: Mapping[str, Any]) -> None:
+        self.step = 0
+        self.between: Callable[[int], None] = lambda step: None
+        self.models, self.gradients, self.calls = Models(), Gradients(), Calls(code)
+        self.loaders = Loaders(self.place, self._asked)
+        self.seen: dict[str, Any] = {
+            "losses": [], "rates": [], "graph": [], "nodes": [], "places": {}, "unread": [], "cut": False,
+            "schedule_steps": 0, "batch_of_one": [],
+        }  # fmt: skip
+        self.optimizers: list[Any] = []
+        self._schedulers: list[Any] = []
+        self._code, self._until, self._changes = code, until, changes
+        self._depth = self._evaluations = 0
+        self._in_backward = False
+        self._scale: tuple[Any, Any] | None = None
+        self._rate: float | None = None
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """Follow the loop inside the context."""
+        with Patches() as patches, self.calls:
+            patches.wrap(nn.Module, "__call__", self._calling)
+            patches.wrap(nn.Module, "load_state_dict", self.models.loading)
+            patches.wrap(nn.Module, "zero_grad", self.gradients.clearing)
+            patches.wrap(torch.optim.Optimizer, "zero_grad", self.gradients.clearing)
+            patches.wrap(torch.optim.Optimizer, "__init__", self._making)
+            for scheduler in (LRScheduler, ReduceLROnPlateau):
+                patches.wrap(scheduler, "__init__", self._scheduling)
+            patches.wrap(DataLoader, "__iter__", self.loaders.iterating)
+            # Which `Tensor.backward` calls, too.
+            patches.wrap(torch.autograd, "backward", self._backward)
+            wrap_functions(patches, self.gradients.clipping)
+            for handle in (
+                register_optimizer_step_pre_hook(self._before_step),
+                register_optimizer_step_post_hook(self._after_step),
+            ):
+                patches.on_exit(handle.remove)
+            yield
+
+    @contextlib.contextmanager
+    def looking(self, what: str) -> Iterator[None]:
+        """Record an error of the doctor's own, so that it does not end the training."""
+        try:
+            yield
+        except Exception as error:  # a user's objects may raise anything when they are inspected
+            if len(self.seen["unread"]) < 3:
+                told = f"{type(error).__name__}: {safe_text(error, 200)}"
+                self.seen["unread"].append({"part": what, "error": told})
+
+    def place(self) -> str:
+        """Return the line of the user's code that is running."""
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None:
+            if self._code.holds(frame):
+                return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+            frame = frame.f_back
+        return ""
+
+    def finish(self) -> None:
+        """Add what only the end shows."""
+        seen, root = self.seen, self.models.root
+        seen["gradients"] = self.gradients.seen
+        seen["loaders"] = [one.facts() for one in self.loaders.known]
+        seen["batch"] = self.loaders.training[0].batch if self.loaders.training else {}
+        seen["validates_on_training"] = self.loaders.validates_on_training()
+        seen["optimizers"] = [type(one).__name__ for one in self.optimizers]
+        seen["evaluated"] = self.models.evaluated
+        seen["made_again"] = self.models.made_again()
+        seen.update(compared=self.calls.found, labels=self.calls.labels, over_batch=self.calls.over_batch)
+        seen.update(summed=self.calls.summed, rectified=self.calls.rectified)
+        with self.looking("the schedules"):
+            seen["schedulers"] = [planned.schedule(one) for one in self._schedulers]
+        if root is not None:
+            alive = {id(value) for one in self.models.trained for value in one.module.parameters()}
+            seen["root"] = described(root.module)
+            seen["modes"] = root.modes
+            seen["norms"] = root.norms
+            seen["parameters"] = root.parameters(self.optimizers, alive, self.models.loaded)
+
+    # Modules.
+
+    def _calling(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def calling(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            outer, self._depth = self._depth == 0 and not self._in_backward, self._depth + 1
+            try:
+                if outer:
+                    args = self._called(module, args)
+                return call(module, *args, **kwargs)
+            finally:
+                self._depth -= 1
+
+        return calling
+
+    def _called(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        if next(module.parameters(), None) is None:
+            return args
+        learning = torch.is_grad_enabled()
+        if self._changes.get("standardized"):
+            args = self._standardized(args)
+        with self.looking("a module"):
+            self.models.called(module, learning)
+            first = next((one for one in args if isinstance(one, torch.Tensor)), None)
+            self.calls.inputs, self.calls.learning = first, learning
+            if learning:
+                self._place("model")
+                if first is not None and first.dim() and len(first) == 1 and len(self.seen["batch_of_one"]) < 8:
+                    self.seen["batch_of_one"].append(self.step)
+            else:
+                self.loaders.evaluated()
+                self._evaluations += 1
+                self._place("evaluation")
+            self.calls.active = self.step < _LOOKED_AT if learning else self._evaluations < _LOOKED_AT
+        return args
+
+    def _standardized(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not args or not isinstance(args[0], torch.Tensor) or not args[0].is_floating_point():
+            return args
+        if self._scale is None:
+            self._scale = args[0].mean(), args[0].std().clamp_min(1e-12)
+        mean, deviation = self._scale
+        return ((args[0] - mean) / deviation, *args[1:])
+
+    # Optimizers and schedules.
+
+    def _making(self, construct: Callable[..., Any]) -> Callable[..., Any]:
+        def making(optimizer: Any, *args: Any, **kwargs: Any) -> None:
+            construct(optimizer, *args, **kwargs)
+            if any(optimizer is known for known in self.optimizers):
+                return
+            self.optimizers.append(optimizer)
+            self._place("optimizer")
+            for group in optimizer.param_groups:
+                if isinstance(group.get("lr"), float):
+                    group["lr"] *= self._changes.get("rate", 1.0)
+
+        return making
+
+    def _scheduling(self, construct: Callable[..., Any]) -> Callable[..., Any]:
+        def scheduling(scheduler: Any, *args: Any, **kwargs: Any) -> None:
+            if not any(scheduler is known for known in self._schedulers):
+                self._schedulers.append(scheduler)
+            construct(scheduler, *args, **kwargs)
+
+        return scheduling
+
+    def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        with self.looking("the gradients"):
+            self._place("step")
+            self.gradients.before_step(optimizer, bool(args[1:]) or kwargs.get("closure") is not None)
+            rate = optimizer.param_groups[0].get("lr")
+            if rate is not None and float(rate) != self._rate:
+                self._rate = float(rate)
+                self.seen["rates"].append((self.gradients.seen["steps"] - 1, self._rate))
+
+    def _after_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        self.gradients.after_step(optimizer)
+        self._hurry()
+
+    # Batches and backward passes.
+
+    def _asked(self) -> None:
+        self.between(self.step)
+        self._hurry()
+
+    def _hurry(self) -> None:
+        if time.perf_counter() > self._until:
+            raise Enough
+
+    def _backward(self, backward: Callable[..., Any]) -> Callable[..., Any]:
+        def backwards(tensors: Any, *args: Any, **kwargs: Any) -> Any:
+            with self.looking("the loss"):
+                self._look_at(tensors)
+            self._in_backward = True
+            try:
+                result = backward(tensors, *args, **kwargs)
+            finally:
+                self._in_backward = False
+            with self.looking("the gradients"):
+                self.gradients.after_backward()
+                self.step += 1
+            return result
+
+        return backwards
+
+    def _look_at(self, tensors: Any) -> None:
+        self._place("backward")
+        self.gradients.before_backward()
+        self.loaders.learnt()
+        loss = tensors if isinstance(tensors, torch.Tensor) else next(iter(tensors))
+        if loss.numel() == 1:
+            self.seen["losses"].append(float(loss.detach()))
+        self.models.learnt(self.step, self.loaders.passes)
+        if len(self.seen["graph"]) < _GRAPHS:
+            modules = [one.module for one in self.models.trained]
+            with self._unfollowed():
+                whole = modules[0] if len(modules) == 1 else nn.ModuleList(modules)
+                self.seen["graph"].append(loss_graph.facts(whole, loss))
+        if self.step in _NODES:
+            self.seen["nodes"].append((self.step, _nodes(loss.grad_fn)))
+
+    @contextlib.contextmanager
+    def _unfollowed(self) -> Iterator[None]:
+        active, self.calls.active = self.calls.active, False
+        try:
+            yield
+        finally:
+            self.calls.active = active
+
+    def _place(self, kind: str) -> None:
+        if kind not in self.seen["places"]:
+            self.seen["places"][kind] = self.place()
+
+
+def _nodes(start: Any) -> int:
+    """Return the number of nodes of a graph, up to a limit."""
+    known: set[Any] = set()
+    waiting = [start] if start is not None else []
+    while waiting and len(known) < _MOST_NODES:
+        node = waiting.pop()
+        for following, _ in node.next_functions:
+            if following is not None and following not in known:
+                known.add(following)
+                waiting.append(following)
+    return len(known)

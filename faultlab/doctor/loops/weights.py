@@ -1,0 +1,179 @@
+"""Causes of weights that do not change, or change by other gradients than those of the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+from faultlab.doctor import still
+from faultlab.doctor.finding import Checks, Finding, Seen, attention, fine, wrong
+from faultlab.doctor.loops import source
+from faultlab.doctor.loops.mechanics import trains
+
+WEIGHTS = Checks()
+check = WEIGHTS.check
+_MUCH, _DEAD, _GROWN = 1000.0, 0.99, 3
+# The length of the gradient makes no difference to these, down to their eps.
+_ANY_LENGTH, _EPS = ("Adam", "Adamax", "NAdam", "RAdam", "RMSprop", "Lion", "Adan"), 1e-8
+
+
+@check("new models")
+def made_again(seen: Seen) -> Iterator[Finding]:
+    """Find a model that is made again for each pass over the data, so that what it has learnt is lost."""
+    if trains(seen) and seen["made_again"]:
+        yield wrong(
+            f"a new model is made for each pass over the data, {seen['made_again']} in all: each begins from random "
+            "weights",
+            seen["places"].get("model", ""),
+            "Make the model and its optimizer once, before the loop over epochs.",
+        )
+
+
+@check("gradient clearing", "Hsintien-Ng/idinvert_pytorch-reproduced#1")
+def cleared(seen: Seen) -> Iterator[Finding]:
+    """Find gradients that are never cleared, or cleared before they are used."""
+    did, places = seen["gradients"], seen["places"]
+    if not trains(seen):
+        return
+    if did["judged"] >= 3 and did["stale"] >= 0.5 * did["judged"]:
+        yield wrong(
+            "gradients are never cleared: each step uses the sum of all gradients since the beginning",
+            f"before {did['stale']} of {did['judged']} steps those of the step before were still there "
+            f"({places.get('step', '')})",
+            "Call optimizer.zero_grad() before loss.backward() in every step.",
+        )
+    if did["cleared"] and did["empty_steps"] >= 0.5 * did["steps"]:
+        yield wrong(
+            f"gradients are cleared between backward and the step: {did['empty_steps']} of {did['steps']} steps have "
+            "none to use",
+            places.get("step", ""),
+            "Call optimizer.zero_grad() before loss.backward(), or after optimizer.step().",
+        )
+
+
+@check("gradient clipping")
+def clipped(seen: Seen) -> Iterator[Finding]:
+    """Find a limit that leaves next to nothing of the gradients."""
+    clips = [(limit, norm) for limit, norm in seen["gradients"]["clips"] if norm > 0]
+    if not trains(seen) or not clips:
+        return
+    limit, norm = median(one for one, _ in clips), median(one for _, one in clips)
+    any_length = all(name in _ANY_LENGTH or "Adam" in name for name in seen["optimizers"])
+    if limit < norm / _MUCH and (not any_length or limit < _EPS):
+        yield wrong(
+            f"gradients are clipped to {limit:g}, and are {norm:.3g} long before: next to nothing of them is left",
+            f"medians of the first {len(clips)} steps",
+            f"Clip to about the usual norm, such as {norm:.1g}, or remove the clipping.",
+        )
+
+
+@check("graph of the loss")
+def graph(seen: Seen) -> Iterator[Finding]:
+    """Find a loss that leads to no weight, to weights of no module, or back into earlier steps."""
+    if not trains(seen):
+        return
+    graphs = [one for one in seen["graph"] if one]
+    if graphs and not any(one["reached"] or one["strangers"] for one in graphs):
+        cuts = source.cuts(seen)
+        made = ": it is a new tensor with requires_grad set by hand" if all(one["made"] for one in graphs) else ""
+        yield wrong(
+            f"no graph leads from the loss to the weights{made}: nothing is learned",
+            _places(cuts) or seen["places"].get("backward", ""),
+            _without(cuts),
+        )
+        return
+    yield from still.registered({**seen, "step": {"place": seen["places"].get("backward", "")}})
+    nodes = seen["nodes"]
+    if len(nodes) > 2 and _grows([number for _, number in nodes]):
+        (first, small), (last, large) = nodes[0], nodes[-1]
+        yield wrong(
+            f"the graph of the loss grows: it has {small} nodes in step {first} and {large} in step {last}, because it "
+            "leads back through the losses of earlier steps",
+            seen["places"].get("backward", ""),
+            "Call backward on the loss of the step alone; add up loss.item(), and detach what is kept from step to "
+            "step.",
+        )
+
+
+@check("dead units")
+def dead(seen: Seen) -> Iterator[Finding]:
+    """Find a ReLU that is 0 for every sample."""
+    if not trains(seen):
+        return
+    for shape, share in seen["rectified"].items():
+        if share >= _DEAD:
+            yield wrong(
+                f"a ReLU is dead: {100 * share:.0f} % of its outputs are 0 for every batch, so the layers before it "
+                "get no gradient",
+                f"outputs of shape {shape}",
+                "Check the initial weights and biases of the layer before it, and the scale of the inputs.",
+            )
+
+
+@check("optimizer", "spro/practical-pytorch#9")
+def held(seen: Seen) -> Iterator[Finding]:
+    """Find an optimizer that holds other weights than those of the model that the loop calls."""
+    found = seen.get("parameters")
+    if not trains(seen) or not found:
+        return
+    total, missing = len(found["changed"]) + len(found["still"]), found["left_out"]
+    if not missing:
+        return
+    before = f" and holds {found['gone']} weights that no model has" if found["gone"] else ""
+    remedy = "Make the optimizer after the model is complete, from its parameters()."
+    place = seen["places"].get("optimizer", "")
+    if len(missing) + len(found["frozen"]) >= total:
+        yield wrong(f"the optimizer holds none of the weights of the model that the loop calls{before}", place, remedy)
+    elif found["gone"] or not set(missing) & set(found["changed"]):
+        say = wrong if found["gone"] else attention
+        why = f": it was made before they were{before}" if found["gone"] else ""
+        yield say(f"{still.some(missing)}: no optimizer has these weights{why}", place, remedy)
+
+
+@check("parameter updates")
+def unchanged(seen: Seen) -> Iterator[Finding]:
+    """Find weights that the optimizer holds and that did not change."""
+    found = seen.get("parameters")
+    did = seen["gradients"]
+    if not trains(seen) or not found or (did["cleared"] and did["empty_steps"] >= 0.5 * did["steps"]):
+        return
+    total = len(found["changed"]) + len(found["still"])
+    frozen = [name for name in found["still"] if name in found["frozen"] and name not in found["loaded"]]
+    reached = any(one and one["reached"] for one in seen["graph"])
+    cut = [name for name in found["still"] if name in found["gradientless"]] if reached else []
+    if frozen:
+        yield attention(
+            f"{len(frozen)} of {total} weights did not change because requires_grad is False: {still.some(frozen)}",
+            seen.get("root", {}).get("path", ""),
+            "Call requires_grad_(True) on them before the optimizer is made, unless they are frozen on purpose and "
+            "were loaded.",
+        )
+    if cut:
+        places = source.cuts(seen)
+        yield wrong(
+            f"{len(cut)} of {total} weights did not change because no graph leads from the loss to them: "
+            f"{still.some(cut)}",
+            _places(places),
+            _without(places),
+        )
+    if not found["still"]:
+        yield fine(f"all {total} weights changed")
+
+
+def _grows(sizes: list[int]) -> bool:
+    """Return whether sizes grow in each step, by about the same from one to the next."""
+    growth = [later - earlier for earlier, later in pairwise(sizes)]
+    return sizes[-1] > _GROWN * sizes[0] and min(growth) > 0.5 * max(growth)
+
+
+def _places(cuts: list[dict[str, Any]]) -> str:
+    return ", ".join(dict.fromkeys(f"{one['what']} in {one['file']}:{one['line']}" for one in cuts[:3]))
+
+
+def _without(cuts: list[dict[str, Any]]) -> str:
+    names = ", ".join(dict.fromkeys(str(one["what"]) for one in cuts[:3]))
+    if names:
+        return f"Remove {names} between the weights and the loss; requires_grad does not restore a lost graph."
+    return "Look for .item(), .detach(), torch.no_grad(), numpy or argmax between the weights and the loss."

@@ -1,0 +1,78 @@
+"""`faultlab prescribe` for training loops without a Trainer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from faultlab.config.scenario import load
+from faultlab.config.variations import VARIATIONS, NotVariedError, varied
+from faultlab.errors import ScenarioError, TargetError
+from faultlab.frameworks.loops.target import LoopTarget
+from tests import warm
+
+ROOT = Path(__file__).parents[2]
+LOOP = "schema: 1\nname: loop\nframework: torch\n"
+MAIN = {"class_path": "tests.frameworks.hand_written.main"}
+TRAIN = f"train: {{class_path: {MAIN['class_path']}}}\n"
+
+
+class NoCallback:
+    """Nothing that could watch a training."""
+
+
+def test_guards_of_a_loop_are_proven_written_and_printed_as_lines_to_paste(tmp_path: Path) -> None:
+    file = tmp_path / "loop.yaml"
+    file.write_text(LOOP + TRAIN)
+    select = ["--select", "optimizer.no-zero-grad@always", "--select", "layer.unregistered@always"]
+    run = ["-m", "faultlab", "prescribe", file, "--seeds", "3", "--out", tmp_path / "out", "--write", "-q", *select]
+    done = warm.run(run, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 guards; added to" in done.stdout
+    assert "without these guards: coverage 0.00" in done.stdout
+    assert "with these guards: coverage 1.00" in done.stdout
+    assert "; 0 false alarms on 6 clean seeds and variations" in done.stdout
+    code = done.stdout[done.stdout.index("  from faultlab.guards import") : done.stdout.index("without these guards")]
+    assert "with watch(model, optimizer, loader=loader, validation=validation, guards=[" in code
+    compile("\n".join(line[2:] for line in code.splitlines()), "snippet", "exec")
+    assert [guard.class_path for guard in load(file).guards] == [
+        "faultlab.guards.GradientsCleared",
+        "faultlab.guards.OptimizerCoverage",
+    ]
+    after = json.loads((tmp_path / "out" / "loop-prescribed" / "report.json").read_text())
+    found = {fault["mode"]: (fault["status"], fault["detected_by"][0]["kind"]) for fault in after["faults"]}
+    assert set(found.values()) == {("detected", "guard")}
+    assert after["baseline"]["false_alarms"] == []
+
+
+def test_a_guard_of_a_loop_is_built_by_its_name_and_arguments() -> None:
+    guard = {"class_path": "faultlab.guards.LossContract", "init_args": {"action": "warn"}}
+    built = LoopTarget({"train": MAIN, "guards": [guard, {**guard, "name": "mine"}, guard]}).build("")
+    assert list(built.guards) == ["LossContract", "mine", "LossContract-2"]
+    assert {one.action for one in built.guards.values()} == {"warn"}
+
+
+def test_what_is_not_a_callback_can_not_guard_a_loop() -> None:
+    target = LoopTarget({"train": MAIN, "guards": [{"class_path": f"{__name__}.NoCallback"}]})
+    with pytest.raises(TargetError, match="'NoCallback' is not a Callback") as caught:
+        target.build("")
+    assert caught.value.where == ("guards", 0, "class_path")
+
+
+def test_a_loop_has_no_trainer_to_set_a_flag_of(tmp_path: Path) -> None:
+    file = tmp_path / "loop.yaml"
+    file.write_text(LOOP + TRAIN + "guards: [{trainer_flag: {detect_anomaly: true}}]\n")
+    with pytest.raises(ScenarioError, match="a training loop has no Trainer"):
+        load(file)
+
+
+def test_a_loop_is_varied_by_the_arguments_of_its_function() -> None:
+    scenario = {"train": {**MAIN, "init_args": {"epochs": 3}}}
+    assert varied(scenario, VARIATIONS["twice as long"])["train"]["init_args"]["epochs"] == 6
+    with pytest.raises(NotVariedError, match="learning_rate or lr"):
+        varied(scenario, VARIATIONS["half the learning rate"])
+    with pytest.raises(NotVariedError, match="no Trainer"):
+        varied(scenario, VARIATIONS["mixed precision"])
+    assert scenario["train"]["init_args"] == {"epochs": 3}
