@@ -22,7 +22,6 @@ _LOOPS = "torch"
 """The framework of training loops without a Trainer, or with one of another package."""
 _HF = "transformers"
 """The package whose Trainer may run such a loop."""
-_HELPS = {_LOOPS: ("watch",), _HF: ("hf",)}
 """What lets guards see a training without Lightning, of `faultlab.guards`."""
 
 
