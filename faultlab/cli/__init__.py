@@ -82,7 +82,7 @@ class _Lazy(click.Group):
 @click.version_option(__version__, prog_name="faultlab")
 @click.option("--debug", is_flag=True, help="Print the traceback of an error.")
 def group(debug: bool) -> None:
-    """Inject faults into a working LightningModule, one failure mode at a time, and report which are detected.
+    """Inject faults into a working PyTorch training, one failure mode at a time, and report which are detected.
 
     Exit codes: 0 the gate passed, 1 it did not pass, 2 usage or scenario error, 3 the clean run failed or raised a
     false alarm, 4 inconclusive, 70 internal error, 130 interrupted.

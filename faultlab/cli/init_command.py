@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 )
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @click.option(
-    "--timeout", type=Number(5), default=150, show_default=True, help="Time limit of all attempts in seconds."
+    "--timeout", type=Number(5), default=150, show_default=True, help="Time limit of all attempts together, in seconds."
 )
 @options.as_json
 def command(target: str | None, out: Path | None, force: bool, timeout: float, as_json: bool) -> int:

@@ -45,8 +45,10 @@ _LOOPS = "torch"
 @options.select
 @options.ignore
 @click.option("--seeds", type=click.IntRange(3), default=10, show_default=True,
-              help="Clean runs to record as known good. In as many others, guards must stay quiet.")  # fmt: skip
-@click.option("--early", is_flag=True, help="Choose the guards that detect each fault first, even if they are more.")
+              help="Number of clean runs to record as known good. As many others test for false alarms.")  # fmt: skip
+@click.option(
+    "--early", is_flag=True, help="Detect each fault as soon as any guard can, with more guards if necessary."
+)
 @click.option("--records/--no-records", default=False,
               help="Also consider KnownGood, which compares a training with recorded runs.  [default: no]")  # fmt: skip
 @click.option("--write", is_flag=True, help="Add the guards to SCENARIO.")
@@ -63,8 +65,8 @@ def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: i
     """Find the smallest set of ready-made guards that detects the silent faults of SCENARIO, and verify it.
 
     The scenario is run with all ready-made guards, and again with the chosen set added to its own guards. A check that
-    raises a false alarm on any clean seed or harmless variation is excluded. Paths in the printed lines are relative to
-    SCENARIO. SCENARIO can be omitted if scenarios/ holds only one.
+    raises a false alarm on any clean seed or harmless variation is excluded. Paths in the guards that it prints are
+    relative to SCENARIO. SCENARIO can be omitted if scenarios/ holds only one.
 
     Exit codes: 0 the chosen guards detected every fault that they should, 1 they did not, 2 usage or scenario error, 3
     the clean run failed, 130 interrupted.
@@ -93,6 +95,10 @@ def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: i
         click.echo(dump(_plain(found, scenario), indent=1))
     else:
         _show(scenario, found, written)
+        if prescriber.interrupted:
+            click.secho(
+                "Interrupted: these guards come from a part of the campaign, and nothing is verified.", fg="red"
+            )
     return 130 if prescriber.interrupted else 0 if found.proven else 1
 
 

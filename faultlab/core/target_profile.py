@@ -122,7 +122,7 @@ class TargetProfile:
         own_labels: The inputs that are also the targets, if there are no separate labels.
         names: The labels that are only compared with each other, such as person ids.
         tokens: Of a batch of text: ``labels`` if they are its own tokens, ``prompt`` and ``padding`` if such labels are
-            ignored, ``mask`` if an input hides tokens, ``packed`` if an input tells samples of one row apart.
+            ignored, ``mask`` if an input hides tokens, ``packed`` if an input distinguishes samples of one row.
         steps: The number of training steps.
         epochs: The number of epochs.
         ahead: How many batches the training fetches beyond the one that it trains on.
@@ -161,7 +161,7 @@ class TargetProfile:
         saves: The number of steps with a saved checkpoint in the clean run that continues from its checkpoints;
             None before that run.
         saved: What the checkpoints of a loop hold, ``weights`` or ``optimizer``; None if the framework writes them.
-        resumes: The scenario tells how the training continues from its checkpoints, or the framework does.
+        resumes: The scenario names how the training continues from its checkpoints, or the framework does.
         validation_reports: How often a loop reports a number of validation; None if the framework averages batches.
         loggers: The class names of the Trainer's loggers.
         last_logged: The last step when a logger was passed anything.

@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 import time
+from collections import deque
 from typing import Any
 
 from faultlab.core.patching import Patches
@@ -14,9 +15,13 @@ from faultlab.core.trajectory import Trajectory
 from faultlab.errors import TargetError
 from faultlab.frameworks.base import Assembly
 from faultlab.frameworks.loops.clock import LoopClock
+from faultlab.frameworks.loops.lines import Lines
 from faultlab.frameworks.loops.target import LoopTarget
 from faultlab.frameworks.loops.training import LoopTraining, numbers_in
 from faultlab.sandbox import file_calls
+
+_MOST_LINES = 500
+"""How many lines of the loop's output are searched for metrics, from its end."""
 
 
 def main() -> None:
@@ -44,6 +49,13 @@ def _tried(request: dict[str, Any]) -> dict[str, Any]:
         begun = time.perf_counter()
         with file_calls.redirected(root, [os.getcwd(), *target.code.folders]), Patches() as patches:
             clock.attach(patches)
+            printed: deque[str] = deque(maxlen=_MOST_LINES)
+
+            def noted(line: str) -> str:
+                printed.append(line)
+                return line
+
+            patches.set(sys, "stdout", Lines(sys.stdout, noted))
             training.run()
             seconds = time.perf_counter() - begun
             evaluated = training.evaluate(True, {})
@@ -56,6 +68,7 @@ def _tried(request: dict[str, Any]) -> dict[str, Any]:
         "seconds": seconds,
         "losses": losses[:1] + losses[-1:],
         "metrics": numbers_in(evaluated) or reported,
+        "printed": list(printed),
     }
 
 

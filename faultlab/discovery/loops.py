@@ -16,12 +16,15 @@ import yaml
 
 from faultlab.catalogue.failure_mode import nearest
 from faultlab.core.threads import one_thread_environment
+from faultlab.discovery import printed_metrics
 from faultlab.discovery.project_index import Source, read
 from faultlab.errors import UsageError
 
 _BACKWARD = re.compile(r"\.backward\s*\(")
 _LOOP = re.compile(r"\.backward\b|\.zero_grad\b|\boptim\.\w+\(")
-_OTHERS = {"lightning": "", "accelerate": "Accelerate", "ignite": "Ignite", "transformers": "transformers"}
+_BY_OTHERS = {"accelerate", "ignite", "sentence_transformers", "skorch", "transformers", "trl"}
+"""Packages whose trainings are broken as loops, although backward is called in the package."""
+_OWN_OPTIMIZERS = {"fastai": "fastai", "keras": "Keras"}
 _TRAINS = ("main", "train", "fit", "run", "train_model")
 _EVALUATES = ("evaluate", "validate", "test", "evaluate_model", "eval_model")
 _STEPS = ("train_step", "training_step", "step", "train_batch")
@@ -33,6 +36,8 @@ _BETTER = (
     (re.compile(r"loss|error|mse|mae|rmse|perplexity"), "min"),
     (re.compile(r"correct"), "max"),
 )
+_LONG = 3.0
+"""Seconds of a clean run above which the note says so."""
 SCRIPT = "faultlab.targets.loop_script.run"
 
 
@@ -71,11 +76,15 @@ def find(target: str, given: Sequence[str], ill: bool = False) -> LoopFound | No
         return None
     source = read(file.resolve())
     imported = _imported(source)
-    shown = (_LOOP if ill else _BACKWARD).search(source.text)
-    if not shown or "lightning" in imported or "pytorch_lightning" in imported:
+    if "pytorch_lightning" in imported or (
+        "lightning" in imported and ("fabric" not in source.text or source.subclasses("LightningModule"))
+    ):
         return None
-    for package in imported & set(_OTHERS):
-        raise UsageError(f"{file} trains with {_OTHERS[package]}, whose trainings can't be broken yet")
+    for package in imported & set(_OWN_OPTIMIZERS):
+        remedy = "faultlab breaks trainings with torch's optimizers."
+        raise UsageError(f"{file} trains with {_OWN_OPTIMIZERS[package]}, which has optimizers of its own. {remedy}")
+    if not (_LOOP if ill else _BACKWARD).search(source.text) and not imported & _BY_OTHERS:
+        return None
     functions = {node.name: node for node in source.tree.body if isinstance(node, ast.FunctionDef)}
     if name and name not in functions:
         hint = nearest(name, functions) or f"Its functions: {', '.join(functions) or 'none'}."
@@ -89,6 +98,9 @@ def find(target: str, given: Sequence[str], ill: bool = False) -> LoopFound | No
         callable_ones = [one for one in functions if not _required(functions[one])]
         lines = "".join(f"\n    faultlab init {file}:{one}" for one in callable_ones[:10])
         raise UsageError(f"{file} trains nothing when it is run; name the function that does:{lines}")
+    if given:
+        remedy = f"They are the arguments of a script: faultlab init {file} -- {' '.join(given)}"
+        raise UsageError(f"{file}:{name} is a function, which takes no arguments after --. {remedy}")
     evaluate = next((one for one in _EVALUATES if one in functions and len(_required(functions[one])) == 1), "")
     step = next((one for one in _STEPS if one in functions), "")
     return LoopFound(
@@ -159,12 +171,18 @@ def findings(answer: Mapping[str, Any]) -> list[str]:
     if losses:
         told[-1] = f"A clean run has {answer['steps']} steps; its loss goes from {losses[0]:.3g} to {losses[-1]:.3g}."
     told.append(f"Training batches come from {loaders or 'no'} DataLoader{'' if loaders == 1 else 's'}.")
-    chosen = monitor(metrics)
-    told.append(
-        f"Harm is measured by {chosen['metric']}."
-        if chosen
-        else f"Harm is unknown: no reported number is named like a metric ({', '.join(metrics) or 'none at all'})."
-    )
+    if chosen := monitor(metrics):
+        told.append(f"Harm is measured by {chosen['metric']}, which it returns or logs.")
+    elif printed := printed_metrics.find(answer["printed"], monitor):
+        told.append(f"Harm is measured by {printed[1]['metric']}, which it prints.")
+    else:
+        known = f" among {', '.join(metrics)}" if metrics else ""
+        told.append(f"Harm is not measured: no metric was found{known}. Return one, or print it as `val_loss 0.123`.")
+    if answer["seconds"] > _LONG:
+        told.append(
+            f"A clean run takes {answer['seconds']:.0f} s, which is long for a training that is run hundreds of times. "
+            "Give it fewer epochs or less data by its own arguments, after --."
+        )
     return told
 
 
@@ -175,6 +193,9 @@ def render(found: LoopFound, answer: Mapping[str, Any], command: str) -> str:
     entries = parts(found)
     if chosen := monitor(answer["metrics"]):
         entries["monitor"] = chosen
+    elif printed := printed_metrics.find(answer["printed"], monitor):
+        entries["metrics"] = {"stdout": printed[0]}
+        entries["monitor"] = printed[1]
     lines.append(yaml.safe_dump(entries, sort_keys=False, default_flow_style=None, width=100).rstrip())
     if not found.evaluate:
         lines += ["# A function that takes the trained module and returns its metrics measures harm more reliably:"]

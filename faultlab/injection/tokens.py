@@ -62,7 +62,7 @@ def masks(batch: Any, inputs: Iterable[str]) -> dict[tree.Path, torch.Tensor]:
 
 
 def boundaries(batch: Any, inputs: Iterable[str]) -> dict[tree.Path, torch.Tensor]:
-    """Return the inputs that tell packed samples apart, by path: the numbers of their segments, else positions."""
+    """Return the inputs that distinguish packed samples, by path: the numbers of their segments, else positions."""
     parts = {path: tree.get(batch, path) for path in inputs}
     several = {path: part for path, part in parts.items() if _sequences(part) and _restarts(path, part)}
     segments = {path: part for path, part in several.items() if _SEGMENTS & set(words(path))}

@@ -20,7 +20,7 @@ from faultlab.injection.registry import failure_mode
     evidence=("huggingface/trl#1230", "MeetKai/functionary#265"),
 )
 def see_neighbours(batch: Any, ctx: Context) -> Any:
-    """Samples that are packed into one row see each other: the input that tells them apart says that they are one.
+    """Samples that are packed into one row see each other: the input that distinguishes them marks them as one.
 
     Effect: a sample's output depends on the samples before it in its row, and the model learns to read them, although
     it will be given one sample alone later. No error or warning is raised.

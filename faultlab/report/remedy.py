@@ -22,7 +22,6 @@ _LOOPS = "torch"
 """The framework of training loops without a Trainer, or with one of another package."""
 _HF = "transformers"
 """The package whose Trainer may run such a loop."""
-"""What lets guards see a training without Lightning, of `faultlab.guards`."""
 
 
 class Added(NamedTuple):
@@ -146,8 +145,14 @@ def watching_code(given: Mapping[str, Mapping[str, Any]], notes: Mapping[str, st
 
 def _calls(given: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [
-        f"{guard}({', '.join(f'{name}={value!r}' for name, value in some.items())})" for guard, some in given.items()
+        f"{guard}({', '.join(f'{name}={value!r}' for name, value in _needed(some).items())})"
+        for guard, some in given.items()
     ]
+
+
+def _needed(some: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the arguments without those of a metric that is not known."""
+    return {} if some.get("metric") == "" and some.keys() <= {"metric", "mode"} else some
 
 
 def _imported(names: Sequence[str]) -> str:

@@ -58,7 +58,7 @@ class Answers(Dataset[Batch]):
 
 
 class Answerer(nn.Module):
-    """One block of causal attention within each segment; there are no positions, since the tokens tell enough."""
+    """One block of causal attention within each segment; there are no positions, since the tokens are enough."""
 
     def __init__(self, width: int = 24) -> None:
         super().__init__()

@@ -84,13 +84,22 @@ def test_a_function_may_be_chosen(project: Path) -> None:
     [
         ("loss.backward()\ndef helper(): ...", "loop.py:helped", "has no function 'helped'"),
         ("def optimize(model):\n    loss.backward()", "loop.py", "trains nothing when it is run"),
-        ("from accelerate import Accelerator\nx.backward()", "loop.py", "Accelerate, whose trainings can't be broken"),
+        (
+            "from fastai.vision.all import *\nx.backward()",
+            "loop.py",
+            "fastai, which has optimizers of its own",
+        ),
     ],
 )
 def test_what_can_not_be_broken_is_an_error_that_says_why(text: str, target: str, message: str, project: Path) -> None:
     (project / "loop.py").write_text(text)
     with pytest.raises(UsageError, match=message):
         loops.find(target, ())
+
+
+def test_arguments_for_a_function_are_refused_since_it_has_no_command_line(project: Path) -> None:
+    with pytest.raises(UsageError, match=r"faultlab init hand_written\.py -- --epochs 2"):
+        loops.find("hand_written.py:main", ("--epochs", "2"))
 
 
 @pytest.mark.parametrize("text", ["import pytorch_lightning\nloss.backward()", "print('no training')"])
@@ -122,7 +131,7 @@ def test_the_command_writes_a_scenario_for_a_script_without_lightning(project: P
     assert done.exit_code == 0, done.output
     plain = json.loads(done.stdout)
     assert plain["scenario"] == "scenarios/train.yaml"
-    assert "Harm is measured by accuracy." in plain["notes"]
+    assert "Harm is measured by accuracy, which it returns or logs." in plain["notes"]
     assert load(project / "scenarios" / "train.yaml").framework == "torch"
     again = CliRunner().invoke(group, ["init", "train.py", "--", "--rate", "0.5"])
     assert isinstance(again.exception, UsageError)

@@ -65,7 +65,7 @@ def test_without_a_training_that_continues_the_last_weights_are_loaded_and_evalu
     assert (found["bit-flip"].status, found["bit-flip"].harm.harmful) == (Status.SILENT, True)
     assert found["optimizer-missing"].reason == "the loop saves no state of an optimizer"
     assert found["non-strict"].reason == found["resume-ignored"].reason
-    assert "does not tell how the loop continues" in found["resume-ignored"].reason
+    assert "does not name how the loop continues" in found["resume-ignored"].reason
 
 
 def test_a_loop_that_saves_nothing_has_no_checkpoints_to_break(tmp_path: Path) -> None:

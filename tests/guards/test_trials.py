@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 from collections.abc import Callable
 from typing import Any
@@ -152,3 +153,26 @@ def test_a_mark_shows_whether_random_numbers_were_drawn() -> None:
         torch.rand(1)
         assert draws.since(before)
     assert not draws.since(before)
+
+
+def test_a_step_behind_a_decorator_gets_the_index_that_it_takes() -> None:
+    def logged(step: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(step)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            return step(*args, **kwargs)
+
+        return wrapper
+
+    class Decorated(Healthy):
+        @logged
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return batch, batch_idx
+
+        @logged
+        def validation_step(self, batch: Any) -> Any:  # type: ignore[override]
+            return batch
+
+    trial = trials.own(Decorated(), Asked(), none)
+    assert trial is not None
+    assert trial.step("a batch", 3) == ("a batch", 3)
+    assert trial.step("a batch", 3, "validation_step") == "a batch"

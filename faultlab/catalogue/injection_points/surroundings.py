@@ -91,7 +91,7 @@ class Checkpoint(InjectionPoint):
         if profile.saved == ():
             return "the loop saves no checkpoint with torch.save"
         if not profile.resumes and self.part in ("resume", "weights"):
-            return "the scenario does not tell how the loop continues from its checkpoints (`resume`)"
+            return "the scenario does not name how the loop continues from its checkpoints (`resume`)"
         return "" if profile.saved is None or "weights" in profile.saved else "the loop saves no weights"
 
 

@@ -63,7 +63,7 @@ def _optimizer(profile: TargetProfile) -> str:
 def _saved_optimizer(profile: TargetProfile) -> str:
     if profile.saved is not None and "optimizer" not in profile.saved:
         return "the loop saves no state of an optimizer"
-    resumed = "" if profile.resumes else "the scenario does not tell how the loop continues from its checkpoints"
+    resumed = "" if profile.resumes else "the scenario does not name how the loop continues from its checkpoints"
     return _optimizer(profile) or resumed
 
 

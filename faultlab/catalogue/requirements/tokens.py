@@ -28,7 +28,7 @@ def _hiding_mask(profile: TargetProfile) -> str:
 
 @requirement("packed-samples")
 def _packed_samples(profile: TargetProfile) -> str:
-    return "" if "packed" in profile.tokens else "no input tells samples that share a row apart"
+    return "" if "packed" in profile.tokens else "no input distinguishes samples that share a row"
 
 
 @requirement("padded-validation")

@@ -77,7 +77,7 @@ class Reports:
         return self._report(name, value, "trainer", stage)
 
     def _stage(self, name: str) -> str:
-        """Return the stage that a name tells; else that of the latest batch."""
+        """Return the stage in a name; else that of the latest batch."""
         if _VALIDATION.search(name):
             return "validate"
         return "train" if "train" in name or "loss" in name else self._loop.latest

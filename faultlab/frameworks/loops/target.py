@@ -32,7 +32,7 @@ _NAME = {
 class BuiltLoop:
     """A training loop that is ready to be called. It makes its module itself, once it runs.
 
-    ``train`` trains to the end, and ``resume`` continues what ``train`` began, None where the scenario does not tell
+    ``train`` trains to the end, and ``resume`` continues what ``train`` began, None where the scenario does not name
     how. ``evaluate`` gives the metrics of a module, None where the scenario names nothing that does; ``step`` is the
     owner and name of the user's training step, where the scenario names one. ``metrics`` is where else it reports.
     """

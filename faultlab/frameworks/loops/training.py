@@ -122,7 +122,7 @@ class LoopTraining:
         return learnt.profile(self._loop, self._trajectory.steps, self._trajectory.validation_batches)
 
     def resume(self, epochs: int, build_again: BuildAgain) -> LoopTraining:
-        """Continue as the scenario tells; else load the best or last checkpoint, as one does that uses the model."""
+        """Continue as the scenario names; else load the best or last checkpoint, as one does that uses the model."""
         if self._built.resume is not None:
             self._continue(self._built.resume)
         elif file := self._loop.checkpoints.best():
@@ -170,7 +170,7 @@ class LoopTraining:
         return self._evaluated(list(self.module.children()) if several else [self.module])
 
     def _evaluated(self, modules: list[nn.Module]) -> dict[str, float]:
-        """Return what the user's function tells of the modules that it takes."""
+        """Return what the user's function reports on the modules that it takes."""
         evaluate = self._built.evaluate
         assert evaluate is not None
         modes = [(part, part.training) for module in modules for part in module.modules()]
@@ -190,7 +190,7 @@ class LoopTraining:
 
 
 def _required(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    """Return the parameters of a function that have to be given; its first if it tells nothing of them."""
+    """Return the parameters of a function that have to be given; its first if that is unknown."""
     try:
         known = list(inspect.signature(function).parameters.values())
     except ValueError:  # some functions in C have no signature

@@ -6,9 +6,11 @@ Guards that look at the same moment share a copy, as long as one of them holds i
 from __future__ import annotations
 
 import contextlib
+import inspect
 import sys
 import weakref
 from collections.abc import Callable, Iterator
+from types import CodeType
 from typing import Any
 
 import torch
@@ -94,9 +96,14 @@ class Trial:
     def step(self, batch: Any, batch_idx: int, which: str = "training_step") -> Any:
         """Return the output of a step of the copy for a batch, with or without the index; within `running`."""
         own = getattr(self.module, which)
-        code = getattr(getattr(own, "__func__", own), "__code__", None)
-        takes_index = code is None or code.co_argcount > 2 or "batch_idx" in code.co_varnames
+        # A decorator's wrapper takes anything, and passes it on to a step that may need the index.
+        code = getattr(inspect.unwrap(getattr(own, "__func__", own)), "__code__", None)
+        takes_index = code is None or code.co_argcount > 2 or "batch_idx" in code.co_varnames or _takes_any(code)
         return own(batch, batch_idx) if takes_index else own(batch)
+
+
+def _takes_any(code: CodeType) -> bool:
+    return bool(code.co_flags & inspect.CO_VARARGS)
 
 
 _SHARED: weakref.WeakKeyDictionary[Any, tuple[Any, weakref.ref[Trial]]] = weakref.WeakKeyDictionary()
