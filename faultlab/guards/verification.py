@@ -34,7 +34,7 @@ class Checked:
 class Verification:
     """The results of `verify`. It is true if no check failed.
 
-    Attributes:
+    Args:
         model: The name of the model's class.
         results: The result of each check, in order.
         trainable: The names of the trainable parameters.

@@ -105,7 +105,10 @@ def test_a_scripts_checkpoint_writes_nothing_and_raises_where_its_metric_is_miss
     _keeping(folder, "val_loss")
     _, file = init(scouting)
     comments = _comments(file)
-    assert "ModelCheckpoint (writes files; a copy that writes none raises too if val_loss is not logged)" in comments
+    assert (
+        "ModelCheckpoint (it writes files; a stand-in takes its place, which only checks that val_loss is logged)"
+        in comments
+    )
     assert "LearningRateMonitor (needs a logger, and judges nothing)" in comments
     report = run(engine, file, "metric.missing", "metric.renamed", "loss.zeroed")
     assert report.by_mode()["loss.zeroed"] is Status.SILENT

@@ -24,6 +24,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a script and a module whose functions train, and the process in it."""
     (tmp_path / "train.py").write_text(SCRIPT)
     shutil.copy(hand_written.__file__, tmp_path / "hand_written.py")
+    # Which imports the scenarios of this repository.
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

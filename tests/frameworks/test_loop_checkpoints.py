@@ -40,12 +40,14 @@ def test_a_training_that_continues_shows_what_is_wrong_with_its_checkpoints(tmp_
     applied = {mode: fault.status.value for mode, fault in found.items() if fault.status is not Status.NOT_APPLICABLE}
     assert applied == {
         "bit-flip": "silent",
+        "buffers-missing": "silent",
         "disk-full": "detected",
         "non-strict": "silent",
         "not-saved": "detected",
         "optimizer-emptied": "silent",
         "optimizer-missing": "detected",
         "partial-write": "detected",
+        "reinitialised-after-load": "silent",
         "resume-ignored": "silent",
         "scrambled": "detected",
         "stale": "silent",

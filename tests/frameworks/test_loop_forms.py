@@ -99,7 +99,7 @@ def test_a_loop_that_takes_its_gradients_by_hand_is_broken_apart_from_them(tmp_p
     assert report.reasons == []
     found = {fault.mode: fault for fault in report.faults}
     assert found["gradient.zero"].reason == "no backward was seen in the clean run"
-    assert found["optimizer.no-zero-grad"].reason == "no optimizer's zero_grad is called in the clean run"
+    assert found["optimizer.no-zero-grad"].reason == "zero_grad is not called in the clean run"
     for mode in ("weights.nan", "optimizer.drops-update"):
         assert found[mode].status is Status.SILENT
     assert found["weights.nan"].first_step == 3

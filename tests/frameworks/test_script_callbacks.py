@@ -100,7 +100,7 @@ def test_what_is_left_out_is_named_with_the_reason() -> None:
     assert found.left_out == [
         (
             "ModelCheckpoint",
-            "writes files; a copy that writes none raises too if val_loss is not logged",
+            "it writes files; a stand-in takes its place, which only checks that val_loss is logged",
         ),
         ("ModelCheckpoint", "writes files, and monitors nothing"),
         ("ModelCheckpoint", "writes files, and monitors nothing"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
@@ -18,6 +19,8 @@ LOGGED: list[dict[str, Any]] = []
 
 def _stand_in() -> Any:
     module: Any = ModuleType("trackio")
+    # As `importlib.util.find_spec` asks of a module that is imported already.
+    module.__spec__ = ModuleSpec("trackio", None)
     module.log = lambda metrics, step=None: LOGGED.append(dict(metrics))
     return sys.modules.setdefault("trackio", module)
 

@@ -95,15 +95,15 @@ class OptimizerStep(InjectionPoint):
 
 @dataclass(frozen=True)
 class ZeroGrad(InjectionPoint):
-    """The call ``optimizer.zero_grad()``, of automatic and manual optimization. The injector receives the call."""
+    """The call ``optimizer.zero_grad()`` or ``module.zero_grad()``. The injector receives the call."""
 
     kind = "around"
     leaves = _AFTER_FORWARD
     methods = throughout("optimizer_zero_grad")
 
     def inapplicable(self, profile: TargetProfile) -> str:
-        called = "Optimizer.zero_grad" in profile.hooks
-        return "" if called else "no optimizer's zero_grad is called in the clean run"
+        called = {"Optimizer.zero_grad", "Module.zero_grad"} & set(profile.hooks)
+        return "" if called else "zero_grad is not called in the clean run"
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ class LoopProbe:
             patches.wrap(torch.optim.Optimizer, "zero_grad", self._calling("Optimizer.zero_grad"))
             for cls in steps.schedulers():
                 patches.wrap(cls, "step", self._calling(steps.SCHEDULER))
-            patches.wrap(nn.Module, "zero_grad", self._calling("Optimizer.zero_grad"))
+            patches.wrap(nn.Module, "zero_grad", self._calling("Module.zero_grad"))
             reports.wrap_resets(patches, self._calling(reports.RESET, "every"))
             clipping.wrap_functions(patches, self._calling(clipping.BY_HAND))
             loop.wrap_own_step(patches, self._stepping)

@@ -66,9 +66,10 @@ def gradients(point: Gradients, patches: Patches, armed: Armed, site: Site) -> N
 
 @hooks(ZeroGrad)
 def zero_grad(point: ZeroGrad, patches: Patches, armed: Armed, site: Site) -> None:
-    # A module has one, too, for the parameters of all optimizers.
-    for owner in (torch.optim.Optimizer, torch.nn.Module):
-        patches.wrap(owner, "zero_grad", armed.surrounding("train"))
+    patches.wrap(torch.optim.Optimizer, "zero_grad", armed.surrounding("train"))
+    # A module has one, too, which some loops call in its place.
+    if "Module.zero_grad" in armed.profile.hooks:
+        patches.wrap(torch.nn.Module, "zero_grad", armed.surrounding("train"))
 
 
 def _called(armed: Armed, site: Site) -> Any:
