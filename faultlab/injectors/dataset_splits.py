@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch.utils.data import ConcatDataset, IterableDataset, Subset
+from torch.utils.data import ConcatDataset, Dataset, IterableDataset, Subset, default_convert
 
 from faultlab.catalogue.failure_mode import Dose
 from faultlab.catalogue.injection_points import LoaderArguments
 from faultlab.injection.armed_fault import Context
 from faultlab.injection.registry import failure_mode
 from faultlab.injection.values import Loading
+
+_convert: Callable[[Any], Any] = default_convert
+
+
+class _Converted(Dataset[Any]):
+    """Samples whose arrays are converted to tensors."""
+
+    def __init__(self, samples: Any) -> None:
+        self._samples = samples
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: int) -> Any:
+        return _convert(self._samples[index])
 
 
 @failure_mode(
@@ -47,4 +63,12 @@ def overlap(loading: Loading, ctx: Context) -> Loading:
     places = torch.randperm(len(own), generator=ctx.generator)[: round(ctx.dose.fraction * len(own))].tolist()
     for place in places:
         indices[place] = len(own) + int(torch.randint(len(training), (), generator=ctx.generator))
+    if _types(_convert(own[0])) == _types(own[0]) != _types(training[0]):
+        # One split was loaded as arrays, and a batch can't hold both.
+        training = _Converted(training)
     return replace(loading, dataset=Subset(ConcatDataset([own, training]), indices))
+
+
+def _types(sample: Any) -> list[type]:
+    parts = sample.values() if isinstance(sample, dict) else sample if isinstance(sample, (list, tuple)) else [sample]
+    return [type(part) for part in parts]
