@@ -16,8 +16,8 @@ from faultlab.errors import ScenarioError
     help=f"""Check scenario files without running them (PATH: files or folders, default: scenarios/).
 
     All errors are reported at once, each with file, line, column and remedy: invalid keys and values, unknown failure
-    modes, missing tests, modules and classes that can't be found, arguments that they or the Trainer don't accept,
-    guards that are not callbacks, several devices, and expired exemptions. An exemption that expires within {SOON}
+    modes, missing tests, modules and classes, arguments that a class or the Trainer doesn't accept, guards that are not
+    callbacks, more than one device, and expired exemptions. An exemption that expires within {SOON}
     days is a warning, and so is an accelerator that this machine lacks.
 
     Your code is not imported, so check can't find errors that only a run shows: values that a constructor rejects, code
@@ -27,7 +27,7 @@ from faultlab.errors import ScenarioError
     """,
 )
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...")
-@click.option("--skip-others", is_flag=True, help="Skip YAML files that are not scenarios, as pre-commit hooks need.")
+@click.option("--skip-others", is_flag=True, help="Skip YAML files that are not scenarios; for pre-commit hooks.")
 @click.option("--quiet", "-q", is_flag=True, help="Print only warnings and errors.")
 def command(paths: tuple[Path, ...], skip_others: bool, quiet: bool) -> int:
     files = find(paths)

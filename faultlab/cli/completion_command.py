@@ -13,7 +13,7 @@ SHELLS = ("bash", "zsh", "fish")
 @click.command("completion")
 @click.argument("shell", type=click.Choice(SHELLS))
 def command(shell: str) -> None:
-    """Print the completion script for SHELL: commands, options, failure modes and scenario files.
+    """Print a shell script that completes commands, options, failure modes and scenario files.
 
     \b
     bash: echo 'eval "$(faultlab completion bash)"' >> ~/.bashrc

@@ -54,7 +54,9 @@ def schemas(check: bool, into: Path | None) -> int:
 @command.command("new")
 @click.argument("words", nargs=-1, required=True, metavar="[mode|guard|format] NAME")
 @click.option(
-    "--seam", metavar="SEAM", help="Attach the failure mode at this seam.  [default: the most common one of its family]"
+    "--seam",
+    metavar="SEAM",
+    help="Attach the failure mode at this injection point.  [default: the most common one of its family]",
 )
 @click.option("--into", type=click.Path(path_type=Path, file_okay=False, exists=True),
               help="Write to this folder.  [default: the folder of its kind in the checkout]")  # fmt: skip

@@ -53,7 +53,7 @@ _SCENARIO = re.compile(r"^schema\s*:", re.MULTILINE)
     "--also-copy",
     multiple=True,
     metavar="PATH",
-    help="Also copy this file or folder, which tests need and git ignores (repeatable).",
+    help="Also copy this file or folder, if tests need it but git ignores it (repeatable).",
 )
 @options.jobs
 @options.seed
@@ -65,7 +65,7 @@ _SCENARIO = re.compile(r"^schema\s*:", re.MULTILINE)
 @click.option(
     "--advice/--no-advice",
     default=True,
-    help="Advise on ready-made guards: let them watch each run without stopping it.  [default: yes]",
+    help="Let ready-made guards watch each run without stopping it, and advise which to add.  [default: yes]",
 )
 @ci_services.option
 @options.as_json
@@ -75,8 +75,8 @@ def command(paths: tuple[Path, ...], tests: tuple[str, ...], functions: tuple[st
             fail_under: float | None, advice: bool, ci: str | None, as_json: bool, quiet: bool) -> int:  # fmt: skip
     """Mutate source code, one small change at a time, and report the mutants that no test or guard detects.
 
-    For a SCENARIO, the files of its module, data and guards are mutated, and its tests and guards judge the mutants;
-    Python files given as PATHs are mutated instead. PATHs without a scenario are judged by their tests. The default is
+    With a SCENARIO, its tests and guards judge the mutants. The files of its module, data and guards are mutated or, if
+    PATHs are given, only those Python files. Without a scenario, the project's tests judge the mutants. The default is
     scenarios/. Everything runs in a copy of the project. mutmut generates the mutants.
     """
     scenarios, sources = _sorted(paths or tuple(find(())))

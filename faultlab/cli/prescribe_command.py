@@ -45,7 +45,7 @@ _LOOPS = "torch"
 @options.select
 @options.ignore
 @click.option("--seeds", type=click.IntRange(3), default=10, show_default=True,
-              help="Number of clean runs to record as known good. As many others test for false alarms.")  # fmt: skip
+              help="Clean runs to record as known good. As many again are run to test for false alarms.")  # fmt: skip
 @click.option(
     "--early", is_flag=True, help="Detect each fault as soon as any guard can, with more guards if necessary."
 )
@@ -64,9 +64,9 @@ def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: i
             quiet: bool) -> int:  # fmt: skip
     """Find the smallest set of ready-made guards that detects the silent faults of SCENARIO, and verify it.
 
-    The scenario is run with all ready-made guards, and again with the chosen set added to its own guards. A check that
-    raises a false alarm on any clean seed or harmless variation is excluded. Paths in the guards that it prints are
-    relative to SCENARIO. SCENARIO can be omitted if scenarios/ holds only one.
+    The scenario is run with all ready-made guards, and again with the chosen set added to its own guards. A guard's
+    check that raises a false alarm on any clean seed or harmless variation is excluded. Paths in the printed guards are
+    relative to the folder of SCENARIO. SCENARIO can be omitted if scenarios/ holds only one.
 
     Exit codes: 0 the chosen guards detected every fault that they should, 1 they did not, 2 usage or scenario error, 3
     the clean run failed, 130 interrupted.

@@ -60,8 +60,8 @@ def command(fault: str, file: Path, debug: bool, without_fault: bool, seed: int,
     written to reports/SCENARIO/replays/.
 
     With --debug, the faulted run is repeated in this process under pdb, without a time limit. It stops in your
-    training_step at the fault's first step, right after the fault has acted, and at an exception that ends the run.
-    Guards are recorded and do not stop the training.
+    training_step right after the fault has first acted, and again at an exception that ends the run. Detections by
+    guards are recorded but do not stop the training.
 
     Exit codes: 0 the fault ran, whatever the verdict, 2 usage error, 3 the clean run failed, 4 the fault did not act,
     130 interrupted.

@@ -53,7 +53,7 @@ from faultlab.gate.demands import exit_code, gravest
 @click.option(
     "--advice/--no-advice",
     default=True,
-    help="Advise on ready-made guards: let them watch each run without stopping it.  [default: yes]",
+    help="Let ready-made guards watch each run without stopping it, and advise which to add.  [default: yes]",
 )
 @click.option(
     "--mutants/--no-mutants",

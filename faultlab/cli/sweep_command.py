@@ -29,7 +29,7 @@ from faultlab.errors import FaultlabError
 @click.argument("mode", metavar="FAILURE_MODE", shell_complete=failure_modes)
 @options.scenario
 @click.option(
-    "--dose", default="", metavar="NAME", help="Vary this dose, if the failure mode has several.  [default: the first]"
+    "--dose", default="", metavar="NAME", help="Vary this parameter, if the dose has several.  [default: the first]"
 )
 @options.jobs
 @options.seed
@@ -42,7 +42,8 @@ def command(mode: str, file: Path, dose: str, jobs: int | None, seed: int, out: 
             as_json: bool, quiet: bool) -> int:  # fmt: skip
     """Find by bisection the smallest dose of FAILURE_MODE that each guard detects, and the step at which it does.
 
-    The guards are the scenario's own and all ready-made ones. The curve is added to the scenario's report.
+    The guards are the scenario's own and all ready-made ones. A curve of the metric over the dose is added to the
+    scenario's report.
     """
     swept = mode_of(mode)
     scenario = load(file)

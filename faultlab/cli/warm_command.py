@@ -12,8 +12,8 @@ import click
 def command(stop: bool) -> int:
     """List or stop the processes that are kept warm between commands.
 
-    `run`, `prescribe`, `sweep`, `replay` and `demo` leave one in each working folder, which has already imported torch
-    and Lightning, so that the next command starts faster. It exits after FAULTLAB_WARM minutes without a command
+    In each working folder, `run`, `prescribe`, `sweep`, `replay` and `demo` leave a process that has already imported
+    torch and Lightning, so that the next command starts faster. It exits after FAULTLAB_WARM minutes without a command
     (default: 5; 0 disables it).
     """
     if sys.platform == "win32":

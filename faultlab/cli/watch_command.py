@@ -15,7 +15,7 @@ import click
 )  # fmt: skip
 @click.option(
     "--grace", type=click.FloatRange(0), default=10, show_default=True, metavar="SECONDS",
-    help="Kill a stopped command that has not exited after this time.",
+    help="Kill the command if it has not exited this long after the request to stop.",
 )  # fmt: skip
 @click.option("--expect-finish", is_flag=True, help="Treat status 0 as success only if a training has finished.")
 @click.option("--json", "as_json", is_flag=True, help="Report the result as one line of JSON.")
