@@ -75,9 +75,10 @@ def command(paths: tuple[Path, ...], tests: tuple[str, ...], functions: tuple[st
             fail_under: float | None, advice: bool, ci: str | None, as_json: bool, quiet: bool) -> int:  # fmt: skip
     """Mutate source code, one small change at a time, and report the mutants that no test or guard detects.
 
-    With a SCENARIO, its tests and guards judge the mutants. The files of its module, data and guards are mutated or, if
-    PATHs are given, only those Python files. Without a scenario, the project's tests judge the mutants. The default is
-    scenarios/. Everything runs in a copy of the project. mutmut generates the mutants.
+    With a SCENARIO, its tests and guards judge the mutants. If PATHs are given, only those Python files are mutated;
+    otherwise, the files of the scenario's module, data and guards. If only PATHs are given, the project's tests judge
+    the mutants. If nothing is given, scenarios/ is used. Everything runs in a copy of the project. mutmut generates the
+    mutants.
     """
     scenarios, sources = _sorted(paths or tuple(find(())))
     asked = Asked(

@@ -64,9 +64,10 @@ def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: i
             quiet: bool) -> int:  # fmt: skip
     """Find the smallest set of ready-made guards that detects the silent faults of SCENARIO, and verify it.
 
-    The scenario is run with all ready-made guards, and again with the chosen set added to its own guards. A guard's
-    check that raises a false alarm on any clean seed or harmless variation is excluded. Paths in the printed guards are
-    relative to the folder of SCENARIO. SCENARIO can be omitted if scenarios/ holds only one.
+    The scenario is run with all ready-made guards, and again with the chosen set added to its own guards. If one
+    check of a guard raises a false alarm on a clean run, or on one with slightly varied settings, that check is
+    excluded. Paths in the printed guards are relative to the folder of SCENARIO. SCENARIO can be omitted if scenarios/
+    holds only one.
 
     Exit codes: 0 the chosen guards detected every fault that they should, 1 they did not, 2 usage or scenario error, 3
     the clean run failed, 130 interrupted.

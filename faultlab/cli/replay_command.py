@@ -55,9 +55,9 @@ def command(fault: str, file: Path, debug: bool, without_fault: bool, seed: int,
             engine: str | None, no_warm: bool, as_json: bool) -> int:  # fmt: skip
     """Run one FAULT in the foreground, and show your code's output, what changes at each step, and what detects it.
 
-    FAULT is a fault as reports write it (loss.nan@step=8), a failure mode (with its default trigger), or a glob that
-    matches one. The clean run comes first, then the faulted run, which gets a verdict as in `faultlab run`. Records are
-    written to reports/SCENARIO/replays/.
+    FAULT is a fault as reports write it (loss.nan@step=8), a failure mode (loss.nan, at its default step), or a glob
+    with exactly one match. The clean run comes first, then the faulted run, which gets a verdict as in `faultlab run`.
+    Records are written to reports/SCENARIO/replays/.
 
     With --debug, the faulted run is repeated in this process under pdb, without a time limit. It stops in your
     training_step right after the fault has first acted, and again at an exception that ends the run. Detections by
