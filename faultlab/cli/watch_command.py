@@ -17,7 +17,9 @@ import click
     "--grace", type=click.FloatRange(0), default=10, show_default=True, metavar="SECONDS",
     help="Kill the command if it has not exited this long after the request to stop.",
 )  # fmt: skip
-@click.option("--expect-finish", is_flag=True, help="Treat status 0 as failure unless a training reported that it finished.")
+@click.option(
+    "--expect-finish", is_flag=True, help="Treat status 0 as failure unless a training reported that it finished."
+)
 @click.option("--json", "as_json", is_flag=True, help="Report the result as one line of JSON.")
 def command(command: tuple[str, ...], stall: float, grace: float, expect_finish: bool, as_json: bool) -> int:
     """Run a training and report how its process ended: killed, crashed, hung, or exited before the training finished.
