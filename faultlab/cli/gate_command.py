@@ -65,9 +65,9 @@ def command(paths: tuple[Path, ...], baseline: Path | None, accept: bool, reason
     """Check whether reports pass. REPORTs are report.json files, run folders, or folders of them (default: reports/).
 
     A report passes if it meets the `gate:` of its scenario and the limits given here. With --baseline, it must also
-    have no regression from the accepted baseline. A regression is a failure mode that became silent or is not injected
-    any more, a guard or test that misses a fault which it used to detect, a missing scenario, or an acceptance that
-    has expired, or is obsolete because the failure mode is no longer silent.
+    have no regression from the accepted baseline. A regression is: a failure mode that became silent or is no longer
+    injected; a guard or test that misses a fault it used to detect; a missing scenario; or a silent failure mode whose
+    acceptance (--accept) has expired, or is obsolete because it is no longer silent.
 
     A report that was modified after it was written, or that disagrees with the records beside it, is rejected.
 

@@ -29,7 +29,10 @@ from faultlab.errors import FaultlabError
 @click.argument("mode", metavar="FAILURE_MODE", shell_complete=failure_modes)
 @options.scenario
 @click.option(
-    "--dose", default="", metavar="NAME", help="Vary this parameter, if several set the dose.  [default: the first]"
+    "--dose",
+    default="",
+    metavar="NAME",
+    help="Parameter to vary, if more than one controls the dose.  [default: the first]",
 )
 @options.jobs
 @options.seed

@@ -14,7 +14,7 @@ def command(stop: bool) -> int:
 
     In each working folder, `run`, `prescribe`, `sweep`, `replay` and `demo` leave a process that has already imported
     torch and Lightning, so that the next command starts faster. It exits after FAULTLAB_WARM minutes without a command
-    (default: 5; 0 disables it).
+    (default: 5; 0: leave no process).
     """
     if sys.platform == "win32":
         raise click.UsageError("warm processes are supported on Linux only")

@@ -15,7 +15,7 @@ import click
 )  # fmt: skip
 @click.option(
     "--grace", type=click.FloatRange(0), default=10, show_default=True, metavar="SECONDS",
-    help="Kill the command if it has not exited this long after the request to stop.",
+    help="Kill the command if it is still running this long after the request to stop.",
 )  # fmt: skip
 @click.option(
     "--expect-finish", is_flag=True, help="Treat status 0 as failure unless a training reported that it finished."
