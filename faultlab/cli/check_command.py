@@ -15,9 +15,9 @@ from faultlab.errors import ScenarioError
     "check",
     help=f"""Check scenario files without running them (PATH: files or folders, default: scenarios/).
 
-    All errors are reported at once, each with file, line, column and remedy: invalid keys and values, unknown failure
-    modes, missing tests, modules and classes, arguments that a class or the Trainer doesn't accept, guards that are not
-    callbacks, more than one device, and expired exemptions. An exemption that expires within {SOON}
+    All errors are reported at once, each with file, line, column and remedy: invalid keys and values; unknown failure
+    modes; missing tests, modules and classes; arguments that a class or the Trainer doesn't accept; guards that are not
+    callbacks; more than one device; and expired exemptions. An exemption that expires within {SOON}
     days is a warning, and so is an accelerator that this machine lacks.
 
     Your code is not imported, so check can't find errors that only a run shows: values that a constructor rejects, code

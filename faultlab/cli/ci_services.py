@@ -16,7 +16,7 @@ GITHUB, NONE = "github", "none"
 option = click.option(
     "--ci",
     type=click.Choice([GITHUB, NONE]),
-    help="Annotate the source and write a step summary.  [default: github in GitHub Actions, else none]",
+    help="Print annotations and write a step summary.  [default: github in GitHub Actions, else none]",
 )
 
 

@@ -66,8 +66,8 @@ def command(paths: tuple[Path, ...], baseline: Path | None, accept: bool, reason
 
     A report passes if it meets the `gate:` of its scenario and the limits given here. With --baseline, it must also
     have no regression from the accepted baseline. A regression is: a failure mode that became silent or is no longer
-    injected; a guard or test that misses a fault it used to detect; a missing scenario; or a silent failure mode whose
-    acceptance (--accept) has expired, or is obsolete because it is no longer silent.
+    injected; a guard or test that misses a fault it used to detect; a missing scenario; or an acceptance (--accept)
+    that has expired, or that is obsolete because its failure mode is no longer silent.
 
     A report that was modified after it was written, or that disagrees with the records beside it, is rejected.
 

@@ -42,8 +42,8 @@ def command(patterns: tuple[str, ...], family: tuple[str, ...], seam: tuple[str,
             effect: tuple[str, ...], framework: str, target: str | None, as_json: bool) -> None:  # fmt: skip
     """List the failure modes: all of them, or those that match a glob such as 'loss.*'.
 
-    Repeated options are ORed; different options are ANDed. --applicable-to imports and trains the given code without a
-    fault: a scenario as it is configured, or a class that needs no arguments and has its own data loaders.
+    Repeated options are ORed; different options are ANDed. --applicable-to takes a scenario, or a class that needs no
+    arguments and has its own data loaders, and imports and trains it without a fault.
     """
     _check("family", family)
     _check("seam", seam)

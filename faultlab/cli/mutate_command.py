@@ -65,7 +65,7 @@ _SCENARIO = re.compile(r"^schema\s*:", re.MULTILINE)
 @click.option(
     "--advice/--no-advice",
     default=True,
-    help="Let ready-made guards watch each run without stopping it, and advise which to add.  [default: yes]",
+    help="Advise which ready-made guards to add, by letting them watch each run without stopping it.  [default: yes]",
 )
 @ci_services.option
 @options.as_json
@@ -76,7 +76,7 @@ def command(paths: tuple[Path, ...], tests: tuple[str, ...], functions: tuple[st
     """Mutate source code, one small change at a time, and report the mutants that no test or guard detects.
 
     With a SCENARIO, its tests and guards judge the mutants. If PATHs are given, only those Python files are mutated;
-    otherwise, the files of the scenario's module, data and guards. If only PATHs are given, the project's tests judge
+    otherwise, the files of the scenario's module, data and guards. Without a SCENARIO, the project's tests judge
     the mutants. If nothing is given, scenarios/ is used. Everything runs in a copy of the project. mutmut generates the
     mutants.
     """

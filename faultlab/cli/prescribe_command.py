@@ -47,7 +47,7 @@ _LOOPS = "torch"
 @click.option("--seeds", type=click.IntRange(3), default=10, show_default=True,
               help="Clean runs to record as known good. As many again are run to test for false alarms.")  # fmt: skip
 @click.option(
-    "--early", is_flag=True, help="Detect each fault as soon as any guard can, with more guards if necessary."
+    "--early", is_flag=True, help="Detect each fault at the earliest possible step, even if this takes more guards."
 )
 @click.option("--records/--no-records", default=False,
               help="Also consider KnownGood, which compares a training with recorded runs.  [default: no]")  # fmt: skip
@@ -64,8 +64,8 @@ def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: i
             quiet: bool) -> int:  # fmt: skip
     """Find the smallest set of ready-made guards that detects the silent faults of SCENARIO, and verify it.
 
-    The scenario is run with all ready-made guards, and again with the chosen set added to its own guards. If one
-    check of a guard raises a false alarm on a clean run, or on one with slightly varied settings, that check is
+    The scenario is run with all ready-made guards, and again with the chosen set added to its own guards. If a check
+    of a guard raises a false alarm on a clean run, with the same or slightly varied settings, only that check is
     excluded. Paths in the printed guards are relative to the folder of SCENARIO. SCENARIO can be omitted if scenarios/
     holds only one.
 

@@ -53,7 +53,7 @@ from faultlab.gate.demands import exit_code, gravest
 @click.option(
     "--advice/--no-advice",
     default=True,
-    help="Let ready-made guards watch each run without stopping it, and advise which to add.  [default: yes]",
+    help="Advise which ready-made guards to add, by letting them watch each run without stopping it.  [default: yes]",
 )
 @click.option(
     "--mutants/--no-mutants",

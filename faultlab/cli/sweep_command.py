@@ -43,7 +43,7 @@ from faultlab.errors import FaultlabError
 @click.option("--quiet", "-q", is_flag=True, help="Print only the table.")
 def command(mode: str, file: Path, dose: str, jobs: int | None, seed: int, out: Path, engine: str | None, no_warm: bool,
             as_json: bool, quiet: bool) -> int:  # fmt: skip
-    """Find by bisection the smallest dose of FAILURE_MODE that each guard detects, and the step at which it does.
+    """For each guard, find by bisection the smallest dose of FAILURE_MODE that it detects, and at which step.
 
     The guards are the scenario's own and all ready-made ones. A curve of the metric over the dose is added to the
     scenario's report.

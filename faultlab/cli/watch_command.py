@@ -18,7 +18,7 @@ import click
     help="Kill the command if it is still running this long after the request to stop.",
 )  # fmt: skip
 @click.option(
-    "--expect-finish", is_flag=True, help="Treat status 0 as failure unless a training reported that it finished."
+    "--expect-finish", is_flag=True, help="Treat status 0 as failure even if no training ever reported its start."
 )
 @click.option("--json", "as_json", is_flag=True, help="Report the result as one line of JSON.")
 def command(command: tuple[str, ...], stall: float, grace: float, expect_finish: bool, as_json: bool) -> int:
