@@ -18,3 +18,5 @@ LOGGERS = (
     "datasets",
 )
 """Loggers of frameworks whose records do not propagate to the root logger."""
+OWN_OPTIMIZERS = {"fastai": "fastai", "keras": "Keras"}
+"""Frameworks, by package, whose optimizers are not torch's, so that faultlab can't break their trainings."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -26,3 +27,12 @@ class UserCode:
         file = Path(frame.f_code.co_filename)
         installed = {"site-packages", "dist-packages"} & set(file.parts)
         return package in self.packages or (not installed and any(file.is_relative_to(f) for f in self.folders))
+
+    def running(self) -> str:
+        """Return the innermost line of the user's code that is running, as ``file:line``; empty if none is."""
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None:
+            if self.holds(frame):
+                return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+            frame = frame.f_back
+        return ""

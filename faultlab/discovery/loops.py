@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from faultlab.catalogue.failure_mode import nearest
+from faultlab.core import packages
 from faultlab.core.threads import one_thread_environment
 from faultlab.discovery import printed_metrics
 from faultlab.discovery.project_index import Source, read
@@ -24,7 +25,6 @@ _BACKWARD = re.compile(r"\.backward\s*\(")
 _LOOP = re.compile(r"\.backward\b|\.zero_grad\b|\boptim\.\w+\(")
 _BY_OTHERS = {"accelerate", "ignite", "sentence_transformers", "skorch", "transformers", "trl"}
 """Packages whose trainings are broken as loops, although backward is called in the package."""
-_OWN_OPTIMIZERS = {"fastai": "fastai", "keras": "Keras"}
 _TRAINS = ("main", "train", "fit", "run", "train_model")
 _EVALUATES = ("evaluate", "validate", "test", "evaluate_model", "eval_model")
 _STEPS = ("train_step", "training_step", "step", "train_batch")
@@ -80,9 +80,11 @@ def find(target: str, given: Sequence[str], ill: bool = False) -> LoopFound | No
         "lightning" in imported and ("fabric" not in source.text or source.subclasses("LightningModule"))
     ):
         return None
-    for package in imported & set(_OWN_OPTIMIZERS):
+    for package in imported & set(packages.OWN_OPTIMIZERS):
         remedy = "faultlab breaks trainings with torch's optimizers."
-        raise UsageError(f"{file} trains with {_OWN_OPTIMIZERS[package]}, which has optimizers of its own. {remedy}")
+        raise UsageError(
+            f"{file} trains with {packages.OWN_OPTIMIZERS[package]}, which has optimizers of its own. {remedy}"
+        )
     if not (_LOOP if ill else _BACKWARD).search(source.text) and not imported & _BY_OTHERS:
         return None
     functions = {node.name: node for node in source.tree.body if isinstance(node, ast.FunctionDef)}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
-from types import FrameType
 from typing import Any
 
 from faultlab.core.user_code import UserCode
@@ -79,7 +77,7 @@ class LossTerms:
         if self.found.get("asked") in _HALF and name in _FILLING:
             for value in (*args, *kwargs.values()):
                 if isinstance(value, (int, float)) and not isinstance(value, bool) and _LARGEST < abs(value) < 1e308:
-                    self.found["beyond"].setdefault(self._place(), float(value))
+                    self.found["beyond"].setdefault(self._user.running(), float(value))
 
     def batch(self, tensors: list[Any]) -> None:
         """Take in the first batch's tensors."""
@@ -109,7 +107,7 @@ class LossTerms:
         if one.numel() != 1 or other.numel() != 1 or one.requires_grad == other.requires_grad:
             return
         constant = other if one.requires_grad else one
-        values = self.found["constants"].setdefault(self._place(), [])
+        values = self.found["constants"].setdefault(self._user.running(), [])
         if len(values) < 8 and (value := float(constant)):
             values.append(value)
 
@@ -125,7 +123,7 @@ class LossTerms:
             return
         below = float((weights < 0).float().mean())
         if below and bool((errors >= 0).all()):
-            self.found["negative"].setdefault(self._place(), below)
+            self.found["negative"].setdefault(self._user.running(), below)
 
     def _distance(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         import torch
@@ -144,12 +142,3 @@ class LossTerms:
             "told": float(told.abs().mean()),
         }
         self.found["bounded"] = _beyond(first, truth)
-
-    def _place(self) -> str:
-        """Return the line of the user's code that calls torch."""
-        frame: FrameType | None = sys._getframe(1)
-        while frame is not None:
-            if self._user.holds(frame):
-                return f"{frame.f_code.co_filename}:{frame.f_lineno}"
-            frame = frame.f_back
-        return ""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
-from faultlab.doctor import ending, still
+from faultlab.doctor import ending, loss_values, still
 from faultlab.doctor.finding import Checks, Finding, Seen, attention, fine, wrong
 from faultlab.doctor.step_not_executed import calls, facts
 from faultlab.doctor.swallowed import of_the_step
@@ -154,16 +153,7 @@ def ended(seen: Seen) -> Iterator[Finding]:
 @LEARNING.check("loss values")
 def losses(seen: Seen) -> Iterator[Finding]:
     """Find NaN or infinity in a clean run."""
-    values = [float("nan") if value is None else value for value in seen.get("losses", ())]
-    bad = [step for step, value in enumerate(values) if not math.isfinite(value)]
-    if bad:
-        yield wrong(
-            f"the loss is not finite in {len(bad)} of {len(values)} steps",
-            f"first in step {bad[0]}",
-            "Check the data and the learning rate; faultlab.guards.LossContract raises at the first such step.",
-        )
-    elif values:
-        yield fine(f"the loss is finite: {values[0]:.4g} in the first step, {values[-1]:.4g} in the last")
+    yield from loss_values.judged(seen.get("losses", ()))
 
 
 @LEARNING.check("half precision", "afiaka87/glide-finetune#5")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
-from faultlab.doctor.finding import Checks, Finding, Seen, attention, fine, wrong
+from faultlab.doctor import loss_values
+from faultlab.doctor.finding import Checks, Finding, Seen, attention, wrong
 from faultlab.doctor.loops.mechanics import trains
 
 COURSE, LOSS = Checks(), Checks()
@@ -70,13 +70,4 @@ def reduction(seen: Seen) -> Iterator[Finding]:
 @LOSS.check("loss values")
 def losses(seen: Seen) -> Iterator[Finding]:
     """Find NaN or infinity."""
-    values = [math.nan if value is None else value for value in seen["losses"]]
-    bad = [step for step, value in enumerate(values) if not math.isfinite(value)]
-    if bad:
-        yield wrong(
-            f"the loss is not finite in {len(bad)} of {len(values)} steps",
-            f"first in step {bad[0]}",
-            "Check the data and the learning rate; faultlab.guards.LossContract raises at the first such step.",
-        )
-    elif values:
-        yield fine(f"the loss is finite: {values[0]:.4g} in the first step, {values[-1]:.4g} in the last")
+    yield from loss_values.judged(seen["losses"])

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from types import FrameType
 from typing import Any
 
 import torch
@@ -100,12 +98,7 @@ class Following:
 
     def place(self) -> str:
         """Return the line of the user's code that is running."""
-        frame: FrameType | None = sys._getframe(1)
-        while frame is not None:
-            if self._code.holds(frame):
-                return f"{frame.f_code.co_filename}:{frame.f_lineno}"
-            frame = frame.f_back
-        return ""
+        return self._code.running()
 
     def finish(self) -> None:
         """Add what only the end shows."""

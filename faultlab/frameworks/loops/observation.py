@@ -20,6 +20,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from faultlab.core import packages
 from faultlab.core.alert import safe_text
 from faultlab.core.class_paths import path_of
 from faultlab.core.patching import Patches
@@ -34,8 +35,6 @@ _DEADLINE = 600.0
 """Seconds that the observed run may take."""
 
 _NO_TRAINING = "Call the function that builds the model and trains it, in this process."
-_OWN_OPTIMIZERS = {"fastai": "fastai", "keras": "Keras"}
-"""Frameworks, by package, whose optimizers are no `torch.optim.Optimizer`."""
 
 
 class Observation:
@@ -199,7 +198,7 @@ class Observation:
 
 
 def _without_optimizer() -> str:
-    for package, name in _OWN_OPTIMIZERS.items():
+    for package, name in packages.OWN_OPTIMIZERS.items():
         if package in sys.modules:
             return f"{name} has optimizers of its own, out of reach of faultlab; it can break a loop with torch.optim."
     return _NO_TRAINING
