@@ -11,11 +11,12 @@ trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
 "$folder/venv/bin/python" -m pip install --quiet torch==2.13.0 numpy==2.4.6 pytorch_optimizer==4.1.0
 cat > "$folder/seen.py" <<'PY'
-import pytorch_optimizer
+import importlib.metadata
+
 import torch
 from pytorch_optimizer import TRAC
 
-print("pytorch_optimizer", pytorch_optimizer.__version__, "torch", torch.__version__.partition("+")[0])
+print("pytorch_optimizer", importlib.metadata.version("pytorch_optimizer"), "torch", torch.__version__.partition("+")[0])
 torch.set_num_threads(1)
 torch.manual_seed(0)
 inputs, targets = torch.randn(12, 16, 8), torch.randn(12, 16, 4)
