@@ -33,6 +33,7 @@ from faultlab.core.reason import Reason, ReasonKind
 from faultlab.core.records import Records
 from faultlab.core.report import Baseline, FaultResult, Report, Status
 from faultlab.core.results import Outcome
+from faultlab.core.run_folder import folder_of
 from faultlab.core.shard import Shard
 from faultlab.core.target_profile import TargetProfile
 from faultlab.core.version import __version__
@@ -81,6 +82,15 @@ class Options:
     accepted: Accepted | None = None
     study: str = ""
 
+    @property
+    def selection(self) -> dict[str, list[str]]:
+        """The selection as a report has it: empty if the scenario's faults are not narrowed."""
+        return {"select": [*self.select], "ignore": [*self.skip]} if self.select or self.skip else {}
+
+    def folder(self, scenario: str) -> Path:
+        """Return the run folder of a scenario."""
+        return folder_of(self.out, scenario, bool(self.selection))
+
 
 Further = Callable[[Mapping[str, FaultResult], Findings], Sequence[str]]
 
@@ -108,11 +118,11 @@ class Campaign:
         """Raise ScenarioError if the target can't be built or tests are missing, BaselineError if a clean run fails."""
         begun = time.perf_counter()
         tests = self.scenario.test_files
-        report = Report(self.scenario.name, faultlab=__version__, shard=str(self.options.shard),
-                        study=self.options.study, date=provenance.now())  # fmt: skip
+        report = Report(self.scenario.name, faultlab=__version__, shard=str(self.options.shard), date=provenance.now(),
+                        selection=self.options.selection, study=self.options.study)  # fmt: skip
         report.demands, report.exemptions = self.scenario.demands(self.options.fail_under), self.scenario.exemptions
         self.listener.started(self.scenario.name)
-        records = Records(self.options.out / self.scenario.name)
+        records = Records(self.options.folder(self.scenario.name))
         records.clear(self.options.resume, reporters.files())
         ignore_by_git(self.options.out)
         try:

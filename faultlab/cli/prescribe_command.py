@@ -24,7 +24,7 @@ from faultlab.config.lint import require_targets
 from faultlab.config.scenario import Scenario, load
 from faultlab.config.scenario_editor import add_guards, lines
 from faultlab.core.report import Report, dump
-from faultlab.core.run_folder import KNOWN_FILE
+from faultlab.core.run_folder import KNOWN_FILE, folder_of
 from faultlab.errors import FaultlabError
 from faultlab.report import remedy
 from faultlab.report.text import harmless, short
@@ -118,7 +118,7 @@ def _write(scenario: Scenario, found: Prescription, out: Path) -> Prescription:
         for one in found.chosen
     ]
     if chosen != found.chosen:
-        shutil.copyfile(out / scenario.name / KNOWN_FILE, kept)
+        shutil.copyfile(folder_of(out, scenario.name, bool(found.before.selection)) / KNOWN_FILE, kept)
     found = replace(found, chosen=chosen)
     add_guards(scenario.file, _guards(found, scenario))
     return found

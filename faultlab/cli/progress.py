@@ -22,6 +22,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from faultlab.cli.heartbeat import Heartbeat, duration
+from faultlab.core.partial import limits
 from faultlab.core.report import Baseline, FaultResult, Report, Status
 from faultlab.report.mutants import method_rows, mutation_line, survivors, unreached_rows
 from faultlab.report.overview import family_rows, one_line, silent_rows, target_lines
@@ -182,6 +183,8 @@ class Progress:
         for reason in report.reasons:
             self._console.print(f"  [yellow]{_one_line(reason.text)}[/yellow]")
         self._console.print(f"[bold]{escape(one_line(report))}[/bold]")
+        if report.selection:
+            self._console.print(f"  partial report, limited by {escape(harmless(limits(report)))}")
         self._console.print(f"  {escape(str(page))}\n")
 
     def failed(self, error: Exception) -> None:

@@ -163,7 +163,7 @@ def _carry_out(
     """Run one scenario; print its error, so that the others still run."""
     from faultlab.report import files
 
-    page_of_run = Live(progress, options.out, lambda address: click.echo(f"{scenario.name}: {address}", err=True))
+    page_of_run = Live(progress, options, lambda address: click.echo(f"{scenario.name}: {address}", err=True))
     campaign = Campaign(scenario, working, options, page_of_run if live else progress)
     try:
         with page_of_run:

@@ -21,7 +21,7 @@ from faultlab.config.lint import require_targets
 from faultlab.config.scenario import Scenario, load
 from faultlab.core import atomic_write
 from faultlab.core.report import dump
-from faultlab.core.run_folder import REPORT_FILE
+from faultlab.core.run_folder import folder_of, report_in
 from faultlab.errors import FaultlabError
 
 
@@ -89,8 +89,7 @@ def _refresh(scenario: Scenario, out: Path) -> None:
     from faultlab.core.report import Report
     from faultlab.report import files
 
-    file = out / scenario.name / REPORT_FILE
-    if file.is_file():
+    if file := report_in(folder_of(out, scenario.name)):
         files.write(Report.read(file), out)
 
 

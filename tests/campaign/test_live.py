@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from faultlab.campaign import live
+from faultlab.campaign.campaign import Options
 from faultlab.campaign.live import Live
 from faultlab.core.detection import Prescribed
 from faultlab.core.report import Baseline, Report, Status
@@ -38,7 +39,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def _running(out: Path) -> tuple[Live, Silent, list[str]]:
     listener, addresses = Silent(), list[str]()
     (out / "digits").mkdir()
-    one = Live(listener, out, addresses.append)
+    one = Live(listener, Options(out=out), addresses.append)
     one.started("digits")
     one.measured(Baseline(seconds=1.0))
     one.planned(3)
@@ -123,7 +124,7 @@ def test_the_option_says_the_address_and_ends_with_the_page_of_the_report(tmp_pa
     out = tmp_path / "reports"
     command = ["-m", "faultlab", "run", str(scenario), "--live", "--select=loss.nan", "--out", str(out), "--quiet"]
     done = warm.run(command)
-    page = out / "trial" / "index.html"
+    page = out / "trial" / "selected" / "index.html"
     assert f"trial: {page.as_uri()}" in done.stderr
     text = page.read_text(encoding="utf-8")
     assert RELOADS not in text

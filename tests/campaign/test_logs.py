@@ -76,7 +76,7 @@ def test_a_campaign_leaves_few_logs_and_a_gitignore(tmp_path: Path) -> None:
     report = faultlab.run(scenario, out=tmp_path / "reports", select=select)
     assert {fault.status for fault in report.faults} >= {Status.DETECTED}
     detected = [fault.id for fault in report.faults if fault.status is Status.DETECTED]
-    logs = _logs(tmp_path / "reports" / "trial")
+    logs = _logs(tmp_path / "reports" / "trial" / "selected")
     assert not [log for log in logs if log.removesuffix(".log") in detected]
     assert not [log for log in logs if log.startswith(("canary", "null"))]
     assert (tmp_path / "reports" / ".gitignore").read_text().endswith("\n*\n")

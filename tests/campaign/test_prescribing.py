@@ -62,9 +62,9 @@ def test_a_prescription_is_proven_and_written(mine: Path, tmp_path: Path) -> Non
     assert found["coverage"]["before"]["all"] < found["coverage"]["after"]["all"] == 1.0
     written = [guard.class_path for guard in load(mine).guards]
     assert written == [guard["class_path"] for guard in found["guards"]]
-    after = json.loads((tmp_path / "digits-prescribed" / "report.json").read_text())
+    after = json.loads((tmp_path / "digits-prescribed" / "selected" / "report.json").read_text())
     assert len(after["baseline"]["seeds"]) >= 6
-    quiet = json.loads((tmp_path / load(mine).name / "guards.json").read_text())["quiet_runs"]
+    quiet = json.loads((tmp_path / load(mine).name / "selected" / "guards.json").read_text())["quiet_runs"]
     watched = {int(run.split("-")[1]) for run in quiet if run.startswith("clean-")}
     assert set(after["baseline"]["seeds"]) <= watched, "no seed judges the set that did not judge the single guards"
     detected = {fault["mode"] for fault in after["faults"] if fault["status"] == "detected"}
@@ -76,16 +76,16 @@ def test_a_prescription_is_proven_and_written(mine: Path, tmp_path: Path) -> Non
 def test_the_report_says_what_each_guard_would_have_added(tmp_path: Path) -> None:
     run = ["-m", "faultlab", "run", small(tmp_path), "--select", "return.none"]
     warm.run([*run, "--out", tmp_path, "-q"], cwd=ROOT).check_returncode()
-    (fault,) = json.loads((tmp_path / "small" / "report.json").read_text())["faults"]
+    (fault,) = json.loads((tmp_path / "small" / "selected" / "report.json").read_text())["faults"]
     first = next(found for found in fault["prescription"] if found["guard"] == "faultlab.guards.StepsTaken")
     assert first["step"] == 0
     assert first.keys() == {"guard", "step", "cost"}
-    guards = json.loads((tmp_path / "small" / "guards.json").read_text())
+    guards = json.loads((tmp_path / "small" / "selected" / "guards.json").read_text())
     assert guards["false_alarms"] == []
     assert guards["broken"] == {}
     assert guards["disturbed"] == ""
     assert len(guards["quiet_runs"]) >= 4
-    page = (tmp_path / "small" / "index.html").read_text(encoding="utf-8")
+    page = (tmp_path / "small" / "selected" / "index.html").read_text(encoding="utf-8")
     assert "faultlab.guards.StepsTaken" in page
     assert "of the 1 silent" in page or "of the 1 only warned of" in page
 
@@ -95,7 +95,7 @@ def test_a_guard_that_alone_detects_something_is_tried_out(tmp_path: Path) -> No
     run = ["-m", "faultlab", "run", "scenarios/digits/guarded.yaml", "--out", tmp_path, "-q"]
     asked = ["--select", "loss.nan", "--select", "mode.training-in-validation"]
     warm.run([*run, *asked], cwd=ROOT).check_returncode()
-    yours = json.loads((tmp_path / "digits-guarded" / "guards.json").read_text())["yours"]
+    yours = json.loads((tmp_path / "digits-guarded" / "selected" / "guards.json").read_text())["yours"]
     worth = {entry["guard"]: entry for entry in yours}
     assert worth["EvaluationMode"]["alone"] == ["mode.training-in-validation@always"]
     assert worth["EvaluationMode"]["proven"] is True
