@@ -50,11 +50,17 @@ CANARY, NULL = "canary", "null"
 
 
 class Listener(Protocol):
-    """Receives a campaign's progress."""
+    """Receives a campaign's progress.
+
+    For each round of faults: the verdicts that need no run are ``settled``, the ``total`` of the others is ``planned``,
+    and each of these is ``judged``.
+    """
 
     def started(self, scenario: str) -> None: ...
 
     def measured(self, baseline: Baseline) -> None: ...
+
+    def settled(self, result: FaultResult) -> None: ...
 
     def planned(self, total: int) -> None: ...
 
@@ -187,21 +193,23 @@ class Campaign:
                records: Records) -> Mapping[str, FaultResult]:  # fmt: skip
         """Write the plan; return the verdicts that an interrupted campaign left."""
         asked = self.scenario.model_dump(mode="json", exclude={"gate", "faults"})
-        # Verdicts of a campaign without advice have no prescriptions.
-        advised = found.advice.order is not None
+        # A verdict's prescription depends on the guards that watched, and on the recorded runs they compared with.
+        advised = found.advice.order is not None, self.options.watch.known
         circumstances = (asked, found.profile.to_json(), found.sources, self.options.seed, __version__, advised)
         return records.begin(planned, plan.digest(whole, *circumstances), self.options, resume=self.options.resume)
 
     def _inject(self, planned: Sequence[Planned], known: Mapping[str, FaultResult], found: Findings, records: Records,
                 report: Report) -> None:  # fmt: skip
-        self.listener.planned(len(planned))
         for entry in planned:
             if entry.status:
-                self._settle(_unrun(entry), records)
+                self._add(_unrun(entry), records)
             elif entry.id in known:
                 found.advice.note(entry.id, records.advised(entry.id))
-                self._settle(known[entry.id], records)
+                self._add(known[entry.id], records)
+            if entry.id in self._results:
+                self.listener.settled(self._results[entry.id])
         orders = {entry.id: self._faulted(entry, found) for entry in planned if entry.id not in self._results}
+        self.listener.planned(len(orders))
         ended_by_flag: dict[str, Outcome] = {}
         alone: list[Order] = []
         compared: dict[str, Twin] = {}
@@ -308,7 +316,8 @@ class Campaign:
         if result.status in UNDETECTED:
             result = replace(result, prescription=found.advice.prescription(outcome.id))
         course = curves.of_outcome(outcome, found.twin.metric) if result.status in UNDETECTED else None
-        self._settle(result, records, [guard_advice.written(seen) for seen in advised], course)
+        self._add(result, records, [guard_advice.written(seen) for seen in advised], course)
+        self.listener.judged(result)
 
     def _verdict(self, fault: Fault, outcome: Outcome, twin: Twin, found: Findings,
                  extra: Sequence[Alert] = ()) -> FaultResult:  # fmt: skip
@@ -316,11 +325,10 @@ class Campaign:
         reloaded = found.reloaded if mode.judged_by == "reload" else None
         return verdict.judge(str(fault), mode, outcome, reloaded or twin, extra)
 
-    def _settle(self, result: FaultResult, records: Records, advised: Sequence[Any] = (), curve: Any = None) -> None:
+    def _add(self, result: FaultResult, records: Records, advised: Sequence[Any] = (), curve: Any = None) -> None:
         self._results[result.id] = result
         records.add(result, advised, curve)
         self._logs(records).keep_or_drop(result)
-        self.listener.judged(result)
 
     def _logs(self, records: Records) -> Logs:
         if self._written is None:

@@ -61,6 +61,12 @@ class Live:
         if self._report is not None:
             self._report.baseline = baseline
 
+    def settled(self, result: FaultResult) -> None:
+        self._listener.settled(result)
+        self._planned += 1
+        if self._report is not None:
+            self._report.faults.append(result)
+
     def planned(self, total: int) -> None:
         self._listener.planned(total)
         self._planned += total

@@ -54,14 +54,15 @@ _LOOPS = "torch"
 @click.option("--write", is_flag=True, help="Add the guards to SCENARIO.")
 @options.jobs
 @options.seed
+@options.resume
 @options.out
 @options.engine
 @options.no_warm
 @options.as_json
 @click.option("--quiet", "-q", is_flag=True, help="Print only the prescription.")
 def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: int, early: bool, records: bool,
-            write: bool, jobs: int | None, seed: int, out: Path, engine: str | None, no_warm: bool, as_json: bool,
-            quiet: bool) -> int:  # fmt: skip
+            write: bool, jobs: int | None, seed: int, resume: bool, out: Path, engine: str | None, no_warm: bool,
+            as_json: bool, quiet: bool) -> int:  # fmt: skip
     """Find the smallest set of ready-made guards that detects the silent faults of SCENARIO, and verify it.
 
     The scenario is run with all ready-made guards, and again with the chosen set added to its own guards. If a check
@@ -74,7 +75,7 @@ def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: i
     """
     scenario = load(file)
     require_targets([scenario])
-    options = Options(select, skip, seed, out=out, watch=thorough(seeds))
+    options = Options(select, skip, seed, resume=resume, out=out, watch=thorough(seeds))
     jobs = engines.checked_jobs(jobs)
     progress = Progress(quiet=quiet or as_json, silent=as_json, jobs=jobs)
     with progress:
@@ -98,7 +99,8 @@ def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: i
         _show(scenario, found, written)
         if prescriber.interrupted:
             click.secho(
-                "Interrupted: these guards come from a part of the campaign, and nothing is verified.", fg="red"
+                "Interrupted: these guards come from a part of the campaign, and are not verified. --resume continues.",
+                fg="red",
             )
     return 130 if prescriber.interrupted else 0 if found.proven else 1
 
@@ -142,8 +144,12 @@ def _relative(arguments: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 def _show(scenario: Scenario, found: Prescription, written: bool) -> None:
     console = Console(highlight=False, soft_wrap=True)
     if not found.chosen:
-        why = "no guard without false alarms detects the silent faults" if found.beyond else "no fault is silent"
+        missed = found.beyond or found.recorded
+        why = "no guard without false alarms detects the silent faults" if missed else "no fault is silent"
+        if found.recorded:
+            why = "only KnownGood detects silent faults"
         console.print(f"{scenario.name}: nothing to prescribe: {why}.")
+        _show_missed(console, found)
         _show_idle(console, found)
         return
     count = len(found.chosen)
@@ -174,9 +180,15 @@ def _show(scenario: Scenario, found: Prescription, written: bool) -> None:
         )
     if found.after is not None:
         _compare(console, found, found.after)
-    if found.beyond:
-        console.print(f"not detectable without false alarms: {escape(', '.join(found.beyond))}")
+    _show_missed(console, found)
     _show_idle(console, found)
+
+
+def _show_missed(console: Console, found: Prescription) -> None:
+    if found.recorded:
+        console.print(f"detected only by KnownGood, with --records: {escape(', '.join(found.recorded))}")
+    if found.beyond:
+        console.print(f"detected by no guard without false alarms: {escape(', '.join(found.beyond))}")
 
 
 def _worth(found: Prescription) -> dict[str, str]:
@@ -223,6 +235,7 @@ def _plain(found: Prescription, scenario: Scenario) -> dict[str, Any]:
             for guard, one in zip(_guards(found, scenario), found.chosen)
         ],
         "beyond": found.beyond,
+        "recorded": found.recorded,
         "broken": found.broken,
         "proven": found.proven,
         "idle": found.advice.idle,

@@ -113,6 +113,9 @@ class _Audience:
         for alarm in baseline.false_alarms:
             self._say(f"false alarm by {alarm.name}: {harmless(alarm.message)}")
 
+    def settled(self, result: FaultResult) -> None:
+        return
+
     def planned(self, total: int) -> None:
         return
 

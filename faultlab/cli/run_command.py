@@ -40,7 +40,7 @@ from faultlab.gate.demands import exit_code, gravest
 @click.option(
     "--timeout", type=Number(0.1), help="Time limit of a faulted run in seconds.  [default: from the clean run]"
 )
-@click.option("--resume", is_flag=True, help="Continue an interrupted run.")
+@options.resume
 @options.out
 @options.engine
 @options.no_warm

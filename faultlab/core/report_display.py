@@ -33,7 +33,11 @@ def table(report: Report) -> str:
         else ""
     )
     head = f"{bar}{counts['detected']} detected, {counts['warned']} only warned, {counts['silent']} silent"
-    parts = [f"<b>{escape(report.scenario)}</b>{' (partial)' if report.selection else ''}", f"<div>{head}</div>", *_list(_reasons(report))]
+    parts = [
+        f"<b>{escape(report.scenario)}</b>{' (partial)' if report.selection else ''}",
+        f"<div>{head}</div>",
+        *_list(_reasons(report)),
+    ]
     if silent:
         cells = "".join(_row(fault) for fault in silent[:_SHOWN])
         parts.append(

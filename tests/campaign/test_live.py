@@ -46,6 +46,13 @@ def _running(out: Path) -> tuple[Live, Silent, list[str]]:
     return one, listener, addresses
 
 
+def test_verdicts_without_a_run_are_judged_from_the_start(tmp_path: Path, clock: list[float]) -> None:
+    running, _, _ = _running(tmp_path)
+    running.settled(result("layer.batchnorm-frozen@always", Status.NOT_APPLICABLE))
+    running.testing()
+    assert "1 of 4 faults judged" in (tmp_path / "digits" / "index.html").read_text(encoding="utf-8")
+
+
 def test_the_page_grows_with_the_verdicts_and_its_address_is_announced_once(tmp_path: Path, clock: list[float]) -> None:
     running, listener, addresses = _running(tmp_path)
     page = tmp_path / "digits" / "index.html"

@@ -13,12 +13,15 @@ from typing import Any
 import pytest
 import yaml
 
+from faultlab.campaign.campaign import Options
 from faultlab.campaign.guard_advice import Advice
-from faultlab.campaign.prescribing import Chosen, Prescription
+from faultlab.campaign.prescribing import Chosen, Prescriber, Prescription, thorough
 from faultlab.cli import prescribe_command
 from faultlab.config.scenario import load
 from faultlab.config.scenario_editor import add_guards, lines
 from faultlab.config.variations import VARIATIONS, NotVariedError, varied
+from faultlab.core.report import FaultResult
+from faultlab.engines import create
 from faultlab.errors import UsageError
 from tests import warm
 from tests.support import report, result, small
@@ -224,3 +227,65 @@ def test_guards_that_never_looked_are_told_with_the_reason(
     prescribe_command._show(load(file), found, written=False)
     assert f"never active: {why}\n" in capsys.readouterr().out
     assert prescribe_command._plain(found, load(file))["idle"] == {"Wolf": why}
+
+
+class Impatient:
+    """Interrupts a study once its campaign of this name has so many verdicts; counts the verdicts of each campaign."""
+
+    def __init__(self, name: str = "", patience: int = 0) -> None:
+        self.name, self.patience = name, patience
+        self.now = ""
+        self.ran: dict[str, int] = {}
+        self.kept: dict[str, int] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *told: None
+
+    def started(self, scenario: str) -> None:
+        self.now = scenario
+
+    def settled(self, result: FaultResult) -> None:
+        self.kept[self.now] = self.kept.get(self.now, 0) + 1
+
+    def judged(self, result: FaultResult) -> None:
+        self.ran[self.now] = self.ran.get(self.now, 0) + 1
+        if self.now == self.name and self.ran[self.now] == self.patience:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.nightly(reason="three prescriptions; test_records.py has how verdicts are taken over")
+@pytest.mark.usefixtures("from_the_root")
+def test_an_interrupted_prescription_resumes_in_the_campaign_that_it_was_in(tmp_path: Path) -> None:
+    scenario = load(small(tmp_path))
+    select = ("loss.nan@step=4", "optimizer.drops-update", "gradient.zeroed", "label.shuffled")
+
+    def prescribe_with(listener: Impatient, resume: bool) -> Prescription:
+        engine = create("fork", 1)
+        try:
+            options = Options(select, resume=resume, out=tmp_path / "out", watch=thorough(3))
+            return Prescriber(scenario, engine, options, listener).prescribe()  # type: ignore[arg-type]
+        finally:
+            engine.close()
+
+    first = Impatient("small", 2)
+    assert prescribe_with(first, resume=False).after is None
+    second = Impatient("small-prescribed", 1)
+    prescribe_with(second, resume=True)
+    assert (second.kept["small"], second.ran["small"]) == (2, 2)
+    third = Impatient()
+    found = prescribe_with(third, resume=True)
+    assert (third.kept["small"], third.ran.get("small", 0)) == (4, 0)
+    assert (third.kept["small-prescribed"], third.ran["small-prescribed"]) == (1, 3)
+    assert found.proven
+    assert found.after is not None
+    assert found.broken == []
+    assert {fault for one in found.chosen for fault in one.detects} >= {"loss.nan@step=4", "gradient.zeroed@always"}
+
+
+def test_a_verdict_that_is_taken_over_brings_no_false_alarm_along() -> None:
+    advice = Advice({})
+    advice.alarms = {("LossFalls", "slow"): ["clean-7"]}
+    both = [{"guard": guard, "check": check, "step": 1, "latency": 0, "names_cause": True, "message": ""}
+            for guard, check in (("LossFalls", "slow"), ("LossFalls", "rising"))]  # fmt: skip
+    advice.note("loss.nan@once", both)
+    assert [seen.check for seen in advice.detected["loss.nan@once"]] == ["rising"]

@@ -194,7 +194,9 @@ def test_a_driver_that_is_ended_at_random_moments_resumes_and_loses_nothing(benc
         assert status == (130 if kill == signal.SIGINT else -kill), (bench / "ended.log").read_text()[-2000:]
     else:
         pytest.fail("the campaign never came to its end")
-    ids = {fault["id"] for fault in json.loads((bench / out / "torture" / "selected" / "plan.json").read_text())["faults"]}
+    ids = {
+        fault["id"] for fault in json.loads((bench / out / "torture" / "selected" / "plan.json").read_text())["faults"]
+    }
     assert set(_statuses(bench, out)) == ids
 
 

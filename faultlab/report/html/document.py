@@ -116,7 +116,13 @@ def _write_page(report: Report, page: Path, index: str, live: Live | None = None
         "guards": watched(page.parent, report.faults),
         "sweeps": sweeps(page.parent.parent if report.selection else page.parent),
     }
-    content = {**_content(report), **more, "index": index, "limits": limits(report), "complete": _complete(report, page)}
+    content = {
+        **_content(report),
+        **more,
+        "index": index,
+        "limits": limits(report),
+        "complete": _complete(report, page),
+    }
     if live is not None:
         content["summary"] = f"{live.judged} of {live.planned} faults judged"
     atomic_write.write(page, _rendered("page.jinja", script=_script(), **content))
