@@ -45,7 +45,7 @@ _LOOPS = "torch"
 @options.select
 @options.ignore
 @click.option("--seeds", type=click.IntRange(3), default=10, show_default=True,
-              help="Clean runs to record as known good. As many again are run to test for false alarms.")  # fmt: skip
+              help="Clean runs for KnownGood to compare with. The same number again tests for false alarms.")  # fmt: skip
 @click.option(
     "--early", is_flag=True, help="Detect each fault at the earliest possible step, even if this takes more guards."
 )
@@ -65,13 +65,15 @@ def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: i
             as_json: bool, quiet: bool) -> int:  # fmt: skip
     """Find the smallest set of ready-made guards that detects the silent faults of SCENARIO, and verify it.
 
-    The scenario is run with all ready-made guards, and again with the chosen set added to its own guards. If a check
-    of a guard raises a false alarm on a clean run, with the same or slightly varied settings, only that check is
-    excluded. Paths in the printed guards are relative to the folder of SCENARIO. SCENARIO can be omitted if scenarios/
-    holds only one.
+    The first campaign runs SCENARIO with all ready-made guards. The second campaign adds the chosen guards to those of
+    SCENARIO, and verifies that they detect the faults. A guard can have several checks. A check that raises a false
+    alarm in a clean run is left out, and the guard's other checks are kept. Some of these clean runs have slightly
+    varied settings.
 
-    Exit codes: 0 the chosen guards detected every fault that they should, 1 they did not, 2 usage or scenario error, 3
-    the clean run failed, 130 interrupted.
+    Paths in the printed guards are relative to the folder of SCENARIO. SCENARIO can be omitted if scenarios/ holds only
+    one scenario.
+
+    Exit codes: 0 verified, 1 not verified, 2 usage or scenario error, 3 the clean run failed, 130 interrupted.
     """
     scenario = load(file)
     require_targets([scenario])

@@ -279,7 +279,10 @@ def test_an_interrupted_prescription_resumes_in_the_campaign_that_it_was_in(tmp_
     assert found.proven
     assert found.after is not None
     assert found.broken == []
-    assert {fault for one in found.chosen for fault in one.detects} >= {"loss.nan@step=4", "optimizer.drops-update@always"}
+    assert {fault for one in found.chosen for fault in one.detects} >= {
+        "loss.nan@step=4",
+        "optimizer.drops-update@always",
+    }
 
 
 def test_a_verdict_that_is_taken_over_brings_no_false_alarm_along() -> None:
