@@ -45,7 +45,7 @@ _LOOPS = "torch"
 @options.select
 @options.ignore
 @click.option("--seeds", type=click.IntRange(3), default=10, show_default=True,
-              help="Clean runs for KnownGood to compare with. The same number again tests for false alarms.")  # fmt: skip
+              help="Clean runs for KnownGood to compare with. As many others test for false alarms.")  # fmt: skip
 @click.option(
     "--early", is_flag=True, help="Detect each fault at the earliest possible step, even if this takes more guards."
 )
