@@ -296,7 +296,7 @@ def ordinary(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Done]:
 def test_quiet_prints_one_line_a_scenario(ordinary: tuple[Path, Done]) -> None:
     _, done = ordinary
     first, second = done.out.splitlines()
-    assert first.startswith("first: coverage 0.50: 1 detected, 1 only warned, 0 silent")
+    assert first.startswith("first (partial): coverage 0.50: 1 detected, 1 only warned, 0 silent")
     assert "no gate in the scenario" in first
     assert "gate NOT passed" in second
     assert (done.status, done.err) == (1, "")
