@@ -77,6 +77,7 @@ def command(paths: tuple[Path, ...], baseline: Path | None, accept: bool, reason
     - A scenario of the baseline file has no report.
     - The acceptance of a silent failure mode (--accept) has expired.
     - An accepted failure mode is not silent any more.
+    - The `gate:` of a scenario is weaker than in the baseline file.
 
     These reports are rejected: a report that was modified after it was written, a report that doesn't match the
     records in its folder, and a partial report, which `faultlab run --select` or --ignore wrote.
