@@ -57,7 +57,9 @@ _SCENARIO = re.compile(r"^schema\s*:", re.MULTILINE)
 )
 @options.jobs
 @options.seed
-@click.option("--timeout", type=Number(0.1), help="Time limit of a mutant in seconds.  [default: from the clean run]")
+@click.option(
+    "--timeout", type=Number(0.1), help="Time limit of a mutant in seconds.  [default: measured on a clean run]"
+)
 @options.out
 @click.option(
     "--fail-under", type=Number(0, 1), metavar="SCORE", help="Fail if the mutation score is below this ratio."
@@ -65,7 +67,7 @@ _SCENARIO = re.compile(r"^schema\s*:", re.MULTILINE)
 @click.option(
     "--advice/--no-advice",
     default=True,
-    help="Advise which ready-made guards to add, by letting them watch each run without stopping it.  [default: yes]",
+    help="Let the ready-made guards watch each run, and recommend those that detect silent faults.  [default: yes]",
 )
 @ci_services.option
 @options.as_json

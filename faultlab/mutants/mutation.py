@@ -20,7 +20,7 @@ from faultlab.core.demands import Demands
 from faultlab.core.reason import Reason, ReasonKind
 from faultlab.core.records import Records
 from faultlab.core.report import FaultResult, Report
-from faultlab.core.run_folder import MUTANTS_FOLDER, REPORT_FILE
+from faultlab.core.run_folder import MUTANTS_FOLDER, REPORT_FILE, folder_of
 from faultlab.core.shard import Shard
 from faultlab.core.source_mutation import Mutation
 from faultlab.core.version import __version__
@@ -138,7 +138,7 @@ class SourceMutation:
         generation.write_back(workspace, {name: verdict.outcome for name, verdict in self._by_tests.items()})
         report.mutation = self._summary(report, generated, sources, kept_before, time.perf_counter() - begun)
         self._gate(report)
-        Records(self.asked.out / self.name).write_report(report)
+        Records(folder_of(self.asked.out, self.name, bool(report.selection))).write_report(report)
         return report
 
     def _joined(self, mutant: Mutant) -> FaultResult:

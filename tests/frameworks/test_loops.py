@@ -104,7 +104,7 @@ def test_guards_that_watch_a_loop_are_prescribed_for_its_silent_faults(tmp_path:
     report = run(tmp_path, "main", *faults, advice=True)
     offered = {fault.mode: {one.name for one in fault.prescription} for fault in report.faults}
     assert {mode for mode, guard in faults.items() if guard not in offered[mode]} == set()
-    advice = json.loads((tmp_path / "out" / "loop" / "guards.json").read_text())
+    advice = json.loads((tmp_path / "out" / "loop" / "selected" / "guards.json").read_text())
     assert (advice["false_alarms"], advice["broken"], advice["disturbed"]) == ([], {}, "")
     made = remedy(report, {})
     assert made is not None
