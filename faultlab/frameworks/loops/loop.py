@@ -28,6 +28,7 @@ from faultlab.frameworks.loops.own_step import Make, wrap_function
 from faultlab.frameworks.loops.reports import Reports
 from faultlab.frameworks.loops.roots import Roots
 from faultlab.frameworks.loops.streams import Batches, Queue, length, numbered
+from faultlab.frameworks.torch.optimizers import groups_in
 from faultlab.injection.loader_workers import fork_workers
 from faultlab.injection.values import Stream
 
@@ -185,7 +186,7 @@ class Loop:
 
     def counts(self, key: str) -> bool:
         """Return whether the batches of a loader count the steps."""
-        return bool(self.layout.training) and key == self.layout.training[0]
+        return self.layout.counts(key)
 
     def batches(self, stream: Stream, stage: str, counts: bool) -> Iterator[Any]:
         """Return the iterator that a loader gives to the loop."""
@@ -220,6 +221,8 @@ class Loop:
     def begin_step(self) -> None:
         """Note that a training step begins."""
         if not self.trajectory.steps:
+            groups = groups_in(self.optimizers)
+            self.roots.confirm({id(parameter) for group in groups for parameter in group["params"]})
             self._notify_once(self.when_constructed)
             self._notify_once(self.when_configured)
             self.roots.settle()

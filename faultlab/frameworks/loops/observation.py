@@ -28,7 +28,7 @@ from faultlab.errors import TargetError
 from faultlab.frameworks.loops import iteration, trainers
 from faultlab.frameworks.loops.layout import Layout, key_of
 from faultlab.frameworks.torch.wrappers import unwrapped
-from faultlab.injection import compilation
+from faultlab.injection import compilation, mutant_activation
 from faultlab.sandbox import file_calls
 
 _DEADLINE = 600.0
@@ -48,6 +48,7 @@ class Observation:
         self._first: list[nn.Module] = []
         self._started: list[str] = []
         self._trained: list[str] = []
+        self._iterated: dict[str, None] = {}
         self._pending: list[str] = []
         self._fetched: dict[str, list[int]] = {}
         self._since: dict[str, int] = {}
@@ -91,7 +92,8 @@ class Observation:
         paths = tuple((path_of(type(module)), number) for module, number in roots)
         # Steps begin where the Trainer says so.
         fetched = self._fetched.get(self._trained[0], []) if self._trained and not self._trainer else []
-        return Layout(paths, tuple(self._trained), _ahead(fetched), self._trainer)
+        others = tuple(key for key in self._iterated if key not in self._trained)
+        return Layout(paths, tuple(self._trained), others, _ahead(fetched), self._trainer)
 
     def _size(self, module: nn.Module) -> int:
         """Return the number of a module's parameters that an optimizer holds."""
@@ -176,6 +178,7 @@ class Observation:
     def _iterating(self, iterate: Callable[..., Any]) -> Callable[..., Any]:
         def iterating(loader: DataLoader[Any]) -> Iterator[Any]:
             key, batches = key_of(loader), iterate(loader)
+            self._iterated[key] = None
 
             def noted() -> Iterator[Any]:
                 for batch in batches:
@@ -256,6 +259,7 @@ def _in_copy(train: Callable[[], object], folders: Sequence[str], root: str, wri
 def _observed(train: Callable[[], object], folders: Sequence[str], root: str) -> dict[str, Any]:
     torch.set_num_threads(1)
     observation = Observation()
+    mutant_activation.rest()
     try:
         redirected = file_calls.redirected(os.path.join(root, "files"), [os.getcwd(), *folders])
         with compilation.lifted(), redirected, Patches() as patches:

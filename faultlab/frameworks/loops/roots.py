@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from torch import nn
@@ -40,6 +40,7 @@ class Roots:
         self._wanted = wanted
         self._constructed: dict[str, int] = {}
         self._found: dict[tuple[str, int], nn.Module] = {}
+        self._alike: dict[str, list[nn.Module]] = {path: [] for path, _ in wanted}
         self._module: nn.Module | None = None
         self._parts: frozenset[int] | None = None
 
@@ -59,8 +60,22 @@ class Roots:
     def constructed(self, module: nn.Module, path: str) -> None:
         """Note that a module of the class at that path is being constructed."""
         number = self._constructed[path] = self._constructed.get(path, 0) + 1
+        if path in self._alike:
+            self._alike[path].append(module)
         if (path, number) in self._wanted:
             self._found[path, number] = module
+
+    def confirm(self, held: Collection[int]) -> None:
+        """Take another module of the same class where a changed loop makes more or fewer of them than it made before.
+
+        Args:
+            held: The ids of the parameters that optimizers hold.
+        """
+        for one, module in list(self._found.items()):
+            others = [other for other in self._alike[one[0]] if all(other is not known for known in self.found)]
+            best = max(others, key=lambda other: _held(other, held), default=module)
+            if not _held(module, held) and _held(best, held):
+                self._found[one], self._module, self._parts = best, None, None
 
     def has(self, module: nn.Module) -> bool:
         """Return whether a module is one of them, or a part of one."""
@@ -84,6 +99,10 @@ class Roots:
     def settle(self) -> None:
         """Note that their parts do not change any more, and keep in mind which they are."""
         self._parts = frozenset(map(id, self.module.modules())) if self.module is not None else frozenset()
+
+
+def _held(module: nn.Module, held: Collection[int]) -> int:
+    return sum(id(parameter) in held for parameter in module.parameters())
 
 
 def _become(old: nn.Module, new: nn.Module) -> nn.Module:
