@@ -75,9 +75,9 @@ def command(paths: tuple[Path, ...], tests: tuple[str, ...], functions: tuple[st
     """Mutate source code, one small change at a time, and report the mutants that no test or guard detects.
 
     With a SCENARIO, its tests and guards judge the mutants. If PATHs are given, only those Python files are mutated;
-    otherwise, the files of the scenario's module or loop, data and guards. Without a SCENARIO, the project's tests judge
-    the mutants. If nothing is given, scenarios/ is used. Everything runs in a copy of the project. mutmut generates the
-    mutants.
+    otherwise, the files of the scenario's module or loop, data and guards. Without a SCENARIO, the project's tests
+    judge the mutants. If nothing is given, scenarios/ is used. Everything runs in a copy of the project. mutmut
+    generates the mutants.
     """
     scenarios, sources = _sorted(paths or tuple(find(())))
     asked = Asked(

@@ -25,9 +25,7 @@ def line_of(frame: FrameType) -> int:
     mutant, original = _functions(frame).get(id(frame.f_code), (None, None))
     if mutant is None or original is None or mutant is original:
         return frame.f_lineno
-    return original.co_firstlineno + _moved(
-        _lines(mutant), _lines(original), frame.f_lineno - mutant.co_firstlineno
-    )
+    return original.co_firstlineno + _moved(_lines(mutant), _lines(original), frame.f_lineno - mutant.co_firstlineno)
 
 
 def _functions(frame: FrameType) -> _Pairs:

@@ -32,6 +32,9 @@ class Layout:
     come from no DataLoader. Every other loader serves evaluation: ``others`` has the keys of those that were seen.
     ``ahead`` is how many batches the loop has fetched beyond the one that it trains on. ``trainer`` is the module of
     the Trainer that runs the loop, empty where the user's own code does; see `faultlab.frameworks.loops.trainers`.
+    ``repeats`` is set if all steps train on one batch that is fetched once, so that it can't count them.
+
+    A number below 0 is that of a module that existed before: the first one of its class that is called is -1.
     """
 
     roots: tuple[tuple[str, int], ...]
@@ -39,6 +42,7 @@ class Layout:
     others: tuple[str, ...] = ()
     ahead: int = 0
     trainer: str = ""
+    repeats: bool = False
 
     @property
     def root(self) -> str:
@@ -51,7 +55,7 @@ class Layout:
 
     def counts(self, key: str) -> bool:
         """Return whether the batches of a loader count the steps."""
-        return bool(self.training) and self.known(key) == self.training[0]
+        return bool(self.training) and not self.repeats and self.known(key) == self.training[0]
 
     def known(self, key: str) -> str:
         """Return the key that a loader had in the observed run.
@@ -74,7 +78,8 @@ class Layout:
     def from_json(cls, data: Mapping[str, Any]) -> Layout:
         """Return the layout with the data that `to_json` returned."""
         roots = tuple((path, number) for path, number in data["roots"])
-        return cls(roots, tuple(data["training"]), tuple(data["others"]), data["ahead"], data["trainer"])
+        lists = {name: tuple(data[name]) for name in ("training", "others")}
+        return cls(**{**data, **lists, "roots": roots})
 
 
 def key_of(loader: DataLoader[Any]) -> str:
