@@ -12,6 +12,7 @@ from faultlab.injection.armed_fault import Armed, Turns
 from faultlab.injection.clock import Clock
 from faultlab.injection.registry import Registered
 from faultlab.testing.embedding import Embedding
+from faultlab.testing.loop_embedding import LoopEmbedding
 from faultlab.testing.knowledge import INSTALLED, Moment
 
 
@@ -20,7 +21,7 @@ class Touch(Armed):
 
     def __init__(self, registered: Registered, clock: Clock, profile: TargetProfile) -> None:
         super().__init__(Fault(registered.mode.id), registered, clock, profile)
-        self.embedding: Embedding | None = None
+        self.embedding: Embedding | LoopEmbedding | None = None
         self._moments: set[Moment] = set()
 
     def due(self, stage: str | None = None, turns: Turns | None = None) -> bool:

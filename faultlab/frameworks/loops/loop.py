@@ -101,7 +101,7 @@ class Loop(Optimizing):
         self._inner: weakref.WeakKeyDictionary[Any, DataLoader[Any]] = weakref.WeakKeyDictionary()
         self._inside = False
         self._forward_due = True
-        self._evaluation_due = False
+        self._evaluation_due = self._configured = False
 
     criterion = ""  # of the target profile, where it is known without a clean run
     packages: tuple[str, ...] = ()  # that run the loop, besides torch
@@ -209,12 +209,12 @@ class Loop(Optimizing):
         self.optimizers, self.schedulers, self.loaders, self.stage = [], [], {}, "train"
         self.interruption = None
         self._rates, self._really_stepped = {}, set()
-        self._inside = self._stepping_now = self._evaluation_due = False
+        self._inside = self._stepping_now = self._evaluation_due = self._configured = False
         self._forward_due = True
 
     def begin_step(self) -> None:
         """Note that a training step begins."""
-        if not self.trajectory.steps:
+        if not (self.trajectory.steps and self._configured):
             self._settle()
         self._forward_due = True
         self.trajectory.steps += 1
@@ -226,7 +226,10 @@ class Loop(Optimizing):
         groups = groups_in(self.optimizers)
         self.roots.confirm({id(parameter) for group in groups for parameter in group["params"]})
         self._notify_once(self.when_constructed)
-        self._notify_once(self.when_configured)
+        # A loop may evaluate its module before it makes an optimizer.
+        if self.optimizers and self.module is not None:
+            self._configured = True
+            self._notify_once(self.when_configured)
         self.roots.settle()
 
     def take_back(self) -> None:
