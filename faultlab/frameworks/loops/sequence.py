@@ -223,13 +223,13 @@ class InTurn(_Loop):
         if known is not None:
             return known[1]
         held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-        own: int = self.current
+        own = int(self.current)
         for number in (*range(own, len(self._roots)), *range(own)):
             module = self._roots[number].module
             if module is not None and any(id(parameter) in held for parameter in module.parameters()):
                 # Ids are only unique among living objects.
-                self._owners[id(optimizer)] = optimizer, number
-                return number
+                self._owners[id(optimizer)] = optimizer, int(number)
+                return int(number)
         return None
 
     def _scheduler_made(self, scheduler: Any, *args: Any, **kwargs: Any) -> None:
