@@ -12,8 +12,8 @@ from faultlab.injection.armed_fault import Armed, Turns
 from faultlab.injection.clock import Clock
 from faultlab.injection.registry import Registered
 from faultlab.testing.embedding import Embedding
-from faultlab.testing.loop_embedding import LoopEmbedding
 from faultlab.testing.knowledge import INSTALLED, Moment
+from faultlab.testing.loop_embedding import LoopEmbedding
 
 
 class Touch(Armed):

@@ -188,10 +188,10 @@ if __name__ == "__main__":
 """
 FUNCTION = "{class_path: fit.main}"
 SCRIPT = "{class_path: faultlab.targets.loop_script.run, init_args: {script: fit.py}}"
-ALSO = pytest.mark.nightly(reason="the same as a script; the quick ring has the function")
 
 
-@pytest.mark.parametrize("train", [FUNCTION, pytest.param(SCRIPT, marks=ALSO)], ids=["function", "script"])
+@pytest.mark.nightly(reason="two mutations of a project; the quick ring has how a loop is recognized in its mutants")
+@pytest.mark.parametrize("train", [FUNCTION, SCRIPT], ids=["function", "script"])
 def test_mutants_of_a_loop_are_judged_by_its_training(train: str, tmp_path: Path) -> None:
     (tmp_path / "fit.py").write_text(textwrap.dedent(LOOP))
     (tmp_path / "pyproject.toml").write_text("[project]\nname = 'mine'\n")

@@ -8,7 +8,9 @@ from tests.suites import MODEL as LIGHTNING
 from tests.suites import faultlabbed, run
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-MORE = pytest.mark.nightly(reason="one more suite of loops; the quick ring has a good and a weak one, and nested ones")
+MORE = pytest.mark.nightly(
+    reason="one more suite of loops; the quick ring has a good one, and one without anything to break"
+)
 
 LOOP = """
     import torch
@@ -96,6 +98,32 @@ def test_good_tests_of_a_loop_detect_what_breaks_its_training(pytester: pytest.P
     assert ran.cells("loss.nan")["test_it_learns"]["first_step"] == 10
 
 
+FIRST = """
+    from torch import nn
+    from mymodel import Net, fit, loaders
+
+
+    def loss_of(model, loader):
+        return sum(nn.functional.cross_entropy(model(x), y).item() for x, y in loader) / len(loader)
+
+
+    def test_the_loss_falls():
+        train, validation = loaders()
+        model = Net()
+        before = loss_of(model, train)
+        fit(model, train)
+        assert loss_of(model, validation) < before
+"""
+
+
+@MORE
+def test_what_is_evaluated_before_the_training_is_not_taken_for_it(pytester: pytest.Pytester) -> None:
+    ran = faultlabbed(pytester, FIRST, select="label.constant gradient.negated", model=LOOP)
+    assert ran.verdicts["label.constant"] == "detected", ran.text
+    assert ran.verdicts["gradient.negated"] == "detected"
+
+
+@MORE
 def test_weak_tests_of_a_loop_detect_only_what_crashes(pytester: pytest.Pytester) -> None:
     ran = faultlabbed(pytester, WEAK, "--faultlab-fail-under=0.9", select=FAULTS, model=LOOP)
     assert ran.status == 1, ran.text
@@ -170,6 +198,7 @@ SEVERAL = """
 """
 
 
+@MORE
 def test_every_training_of_a_test_has_the_fault_and_counts_its_own_steps(pytester: pytest.Pytester) -> None:
     select = "weights.nan gradient.negated"
     ran = faultlabbed(pytester, SEVERAL, "--faultlab-matrix", select=select, model=LOOP)
@@ -212,7 +241,11 @@ UNTRAINED = """
 @pytest.mark.parametrize(
     ("suite", "option", "said"),
     [
-        (UNTRAINED, "-q", "there is nothing to break: no test builds a LightningModule or steps an optimizer of torch's"),
+        (
+            UNTRAINED,
+            "-q",
+            "there is nothing to break: no test builds a LightningModule or steps an optimizer of torch's",
+        ),
         pytest.param(
             GOOD,
             "--faultlab-target=mymodel:Other",
@@ -266,3 +299,24 @@ def test_tests_with_and_without_a_trainer_are_broken_each_in_its_way(pytester: p
     ran = faultlabbed(pytester, BOTH, "--faultlab-matrix", select="weights.nan", model=LIGHTNING)
     assert ran.kinds("weights.nan") == {"test_a_trainer": "test", "test_a_loop": "test"}, ran.text
     assert set(ran.tests["targets"]) == {"mymodel.LitModel", "torch.nn.modules.linear.Linear"}
+
+
+HF = """
+    from tests.frameworks import hf_written
+
+
+    def test_two_trainings():
+        trainers = [hf_written.trainer(), hf_written.trainer()]
+        for trainer in trainers:
+            trainer.train()
+        assert all(trainer.evaluate()["eval_loss"] < 0.65 for trainer in trainers)
+"""
+
+
+@MORE
+def test_the_trainer_of_hugging_face_is_followed_in_tests(pytester: pytest.Pytester) -> None:
+    pytest.importorskip("transformers")
+    ran = faultlabbed(pytester, HF, "--faultlab-matrix", select="gradient.negated label.constant@step=3", model=LOOP)
+    assert ran.kinds("gradient.negated") == {"test_two_trainings": "test"}, ran.text
+    cell = ran.cells("label.constant@step=3")["test_two_trainings"]
+    assert (cell["activations"], cell["first_step"]) == (2, 3)
