@@ -205,13 +205,13 @@ class SourceMutation:
 
     @cached_property
     def _built(self) -> scope.Built:
-        """The code that the scenario's ``build`` uses, from a clean run; empty if its class paths name the code.
+        """The code that a ``build`` or a loop uses, from a clean run; empty if its class paths name the code.
 
         Raises:
             ScenarioError: The target can't be built.
             BaselineError: The clean run fails.
         """
-        if self.scenario is None or self.scenario.build is None:
+        if self.scenario is None or (self.scenario.build is None and self.scenario.train is None):
             return scope.Built()
         try:
             self.engine.open(f"{self.scenario.name} as it is", self.scenario.for_victims())
