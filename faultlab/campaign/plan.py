@@ -49,19 +49,11 @@ def place(fault: Fault, mode: FailureMode, profile: TargetProfile) -> Place:
     if mode.point.attach_at != "step" or stages != ("train",):
         return "fit"
     if trigger.kind == "step" and trigger.number is not None and trigger.number < profile.steps:
-        return _before_fetching(int(trigger.number), profile)
+        return int(trigger.number)
     if trigger.kind == "epoch" and trigger.number:
         # One step earlier, since hooks of the epoch's start run before its first step.
-        first = max(0, min(int(trigger.number) * profile.steps_per_epoch, profile.steps) - 1)
-        return _before_fetching(first, profile)
-    return _before_fetching(0, profile)
-
-
-def _before_fetching(step: int, profile: TargetProfile) -> Place:
-    """Return the latest place where a step's batch is not fetched yet."""
-    if not profile.ahead:
-        return step
-    return step - profile.ahead - 1 if step > profile.ahead else "fit"
+        return max(0, min(int(trigger.number) * profile.steps_per_epoch, profile.steps) - 1)
+    return 0
 
 
 def share(planned: Sequence[Planned], shard: Shard) -> list[Planned]:

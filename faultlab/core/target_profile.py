@@ -125,7 +125,6 @@ class TargetProfile:
             ignored, ``mask`` if an input hides tokens, ``packed`` if an input distinguishes samples of one row.
         steps: The number of training steps.
         epochs: The number of epochs.
-        ahead: How many batches the training fetches beyond the one that it trains on.
         validation_batches: The number of validation batches.
         layers: The class names of all submodules.
         parts: The submodules that the first training step calls, by path, in call order.
@@ -208,7 +207,6 @@ class TargetProfile:
     tokens: tuple[str, ...] = ()
     steps: int = 0
     epochs: int = 0
-    ahead: int = 0
     validation_batches: int = 0
     layers: tuple[str, ...] = ()
     parts: Mapping[str, Part] = field(default_factory=dict)

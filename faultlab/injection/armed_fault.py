@@ -140,6 +140,9 @@ class Armed:
         self._stages = (self._trigger.stage,) if self._trigger.stage else self.mode.stages
         self._on_first = on_first
         self._announced = False
+        # The steps in whose batches it has acted, while the steps have not begun.
+        self._early: list[int] = []
+        clock.on_dropped.append(self._take_back)
 
     @property
     def activations(self) -> int:
@@ -328,3 +331,11 @@ class Armed:
     def _acted(self) -> None:
         if not self.clock.tried:
             self._tally.acted(self.clock.step)
+            if self.clock.early:
+                begun = self.clock.next_step
+                self._early = [*(step for step in self._early if step >= begun), self.clock.step]
+
+    def _take_back(self, step: int) -> None:
+        """Take back that it has acted in batches for this step and later ones: no step has trained on them."""
+        self._tally.take_back(sum(early >= step for early in self._early))
+        self._early.clear()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tqdm
@@ -13,11 +12,9 @@ from transformers import trainer, trainer_callback
 
 from faultlab.core.patching import Patches
 from faultlab.frameworks.hf import callbacks
-from faultlab.frameworks.hf.batches import BatchesAhead
 from faultlab.frameworks.hf.logged import metrics_in
 from faultlab.frameworks.loops.loop import Loop
 from faultlab.frameworks.loops.own_step import Make
-from faultlab.injection.values import Stream
 
 _METHODS = (
     "train",
@@ -38,17 +35,16 @@ class TrainerLoop(Loop):
 
     Attributes:
         runs: The Trainer that trains, None before it does.
-        fetched: The number of the step that the next batch of the training belongs to.
     """
 
     criterion = "method compute_loss"
     packages = ("transformers", "accelerate")
     counts_forwards = False
+    begins_steps = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.runs: Any = None
-        self.fetched = 0
         self._within: dict[str, int] = dict.fromkeys(_METHODS, 0)
         self._around_loss: list[Make] = []
 
@@ -102,14 +98,14 @@ class TrainerLoop(Loop):
             return fetch(*args, **kwargs)
         except Exception:
             # Over batches whose steps have not begun.
-            self.clock.step = max(self.clock.step, self.fetched - 1)
+            self.clock.step = max(self.clock.step, self.queue.number - 1)
             raise
 
     def _training_step(
         self, made: Any, step: Callable[..., Any], model: Any, inputs: Any, *more: Any, **kw: Any
     ) -> Any:
         self.advising.asked("train")
-        self.begin_step()
+        self.queue.begin()
         self.advising.delivered("train", inputs)
         return step(model, inputs, *more, **kw)
 
@@ -120,7 +116,7 @@ class TrainerLoop(Loop):
         return compute(*args, **kwargs)
 
     def _evaluation_loop(self, made: Any, evaluate: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        with self._staged("validate"):
+        with self.staged("validate"):
             try:
                 return evaluate(*args, **kwargs)
             finally:
@@ -128,16 +124,9 @@ class TrainerLoop(Loop):
 
     def _prediction_step(self, made: Any, step: Callable[..., Any], model: Any, inputs: Any, *a: Any, **kw: Any) -> Any:
         self.advising.asked("validate")
+        self.delivered("validate")
         self.advising.delivered("validate", inputs)
         return step(model, inputs, *a, **kw)
-
-    @contextmanager
-    def _staged(self, stage: str) -> Iterator[None]:
-        before, self.stage = self.stage, stage
-        try:
-            yield
-        finally:
-            self.stage = before
 
     def key(self, loader: DataLoader[Any]) -> str:
         # The user's line that iterates is the same for all loaders.
@@ -149,12 +138,6 @@ class TrainerLoop(Loop):
 
     def counts(self, key: str) -> bool:
         return self.stage_of(key) == "train"
-
-    def batches(self, stream: Stream, stage: str, counts: bool) -> Iterator[Any]:
-        if counts:
-            # What was fetched before and is left over has no step.
-            self.fetched = self.clock.next_step
-        return BatchesAhead(self, stream, stage, counts)
 
     def wrap_own_step(self, patches: Patches, make: Make) -> None:
         if self.own_step is not None:

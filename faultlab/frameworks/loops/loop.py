@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torch.utils.data import DataLoader
 
 from faultlab.core.class_paths import path_of
@@ -22,17 +21,17 @@ from faultlab.core.patching import Patches
 from faultlab.core.trajectory import Trajectory
 from faultlab.frameworks.loops import criteria, iteration
 from faultlab.frameworks.loops.advising import Advising
+from faultlab.frameworks.loops.ahead import Fetched, HandedOn, Queue
 from faultlab.frameworks.loops.checkpoints import Checkpoints
 from faultlab.frameworks.loops.layout import Layout, key_of
 from faultlab.frameworks.loops.own_step import Make, wrap_function
 from faultlab.frameworks.loops.reports import Reports
 from faultlab.frameworks.loops.roots import Roots
-from faultlab.frameworks.loops.streams import Batches, Queue, length, numbered
+from faultlab.frameworks.loops.streams import Batches, length, numbered
+from faultlab.frameworks.loops.updates import Step, Updates
 from faultlab.injection.loader_workers import fork_workers
 from faultlab.injection.values import Stream
 
-Step = Callable[[Any], Any]
-"""Steps an optimizer with the closure that it is given (None for none)."""
 Around = Callable[[Callable[[], Any]], Any]
 """Is called with a call, and makes it or does something else instead."""
 
@@ -90,8 +89,7 @@ class Loop:
         self.around_validation: list[Around] = []
         self.around_resume: list[Around] = []
         self.checkpoints = Checkpoints(lambda: self.roots.found, lambda: self.updates)
-        self.queue: Queue | None = Queue(self) if layout.ahead else None
-        self.as_of: Callable[[int], Any] = contextlib.nullcontext
+        self.queue = Queue(self)
         self.interruption: tuple[int, Callable[[], None]] | None = None
         self.validated = False
         self.trajectory = trajectory
@@ -99,17 +97,15 @@ class Loop:
         self.within_logger = self._evaluating = False
         self._begin, self._take_back = begin, take_back
         self.advising = advising or Advising({}, False)
-        self._inner: weakref.WeakKeyDictionary[Any, DataLoader[Any]] = weakref.WeakKeyDictionary()
-        self._rates: dict[tuple[int, int], float] = {}
-        self._inside = self._stepping_now = False
+        self._handed_on: weakref.WeakKeyDictionary[DataLoader[Any], str] = weakref.WeakKeyDictionary()
+        self._inside = False
         self._forward_due = True
         self._evaluation_due = False
-        self._stepped: set[type] = set()
-        self._really_stepped: set[int] = set()
-        self._patches: Patches | None = None
+        self._updates = Updates(self)
 
     criterion = ""  # of the target profile, where it is known without a clean run
     packages: tuple[str, ...] = ()  # that run the loop, besides torch
+    begins_steps = False  # True if the adapter itself begins a step, whose batch was fetched before
 
     @property
     def counts_forwards(self) -> bool:
@@ -157,12 +153,9 @@ class Loop:
 
     def attach(self, patches: Patches) -> None:
         """Follow whatever the process trains from now on, until the patches are closed."""
-        self._patches = patches
         patches.wrap(nn.Module, "__init__", self._constructing)
         patches.wrap(nn.Module, "__call__", self._calling)
-        patches.wrap(torch.optim.Optimizer, "__init__", self._making_optimizer)
-        for scheduler in (LRScheduler, ReduceLROnPlateau):
-            patches.wrap(scheduler, "__init__", self._making_scheduler)
+        self._updates.attach(patches)
         self.follow_loaders(patches)
         fork_workers(patches)
         criteria.replace(patches, self._loss_computed)
@@ -173,7 +166,7 @@ class Loop:
 
     def follow_loaders(self, patches: Patches) -> None:
         """Follow every loader until the patches are closed."""
-        iteration.replace(patches, self._iterating)
+        iteration.replace(patches, self._iterating, self._handing_on)
 
     def key(self, loader: DataLoader[Any]) -> str:
         """Return the key of a loader, see `faultlab.frameworks.loops.layout.key_of`."""
@@ -186,10 +179,6 @@ class Loop:
     def counts(self, key: str) -> bool:
         """Return whether the batches of a loader count the steps."""
         return bool(self.layout.training) and key == self.layout.training[0]
-
-    def batches(self, stream: Stream, stage: str, counts: bool) -> Iterator[Any]:
-        """Return the iterator that a loader gives to the loop."""
-        return Batches(self, stream, stage, counts)
 
     def wrap_own_step(self, patches: Patches, make: Make) -> None:
         """Replace the function of one training step, if there is one, until the patches are closed."""
@@ -213,8 +202,8 @@ class Loop:
         self.roots = Roots(self.layout.roots)
         self.optimizers, self.schedulers, self.loaders, self.stage = [], [], {}, "train"
         self.interruption = None
-        self._rates, self._really_stepped = {}, set()
-        self._inside = self._stepping_now = self._evaluation_due = False
+        self._updates.restart()
+        self._inside = self._evaluation_due = False
         self._forward_due = True
 
     def begin_step(self) -> None:
@@ -229,10 +218,40 @@ class Loop:
         if self.module is not None:
             self.advising.begin(self.roots.found[0], self.optimizers, self.updates, max(0, self.epochs - 1))
 
+    def making_optimizer(self) -> None:
+        """Note that the loop is about to make an optimizer: its module is whole."""
+        self._notify_once(self.when_constructed)
+
+    def made_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
+        """Note that the loop has made an optimizer."""
+        self.optimizers.append(optimizer)
+        if self.module is not None:
+            self.advising.made(optimizer, self.roots.found[0])
+
+    def updated(self) -> None:
+        """Note that an optimizer was stepped."""
+        self.trajectory.global_step += 1
+        if self.counts_forwards:
+            self._forward_due = True
+
     def take_back(self) -> None:
         """Note that the step that has just begun has no batch."""
         self.trajectory.steps -= 1
         self._take_back()
+
+    def ended(self, stage: str) -> None:
+        """Note that a loader has no more batches."""
+        self.stage = "validate" if self.evaluating else "train"
+        self.advising.exhausted(stage)
+
+    @contextlib.contextmanager
+    def staged(self, stage: str) -> Iterator[None]:
+        """Let what happens inside the context belong to a stage."""
+        before, self.stage = self.stage, stage
+        try:
+            yield
+        finally:
+            self.stage = before
 
     def delivered(self, stage: str) -> None:
         """Note that a batch was delivered."""
@@ -276,8 +295,8 @@ class Loop:
     def _root_called(self) -> None:
         if self.counts_forwards and self._forward_due:
             self.begin_step()
-        elif self.queue is not None:
-            self.queue.consume()
+        elif self.layout.ahead:
+            self.queue.called()
         if self._forward_due:
             self._forward_due = False
             self._tell(self.before_forward)
@@ -286,88 +305,33 @@ class Loop:
         for listener in list(listeners):
             listener()
 
-    def _making_optimizer(self, construct: Callable[..., Any]) -> Callable[..., Any]:
-        def making(optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> None:
-            self._notify_once(self.when_constructed)
-            construct(optimizer, *args, **kwargs)
-            if not any(optimizer is known for known in self.optimizers):
-                self.optimizers.append(optimizer)
-                if self.module is not None:
-                    self.advising.made(optimizer, self.roots.found[0])
-            cls = type(optimizer)
-            if cls not in self._stepped and self._patches is not None:
-                # Before a scheduler captures it.
-                self._stepped.add(cls)
-                self._patches.wrap(cls, "step", self._stepping)
-
-        return making
-
-    def _stepping(self, step: Callable[..., Any]) -> Callable[..., Any]:
-        def stepping(optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> Any:
-            # A class inherits the step of another whose step is replaced too.
-            if self._stepping_now:
-                return step(optimizer, *args, **kwargs)
-            self._stepping_now = True
-            try:
-                closure = args[0] if args else kwargs.pop("closure", None)
-                others = args[1:]
-
-                def genuine(own: Any) -> Any:
-                    self._really_stepped.add(id(optimizer))
-                    return step(optimizer, *((own, *others) if own is not None or others else ()), **kwargs)
-
-                self._note_rates()
-                result = self.around_step[-1](optimizer, closure, genuine) if self.around_step else genuine(closure)
-            finally:
-                self._stepping_now = False
-            if id(optimizer) not in self._really_stepped:
-                # What a scheduler has put around the step takes it for called, and would not warn.
-                optimizer._opt_called = False  # type: ignore[attr-defined]
-            self.trajectory.global_step += 1
-            if self.counts_forwards:
-                self._forward_due = True
-            return result
-
-        return stepping
-
-    def _note_rates(self) -> None:
-        for number, optimizer in enumerate(self.optimizers):
-            for index, group in enumerate(optimizer.param_groups):
-                rate = float(group.get("lr") or 0.0)
-                if rate != self._rates.get((number, index)):
-                    self._rates[number, index] = rate
-                    self.trajectory.learning_rates.append((self.step, rate))
-
-    def _making_scheduler(self, construct: Callable[..., Any]) -> Callable[..., Any]:
-        def making(scheduler: Any, *args: Any, **kwargs: Any) -> None:
-            if not any(scheduler is known for known in self.schedulers):
-                self.schedulers.append(scheduler)
-            construct(scheduler, *args, **kwargs)
-
-        return making
-
     def _iterating(self, iterate: Callable[..., Any]) -> Callable[..., Any]:
         def iterating(loader: DataLoader[Any]) -> Iterator[Any]:
-            key = self.key(loader)
-            stage = self.stage_of(key)
-            # As it was before a fault: it may be iterated again in every epoch.
-            inner = self._inner.setdefault(loader, iteration.inner(loader))
-            self.loaders.setdefault(key, inner)
-            if counts := self.counts(key):
+            key = self._handed_on.get(loader) or self.key(loader)
+            stage, counts = self.stage_of(key), self.counts(key)
+            ahead = self.begins_steps or loader in self._handed_on or (counts and self.layout.ahead > 0)
+            self.loaders.setdefault(key, loader)
+            if counts:
                 self._interrupt()
-                if self.queue is not None:
-                    self.queue.clear()
+                self.queue.clear()
                 self.trajectory.epochs += 1
             for mapped in list(self.loader_maps):
-                inner = mapped(inner, stage)
-            loader = iteration.with_inner(loader, inner)
+                loader = mapped(loader, stage)
             self.advising.iterated(stage)
             stream = Stream(numbered(iterate(loader)), length(loader))
             for changed in list(self.stream_maps):
                 stream = changed(stream, stage)
-            return self.batches(stream, stage, counts)
+            return (Fetched if ahead else Batches)(self, stream, stage, counts)
 
         return iterating
+
+    def _handing_on(self, iterate: Callable[..., Any]) -> Callable[..., Any]:
+        def handing_on(wrapper: Any) -> Iterator[Any]:
+            inner = iteration.inner(wrapper)
+            key = self._handed_on[inner] = self.key(inner)
+            return HandedOn(self, iterate(wrapper), self.stage_of(key), self.counts(key))
+
+        return handing_on
 
     def _interrupt(self) -> None:
         """Interrupt the training if its epochs are half done."""

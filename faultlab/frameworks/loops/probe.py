@@ -231,7 +231,6 @@ class LoopProbe:
             tokens=tokens(batch, inputs, labels),
             steps=steps,
             epochs=loop.epochs,
-            ahead=loop.layout.ahead,
             validation_batches=validation_batches,
             layers=tuple(sorted({type(part).__name__ for part in module.modules()})),
             parts=self._parts,
