@@ -30,8 +30,14 @@ from faultlab.frameworks.loops.observation import observe
 
 ROOT = Path(__file__).parents[2]
 SIZE = 4
-FETCHED: Callable[[int], None] = lambda row: None
-TRAINED: Callable[[list[int]], None] = lambda rows: None
+
+
+def row_fetched(row: int) -> None:
+    """Is told the number of a row that is fetched."""
+
+
+def rows_trained(rows: list[int]) -> None:
+    """Is told the numbers of the rows that are trained on."""
 
 
 class Rows(Dataset[Any]):
@@ -41,7 +47,7 @@ class Rows(Dataset[Any]):
         return 24
 
     def __getitem__(self, row: int) -> dict[str, torch.Tensor]:
-        FETCHED(row)
+        row_fetched(row)
         return {"points": torch.tensor([float(row)]), "labels": torch.tensor(row % 2)}
 
 
@@ -53,7 +59,7 @@ class Scores(nn.Module):
         self.head = nn.Linear(1, 2)
 
     def forward(self, points: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
-        TRAINED(points.long().flatten().tolist())
+        rows_trained(points.long().flatten().tolist())
         return {"loss": F.cross_entropy(self.head(points / 24), labels)}
 
 
@@ -113,8 +119,8 @@ def _followed(train: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> tup
     clock, fetched, trained = LoopClock(), defaultdict(list), defaultdict(list)
     loop = trainers.loop_of(layout)(layout, Trajectory(), clock.tick, clock.take_back)
     clock.follow(loop)
-    monkeypatch.setattr(f"{__name__}.FETCHED", lambda row: fetched[clock.step].append(row))
-    monkeypatch.setattr(f"{__name__}.TRAINED", lambda rows: trained[clock.step].extend(rows))
+    monkeypatch.setattr(f"{__name__}.row_fetched", lambda row: fetched[clock.step].append(row))
+    monkeypatch.setattr(f"{__name__}.rows_trained", lambda rows: trained[clock.step].extend(rows))
     # A step is known before its batch is fetched: there a fault may begin.
     clock.on_step.append(lambda step: fetched[step].clear())
     clock.on_dropped.append(lambda step: fetched.pop(step, None))
@@ -148,6 +154,7 @@ def campaign(scenario: Path, out: Path, *select: str) -> Report:
     return api.run(load(scenario), select=list(select), out=out, advice=False)
 
 
+@pytest.mark.nightly(reason="two whole campaigns; the quick ring shows that samples belong to their steps")
 def test_faults_of_the_dataset_end_with_accelerate_as_in_the_plain_loop_and_in_their_own_step(tmp_path: Path) -> None:
     """The loop leaves its first epoch after step 7: another batch is fetched there for step 8, in vain."""
     pytest.importorskip("accelerate")
