@@ -90,6 +90,8 @@ class OptimizerStep(InjectionPoint):
     def inapplicable(self, profile: TargetProfile) -> str:
         if "LightningOptimizer.step" in profile.hooks or profile.past_lightning:
             return ""
+        if profile.by_hand:
+            return "no optimizer is stepped in the clean run"
         return "training_step steps no optimizer that the module or its Trainer holds"
 
 
@@ -121,7 +123,7 @@ class Optimizers(InjectionPoint):
 
     def inapplicable(self, profile: TargetProfile) -> str:
         if not set(profile.optimizers) - {"_MockOptimizer"}:
-            return "configure_optimizers returns no optimizer"
+            return "there is no optimizer" if profile.by_hand else "configure_optimizers returns no optimizer"
         return "" if profile.optimized_tensors else "no optimizer holds a parameter of the module"
 
 

@@ -13,6 +13,7 @@ from transformers import trainer, trainer_callback
 from faultlab.core.patching import Patches
 from faultlab.frameworks.hf import callbacks
 from faultlab.frameworks.hf.logged import metrics_in
+from faultlab.frameworks.loops import trainers
 from faultlab.frameworks.loops.loop import Loop
 from faultlab.frameworks.loops.own_step import Make
 
@@ -66,6 +67,7 @@ class TrainerLoop(Loop):
         patches.wrap(trainer.Trainer, "__init__", constructing)
         patches.wrap(trainer_callback.CallbackHandler, "add_callback", self._adding)
         patches.wrap(trainer_callback.CallbackHandler, "on_log", self._logging)
+        patches.wrap(trainer_callback.CallbackHandler, "call_event", self._calling_back)
 
     def follow_loaders(self, patches: Patches) -> None:
         # Torch's own alone: what acts on a batch's samples acts as they are fetched, with the number of their step.
@@ -170,15 +172,46 @@ class TrainerLoop(Loop):
             add(handler, callback)
             made = handler.callbacks[-1]
             if callbacks.judges(made):
+                self.callbacks[callbacks.name_among(made, self.callbacks)] = made
                 for name, guard in callbacks.named(made, self.guards).items():
                     self.guards[name] = guard
                     self.observe(guard, name)
 
         return adding
 
+    def _calling_back(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def calling(handler: Any, event: str, *args: Any, **kwargs: Any) -> Any:
+            # On the instances, which may have their own watchers.
+            with Patches() as patches:
+                for name, callback in self.callbacks.items() if self.around_callbacks else ():
+                    if event in trainers.hooks_of(callback):
+                        patches.wrap(callback, event, functools.partial(self._around_hook, name, event))
+                return call(handler, event, *args, **kwargs)
+
+        return calling
+
+    def _around_hook(self, name: str, event: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        def calling(*args: Any, **kwargs: Any) -> Any:
+            call = functools.partial(method, *args, **kwargs)
+            for around in list(self.around_callbacks):
+                call = functools.partial(around, name, event, call)
+            return call()
+
+        return calling
+
+    @property
+    def should_stop(self) -> bool:
+        """True if a callback has asked the Trainer to stop."""
+        return self.runs is not None and bool(self.runs.control.should_training_stop)
+
+    @should_stop.setter
+    def should_stop(self, stop: bool) -> None:
+        if self.runs is not None:
+            self.runs.control.should_training_stop = stop
+
     def restart(self) -> None:
         super().restart()
-        self.runs, self.guards = None, {}
+        self.runs, self.guards, self.callbacks = None, {}, {}
 
     def evaluated(self, module: Any) -> dict[str, float]:
         made = self.runs

@@ -34,6 +34,8 @@ from faultlab.injection.values import Stream
 
 Around = Callable[[Callable[[], Any]], Any]
 """Is called with a call, and makes it or does something else instead."""
+AroundCallback = Callable[[str, str, Callable[[], Any]], Any]
+"""Is called with the name of a callback, its hook and the call of it, as `Around` is."""
 
 
 class Interruption(BaseException):
@@ -75,6 +77,8 @@ class Loop:
         self.clock: Any = None
         # Guards that the loop makes itself, and what observes them.
         self.guards: dict[str, Any] = {}
+        # The user's callbacks by name, where a Trainer calls them.
+        self.callbacks: dict[str, Any] = {}
         self.observe: Callable[[Any, str], Any] = lambda guard, name: guard
         # What faults and the probe add: see the hooks in `faultlab.frameworks.loops.seams`.
         self.when_constructed: list[Callable[[], None]] = []
@@ -88,6 +92,7 @@ class Loop:
         self.around_step: list[Callable[[torch.optim.Optimizer, Any, Step], Any]] = []
         self.around_validation: list[Around] = []
         self.around_resume: list[Around] = []
+        self.around_callbacks: list[AroundCallback] = []
         self.checkpoints = Checkpoints(lambda: self.roots.found, lambda: self.updates)
         self.queue = Queue(self)
         self.interruption: tuple[int, Callable[[], None]] | None = None

@@ -20,8 +20,10 @@ from faultlab.frameworks.loops import NAME
 from faultlab.frameworks.loops.loop import Loop
 from faultlab.frameworks.loops.roots import Together
 from faultlab.frameworks.loops.seams import reports, steps
+from faultlab.frameworks.loops.seams.following import listening
 from faultlab.frameworks.loops.seams.steps import VALIDATION
 from faultlab.frameworks.torch import batch_roles, facts, layers
+from faultlab.frameworks.torch.callback_calls import CallbackCalls
 from faultlab.frameworks.torch.facts import frozen, keeps_lists, kind, leaf, loading, rate, shared, tokens
 from faultlab.frameworks.torch.layer_calls import LayerCalls
 from faultlab.frameworks.torch.loaders import read
@@ -39,6 +41,7 @@ class LoopProbe:
         self._loop, self._clock, self._resumes = loop, clock, resumes
         self._flow = _Followed()
         self._layer_calls = LayerCalls()
+        self._callback_calls = CallbackCalls()
         self._parts: dict[str, Part] = {}
         self._hooks: set[str] = set()
         self._batch: Any = None
@@ -79,6 +82,7 @@ class LoopProbe:
             reports.wrap_resets(patches, self._calling(reports.RESET, "every"))
             clipping.wrap_functions(patches, self._calling(clipping.BY_HAND))
             loop.wrap_own_step(patches, self._stepping)
+            listening(patches, loop.around_callbacks, self._around_callback)
             loop.around_step.append(self._around_step)
             patches.on_exit(lambda: loop.around_step.remove(self._around_step))
             patches.on_exit(modules.register_module_forward_hook(self._after_forward, with_kwargs=True).remove)
@@ -172,6 +176,10 @@ class LoopProbe:
             self._first_update = self._clock.step
         return genuine(closure)
 
+    def _around_callback(self, name: str, hook: str, call: Callable[[], Any]) -> Any:
+        self._callback_calls.note(name, hook, self._clock.step)
+        return call()
+
     def _after_forward(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         first = self._clock.step == 0 and self._loop.stage == "train" and self._following
         root = self._loop.module
@@ -254,6 +262,8 @@ class LoopProbe:
             validates_on_training_data=shared(training, validation),
             validation_leaves=self._validation_leaves,
             metrics=tuple(loop.trajectory.metrics),
+            callbacks=tuple(loop.callbacks),
+            callback_hooks=self._callback_calls.hooks(steps),
             logged_in_training=tuple(told.by_stage["train"]),
             logged_in_validation=tuple(told.by_stage["validate"]),
             logged_before_validation=told.before_validation,
