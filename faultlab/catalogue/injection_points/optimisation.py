@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from faultlab.catalogue.injection_points.point import IN_STEPS, InjectionPoint, throughout
+from faultlab.core.target_profile import IN_BACKWARD
 
 if TYPE_CHECKING:
     from faultlab.core.target_profile import TargetProfile
@@ -56,6 +57,8 @@ class Gradients(InjectionPoint):
     leaves = _AFTER_FORWARD
 
     def inapplicable(self, profile: TargetProfile) -> str:
+        if IN_BACKWARD in profile.hooks:
+            return "the optimizers are stepped within backward, as each gradient is ready, and none is left after it"
         return "" if profile.losses else "no backward was seen in the clean run"
 
 

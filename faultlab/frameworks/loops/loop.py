@@ -103,7 +103,7 @@ class Loop:
         self._begin, self._take_back = begin, take_back
         self.advising = advising or Advising({}, False)
         self._handed_on: weakref.WeakKeyDictionary[DataLoader[Any], str] = weakref.WeakKeyDictionary()
-        self._inside = False
+        self._inside = self._in_backward = False
         self._forward_due = True
         self._evaluation_due = False
         self._updates = Updates(self)
@@ -126,6 +126,11 @@ class Loop:
     def inside(self) -> bool:
         """True while a module that trains is being called."""
         return self._inside
+
+    @property
+    def in_backward(self) -> bool:
+        """True while gradients are computed."""
+        return self._in_backward
 
     @property
     def evaluating(self) -> bool:
@@ -208,7 +213,7 @@ class Loop:
         self.optimizers, self.schedulers, self.loaders, self.stage = [], [], {}, "train"
         self.interruption = None
         self._updates.restart()
-        self._inside = self._evaluation_due = False
+        self._inside = self._evaluation_due = self._in_backward = False
         self._forward_due = True
 
     def begin_step(self) -> None:
@@ -348,9 +353,14 @@ class Loop:
     def _backward(self, backward: Callable[..., Any]) -> Callable[..., Any]:
         def backwards(tensors: Any, *args: Any, **kwargs: Any) -> Any:
             losses = [tensors] if isinstance(tensors, torch.Tensor) else list(tensors)
-            if self.stage == "train" and all(loss.numel() == 1 for loss in losses):
+            # Checkpointed layers call it again.
+            if self.stage == "train" and not self._in_backward and all(loss.numel() == 1 for loss in losses):
                 self.trajectory.losses.append((self.step, sum(float(loss.detach()) for loss in losses)))
-            return backward(tensors, *args, **kwargs)
+            before, self._in_backward = self._in_backward, True
+            try:
+                return backward(tensors if isinstance(tensors, torch.Tensor) else losses, *args, **kwargs)
+            finally:
+                self._in_backward = before
 
         return backwards
 

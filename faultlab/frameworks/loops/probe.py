@@ -15,7 +15,7 @@ from torch.nn.modules import module as modules
 from faultlab.core import predictions
 from faultlab.core.class_paths import path_of
 from faultlab.core.patching import Patches
-from faultlab.core.target_profile import Leaf, Part, TargetProfile
+from faultlab.core.target_profile import IN_BACKWARD, Leaf, Part, TargetProfile
 from faultlab.frameworks.loops import NAME
 from faultlab.frameworks.loops.loop import Loop
 from faultlab.frameworks.loops.roots import Together
@@ -29,6 +29,7 @@ from faultlab.frameworks.torch.layer_calls import LayerCalls
 from faultlab.frameworks.torch.loaders import read
 from faultlab.frameworks.torch.optimizers import groups_in
 from faultlab.frameworks.torch.seams import clipping
+from faultlab.frameworks.torch.seams.backward import DIRECT
 from faultlab.injection import compilation, joined, samples, tree
 from faultlab.injection.clock import Clock
 from faultlab.injection.hooks import offered
@@ -54,8 +55,9 @@ class LoopProbe:
         self._criterion = ""
         self._output: Any = None
         self._in_step = 0
+        self._in_tensors = False
         self._manual = False
-        self._first_update: int | None = None
+        self._updated_at: list[int] = []
         self._first_validation: int | None = None
         self._decays = False
         self._frozen = self._buffers = 0
@@ -75,6 +77,7 @@ class LoopProbe:
             loop.batch_maps.append(self._deliver)
             patches.on_exit(lambda: loop.batch_maps.remove(self._deliver))
             patches.wrap(torch.Tensor, "backward", self._backward)
+            patches.wrap(torch.autograd, "backward", self._direct_backward)
             patches.wrap(torch.optim.Optimizer, "zero_grad", self._calling("Optimizer.zero_grad"))
             for cls in steps.schedulers():
                 patches.wrap(cls, "step", self._calling(steps.SCHEDULER))
@@ -140,7 +143,22 @@ class LoopProbe:
             if self._clock.step == 0 and self._loop.stage == "train":
                 self._losses += 1
             self._manual |= self._in_step > 0
-            return backward(tensor, *args, **kwargs)
+            before, self._in_tensors = self._in_tensors, True
+            try:
+                return backward(tensor, *args, **kwargs)
+            finally:
+                self._in_tensors = before
+
+        return backwards
+
+    def _direct_backward(self, backward: Callable[..., Any]) -> Callable[..., Any]:
+        def backwards(tensors: Any, *args: Any, **kwargs: Any) -> Any:
+            # A tensor's method calls it, and so do checkpointed layers.
+            if self._in_tensors or self._loop.in_backward:
+                return backward(tensors, *args, **kwargs)
+            self._hooks.add(DIRECT)
+            losses = [tensors] if isinstance(tensors, torch.Tensor) else list(tensors)
+            return self._backward(lambda loss: backward(losses, *args, **kwargs))(losses[0])
 
         return backwards
 
@@ -172,8 +190,9 @@ class LoopProbe:
 
     def _around_step(self, optimizer: torch.optim.Optimizer, closure: Any, genuine: Callable[[Any], Any]) -> Any:
         self._hooks.add("Optimizer.step")
-        if self._first_update is None:
-            self._first_update = self._clock.step
+        if self._loop.in_backward:
+            self._hooks.add(IN_BACKWARD)
+        self._updated_at.append(self._clock.step)
         return genuine(closure)
 
     def _around_callback(self, name: str, hook: str, call: Callable[[], Any]) -> Any:
@@ -253,7 +272,8 @@ class LoopProbe:
             optimizer_settings=tuple(sorted(self._settings)),
             decays=self._decays,
             optimizer_state=any(any(optimizer.state.values()) for optimizer in loop.optimizers),
-            first_update=self._first_update,
+            first_update=next(iter(self._updated_at), None),
+            updated_at=facts.uneven(self._updated_at, steps),
             first_validation=self._first_validation,
             schedulers=tuple(type(scheduler).__name__ for scheduler in loop.schedulers),
             clips=clipping.BY_HAND in self._hooks,
