@@ -42,7 +42,8 @@ def train(
             loss = train_step(model, batch)
             optimizer.zero_grad()
             fabric.backward(loss)
-            fabric.clip_gradients(model, optimizer, max_norm=5.0)
+            # As torch's own function by default: gradients that are not finite are no error.
+            fabric.clip_gradients(model, optimizer, max_norm=5.0, error_if_nonfinite=False)
             optimizer.step()
             total += loss.item()
         scheduler.step()
