@@ -16,7 +16,7 @@ def _automatic(profile: TargetProfile) -> str:
 @requirement("configured-optimizers")
 def _configured_optimizers(profile: TargetProfile) -> str:
     if profile.by_hand:
-        return "the training constructs its optimizers and schedulers itself, and returns them to nothing"
+        return "the training constructs its optimizers and schedulers itself: no hook returns them"
     return "" if "configure_optimizers" in profile.hooks else "no `configure_optimizers` hook returns the optimizers"
 
 

@@ -72,6 +72,9 @@ class Loop:
         self.roots = Roots(layout.roots)
         self.optimizers: list[torch.optim.Optimizer] = []
         self.schedulers: list[Any] = []
+        # Those that a fault steps after each update, in place of the loop.
+        self.hurried: list[Any] = []
+        self.hurrying = False
         self.loaders: dict[str, DataLoader[Any]] = {}
         self.stage = self.latest = "train"
         self.clock: Any = None

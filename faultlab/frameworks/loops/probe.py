@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -58,6 +59,7 @@ class LoopProbe:
         self._in_tensors = False
         self._manual = False
         self._updated_at: list[int] = []
+        self._scheduled: Counter[int] = Counter()
         self._first_validation: int | None = None
         self._decays = False
         self._frozen = self._buffers = 0
@@ -80,7 +82,7 @@ class LoopProbe:
             patches.wrap(torch.autograd, "backward", self._direct_backward)
             patches.wrap(torch.optim.Optimizer, "zero_grad", self._calling("Optimizer.zero_grad"))
             for cls in steps.schedulers():
-                patches.wrap(cls, "step", self._calling(steps.SCHEDULER))
+                patches.wrap(cls, "step", self._scheduling)
             patches.wrap(nn.Module, "zero_grad", self._calling("Module.zero_grad"))
             reports.wrap_resets(patches, self._calling(reports.RESET, "every"))
             clipping.wrap_functions(patches, self._calling(clipping.BY_HAND))
@@ -173,6 +175,22 @@ class LoopProbe:
             return calling
 
         return make
+
+    def _scheduling(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        def scheduling(scheduler: Any, *args: Any, **kwargs: Any) -> Any:
+            # It steps once while it is constructed.
+            if self._loop.steps_begun:
+                self._hooks.add(steps.SCHEDULER)
+                self._scheduled[id(scheduler)] += 1
+            return step(scheduler, *args, **kwargs)
+
+        return scheduling
+
+    def _interval(self, scheduler: Any) -> str:
+        """Return how often a scheduler is stepped: ``epoch``, ``step``, or empty if that is never."""
+        count = self._scheduled[id(scheduler)]
+        seldom = count <= self._loop.epochs < self._loop.trajectory.steps
+        return ("epoch" if seldom else "step") if count else ""
 
     def _stepping(self, step: Callable[..., Any]) -> Callable[..., Any]:
         def stepping(*args: Any, **kwargs: Any) -> Any:
@@ -276,6 +294,7 @@ class LoopProbe:
             updated_at=facts.uneven(self._updated_at, steps),
             first_validation=self._first_validation,
             schedulers=tuple(type(scheduler).__name__ for scheduler in loop.schedulers),
+            scheduler_intervals=tuple(map(self._interval, loop.schedulers)),
             clips=clipping.BY_HAND in self._hooks,
             loading=loading(training, training, None if not training else read(training[0]).length),
             validation_loading=loading(validation, validation),

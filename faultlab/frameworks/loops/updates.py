@@ -78,9 +78,20 @@ class Updates:
                 # What a scheduler has put around the step takes it for called, and would not warn.
                 optimizer._opt_called = False  # type: ignore[attr-defined]
             self._loop.updated()
+            self._hurry(optimizer)
             return result
 
         return stepping
+
+    def _hurry(self, optimizer: torch.optim.Optimizer) -> None:
+        loop = self._loop
+        loop.hurrying = True
+        try:
+            for scheduler in loop.hurried:
+                if scheduler.optimizer is optimizer:
+                    scheduler.step()
+        finally:
+            loop.hurrying = False
 
     def _note_rates(self) -> None:
         loop = self._loop
