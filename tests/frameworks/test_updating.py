@@ -107,3 +107,14 @@ def test_an_optimizer_step_that_never_comes_is_known_before_anything_runs() -> N
     profile = TargetProfile(steps=6, updated_at=(2, 5), updates=2)
     assert (profile.first_step_of(1), profile.first_step_of(2)) == (3, None)
     assert plan._too_late(Trigger.parse("@update=2"), profile) == "the clean run has only 2 optimizer steps"
+
+
+@pytest.mark.nightly(reason="two campaigns, of a loop and of the same loop with the mistake in its source")
+def test_a_scheduler_that_a_fault_steps_per_batch_is_as_the_mistake_in_the_source(tmp_path: Path) -> None:
+    (fault,) = campaign(tmp_path, "updating.scheduled", "scheduler.per-batch@always").faults
+    assert (fault.status, fault.activations) == (Status.SILENT, 1)
+    mistaken = campaign(tmp_path, "updating.scheduled, init_args: {per_batch: true}", "scheduler.per-batch@always")
+    assert fault.harm is not None
+    assert fault.harm.faulty == mistaken.baseline.metrics["val_loss"]
+    (none,) = mistaken.faults
+    assert (none.status, none.reason) == (Status.NOT_APPLICABLE, "no scheduler is stepped once an epoch")

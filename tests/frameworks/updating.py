@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from tests.frameworks.hand_written import Net, _training
+from tests.frameworks.hand_written import Net, _training, evaluate
 
 EPOCHS = 1
 
@@ -170,3 +170,21 @@ def accumulating(batches: int = 3) -> None:
         if number % batches == batches - 1:
             optimizer.step()
             optimizer.zero_grad()
+
+
+def scheduled(per_batch: bool = False) -> dict[str, float]:
+    """Steps its scheduler once an epoch, or after every batch by mistake."""
+    model = Net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5)
+    for _ in range(2):
+        model.train()
+        for points, labels in _training():
+            optimizer.zero_grad()
+            F.cross_entropy(model(points), labels).backward()
+            optimizer.step()
+            if per_batch:
+                scheduler.step()
+        if not per_batch:
+            scheduler.step()
+    return evaluate(model)
