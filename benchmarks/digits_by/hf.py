@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import TensorDataset
-from transformers import Trainer, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from scenarios.digits.loop import Digits
 from scenarios.digits.splits import load_splits
@@ -41,16 +41,14 @@ def accuracy(evaluated: Any) -> dict[str, float]:
     return {"accuracy": float((evaluated.predictions.argmax(axis=1) == evaluated.label_ids).mean())}
 
 
-class ShortEpochs(Trainer):
+class ShortEpochs(TrainerCallback):
     """Ends each epoch after a few batches."""
 
-    batches = 8
+    def __init__(self, batches: int) -> None:
+        self.batches = batches
 
-    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
-        """Ask for the end of the epoch if this is its last batch."""
-        loss: Tensor = super().training_step(*args, **kwargs)
-        self.control.should_epoch_stop = (self.state.global_step + 1) % self.batches == 0
-        return loss
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        control.should_epoch_stop = state.global_step % self.batches == 0
 
 
 def train(epochs: int = 2, batches: int = 8, learning_rate: float = 0.02) -> None:
@@ -69,13 +67,12 @@ def train(epochs: int = 2, batches: int = 8, learning_rate: float = 0.02) -> Non
         eval_strategy="epoch",
         logging_steps=4,
         save_strategy="epoch",
-        save_only_model=True,
         metric_for_best_model="eval_loss",
         report_to="none",
         remove_unused_columns=False,  # the samples are pairs without names
         use_cpu=True,
     )
-    trainer = ShortEpochs(
+    trainer = Trainer(
         model,
         arguments,
         data_collator=collate,
@@ -83,6 +80,6 @@ def train(epochs: int = 2, batches: int = 8, learning_rate: float = 0.02) -> Non
         eval_dataset=samples("validation"),
         compute_metrics=accuracy,
         optimizers=(optimizer, schedule),
+        callbacks=[ShortEpochs(batches)],
     )
-    trainer.batches = batches
     trainer.train()
