@@ -15,7 +15,7 @@ LIGHTNINGS = re.compile(
     r"Trainer|LightningModule|training_step|validation_step|configure_optimizers|_dataloader|on_train|`framework:"
     r"|the module (logs|optimizes|steps)|is never called"
 )
-ONLY = "only Lightning"
+ONLY = ("only Lightning", "only modules of Lightning")
 
 
 def loop(**known: object) -> TargetProfile:
