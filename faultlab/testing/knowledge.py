@@ -147,8 +147,10 @@ class Knowledge:
         complete = self.complete(mode, fault, unit)
         trigger = complete.trigger or Trigger()
         stages = (trigger.stage,) if trigger.stage else mode.stages
+        profile = self.profile_of(unit)
         met = any(
-            stage == INSTALLED or (stage in stages and trigger.fires(step, epoch, 0, fault.seed))
+            stage == INSTALLED
+            or (stage in stages and trigger.fires(step, epoch, 0, fault.seed, profile.updates_in(step)))
             for stage, step, epoch in moments
         )
         return None if met else _NOT_YET

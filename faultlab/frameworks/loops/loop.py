@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torch.utils.data import DataLoader
 
 from faultlab.core.class_paths import path_of
@@ -22,13 +21,14 @@ from faultlab.core.patching import Patches
 from faultlab.core.trajectory import Trajectory
 from faultlab.frameworks.loops import criteria, iteration
 from faultlab.frameworks.loops.advising import Advising
+from faultlab.frameworks.loops.ahead import Fetched, HandedOn, Queue
 from faultlab.frameworks.loops.checkpoints import Checkpoints
 from faultlab.frameworks.loops.layout import Layout, key_of
 from faultlab.frameworks.loops.optimizing import Optimizing
 from faultlab.frameworks.loops.own_step import Make, wrap_function
 from faultlab.frameworks.loops.reports import Reports
 from faultlab.frameworks.loops.roots import Roots
-from faultlab.frameworks.loops.streams import Batches, Queue, length, numbered
+from faultlab.frameworks.loops.streams import Batches, length, numbered
 from faultlab.frameworks.torch.optimizers import groups_in
 from faultlab.frameworks.torch.wrappers import unwrapped
 from faultlab.injection.loader_workers import fork_workers
@@ -36,6 +36,8 @@ from faultlab.injection.values import Stream
 
 Around = Callable[[Callable[[], Any]], Any]
 """Is called with a call, and makes it or does something else instead."""
+AroundCallback = Callable[[str, str, Callable[[], Any]], Any]
+"""Is called with the name of a callback, its hook and the call of it, as `Around` is."""
 
 
 class Interruption(BaseException):
@@ -76,6 +78,8 @@ class Loop(Optimizing):
         self.clock: Any = None
         # Guards that the loop makes itself, and what observes them.
         self.guards: dict[str, Any] = {}
+        # The user's callbacks by name, where a Trainer calls them.
+        self.callbacks: dict[str, Any] = {}
         self.observe: Callable[[Any, str], Any] = lambda guard, name: guard
         # What faults and the probe add: see the hooks in `faultlab.frameworks.loops.seams`.
         self.when_constructed: list[Callable[[], None]] = []
@@ -88,9 +92,9 @@ class Loop(Optimizing):
         self.loss_maps: list[Callable[[str, Any], Any]] = []
         self.around_validation: list[Around] = []
         self.around_resume: list[Around] = []
+        self.around_callbacks: list[AroundCallback] = []
         self.checkpoints = Checkpoints(lambda: self.roots.found, lambda: self.updates)
-        self.queue: Queue | None = Queue(self) if layout.ahead else None
-        self.as_of: Callable[[int], Any] = contextlib.nullcontext
+        self.queue = Queue(self)
         self.interruption: tuple[int, Callable[[], None]] | None = None
         self.validated = False
         self.trajectory = trajectory
@@ -98,13 +102,14 @@ class Loop(Optimizing):
         self.within_logger = self._evaluating = False
         self._begin, self._take_back = begin, take_back
         self.advising = advising or Advising({}, False)
-        self._inner: weakref.WeakKeyDictionary[Any, DataLoader[Any]] = weakref.WeakKeyDictionary()
-        self._inside = False
+        self._handed_on: weakref.WeakKeyDictionary[DataLoader[Any], str] = weakref.WeakKeyDictionary()
+        self._inside = self._in_backward = False
         self._forward_due = True
         self._evaluation_due = self._configured = False
 
     criterion = ""  # of the target profile, where it is known without a clean run
     packages: tuple[str, ...] = ()  # that run the loop, besides torch
+    begins_steps = False  # True if the adapter itself begins a step, whose batch was fetched before
 
     @property
     def counts_forwards(self) -> bool:
@@ -120,6 +125,11 @@ class Loop(Optimizing):
     def inside(self) -> bool:
         """True while a module that trains is being called."""
         return self._inside
+
+    @property
+    def in_backward(self) -> bool:
+        """True while gradients are computed."""
+        return self._in_backward
 
     @property
     def evaluating(self) -> bool:
@@ -152,12 +162,9 @@ class Loop(Optimizing):
 
     def attach(self, patches: Patches) -> None:
         """Follow whatever the process trains from now on, until the patches are closed."""
-        self._patches = patches
         patches.wrap(nn.Module, "__init__", self._constructing)
         patches.wrap(nn.Module, "__call__", self._calling)
-        patches.wrap(torch.optim.Optimizer, "__init__", self._making_optimizer)
-        for scheduler in (LRScheduler, ReduceLROnPlateau):
-            patches.wrap(scheduler, "__init__", self._making_scheduler)
+        self._follow_optimizers(patches)
         self.follow_loaders(patches)
         fork_workers(patches)
         criteria.replace(patches, self._loss_computed)
@@ -168,7 +175,7 @@ class Loop(Optimizing):
 
     def follow_loaders(self, patches: Patches) -> None:
         """Follow every loader until the patches are closed."""
-        iteration.replace(patches, self._iterating)
+        iteration.replace(patches, self._iterating, self._handing_on)
 
     def key(self, loader: DataLoader[Any]) -> str:
         """Return the key of a loader, see `faultlab.frameworks.loops.layout.key_of`."""
@@ -181,10 +188,6 @@ class Loop(Optimizing):
     def counts(self, key: str) -> bool:
         """Return whether the batches of a loader count the steps."""
         return self.layout.counts(key)
-
-    def batches(self, stream: Stream, stage: str, counts: bool) -> Iterator[Any]:
-        """Return the iterator that a loader gives to the loop."""
-        return Batches(self, stream, stage, counts)
 
     def wrap_own_step(self, patches: Patches, make: Make) -> None:
         """Replace the function of one training step, if there is one, until the patches are closed."""
@@ -206,10 +209,10 @@ class Loop(Optimizing):
     def restart(self) -> None:
         """Follow another call of the same function, which makes everything again and continues the training."""
         self.roots = Roots(self.layout.roots)
-        self.optimizers, self.schedulers, self.loaders, self.stage = [], [], {}, "train"
+        self.loaders, self.stage = {}, "train"
         self.interruption = None
-        self._rates, self._really_stepped = {}, set()
-        self._inside = self._stepping_now = self._evaluation_due = self._configured = False
+        self._forget_optimizers()
+        self._inside = self._evaluation_due = self._in_backward = self._configured = False
         self._forward_due = True
 
     def begin_step(self) -> None:
@@ -236,6 +239,20 @@ class Loop(Optimizing):
         """Note that the step that has just begun has no batch."""
         self.trajectory.steps -= 1
         self._take_back()
+
+    def ended(self, stage: str) -> None:
+        """Note that a loader has no more batches."""
+        self.stage = "validate" if self.evaluating else "train"
+        self.advising.exhausted(stage)
+
+    @contextlib.contextmanager
+    def staged(self, stage: str) -> Iterator[None]:
+        """Let what happens inside the context belong to a stage."""
+        before, self.stage = self.stage, stage
+        try:
+            yield
+        finally:
+            self.stage = before
 
     def delivered(self, stage: str) -> None:
         """Note that a batch was delivered."""
@@ -291,8 +308,8 @@ class Loop(Optimizing):
     def _root_called(self) -> None:
         if self.counts_forwards and self._forward_due:
             self.begin_step()
-        elif self.queue is not None:
-            self.queue.consume()
+        elif self.layout.ahead:
+            self.queue.called()
         if self._forward_due:
             self._forward_due = False
             self._tell(self.before_forward)
@@ -303,26 +320,36 @@ class Loop(Optimizing):
 
     def _iterating(self, iterate: Callable[..., Any]) -> Callable[..., Any]:
         def iterating(loader: DataLoader[Any]) -> Iterator[Any]:
-            key = self.key(loader)
-            stage = self.stage_of(key)
-            # As it was before a fault: it may be iterated again in every epoch.
-            inner = self._inner.setdefault(loader, iteration.inner(loader))
-            self.loaders.setdefault(key, inner)
-            if counts := self.counts(key):
+            key = self._handed_on.get(loader) or self.key(loader)
+            self._taken_from(key)
+            stage, counts = self.stage_of(key), self.counts(key)
+            ahead = self.begins_steps or loader in self._handed_on or (counts and self.layout.ahead > 0)
+            self.loaders.setdefault(key, loader)
+            if counts:
                 self._interrupt()
-                if self.queue is not None:
-                    self.queue.clear()
+                self.queue.clear()
                 self.trajectory.epochs += 1
             for mapped in list(self.loader_maps):
-                inner = mapped(inner, stage)
-            loader = iteration.with_inner(loader, inner)
+                loader = mapped(loader, stage)
             self.advising.iterated(stage)
             stream = Stream(numbered(iterate(loader)), length(loader))
             for changed in list(self.stream_maps):
                 stream = changed(stream, stage)
-            return self.batches(stream, stage, counts)
+            return (Fetched if ahead else Batches)(self, stream, stage, counts)
 
         return iterating
+
+    def _taken_from(self, key: str) -> None:
+        """Note that a loader is about to be iterated."""
+
+    def _handing_on(self, iterate: Callable[..., Any]) -> Callable[..., Any]:
+        def handing_on(wrapper: Any) -> Iterator[Any]:
+            inner = iteration.inner(wrapper)
+            key = self._handed_on[inner] = self.key(inner)
+            self._taken_from(key)
+            return HandedOn(self, iterate(wrapper), self.stage_of(key), self.counts(key))
+
+        return handing_on
 
     def _interrupt(self) -> None:
         """Interrupt the training if its epochs are half done."""
@@ -334,9 +361,14 @@ class Loop(Optimizing):
     def _backward(self, backward: Callable[..., Any]) -> Callable[..., Any]:
         def backwards(tensors: Any, *args: Any, **kwargs: Any) -> Any:
             losses = [tensors] if isinstance(tensors, torch.Tensor) else list(tensors)
-            if self.stage == "train" and all(loss.numel() == 1 for loss in losses):
+            # Checkpointed layers call it again.
+            if self.stage == "train" and not self._in_backward and all(loss.numel() == 1 for loss in losses):
                 self.trajectory.losses.append((self.step, sum(float(loss.detach()) for loss in losses)))
-            return backward(tensors, *args, **kwargs)
+            before, self._in_backward = self._in_backward, True
+            try:
+                return backward(tensors if isinstance(tensors, torch.Tensor) else losses, *args, **kwargs)
+            finally:
+                self._in_backward = before
 
         return backwards
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.process import BaseProcess
@@ -60,13 +61,14 @@ class Observation:
         self._since: dict[str, int] = {}
         self._depth = 0
         self._classes: set[type] = set()
+        self._wrapped: weakref.WeakSet[DataLoader[Any]] = weakref.WeakSet()
 
     def attach(self, patches: Patches) -> None:
         """Watch the process until the patches are closed."""
         patches.wrap(nn.Module, "__init__", self._constructing)
         patches.wrap(nn.Module, "__call__", self._calling)
         patches.wrap(torch.optim.Optimizer, "__init__", lambda construct: self._optimizing(construct, patches))
-        iteration.replace(patches, self._iterating)
+        iteration.replace(patches, self._iterating, self._handing_on)
         patches.wrap(subprocess.Popen, "__init__", self._starting)
         patches.wrap(BaseProcess, "start", self._starting)
         # Which `Tensor.backward` calls, too.
@@ -220,20 +222,31 @@ class Observation:
 
     def _iterating(self, iterate: Callable[..., Any]) -> Callable[..., Any]:
         def iterating(loader: DataLoader[Any]) -> Iterator[Any]:
-            key, batches = key_of(loader), iterate(loader)
-            self._iterated[key] = None
-
-            def noted() -> Iterator[Any]:
-                for batch in batches:
-                    self._pending.append(key)
-                    self._since[key] = self._since.get(key, 0) + 1
-                    yield batch
-                # What was iterated to its end without a backward was evaluated.
-                self._pending = [other for other in self._pending if other != key]
-
-            return noted()
+            batches = iterate(loader)
+            return batches if loader in self._wrapped else self._noted(key_of(loader), batches)
 
         return iterating
+
+    def _handing_on(self, iterate: Callable[..., Any]) -> Callable[..., Any]:
+        def handing_on(wrapper: Any) -> Iterator[Any]:
+            inner = iteration.inner(wrapper)
+            self._wrapped.add(inner)
+            return self._noted(key_of(inner), iterate(wrapper))
+
+        return handing_on
+
+    def _noted(self, key: str, batches: Iterator[Any]) -> Iterator[Any]:
+        self._iterated[key] = None
+
+        def noted() -> Iterator[Any]:
+            for batch in batches:
+                self._pending.append(key)
+                self._since[key] = self._since.get(key, 0) + 1
+                yield batch
+            # What was iterated to its end without a backward was evaluated.
+            self._pending = [other for other in self._pending if other != key]
+
+        return noted()
 
     def _backward(self, backward: Callable[..., Any]) -> Callable[..., Any]:
         def backwards(*args: Any, **kwargs: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from faultlab.core.patching import Patches
 from faultlab.core.trajectory import Trajectory
@@ -18,7 +19,12 @@ Step = Callable[[Any], Any]
 
 
 class Optimizing:
-    """Follows the optimizers of a loop. A fault adds to ``around_step`` what steps an optimizer in their place."""
+    """Follows the optimizers of a loop. A fault adds to ``around_step`` what steps an optimizer in their place.
+
+    Attributes:
+        hurried: The schedulers that a fault steps after each update of their optimizer, in place of the loop.
+        hurrying: True while these are stepped.
+    """
 
     trajectory: Trajectory
     roots: Roots
@@ -30,11 +36,25 @@ class Optimizing:
         self.optimizers: list[torch.optim.Optimizer] = []
         self.schedulers: list[Any] = []
         self.around_step: list[Callable[[torch.optim.Optimizer, Any, Step], Any]] = []
+        self.hurried: list[Any] = []
+        self.hurrying = False
         self._stepping_now = False
         self._rates: dict[tuple[int, int], float] = {}
         self._stepped: set[type] = set()
         self._really_stepped: set[int] = set()
         self._patches: Patches | None = None
+
+    def _follow_optimizers(self, patches: Patches) -> None:
+        """Follow every optimizer and scheduler that is constructed from now on, until the patches are closed."""
+        self._patches = patches
+        patches.wrap(torch.optim.Optimizer, "__init__", self._making_optimizer)
+        for scheduler in (LRScheduler, ReduceLROnPlateau):
+            patches.wrap(scheduler, "__init__", self._making_scheduler)
+
+    def _forget_optimizers(self) -> None:
+        """Forget the optimizers of the call that has ended."""
+        self.optimizers, self.schedulers = [], []
+        self._rates, self._really_stepped, self._stepping_now = {}, set(), False
 
     @property
     def counts_forwards(self) -> bool:
@@ -104,9 +124,19 @@ class Optimizing:
             self.trajectory.global_step += 1
             if self.counts_forwards:
                 self._forward_due = True
+            self._hurry(optimizer)
             return result
 
         return stepping
+
+    def _hurry(self, optimizer: torch.optim.Optimizer) -> None:
+        self.hurrying = True
+        try:
+            for scheduler in self.hurried:
+                if scheduler.optimizer is optimizer:
+                    scheduler.step()
+        finally:
+            self.hurrying = False
 
     def _note_rates(self) -> None:
         for number, optimizer in enumerate(self.optimizers):

@@ -13,18 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
 
 from faultlab.core.class_paths import path_of
 from faultlab.core.patching import Patches
 from faultlab.core.trajectory import Trajectory
 from faultlab.frameworks.loops import trainers
+from faultlab.frameworks.loops.ahead import Queue
 from faultlab.frameworks.loops.clock import LoopClock
 from faultlab.frameworks.loops.layout import Layout
 from faultlab.frameworks.loops.loop import Loop
 from faultlab.frameworks.loops.resting import RestingPatches
 from faultlab.frameworks.loops.roots import Roots
-from faultlab.frameworks.loops.streams import Queue
 from faultlab.frameworks.torch.wrappers import unwrapped
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ class InTurn(_Loop):
             "stage": "train",
             "latest": "train",
             "trajectory": Trajectory(),
-            "queue": Queue(self) if layout.ahead else None,
+            "queue": Queue(self),
             "validated": False,
             "position": LoopClock.BEGINNING,
             "_rates": {},
@@ -262,20 +261,12 @@ class InTurn(_Loop):
 
         return stepping
 
-    def _iterating(self, iterate: Callable[..., Any]) -> Callable[..., Any]:
-        followed = super()._iterating(iterate)
-
-        def iterating(loader: DataLoader[Any]) -> Iterator[Any]:
-            key = self.key(loader)
-            if not self.layout.trainer and key not in (*self.layout.training, *self.layout.others):
-                later = range(self.current + 1, len(self._states))
-                place = next((n for n in later if key in self._states[n]["layout"].training), None)
-                if place is not None:
-                    self._enter(place)
-            batches: Iterator[Any] = followed(loader)
-            return batches
-
-        return iterating
+    def _taken_from(self, key: str) -> None:
+        if not self.layout.trainer and key not in (*self.layout.training, *self.layout.others):
+            later = range(self.current + 1, len(self._states))
+            place = next((number for number in later if key in self._states[number]["layout"].training), None)
+            if place is not None:
+                self._enter(place)
 
 
 def followed(layouts: Sequence[Layout], clock: LoopClock, of: Layout) -> Any:
