@@ -15,7 +15,7 @@ from faultlab.core.trajectory import Trajectory
 from faultlab.errors import TargetError
 from faultlab.frameworks.base import Assembly
 from faultlab.frameworks.loops.clock import LoopClock
-from faultlab.frameworks.loops.lines import Lines
+from faultlab.frameworks.loops.lines import Lines, of_files
 from faultlab.frameworks.loops.target import LoopTarget
 from faultlab.frameworks.loops.training import LoopTraining, numbers_in
 from faultlab.sandbox import file_calls
@@ -55,7 +55,7 @@ def _tried(request: dict[str, Any]) -> dict[str, Any]:
                 printed.append(line)
                 return line
 
-            patches.set(sys, "stdout", Lines(sys.stdout, noted))
+            of_files(patches, None, lambda stream: Lines(stream, noted))
             training.run()
             seconds = time.perf_counter() - begun
             evaluated = training.evaluate(True, {})

@@ -34,7 +34,7 @@ _BETTER = (
     (re.compile(r"(val|test|eval|dev).*(acc|f1|auc|r2|score|iou|dice)"), "max"),
     (re.compile(r"acc|f1|auc|r2|score|iou|dice"), "max"),
     (re.compile(r"loss|error|mse|mae|rmse|perplexity"), "min"),
-    (re.compile(r"correct"), "max"),
+    (re.compile(r"correct|reward|return"), "max"),
 )
 _LONG = 3.0
 """Seconds of a clean run above which the note says so."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from faultlab.core.alert import safe_text
 from faultlab.errors import TargetError
+from faultlab.frameworks.loops.interruption import AnotherTraining
 from faultlab.frameworks.loops.target import PREPARE
 
 
@@ -45,6 +46,9 @@ def run(script: str, arguments: Sequence[str] = ()) -> dict[str, Any]:
         sys.path.insert(0, str(file.parent))
     try:
         exec(code, vars(module))
+    except AnotherTraining:
+        # What it has reported so far is that of the training that ended.
+        pass
     except SystemExit as error:
         # A script that ends by `sys.exit(main())` has trained to its end.
         if error.code not in (None, 0):

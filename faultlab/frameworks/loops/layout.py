@@ -23,17 +23,27 @@ class Layout:
     """The features that identify the parts of a training loop in a later run of the same code.
 
     ``roots`` has the modules that train, the one with the most parameters first: the class path of each, and its
-    number, from 1, among the modules of that class in the order of their construction. ``training`` has the keys of the
-    loaders whose batches are propagated backward, the one that counts the steps first; it is empty where the batches
-    come from no DataLoader. Every other loader serves evaluation. ``ahead`` is how many batches the loop has fetched
-    beyond the one that it trains on. ``trainer`` is the module of the Trainer that runs the loop, empty where the
-    user's own code does; see `faultlab.frameworks.loops.trainers`.
+    number, from 1, among the modules of that class in the order of their construction. ``counting`` has the keys of the
+    loaders whose batches begin the steps, and is empty where the batches come from no DataLoader; ``beside`` has those
+    of other loaders that are learnt from in the same steps, ``aside`` those of loaders that are only looked at. Every
+    other loader serves evaluation. ``ahead`` is how many batches the loop has fetched beyond the one that it trains on.
+    ``trainer`` is the module of the Trainer that runs the loop, empty where the user's own code does; see
+    `faultlab.frameworks.loops.trainers`. ``until`` is the module whose training follows that of the roots, as in
+    another fold: the run ends when it is called. None if there is none.
     """
 
     roots: tuple[tuple[str, int], ...]
-    training: tuple[str, ...] = ()
+    counting: tuple[str, ...] = ()
     ahead: int = 0
     trainer: str = ""
+    beside: tuple[str, ...] = ()
+    aside: tuple[str, ...] = ()
+    until: tuple[str, int] | None = None
+
+    @property
+    def training(self) -> tuple[str, ...]:
+        """The keys of the loaders whose batches are learnt from."""
+        return (*self.counting, *self.beside)
 
     @property
     def root(self) -> str:
@@ -52,7 +62,9 @@ class Layout:
     def from_json(cls, data: Mapping[str, Any]) -> Layout:
         """Return the layout with the data that `to_json` returned."""
         roots = tuple((path, number) for path, number in data["roots"])
-        return cls(roots, tuple(data["training"]), data["ahead"], data["trainer"])
+        until = tuple(data["until"]) if data["until"] else None
+        keys = {name: tuple(data[name]) for name in ("counting", "beside", "aside")}
+        return cls(roots, ahead=data["ahead"], trainer=data["trainer"], until=until, **keys)
 
 
 def key_of(loader: DataLoader[Any]) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import nn
@@ -22,23 +22,17 @@ from faultlab.core.patching import Patches
 from faultlab.core.trajectory import Trajectory
 from faultlab.frameworks.loops import criteria, iteration
 from faultlab.frameworks.loops.advising import Advising
+from faultlab.frameworks.loops.calls import Around, Step, plainly
 from faultlab.frameworks.loops.checkpoints import Checkpoints
+from faultlab.frameworks.loops.interruption import AnotherTraining, Interruption
 from faultlab.frameworks.loops.layout import Layout, key_of
 from faultlab.frameworks.loops.own_step import Make, wrap_function
+from faultlab.frameworks.loops.rates import Rates
 from faultlab.frameworks.loops.reports import Reports
 from faultlab.frameworks.loops.roots import Roots
 from faultlab.frameworks.loops.streams import Batches, Queue, length, numbered
 from faultlab.injection.loader_workers import fork_workers
 from faultlab.injection.values import Stream
-
-Step = Callable[[Any], Any]
-"""Steps an optimizer with the closure that it is given (None for none)."""
-Around = Callable[[Callable[[], Any]], Any]
-"""Is called with a call, and makes it or does something else instead."""
-
-
-class Interruption(BaseException):
-    """Ends a training midway, as a signal does. Not an Exception, so that the loop doesn't treat it as one."""
 
 
 class Loop:
@@ -68,7 +62,7 @@ class Loop:
     ) -> None:
         self.layout = layout
         self.own_step = own_step
-        self.roots = Roots(layout.roots)
+        self.roots = Roots(layout.roots, layout.until)
         self.optimizers: list[torch.optim.Optimizer] = []
         self.schedulers: list[Any] = []
         self.loaders: dict[str, DataLoader[Any]] = {}
@@ -100,7 +94,8 @@ class Loop:
         self._begin, self._take_back = begin, take_back
         self.advising = advising or Advising({}, False)
         self._inner: weakref.WeakKeyDictionary[Any, DataLoader[Any]] = weakref.WeakKeyDictionary()
-        self._rates: dict[tuple[int, int], float] = {}
+        self._rates = Rates(trajectory)
+        self._epoch_begun = 0
         self._inside = self._stepping_now = False
         self._forward_due = True
         self._evaluation_due = False
@@ -185,7 +180,7 @@ class Loop:
 
     def counts(self, key: str) -> bool:
         """Return whether the batches of a loader count the steps."""
-        return bool(self.layout.training) and key == self.layout.training[0]
+        return key in self.layout.counting
 
     def batches(self, stream: Stream, stage: str, counts: bool) -> Iterator[Any]:
         """Return the iterator that a loader gives to the loop."""
@@ -210,10 +205,10 @@ class Loop:
 
     def restart(self) -> None:
         """Follow another call of the same function, which makes everything again and continues the training."""
-        self.roots = Roots(self.layout.roots)
+        self.roots = Roots(self.layout.roots, self.layout.until)
         self.optimizers, self.schedulers, self.loaders, self.stage = [], [], {}, "train"
         self.interruption = None
-        self._rates, self._really_stepped = {}, set()
+        self._rates, self._really_stepped = Rates(self.trajectory), set()
         self._inside = self._stepping_now = self._evaluation_due = False
         self._forward_due = True
 
@@ -228,6 +223,18 @@ class Loop:
         self._begin()
         if self.module is not None:
             self.advising.begin(self.roots.found[0], self.optimizers, self.updates, max(0, self.epochs - 1))
+
+    def end(self) -> None:
+        """Note that the training is over: what it has called since its last update is no step."""
+        if self.counts_forwards and self.steps_begun and not self._forward_due:
+            self.take_back()
+
+    def _leave(self) -> NoReturn:
+        """End the run, since another training has begun, maybe with a batch that was taken for one of this."""
+        if not self.counts_forwards and self._forward_due:
+            self.take_back()
+            self.trajectory.epochs -= self.step + 1 == self._epoch_begun
+        raise AnotherTraining
 
     def take_back(self) -> None:
         """Note that the step that has just begun has no batch."""
@@ -254,6 +261,8 @@ class Loop:
     def _calling(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def calling(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
             if self._inside or not self.roots.has(module):
+                if self.roots.begins_next(module) and self.steps_begun and torch.is_grad_enabled():
+                    self._leave()
                 return call(module, *args, **kwargs)
             self._inside = True
             try:
@@ -266,7 +275,7 @@ class Loop:
                 if self.stage != "validate":
                     return call(module, *args, **kwargs)
                 self.validated = True
-                around = self.around_validation[-1] if self.around_validation else _plainly
+                around = self.around_validation[-1] if self.around_validation else plainly
                 return around(lambda: call(module, *args, **kwargs))
             finally:
                 self._inside = False
@@ -316,7 +325,7 @@ class Loop:
                     self._really_stepped.add(id(optimizer))
                     return step(optimizer, *((own, *others) if own is not None or others else ()), **kwargs)
 
-                self._note_rates()
+                self._rates.note(self.optimizers, self.step)
                 result = self.around_step[-1](optimizer, closure, genuine) if self.around_step else genuine(closure)
             finally:
                 self._stepping_now = False
@@ -330,14 +339,6 @@ class Loop:
 
         return stepping
 
-    def _note_rates(self) -> None:
-        for number, optimizer in enumerate(self.optimizers):
-            for index, group in enumerate(optimizer.param_groups):
-                rate = float(group.get("lr") or 0.0)
-                if rate != self._rates.get((number, index)):
-                    self._rates[number, index] = rate
-                    self.trajectory.learning_rates.append((self.step, rate))
-
     def _making_scheduler(self, construct: Callable[..., Any]) -> Callable[..., Any]:
         def making(scheduler: Any, *args: Any, **kwargs: Any) -> None:
             if not any(scheduler is known for known in self.schedulers):
@@ -349,6 +350,8 @@ class Loop:
     def _iterating(self, iterate: Callable[..., Any]) -> Callable[..., Any]:
         def iterating(loader: DataLoader[Any]) -> Iterator[Any]:
             key = self.key(loader)
+            if key in self.layout.aside:
+                return iter(iterate(loader))
             stage = self.stage_of(key)
             # As it was before a fault: it may be iterated again in every epoch.
             inner = self._inner.setdefault(loader, iteration.inner(loader))
@@ -358,6 +361,7 @@ class Loop:
                 if self.queue is not None:
                     self.queue.clear()
                 self.trajectory.epochs += 1
+                self._epoch_begun = self.trajectory.steps
             for mapped in list(self.loader_maps):
                 inner = mapped(inner, stage)
             loader = iteration.with_inner(loader, inner)
@@ -394,7 +398,3 @@ class Loop:
         if self.module is not None:
             while listeners:
                 listeners.pop(0)()
-
-
-def _plainly(call: Callable[[], Any]) -> Any:
-    return call()

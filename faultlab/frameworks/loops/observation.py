@@ -27,6 +27,8 @@ from faultlab.core.patching import Patches
 from faultlab.errors import TargetError
 from faultlab.frameworks.loops import iteration, trainers
 from faultlab.frameworks.loops.layout import Layout, key_of
+from faultlab.frameworks.loops.sources import Sources
+from faultlab.frameworks.loops.successive import Span, spans_apart
 from faultlab.frameworks.torch.wrappers import unwrapped
 from faultlab.injection import compilation
 from faultlab.sandbox import file_calls
@@ -47,10 +49,9 @@ class Observation:
         self._held: dict[int, int] = {}
         self._first: list[nn.Module] = []
         self._started: list[str] = []
-        self._trained: list[str] = []
-        self._pending: list[str] = []
-        self._fetched: dict[str, list[int]] = {}
-        self._since: dict[str, int] = {}
+        self._sources = Sources()
+        self._updates = 0
+        self._spans: dict[int, Span] = {}
         self._depth = 0
         self._optimizers: set[type] = set()
         self._trainer = ""
@@ -76,6 +77,22 @@ class Observation:
             elsewhere = f" in this process: it started {self._started[0]}" if self._started else ""
             message = f"no optimizer of torch's was stepped while it ran{elsewhere}"
             raise TargetError(("train",), message, _without_optimizer())
+        trained = self._trained()
+        if not trained:
+            remedy = "Call the model itself, as in `model(x)`, and give its parameters to the optimizer."
+            raise TargetError(("train",), "no module was called whose parameters an optimizer holds", remedy)
+        whole = self._holding(trained)
+        first, later = ([whole], []) if whole is not None else self._successive(trained)
+        updates = max((self._span(module).last for module in first), default=0) + 1 if later else self._updates
+        found = self._sources.roles(updates)
+        # Steps begin where the Trainer says so.
+        ahead = self._sources.ahead(found.counting[0]) if found.counting and not self._trainer else 0
+        named = [self._named(module) for module in first]
+        until = self._named(later[0]) if later else None
+        return Layout(tuple(named), found.counting, ahead, self._trainer, found.beside, found.aside, until)
+
+    def _trained(self) -> list[nn.Module]:
+        """Return the modules that are called and trained, the one with the most parameters first."""
         trained: list[nn.Module] = []
         covered: set[int] = set()
         for module in sorted(self._called.values(), key=self._size, reverse=True):
@@ -83,15 +100,27 @@ class Observation:
             if held - covered:
                 trained.append(module)
                 covered |= held
-        if not trained:
-            remedy = "Call the model itself, as in `model(x)`, and give its parameters to the optimizer."
-            raise TargetError(("train",), "no module was called whose parameters an optimizer holds", remedy)
-        whole = self._holding(trained)
-        roots = [self._modules[id(module)] for module in (trained if whole is None else [whole])]
-        paths = tuple((path_of(type(module)), number) for module, number in roots)
-        # Steps begin where the Trainer says so.
-        fetched = self._fetched.get(self._trained[0], []) if self._trained and not self._trainer else []
-        return Layout(paths, tuple(self._trained), _ahead(fetched), self._trainer)
+        return trained
+
+    def _successive(self, trained: list[nn.Module]) -> tuple[list[nn.Module], list[nn.Module]]:
+        """Return the modules of the first training, and those that are trained only after it, each in its order."""
+        spans = {id(module): self._span(module) for module in trained}
+        first, later = spans_apart(list(spans.values()))
+        in_time = sorted(trained, key=lambda module: spans[id(module)].first)
+        return (
+            [module for module in trained if spans[id(module)] in first],
+            [module for module in in_time if spans[id(module)] in later],
+        )
+
+    def _span(self, module: nn.Module) -> Span:
+        """Return the first and the last update of a module's parameters."""
+        own = [self._spans[id(p)] for p in module.parameters() if id(p) in self._spans]
+        return Span(min(one.first for one in own), max(one.last for one in own))
+
+    def _named(self, module: nn.Module) -> tuple[str, int]:
+        """Return the class path of a module, and its number among those of its class."""
+        own, number = self._modules[id(module)]
+        return path_of(type(own)), number
 
     def _size(self, module: nn.Module) -> int:
         """Return the number of a module's parameters that an optimizer holds."""
@@ -132,12 +161,9 @@ class Observation:
                 if torch.is_grad_enabled():
                     own = unwrapped(module)
                     self._called.setdefault(id(own), own)
-                    for key, number in self._since.items():
-                        self._fetched.setdefault(key, []).append(number)
-                    self._since = {}
+                    self._sources.called()
                 else:
-                    # An evaluation, which may be left half-way.
-                    self._pending = []
+                    self._sources.evaluated()
             self._depth += 1
             try:
                 return call(module, *args, **kwargs)
@@ -161,37 +187,25 @@ class Observation:
                 self._trainer = trainers.running()
             self._first = self._first or [module for module, _ in self._modules.values()]
             # Whatever has computed the gradients, as `torch.autograd.grad` may.
-            self._learn()
-            for group in optimizer.param_groups:
-                self._held.update({id(parameter): parameter.numel() for parameter in group["params"]})
+            self._sources.learn(self._updates)
+            for parameter in (parameter for group in optimizer.param_groups for parameter in group["params"]):
+                self._held[id(parameter)] = parameter.numel()
+                since = self._spans.get(id(parameter), Span(self._updates, self._updates))
+                self._spans[id(parameter)] = Span(since.first, self._updates)
+            self._updates += 1
             return step(optimizer, *args, **kwargs)
 
         return stepping
 
-    def _learn(self) -> None:
-        """Note that the batches so far are learnt from."""
-        self._trained += [key for key in dict.fromkeys(self._pending) if key not in self._trained]
-        self._pending = []
-
     def _iterating(self, iterate: Callable[..., Any]) -> Callable[..., Any]:
         def iterating(loader: DataLoader[Any]) -> Iterator[Any]:
-            key, batches = key_of(loader), iterate(loader)
-
-            def noted() -> Iterator[Any]:
-                for batch in batches:
-                    self._pending.append(key)
-                    self._since[key] = self._since.get(key, 0) + 1
-                    yield batch
-                # What was iterated to its end without a backward was evaluated.
-                self._pending = [other for other in self._pending if other != key]
-
-            return noted()
+            return self._sources.noted(key_of(loader), iterate(loader))
 
         return iterating
 
     def _backward(self, backward: Callable[..., Any]) -> Callable[..., Any]:
         def backwards(*args: Any, **kwargs: Any) -> Any:
-            self._learn()
+            self._sources.learn(self._updates)
             return backward(*args, **kwargs)
 
         return backwards
@@ -202,12 +216,6 @@ def _without_optimizer() -> str:
         if package in sys.modules:
             return f"{name} has optimizers of its own, out of reach of faultlab; it can break a loop with torch.optim."
     return _NO_TRAINING
-
-
-def _ahead(fetched: list[int]) -> int:
-    """Return how many batches are fetched ahead, by the numbers fetched before each forward: 2, 1, 1, 1 is one."""
-    first, *others = fetched[:3] or [1]
-    return first - 1 if others and set(others) == {1} else 0
 
 
 def _parts(module: nn.Module) -> set[int]:
