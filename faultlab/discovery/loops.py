@@ -34,11 +34,15 @@ _TRAINS = ("main", "train", "fit", "run", "train_model")
 _EVALUATES = ("evaluate", "validate", "test", "evaluate_model", "eval_model")
 _STEPS = ("train_step", "training_step", "step", "train_batch")
 _CONTINUES = ("resume", "resume_training", "continue_training")
+_HELD_OUT = r"(val|test|eval|dev)"
+_GOOD = r"(acc|f1|auc|r2|score|iou|dice)"
+_BAD = r"(loss|error|mse|mae|rmse|perplexity|ppl)"
 _BETTER = (
-    (re.compile(r"(val|test|eval|dev).*loss"), "min"),
-    (re.compile(r"(val|test|eval|dev).*(acc|f1|auc|r2|score|iou|dice)"), "max"),
-    (re.compile(r"acc|f1|auc|r2|score|iou|dice"), "max"),
-    (re.compile(r"loss|error|mse|mae|rmse|perplexity"), "min"),
+    (re.compile(rf"{_HELD_OUT}.*loss|loss.*{_HELD_OUT}"), "min"),
+    (re.compile(rf"{_HELD_OUT}.*{_GOOD}|{_GOOD}.*{_HELD_OUT}"), "max"),
+    (re.compile(rf"{_HELD_OUT}.*{_BAD}|{_BAD}.*{_HELD_OUT}"), "min"),
+    (re.compile(_GOOD), "max"),
+    (re.compile(_BAD), "min"),
     (re.compile(r"correct|reward|return"), "max"),
 )
 _LONG = 3.0
@@ -163,8 +167,9 @@ def parts(found: LoopFound) -> dict[str, Any]:
 
 def monitor(metrics: Mapping[str, float]) -> dict[str, str] | None:
     """Return the metric to measure harm by, and its better direction; None if no name shows it."""
+    names = sorted(metrics, key=lambda name: "train" in name.lower())
     for pattern, mode in _BETTER:
-        for name in metrics:
+        for name in names:
             if pattern.search(name.lower()):
                 return {"metric": name, "mode": mode}
     return None
