@@ -36,6 +36,7 @@ from faultlab.sandbox import file_calls
 _DEADLINE = 600.0
 """Seconds that the observed run may take."""
 
+_BY_HAND = "A loop that changes its weights by hand is out of reach: step an optimizer, as torch.optim.SGD(model.parameters())."
 _NO_TRAINING = "Call the function that builds the model and trains it, in this process."
 
 
@@ -51,6 +52,7 @@ class Observation:
         self._started: list[str] = []
         self._sources = Sources()
         self._updates = 0
+        self._backwards = False
         self._spans: dict[int, Span] = {}
         self._depth = 0
         self._optimizers: set[type] = set()
@@ -76,7 +78,8 @@ class Observation:
         if not self._held:
             elsewhere = f" in this process: it started {self._started[0]}" if self._started else ""
             message = f"no optimizer of torch's was stepped while it ran{elsewhere}"
-            raise TargetError(("train",), message, _without_optimizer())
+            by_hand = ", although backward was called" if self._backwards and not elsewhere else ""
+            raise TargetError(("train",), message + by_hand, _BY_HAND if by_hand else _without_optimizer())
         trained = self._trained()
         if not trained:
             remedy = "Call the model itself, as in `model(x)`, and give its parameters to the optimizer."
@@ -205,6 +208,7 @@ class Observation:
 
     def _backward(self, backward: Callable[..., Any]) -> Callable[..., Any]:
         def backwards(*args: Any, **kwargs: Any) -> Any:
+            self._backwards = True
             self._sources.learn(self._updates)
             return backward(*args, **kwargs)
 
