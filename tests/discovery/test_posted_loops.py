@@ -72,9 +72,7 @@ def test_a_loop_that_updates_by_hand_is_an_error_that_says_what_is_missing(folde
     OUT_OF_REACH.copy_to(folder)
     loop = loops.find(OUT_OF_REACH.target, ())
     assert loop is not None
-    with pytest.raises(
-        UsageError, match="although backward was called. A loop that changes its weights by hand is out of reach"
-    ):
+    with pytest.raises(UsageError, match="although backward was called"):
         loops.tried(loop, 280)
 
 

@@ -36,7 +36,7 @@ from faultlab.sandbox import file_calls
 _DEADLINE = 600.0
 """Seconds that the observed run may take."""
 
-_BY_HAND = "A loop that changes its weights by hand is out of reach: step an optimizer, as torch.optim.SGD(model.parameters())."
+_BY_HAND = "A loop that changes its weights by hand is out of reach: step an optimizer, such as torch.optim.SGD."
 _NO_TRAINING = "Call the function that builds the model and trains it, in this process."
 
 
