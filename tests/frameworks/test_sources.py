@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import threading
+
 import pytest
 
 from faultlab.frameworks.loops.sources import Roles, roles
@@ -57,3 +60,18 @@ def test_what_is_trained_after_the_first_training_is_another(
     together, others = spans_apart([Span(*span) for span in spans])
     assert (len(together), len(others)) == (first, later)
     assert together[0].first == 0
+
+
+def test_a_progress_bar_starts_no_thread_that_would_prevent_forks() -> None:
+    from tqdm import tqdm
+
+    from faultlab.core.patching import Patches
+    from faultlab.frameworks.loops import progress_bars
+
+    before = threading.active_count()
+    with Patches() as patches:
+        progress_bars.without_monitor(patches)
+        list(tqdm(range(3), disable=None))
+        list(tqdm(range(3), file=io.StringIO()))
+        assert threading.active_count() == before
+    assert tqdm.monitor_interval

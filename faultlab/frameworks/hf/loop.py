@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import tqdm
 from torch.utils.data import DataLoader
 from transformers import trainer, trainer_callback
 
@@ -54,8 +53,6 @@ class TrainerLoop(Loop):
 
     def attach(self, patches: Patches) -> None:
         super().attach(patches)
-        # The thread that watches progress bars would prevent forks, and does nothing but refresh them.
-        patches.set(tqdm.tqdm, "monitor_interval", 0)
         met: set[type] = set()
 
         def constructing(construct: Callable[..., Any]) -> Callable[..., Any]:

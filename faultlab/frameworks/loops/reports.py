@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from faultlab.core.patching import Patches
-from faultlab.frameworks.loops import sinks
+from faultlab.frameworks.loops import progress_bars, sinks
 from faultlab.frameworks.loops.calls import plainly
 from faultlab.frameworks.loops.lines import Lines, of_files
 from faultlab.injection.references import references
@@ -57,6 +57,7 @@ class Reports:
 
     def attach(self, patches: Patches) -> None:
         """Follow the process until the patches are closed."""
+        progress_bars.without_monitor(patches)
         if self._evaluation is not None:
             for module, name, _ in list(references([self._evaluation], _looks_at)):
                 patches.wrap(module, name, self._evaluating)
