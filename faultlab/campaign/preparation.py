@@ -14,7 +14,7 @@ from faultlab.campaign.healthy_runs import RECORD, Watch, Watching, asked
 from faultlab.campaign.metric_choice import UNREPORTED, Measure, choose_metric, undirected, unevaluated
 from faultlab.campaign.verdict import Twin, outlying
 from faultlab.catalogue import index
-from faultlab.catalogue.failure_mode import FailureMode
+from faultlab.catalogue.failure_mode import FailureMode, nearest
 from faultlab.config.scenario import Scenario
 from faultlab.config.selection import Selection
 from faultlab.core import framework_names
@@ -133,7 +133,8 @@ class Preparation:
         if metric in profile.metrics:
             profile = replace(profile, monitor=metric, monitor_mode=measure.mode)
         if self.scenario.monitor and metric not in {**first.final, **first.metrics}:
-            remedy = f"It logs {', '.join(sorted({**first.final, **first.metrics})) or 'nothing'}."
+            known = sorted({**first.final, **first.metrics})
+            remedy = f"{nearest(metric, known)} It logs {', '.join(known) or 'nothing'}.".lstrip()
             if profile.by_hand:
                 remedy += " Return it from `train`, or name a function under `evaluate` or its place under `metrics`."
             raise self.scenario.problem(("monitor", "metric"), f"the clean run never logs {metric!r}", remedy)

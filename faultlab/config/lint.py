@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from faultlab.config import target_check
+from faultlab.config import metric_names, target_check
 from faultlab.config.scenario import Scenario, load_all, read_all
 from faultlab.core import framework_names
 from faultlab.errors import Problem, ScenarioError
@@ -33,7 +33,7 @@ def check(files: Sequence[Path], today: datetime.date | None = None) -> Checked:
     scenarios, problems = read_all(files)
     found = Checked(scenarios, problems)
     for scenario in scenarios:
-        found.problems += [*_missing_tests(scenario), *target_check.check(scenario)]
+        found.problems += [*_missing_tests(scenario), *target_check.check(scenario), *metric_names.check(scenario)]
         found.warnings += target_check.missing_accelerator(scenario)
         for number, exemption in enumerate(scenario.faults.ignore):
             left = (exemption.expires - today).days

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from faultlab.catalogue.failure_mode import nearest
-from faultlab.config import module_lookup
+from faultlab.config import module_lookup, named_files
 from faultlab.config.scenario import Scenario, import_path
 from faultlab.config.yaml_source import Key
 from faultlab.core import framework_names
@@ -31,6 +31,7 @@ def check(scenario: Scenario) -> list[Problem]:
     """Return the errors in what a scenario names that its source files show."""
     path = import_path(scenario.file)
     found = [*_class_paths(scenario, path), *_arguments(scenario, path), *_guards(scenario, path)]
+    found += _files(scenario, path)
     if scenario.framework == framework_names.DEFAULT:
         found += [*_trainer(scenario), *_devices(scenario)]
     return [
@@ -91,6 +92,12 @@ def _class_paths(scenario: Scenario, path: Sequence[str]) -> Iterator[_Found]:
         if names is None or name in names or module_lookup.exists(submodule, path):
             continue
         yield where, f"{module!r} has no {name!r}", nearest(name, names) or f"Name a class or function of {module}."
+
+
+def _files(scenario: Scenario, path: Sequence[str]) -> Iterator[_Found]:
+    for key in ("module", "data", "build", "train"):
+        if (entry := getattr(scenario, key)) is not None:
+            yield from named_files.missing(key, entry.class_path, entry.init_args, path)
 
 
 def _arguments(scenario: Scenario, path: Sequence[str]) -> Iterator[_Found]:

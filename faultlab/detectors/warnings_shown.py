@@ -8,14 +8,13 @@ import logging
 import re
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from faultlab.core import packages
 from faultlab.core.alert import causes_of
 from faultlab.injection.clock import Clock
 
-_LOGGERS = ("", *packages.LOGGERS)
 _VARYING = re.compile(r"0x[0-9a-f]+|[-+]?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 
 
@@ -71,29 +70,34 @@ class Warnings:
             self.note(f"{category.__name__}: {message}", causes_of(message))
             shown(message, category, *args, **kwargs)
 
-        handler = _Handler(self)
+        call_handlers = logging.Logger.callHandlers
+
+        def calling(logger: logging.Logger, record: logging.LogRecord) -> None:
+            if record.levelno >= logging.WARNING and _reaches_user(logger):
+                # A victim's log call with the wrong arguments is not ours to report.
+                with suppress(Exception):
+                    self.note(f"{record.name}: {record.getMessage()}")
+            call_handlers(logger, record)
+
         warnings.showwarning = show
-        for name in _LOGGERS:
-            logging.getLogger(name).addHandler(handler)
+        # A handler of our own would make `logging.basicConfig` do nothing, and so the victim silent.
+        logging.Logger.callHandlers = calling  # type: ignore[method-assign, assignment]
         try:
             yield
         finally:
             if warnings.showwarning is show:
                 warnings.showwarning = shown
-            for name in _LOGGERS:
-                logging.getLogger(name).removeHandler(handler)
+            if logging.Logger.callHandlers is calling:
+                logging.Logger.callHandlers = call_handlers  # type: ignore[method-assign]
 
 
-class _Handler(logging.Handler):
-    def __init__(self, warnings: Warnings) -> None:
-        super().__init__(logging.WARNING)
-        self._warnings = warnings
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            self._warnings.note(f"{record.name}: {record.getMessage()}")
-        except Exception:  # a victim's log call with the wrong arguments is not ours to report
-            return
+def _reaches_user(logger: logging.Logger | None) -> bool:
+    """Return whether a logger's records propagate to the root logger or to that of a framework."""
+    while logger is not None:
+        if isinstance(logger, logging.RootLogger) or logger.name in packages.LOGGERS:
+            return True
+        logger = logger.parent if logger.propagate else None
+    return False
 
 
 def normalised(text: str) -> str:

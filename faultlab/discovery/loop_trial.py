@@ -15,7 +15,7 @@ from faultlab.core.trajectory import Trajectory
 from faultlab.errors import TargetError
 from faultlab.frameworks.base import Assembly
 from faultlab.frameworks.loops.clock import LoopClock
-from faultlab.frameworks.loops.lines import Lines
+from faultlab.frameworks.loops.lines import Lines, of_files
 from faultlab.frameworks.loops.target import LoopTarget
 from faultlab.frameworks.loops.training import LoopTraining, numbers_in
 from faultlab.sandbox import file_calls
@@ -46,7 +46,7 @@ def _tried(request: dict[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="faultlab-init-") as folder:
         root = os.path.join(folder, "files")
         training = LoopTraining(target.build(root), Assembly(root, trajectory, clock))
-        begun = time.perf_counter()
+        begun = time.process_time()
         with file_calls.redirected(root, [os.getcwd(), *target.code.folders]), Patches() as patches:
             clock.attach(patches)
             printed: deque[str] = deque(maxlen=_MOST_LINES)
@@ -55,9 +55,9 @@ def _tried(request: dict[str, Any]) -> dict[str, Any]:
                 printed.append(line)
                 return line
 
-            patches.set(sys, "stdout", Lines(sys.stdout, noted))
+            of_files(patches, None, lambda stream: Lines(stream, noted))
             training.run()
-            seconds = time.perf_counter() - begun
+            seconds = time.process_time() - begun
             evaluated = training.evaluate(True, {})
     losses = [loss for _, loss in trajectory.losses]
     reported = {name: series[-1][1] for name, series in trajectory.metrics.items()}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,16 +26,24 @@ _BACKWARD = re.compile(r"\.backward\s*\(")
 _LOOP = re.compile(r"\.backward\b|\.zero_grad\b|\boptim\.\w+\(")
 _BY_OTHERS = {"accelerate", "ignite", "sentence_transformers", "skorch", "transformers", "trl"}
 """Packages whose trainings are broken as loops, although backward is called in the package."""
+_LIGHTNING = re.compile(r"^\s*(?:from|import)\s+(?:pytorch_lightning|lightning(?!\.fabric))\b", re.MULTILINE)
+_WITHOUT_TRAINING = {"numpy", "pandas", "scipy", "matplotlib", "yaml", "requests", "tqdm", "PIL"}
+"""Packages that no script trains by."""
+_MOST_FILES = 40
 _TRAINS = ("main", "train", "fit", "run", "train_model")
 _EVALUATES = ("evaluate", "validate", "test", "evaluate_model", "eval_model")
 _STEPS = ("train_step", "training_step", "step", "train_batch")
 _CONTINUES = ("resume", "resume_training", "continue_training")
+_HELD_OUT = r"(val|test|eval|dev)"
+_GOOD = r"(acc|f1|auc|r2|score|iou|dice)"
+_BAD = r"(loss|error|mse|mae|rmse|perplexity|ppl)"
 _BETTER = (
-    (re.compile(r"(val|test|eval|dev).*loss"), "min"),
-    (re.compile(r"(val|test|eval|dev).*(acc|f1|auc|r2|score|iou|dice)"), "max"),
-    (re.compile(r"acc|f1|auc|r2|score|iou|dice"), "max"),
-    (re.compile(r"loss|error|mse|mae|rmse|perplexity"), "min"),
-    (re.compile(r"correct"), "max"),
+    (re.compile(rf"{_HELD_OUT}.*loss|loss.*{_HELD_OUT}"), "min"),
+    (re.compile(rf"{_HELD_OUT}.*{_GOOD}|{_GOOD}.*{_HELD_OUT}"), "max"),
+    (re.compile(rf"{_HELD_OUT}.*{_BAD}|{_BAD}.*{_HELD_OUT}"), "min"),
+    (re.compile(_GOOD), "max"),
+    (re.compile(_BAD), "min"),
+    (re.compile(r"correct|reward|return"), "max"),
 )
 _LONG = 3.0
 """Seconds of a clean run above which the note says so."""
@@ -85,7 +94,7 @@ def find(target: str, given: Sequence[str], ill: bool = False) -> LoopFound | No
         raise UsageError(
             f"{file} trains with {packages.OWN_OPTIMIZERS[package]}, which has optimizers of its own. {remedy}"
         )
-    if not (_LOOP if ill else _BACKWARD).search(source.text) and not imported & _BY_OTHERS:
+    if not (_LOOP if ill else _BACKWARD).search(source.text) and not imported & _BY_OTHERS and not _elsewhere(source):
         return None
     functions = {node.name: node for node in source.tree.body if isinstance(node, ast.FunctionDef)}
     if name and name not in functions:
@@ -168,8 +177,9 @@ def parts(found: LoopFound) -> dict[str, Any]:
 
 def monitor(metrics: Mapping[str, float]) -> dict[str, str] | None:
     """Return the metric to measure harm by, and its better direction; None if no name shows it."""
+    names = sorted(metrics, key=lambda name: "train" in name.lower())
     for pattern, mode in _BETTER:
-        for name in metrics:
+        for name in names:
             if pattern.search(name.lower()):
                 return {"metric": name, "mode": mode}
     return None
@@ -233,6 +243,40 @@ def _imported(source: Source) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             found.add(node.module.partition(".")[0])
     return found
+
+
+def _elsewhere(source: Source) -> bool:
+    """Return whether a script trains by what it imports: a loop in a file of the project, or in a package."""
+    near = list(_imported_files(source))
+    texts = [one.text for one in near]
+    if not source.acts or source.modules or any(_LIGHTNING.search(text) for text in texts):
+        return False
+    if any(_BACKWARD.search(text) for text in texts):
+        return True
+    own = {one.file.stem for one in near}
+    packages_imported = {name for one in (source, *near) for name in _imported(one)} - own - sys.stdlib_module_names
+    return bool(packages_imported - _WITHOUT_TRAINING)
+
+
+def _imported_files(source: Source) -> Iterator[Source]:
+    """Yield the files beside a script, or below its folder, that it imports, and those that they import."""
+    waiting, seen = [source], {source.file.resolve()}
+    while waiting and len(seen) < _MOST_FILES:
+        one = waiting.pop()
+        for node in ast.walk(one.tree):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or "", *(f"{node.module or ''}.{alias.name}" for alias in node.names)]
+            for name in names:
+                for folder in {source.file.resolve().parent, one.file.resolve().parent, Path.cwd()}:
+                    base = folder.joinpath(*name.strip(".").split("."))
+                    for file in (base.with_name(f"{base.name}.py"), base / "__init__.py"):
+                        if file.is_file() and file.resolve() not in seen:
+                            seen.add(file.resolve())
+                            with contextlib.suppress(UsageError):
+                                found = read(file.resolve())
+                                waiting.append(found)
+                                yield found
 
 
 def _required(function: ast.FunctionDef) -> list[str]:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|nan|inf)"
 _WORD = "[A-Za-z][A-Za-z0-9_/]*"
+_STAGE = r"(?<!\w)(?:train(?:ing)?|val(?:id(?:ation)?)?|dev|eval(?:uation)?|test)"
 _SHOWN = re.compile(
-    rf"(?P<label>{_WORD}(?:[ -]{_WORD})?)(?P<between>\s*[:=]\s*|\s+)(?P<number>{_NUMBER})",
+    rf"(?P<label>(?i:{_STAGE}\s+)?{_WORD}(?:[ -]{_WORD})?)(?P<between>\s*[:=]\s*|\s+)(?P<number>{_NUMBER})",
 )
 
 Choose = Callable[[Mapping[str, float]], Mapping[str, str] | None]

@@ -13,7 +13,7 @@ from functools import cache, cached_property
 from pathlib import Path
 
 from faultlab.catalogue.failure_mode import nearest
-from faultlab.core.close_files import did_you_mean
+from faultlab.core.close_files import did_you_mean, misspelled
 from faultlab.discovery import cli_config
 from faultlab.errors import UsageError
 
@@ -173,6 +173,8 @@ def find(target: str | None) -> Found:
         return _in_file(Path(path), name)
     if path.endswith((".yaml", ".yml")):
         return Found(cli_config.module_of(Path(path)), None, config=path)
+    if hint := misspelled(path, "*.py", "*.yaml", "*.yml"):
+        raise UsageError(f"{path}: no such file. {hint}")
     dotted = path if name else path.rpartition(".")[0]
     name = name or path.rpartition(".")[2]
     if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", path):

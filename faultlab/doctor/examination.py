@@ -16,7 +16,7 @@ from faultlab.campaign.clean_runs import order
 from faultlab.config.lint import require_lightning
 from faultlab.config.scenario import Scenario, load, project_root
 from faultlab.config.source_lookup import file_of
-from faultlab.core.close_files import did_you_mean
+from faultlab.core.close_files import did_you_mean, misspelled
 from faultlab.core.orders import Examine, Train
 from faultlab.core.results import ExaminedRun, Outcome, RunResult
 from faultlab.discovery import candidates, cli_config
@@ -89,6 +89,8 @@ def examine(
         if scenario.framework != loops.FRAMEWORK:
             require_lightning(scenario, "doctor")
         yield replace(fine(f"{path} is valid", scenario.name), check="scenario file")
+    elif hint := misspelled(target, "*.py", "*.yaml", "*.yml"):
+        raise UsageError(f"{target}: no such file. {hint}")
     elif CLASS_PATH.match(target):
         scenario = bare(target)
     else:

@@ -96,6 +96,16 @@ def take_over(patches: Patches, overlay: Overlay) -> None:
     for module, name in list(_of_safetensors()):
         # It opens files itself, in Rust.
         wrap(module, name, taken.written_by_safetensors if name == _SAFE_WRITER else taken.read_by_safetensors)
+    _lend_to_numpy(patches)
+
+
+def _lend_to_numpy(patches: Patches) -> None:
+    """Have NumPy's functions for text open files as everything else does: they keep the `open` of their import."""
+    kept = getattr(sys.modules.get("numpy.lib._datasource"), "_file_openers", None)
+    openers = getattr(kept, "_file_openers", {})
+    if None in openers:
+        before, openers[None] = openers[None], builtins.open
+        patches.on_exit(lambda: openers.__setitem__(None, before))
 
 
 def _of_safetensors() -> Iterator[tuple[Any, str]]:

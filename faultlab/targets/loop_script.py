@@ -12,8 +12,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from faultlab.config import named_files
 from faultlab.core.alert import safe_text
+from faultlab.core.close_files import did_you_mean
 from faultlab.errors import TargetError
+from faultlab.frameworks.loops.interruption import AnotherTraining
 from faultlab.frameworks.loops.target import PREPARE
 from faultlab.injection import mutant_activation
 
@@ -46,6 +49,9 @@ def run(script: str, arguments: Sequence[str] = ()) -> dict[str, Any]:
         sys.path.insert(0, str(file.parent))
     try:
         exec(code, vars(module))
+    except AnotherTraining:
+        # What it has reported so far is that of the training that ended.
+        pass
     except SystemExit as error:
         # A script that ends by `sys.exit(main())` has trained to its end.
         if error.code not in (None, 0):
@@ -76,8 +82,9 @@ setattr(run, PREPARE, prepare)
 
 
 def _found(script: str) -> Path:
-    file = Path(script)
-    if not file.is_file():
+    file = named_files.find(script, sys.path)
+    if file is None:
         message = f"no such script: {script}"
-        raise TargetError(("train", "init_args", "script"), message, f"Give its path as seen from {os.getcwd()}.")
+        remedy = did_you_mean(Path(script), "*.py") or f"Name it relative to {os.getcwd()}, the folder of this run."
+        raise TargetError(("train", "init_args", "script"), message, remedy)
     return file.resolve()

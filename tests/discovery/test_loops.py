@@ -121,6 +121,10 @@ def test_a_script_that_needs_arguments_is_an_error_with_how_it_ends(project: Pat
     [
         ({"epoch": 1.0, "accuracy": 0.5, "val_loss": 0.3}, {"metric": "val_loss", "mode": "min"}),
         ({"correct": 474.0, "accuracy": 0.5}, {"metric": "accuracy", "mode": "max"}),
+        ({"train_loss": 0.1, "rmse": 0.4}, {"metric": "rmse", "mode": "min"}),
+        ({"acc_train": 0.9, "loss_val": 0.3, "acc_val": 0.8}, {"metric": "loss_val", "mode": "min"}),
+        ({"train_acc": 0.9, "val_rmse": 0.3}, {"metric": "val_rmse", "mode": "min"}),
+        ({"epochs": 2.0, "average_reward": 64.0}, {"metric": "average_reward", "mode": "max"}),
         ({"epochs": 2.0, "batch_size": 64.0}, None),
     ],
 )

@@ -17,6 +17,8 @@ from faultlab.discovery import loops, printed_metrics
         ("Test set: Average loss: 0.0276, Accuracy: 9916/10000 (99%)", "accuracy", "max", "9916"),
         ("[5] loss: 1.2e-3", "loss", "min", "1.2e-3"),
         ("test_f1 =   0.7", "test_f1", "max", "0.7"),
+        ("====> Test set loss: 33.37", "test_set_loss", "min", "33.37"),
+        ("Epoch: 0001 acc_train: 0.9 loss_val: 0.31 acc_val: 0.8", "loss_val", "min", "0.31"),
         ("loss nan", "loss", "min", "nan"),
     ],
 )

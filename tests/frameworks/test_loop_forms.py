@@ -13,9 +13,9 @@ from faultlab.config.scenario import load
 from faultlab.core.patching import Patches
 from faultlab.core.report import Report, Status
 from faultlab.core.trajectory import Trajectory
+from faultlab.frameworks.loops import sources
 from faultlab.frameworks.loops.clock import LoopClock
 from faultlab.frameworks.loops.loop import Loop
-from faultlab.frameworks.loops.observation import _ahead
 from faultlab.frameworks.loops.target import LoopTarget
 from tests.frameworks import hand_written
 
@@ -74,7 +74,7 @@ def test_faults_act_in_their_step_if_batches_are_fetched_ahead(tmp_path: Path) -
     [([1, 1, 1], 0), ([2, 1, 1], 1), ([3, 1, 1, 1], 2), ([4, 4, 4], 0), ([2], 0), ([], 0), ([1, 2, 1], 0)],
 )
 def test_only_a_steady_distance_counts_as_fetching_ahead(fetched: list[int], ahead: int) -> None:
-    assert _ahead(fetched) == ahead
+    assert sources.ahead(fetched) == ahead
 
 
 def test_a_loop_that_takes_its_gradients_by_hand_is_broken_apart_from_them(tmp_path: Path) -> None:

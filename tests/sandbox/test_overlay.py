@@ -144,6 +144,7 @@ WRITERS: list[Callable[[str], None]] = [
     _by_fsspec,
     lambda path: torch.save({"a": torch.zeros(2)}, path),
     lambda path: numpy.save(path, numpy.zeros(2)),
+    lambda path: numpy.savetxt(path, numpy.zeros(2)),
     lambda path: numpy.zeros(2).tofile(path),
     lambda path: pathlib.Path(path).write_text("broken") and None,
     lambda path: shutil.copy("runs/first/log.txt", path) and None,

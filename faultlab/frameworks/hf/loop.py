@@ -6,7 +6,6 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import tqdm
 from torch.utils.data import DataLoader
 from transformers import trainer, trainer_callback
 
@@ -51,8 +50,6 @@ class TrainerLoop(Loop):
 
     def attach(self, patches: Patches) -> None:
         super().attach(patches)
-        # The thread that watches progress bars would prevent forks, and does nothing but refresh them.
-        patches.set(tqdm.tqdm, "monitor_interval", 0)
         met: set[type] = set()
 
         def constructing(construct: Callable[..., Any]) -> Callable[..., Any]:

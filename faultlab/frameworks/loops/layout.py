@@ -27,22 +27,32 @@ class Layout:
     """The features that identify the parts of a training loop in a later run of the same code.
 
     ``roots`` has the modules that train, the one with the most parameters first: the class path of each, and its
-    number, from 1, among the modules of that class in the order of their construction. ``training`` has the keys of the
-    loaders whose batches are propagated backward, the one that counts the steps first; it is empty where the batches
-    come from no DataLoader. Every other loader serves evaluation: ``others`` has the keys of those that were seen.
-    ``ahead`` is how many batches the loop has fetched beyond the one that it trains on. ``trainer`` is the module of
-    the Trainer that runs the loop, empty where the user's own code does; see `faultlab.frameworks.loops.trainers`.
-    ``repeats`` is set if all steps train on one batch that is fetched once, so that it can't count them.
+    number, from 1, among the modules of that class in the order of their construction. ``counting`` has the keys of the
+    loaders whose batches begin the steps, and is empty where the batches come from no DataLoader; ``beside`` has those
+    of other loaders that are learnt from in the same steps, ``aside`` those of loaders that are only looked at. Every
+    other loader serves evaluation: ``others`` has the keys of those that were seen. ``ahead`` is how many batches the
+    loop has fetched beyond the one that it trains on. ``trainer`` is the module of the Trainer that runs the loop,
+    empty where the user's own code does; see `faultlab.frameworks.loops.trainers`. ``repeats`` is set if all steps
+    train on one batch that is fetched once, so that it can't count them. ``until`` is the module whose training follows
+    that of the roots, as in another fold: the run ends when it is called. None if there is none.
 
     A number below 0 is that of a module that existed before: the first one of its class that is called is -1.
     """
 
     roots: tuple[tuple[str, int], ...]
-    training: tuple[str, ...] = ()
+    counting: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
     ahead: int = 0
     trainer: str = ""
     repeats: bool = False
+    beside: tuple[str, ...] = ()
+    aside: tuple[str, ...] = ()
+    until: tuple[str, int] | None = None
+
+    @property
+    def training(self) -> tuple[str, ...]:
+        """The keys of the loaders whose batches are learnt from."""
+        return (*self.counting, *self.beside)
 
     @property
     def root(self) -> str:
@@ -55,7 +65,11 @@ class Layout:
 
     def counts(self, key: str) -> bool:
         """Return whether the batches of a loader count the steps."""
-        return bool(self.training) and not self.repeats and self.known(key) == self.training[0]
+        return not self.repeats and self.known(key) in self.counting
+
+    def only_looked_at(self, key: str) -> bool:
+        """Return whether the batches of a loader are neither learnt from nor evaluated."""
+        return self.known(key) in self.aside
 
     def known(self, key: str) -> str:
         """Return the key that a loader had in the observed run.
@@ -63,7 +77,7 @@ class Layout:
         A change of the user's code may give the loader of a line other arguments. It is the one of that line that is
         most like it.
         """
-        seen = (*self.training, *self.others)
+        seen = (*self.training, *self.others, *self.aside)
         if key in seen:
             return key
         place, *facts = key.rsplit(" ", _FACTS)
@@ -78,8 +92,9 @@ class Layout:
     def from_json(cls, data: Mapping[str, Any]) -> Layout:
         """Return the layout with the data that `to_json` returned."""
         roots = tuple((path, number) for path, number in data["roots"])
-        lists = {name: tuple(data[name]) for name in ("training", "others")}
-        return cls(**{**data, **lists, "roots": roots})
+        until = tuple(data["until"]) if data["until"] else None
+        lists = {name: tuple(data[name]) for name in ("counting", "others", "beside", "aside")}
+        return cls(**{**data, **lists, "roots": roots, "until": until})
 
 
 def key_of(loader: DataLoader[Any]) -> str:

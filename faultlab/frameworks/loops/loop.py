@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import nn
@@ -22,7 +22,9 @@ from faultlab.core.trajectory import Trajectory
 from faultlab.frameworks.loops import criteria, iteration
 from faultlab.frameworks.loops.advising import Advising
 from faultlab.frameworks.loops.ahead import Fetched, HandedOn, Queue
+from faultlab.frameworks.loops.calls import Around, AroundCallback, plainly
 from faultlab.frameworks.loops.checkpoints import Checkpoints
+from faultlab.frameworks.loops.interruption import AnotherTraining, Interruption
 from faultlab.frameworks.loops.layout import Layout, key_of
 from faultlab.frameworks.loops.optimizing import Optimizing
 from faultlab.frameworks.loops.own_step import Make, wrap_function
@@ -33,15 +35,6 @@ from faultlab.frameworks.torch.optimizers import groups_in
 from faultlab.frameworks.torch.wrappers import unwrapped
 from faultlab.injection.loader_workers import fork_workers
 from faultlab.injection.values import Stream
-
-Around = Callable[[Callable[[], Any]], Any]
-"""Is called with a call, and makes it or does something else instead."""
-AroundCallback = Callable[[str, str, Callable[[], Any]], Any]
-"""Is called with the name of a callback, its hook and the call of it, as `Around` is."""
-
-
-class Interruption(BaseException):
-    """Ends a training midway, as a signal does. Not an Exception, so that the loop doesn't treat it as one."""
 
 
 class Loop(Optimizing):
@@ -72,7 +65,7 @@ class Loop(Optimizing):
         self.layout = layout
         self.own_step = own_step
         super().__init__()
-        self.roots = Roots(layout.roots)
+        self.roots = Roots(layout.roots, layout.until)
         self.loaders: dict[str, DataLoader[Any]] = {}
         self.stage = self.latest = "train"
         self.clock: Any = None
@@ -103,6 +96,7 @@ class Loop(Optimizing):
         self._begin, self._take_back = begin, take_back
         self.advising = advising or Advising({}, False)
         self._handed_on: weakref.WeakKeyDictionary[DataLoader[Any], str] = weakref.WeakKeyDictionary()
+        self._epoch_begun = 0
         self._inside = self._in_backward = False
         self._forward_due = True
         self._evaluation_due = self._configured = False
@@ -208,7 +202,7 @@ class Loop(Optimizing):
 
     def restart(self) -> None:
         """Follow another call of the same function, which makes everything again and continues the training."""
-        self.roots = Roots(self.layout.roots)
+        self.roots = Roots(self.layout.roots, self.layout.until)
         self.loaders, self.stage = {}, "train"
         self.interruption = None
         self._forget_optimizers()
@@ -234,6 +228,18 @@ class Loop(Optimizing):
             self._configured = True
             self._notify_once(self.when_configured)
         self.roots.settle()
+
+    def end(self) -> None:
+        """Note that the training is over: what it has called since its last update is no step."""
+        if self.counts_forwards and self.steps_begun and not self._forward_due:
+            self.take_back()
+
+    def _leave(self) -> NoReturn:
+        """End the run, since another training has begun, maybe with a batch that was taken for one of this."""
+        if not self.counts_forwards and self._forward_due:
+            self.take_back()
+            self.trajectory.epochs -= self.step + 1 == self._epoch_begun
+        raise AnotherTraining
 
     def take_back(self) -> None:
         """Note that the step that has just begun has no batch."""
@@ -279,6 +285,8 @@ class Loop(Optimizing):
             if not self._inside and self.roots.awaits:
                 self._called(unwrapped(module))
             if self._inside or not self.roots.has(module):
+                if self.roots.begins_next(module) and self.steps_begun and torch.is_grad_enabled():
+                    self._leave()
                 return call(module, *args, **kwargs)
             self._inside = True
             try:
@@ -291,7 +299,7 @@ class Loop(Optimizing):
                 if self.stage != "validate":
                     return call(module, *args, **kwargs)
                 self.validated = True
-                around = self.around_validation[-1] if self.around_validation else _plainly
+                around = self.around_validation[-1] if self.around_validation else plainly
                 return around(lambda: call(module, *args, **kwargs))
             finally:
                 self._inside = False
@@ -321,6 +329,8 @@ class Loop(Optimizing):
     def _iterating(self, iterate: Callable[..., Any]) -> Callable[..., Any]:
         def iterating(loader: DataLoader[Any]) -> Iterator[Any]:
             key = self._handed_on.get(loader) or self.key(loader)
+            if self.layout.only_looked_at(key):
+                return iter(iterate(loader))
             self._taken_from(key)
             stage, counts = self.stage_of(key), self.counts(key)
             ahead = self.begins_steps or loader in self._handed_on or (counts and self.layout.ahead > 0)
@@ -329,6 +339,7 @@ class Loop(Optimizing):
                 self._interrupt()
                 self.queue.clear()
                 self.trajectory.epochs += 1
+                self._epoch_begun = self.trajectory.steps
             for mapped in list(self.loader_maps):
                 loader = mapped(loader, stage)
             self.advising.iterated(stage)
@@ -346,6 +357,8 @@ class Loop(Optimizing):
         def handing_on(wrapper: Any) -> Iterator[Any]:
             inner = iteration.inner(wrapper)
             key = self._handed_on[inner] = self.key(inner)
+            if self.layout.only_looked_at(key):
+                return iter(iterate(wrapper))
             self._taken_from(key)
             return HandedOn(self, iterate(wrapper), self.stage_of(key), self.counts(key))
 
@@ -381,7 +394,3 @@ class Loop(Optimizing):
         if self.module is not None:
             while listeners:
                 listeners.pop(0)()
-
-
-def _plainly(call: Callable[[], Any]) -> Any:
-    return call()

@@ -14,8 +14,8 @@ import sys
 import tempfile
 import time
 import weakref
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from typing import Any, NoReturn
 
@@ -30,6 +30,7 @@ from faultlab.core.patching import Patches
 from faultlab.errors import TargetError
 from faultlab.frameworks.loops import iteration, trainers
 from faultlab.frameworks.loops.layout import Layout, key_of
+from faultlab.frameworks.loops.sources import Sources, roles
 from faultlab.frameworks.loops.stepped import Seen, Stepped, in_turn, together
 from faultlab.frameworks.torch.wrappers import unwrapped
 from faultlab.injection import compilation, mutant_activation
@@ -38,6 +39,7 @@ from faultlab.sandbox import file_calls
 _DEADLINE = 600.0
 """Seconds that the observed run may take."""
 
+_BY_HAND = "A loop that changes its weights by hand is out of reach: step an optimizer, such as torch.optim.SGD."
 _NO_TRAINING = "Call the function that builds the model and trains it, in this process."
 
 
@@ -54,11 +56,8 @@ class Observation:
         self._optimizers: list[torch.optim.Optimizer] = []
         self._steps = 0
         self._started: list[str] = []
-        self._iterated: dict[str, None] = {}
-        self._pending: list[str] = []
-        self._lately: Counter[str] = Counter()
-        self._fetched: dict[str, list[int]] = {}
-        self._since: dict[str, int] = {}
+        self._sources = Sources()
+        self._backwards = False
         self._depth = 0
         self._classes: set[type] = set()
         self._wrapped: weakref.WeakSet[DataLoader[Any]] = weakref.WeakSet()
@@ -75,7 +74,7 @@ class Observation:
         patches.wrap(torch.autograd, "backward", self._backward)
 
     def layout(self) -> Layout:
-        """Return what was seen, all of it as one training.
+        """Return what was seen of the first training, which is all of it unless trainings of other modules follow.
 
         Raises:
             TargetError: No module was trained.
@@ -83,15 +82,24 @@ class Observation:
         if not self._stepped:
             elsewhere = f" in this process: it started {self._started[0]}" if self._started else ""
             message = f"no optimizer of torch's was stepped while it ran{elsewhere}"
-            raise TargetError(("train",), message, _without_optimizer())
+            by_hand = ", although backward was called" if self._backwards and not elsewhere else ""
+            raise TargetError(("train",), message + by_hand, _BY_HAND if by_hand else _without_optimizer())
         whole = together(list(self._stepped.values()))
         if not (roots := self._roots(whole)):
             remedy = "Call the model itself, as in `model(x)`, and give its parameters to the optimizer."
             raise TargetError(("train",), "no module was called whose parameters an optimizer holds", remedy)
-        return self._layout(whole, roots, tuple(whole.batches))
+        # Parts of one module that are trained in turn are one training.
+        trainings = self._in_turn() if len(roots) > 1 else []
+        if len(trainings) < 2:
+            return self._layout(whole, roots)
+        (stepped, first), (_, following), *_ = trainings
+        return replace(self._layout(stepped, first), until=self._named(following[0]))
 
     def trainings(self) -> list[Seen]:
         """Return the trainings that followed each other, in their order. What had no root module is left out."""
+        return [Seen(self._layout(stepped, roots), stepped.updates) for stepped, roots in self._in_turn()]
+
+    def _in_turn(self) -> list[tuple[Stepped, list[nn.Module]]]:
         found: list[tuple[Stepped, list[nn.Module]]] = []
         for stepped in in_turn(self._stepped.values()):
             roots = self._roots(stepped)
@@ -101,25 +109,27 @@ class Observation:
                 roots = self._roots(stepped)
             if roots:
                 found.append((stepped, roots))
-        seen = []
-        for stepped, roots in found:
-            # The loader with the most batches counts the steps.
-            keys = tuple(key for key, _ in stepped.batches.most_common())
-            seen.append(Seen(self._layout(stepped, roots, keys), stepped.updates))
-        return seen
+        return found
 
     def called(self) -> list[tuple[str, int]]:
         """Return the class path and number of each module with parameters that was called by itself, in this order."""
         modules = [module for module in self._outermost.values() if next(module.parameters(), None) is not None]
-        return [(path_of(type(module)), self._modules[id(module)][1]) for module in modules]
+        return [self._named(module) for module in modules]
 
-    def _layout(self, stepped: Stepped, roots: list[nn.Module], keys: tuple[str, ...]) -> Layout:
-        paths = tuple((path_of(type(module)), self._modules[id(module)][1]) for module in roots)
-        others = tuple(key for key in self._iterated if key not in keys)
+    def _named(self, module: nn.Module) -> tuple[str, int]:
+        """Return the class path of a module, and its number among those of its class."""
+        return path_of(type(module)), self._modules[id(module)][1]
+
+    def _layout(self, stepped: Stepped, roots: list[nn.Module]) -> Layout:
+        learnt = self._sources.learnt(stepped.numbers)
+        found = roles(learnt)
+        known = {*found.counting, *found.beside, *found.aside}
+        others = tuple(key for key in self._sources.iterated if key not in known)
         # Steps begin where the Trainer says so.
-        fetched = self._fetched.get(keys[0], []) if keys and not stepped.trainer else []
-        repeats = sum(stepped.batches.values()) == 1 < stepped.updates
-        return Layout(paths, keys, others, _ahead(fetched), stepped.trainer, repeats)
+        ahead = self._sources.ahead(found.counting[0]) if found.counting and not stepped.trainer else 0
+        repeats = len(learnt) == 1 < stepped.updates
+        paths = tuple(map(self._named, roots))
+        return Layout(paths, found.counting, others, ahead, stepped.trainer, repeats, found.beside, found.aside)
 
     def _roots(self, stepped: Stepped) -> list[nn.Module]:
         """Return the modules that were called by themselves and have the parameters that were stepped."""
@@ -184,12 +194,9 @@ class Observation:
         self._outermost.setdefault(id(own), own)
         if torch.is_grad_enabled():
             self._called.setdefault(id(own), own)
-            for key, number in self._since.items():
-                self._fetched.setdefault(key, []).append(number)
-            self._since = {}
+            self._sources.called()
         else:
-            # An evaluation, which may be left half-way.
-            self._pending = []
+            self._sources.evaluated()
 
     def _optimizing(self, construct: Callable[..., Any], patches: Patches) -> Callable[..., Any]:
         def making(optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> None:
@@ -205,25 +212,19 @@ class Observation:
             if id(optimizer) not in self._stepped:
                 # Ids are only unique among living objects.
                 self._optimizers.append(optimizer)
-                self._stepped[id(optimizer)] = Stepped(self._steps, len(self._modules), trainers.running())
+                self._stepped[id(optimizer)] = Stepped(len(self._modules), trainers.running())
             # Whatever has computed the gradients, as `torch.autograd.grad` may.
-            self._learn()
-            self._stepped[id(optimizer)].step(optimizer, self._steps, self._lately)
+            self._sources.learn(self._steps)
+            self._stepped[id(optimizer)].step(optimizer, self._steps)
             self._steps += 1
-            self._lately.clear()
             return step(optimizer, *args, **kwargs)
 
         return stepping
 
-    def _learn(self) -> None:
-        """Note that the batches so far are learnt from."""
-        self._lately.update(self._pending)
-        self._pending = []
-
     def _iterating(self, iterate: Callable[..., Any]) -> Callable[..., Any]:
         def iterating(loader: DataLoader[Any]) -> Iterator[Any]:
             batches = iterate(loader)
-            return batches if loader in self._wrapped else self._noted(key_of(loader), batches)
+            return batches if loader in self._wrapped else self._sources.noted(key_of(loader), batches)
 
         return iterating
 
@@ -231,26 +232,14 @@ class Observation:
         def handing_on(wrapper: Any) -> Iterator[Any]:
             inner = iteration.inner(wrapper)
             self._wrapped.add(inner)
-            return self._noted(key_of(inner), iterate(wrapper))
+            return self._sources.noted(key_of(inner), iterate(wrapper))
 
         return handing_on
 
-    def _noted(self, key: str, batches: Iterator[Any]) -> Iterator[Any]:
-        self._iterated[key] = None
-
-        def noted() -> Iterator[Any]:
-            for batch in batches:
-                self._pending.append(key)
-                self._since[key] = self._since.get(key, 0) + 1
-                yield batch
-            # What was iterated to its end without a backward was evaluated.
-            self._pending = [other for other in self._pending if other != key]
-
-        return noted()
-
     def _backward(self, backward: Callable[..., Any]) -> Callable[..., Any]:
         def backwards(*args: Any, **kwargs: Any) -> Any:
-            self._learn()
+            self._backwards = True
+            self._sources.learn(self._steps)
             return backward(*args, **kwargs)
 
         return backwards
@@ -266,12 +255,6 @@ def _without_optimizer() -> str:
 def _size(module: nn.Module, held: Mapping[int, int]) -> int:
     """Return the number of a module's parameters that an optimizer holds."""
     return sum(held.get(id(parameter), 0) for parameter in module.parameters())
-
-
-def _ahead(fetched: list[int]) -> int:
-    """Return how many batches are fetched ahead, by the numbers fetched before each forward: 2, 1, 1, 1 is one."""
-    first, *others = fetched[:3] or [1]
-    return first - 1 if others and set(others) == {1} else 0
 
 
 def _parts(module: nn.Module) -> set[int]:

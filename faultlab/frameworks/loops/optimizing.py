@@ -12,10 +12,8 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from faultlab.core.patching import Patches
 from faultlab.core.trajectory import Trajectory
 from faultlab.frameworks.loops.advising import Advising
+from faultlab.frameworks.loops.calls import Step
 from faultlab.frameworks.loops.roots import Roots
-
-Step = Callable[[Any], Any]
-"""Steps an optimizer with the closure that it is given (None for none)."""
 
 
 class Optimizing:

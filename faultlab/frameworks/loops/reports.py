@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from faultlab.core.patching import Patches
-from faultlab.frameworks.loops import sinks
+from faultlab.frameworks.loops import progress_bars, sinks
+from faultlab.frameworks.loops.calls import plainly
 from faultlab.frameworks.loops.lines import Lines, of_files
 from faultlab.injection.references import references
 from faultlab.injection.values import Logged, is_plain
@@ -56,6 +57,7 @@ class Reports:
 
     def attach(self, patches: Patches) -> None:
         """Follow the process until the patches are closed."""
+        progress_bars.without_monitor(patches)
         if self._evaluation is not None:
             for module, name, _ in list(references([self._evaluation], _looks_at)):
                 patches.wrap(module, name, self._evaluating)
@@ -148,7 +150,7 @@ class Reports:
             self._loop.within_logger = True
             try:
                 for own, others in sink.mapped(args, kwargs, self._single_report):
-                    around = self.around_logger[-1] if self.around_logger else _plainly
+                    around = self.around_logger[-1] if self.around_logger else plainly
                     around(functools.partial(self._counting, log, *own, **others))
             finally:
                 self._loop.within_logger = False
@@ -222,7 +224,3 @@ def _number(text: str) -> float | None:
 
 def _looks_at(module: ModuleType) -> bool:
     return not module.__name__.startswith(("torch.", "faultlab."))
-
-
-def _plainly(call: Callable[[], Any]) -> Any:
-    return call()

@@ -34,10 +34,12 @@ class Roots:
 
     Args:
         wanted: The class path and number of each, as in a `faultlab.frameworks.loops.layout.Layout`.
+        following: Those of the module whose training follows, None if none does.
     """
 
-    def __init__(self, wanted: Sequence[tuple[str, int]]) -> None:
-        self._wanted = wanted
+    def __init__(self, wanted: Sequence[tuple[str, int]], following: tuple[str, int] | None = None) -> None:
+        self._wanted, self._following = wanted, following
+        self._next: nn.Module | None = None
         self._constructed: dict[str, int] = {}
         self._found: dict[tuple[str, int], nn.Module] = {}
         self._alike: dict[str, list[nn.Module]] = {path: [] for path, _ in wanted}
@@ -65,6 +67,12 @@ class Roots:
             self._alike[path].append(module)
         if (path, number) in self._wanted:
             self._found[path, number] = module
+        elif (path, number) == self._following:
+            self._next = module
+
+    def begins_next(self, module: nn.Module) -> bool:
+        """Return whether a module is that whose training follows."""
+        return module is self._next
 
     @property
     def awaits(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,33 +32,39 @@ class Seen:
 class Stepped:
     """The steps of an optimizer, or of several that train together.
 
-    ``first`` and ``last`` are numbers among the steps of all optimizers, ``existing`` is how many modules had been made
-    before the first. ``held`` has the parameters by id, with their sizes, ``batches`` how many batches of each loader
-    were learnt from, ``updates`` the most steps of one optimizer.
+    ``numbers`` has those of the steps among the steps of all optimizers, ``existing`` is how many modules had been made
+    before the first. ``held`` has the parameters by id, with their sizes, ``updates`` the most steps of one optimizer.
     """
 
-    first: int
     existing: int
     trainer: str = ""
-    last: int = 0
     updates: int = 0
+    numbers: list[int] = field(default_factory=list)
     held: dict[int, int] = field(default_factory=dict)
-    batches: Counter[str] = field(default_factory=Counter)
 
-    def step(self, optimizer: torch.optim.Optimizer, number: int, batches: Counter[str]) -> None:
-        """Note a step, and the batches since the step before it."""
-        self.last, self.updates = number, self.updates + 1
-        self.batches += batches
+    @property
+    def first(self) -> int:
+        """The number of the first step."""
+        return self.numbers[0]
+
+    @property
+    def last(self) -> int:
+        """The number of the last step."""
+        return self.numbers[-1]
+
+    def step(self, optimizer: torch.optim.Optimizer, number: int) -> None:
+        """Note a step."""
+        self.updates += 1
+        self.numbers.append(number)
         for group in optimizer.param_groups:
             self.held.update({id(parameter): parameter.numel() for parameter in group["params"]})
 
 
 def together(several: list[Stepped]) -> Stepped:
     """Return the steps of several optimizers as those of one."""
-    whole = Stepped(min(one.first for one in several), min(one.existing for one in several), several[0].trainer)
+    whole = Stepped(min(one.existing for one in several), several[0].trainer, max(one.updates for one in several))
+    whole.numbers = sorted(number for one in several for number in one.numbers)
     for one in several:
-        whole.last, whole.updates = max(whole.last, one.last), max(whole.updates, one.updates)
-        whole.batches += one.batches
         whole.held.update(one.held)
     return whole
 

@@ -22,7 +22,7 @@ from faultlab.frameworks.base import Assembly, BuildAgain
 from faultlab.frameworks.loops import roots, trainers
 from faultlab.frameworks.loops.advising import Advising
 from faultlab.frameworks.loops.clock import LoopClock
-from faultlab.frameworks.loops.loop import Interruption
+from faultlab.frameworks.loops.interruption import Interruption
 from faultlab.frameworks.loops.probe import LoopProbe
 from faultlab.frameworks.loops.roots import Together
 from faultlab.frameworks.loops.target import BuiltLoop
@@ -83,6 +83,7 @@ class LoopTraining:
         except BaseException as error:
             self._loop.advising.end(error)
             raise
+        self._loop.end()
         self._loop.advising.end(None)
         # With a mutant in it, it may train nothing, which no process notices.
         if self._loop.module is None and not self._built.mutated:
