@@ -21,8 +21,9 @@ class LoggedMetrics(Guard):
     validations.
 
     A decision threshold may be NaN at any time: torchmetrics returns that where no prediction meets the precision or
-    recall that was asked for. Metrics of averaged weights, by their names, may be missing, NaN or constant until the average begins. A loss may be
-    NaN at first if another one is finite. A training without validation is judged by its training metrics.
+    recall that was asked for. Metrics of averaged weights, by their names, may be missing, NaN or constant until the
+    average begins. A loss may be NaN at first if another one is finite. A training without validation is judged by its
+    training metrics.
 
     Args:
         metric: The metric that the training is judged by. Empty if there is none.
