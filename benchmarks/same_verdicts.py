@@ -1,4 +1,4 @@
-"""Compare the verdicts on two scenarios that train the same model, such as the digits by a loop and with Lightning.
+"""Compare the verdicts on scenarios that train the same model: the digits by a loop, and with four other frameworks.
 
 See benchmarks/README.md.
 """
@@ -9,15 +9,18 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 
 ROOT = Path(__file__).parents[1]
-LOOP = ROOT / "scenarios/digits/loop.yaml"
-LIGHTNING = ROOT / "scenarios/digits/scenario.yaml"
+FORMS = (
+    ROOT / "scenarios/digits/loop.yaml",
+    *(ROOT / f"benchmarks/digits_by/{name}.yaml" for name in ("lightning", "hf", "accelerate", "fabric")),
+)
 NOT_APPLICABLE = "not_applicable"
 
 
@@ -46,7 +49,7 @@ def compare(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[int, l
     return len(both), differing
 
 
-def run(scenarios: tuple[Path, Path], jobs: int | None) -> list[dict[str, Any]]:
+def run(scenarios: Sequence[Path], jobs: int | None) -> list[dict[str, Any]]:
     """Return the report of a campaign on each scenario."""
     with tempfile.TemporaryDirectory() as out:
         more = [] if jobs is None else ["--jobs", str(jobs)]
@@ -58,26 +61,46 @@ def run(scenarios: tuple[Path, Path], jobs: int | None) -> list[dict[str, Any]]:
     return sorted(reports, key=lambda report: order.index(Path(report["target"]["scenario"]).resolve()))
 
 
+def pairs(reports: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the comparison of each report with each later one."""
+    found = []
+    for first, second in combinations(reports, 2):
+        both, differing = compare(first, second)
+        scenarios = [first["scenario"], second["scenario"]]
+        found.append({"scenarios": scenarios, "both": both, "differing": [one._asdict() for one in differing]})
+    return found
+
+
 @click.command()
-@click.argument("first", type=click.Path(exists=True, path_type=Path), default=LOOP)
-@click.argument("second", type=click.Path(exists=True, path_type=Path), default=LIGHTNING)
+@click.argument("scenarios", type=click.Path(exists=True, path_type=Path), nargs=-1)
 @click.option("--jobs", type=click.IntRange(min=1))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def main(first: Path, second: Path, jobs: int | None, as_json: bool) -> None:
-    """Run both scenarios and print the failure modes whose status differs."""
-    reports = run((first, second), jobs)
-    if len(reports) != 2:
+def main(scenarios: tuple[Path, ...], jobs: int | None, as_json: bool) -> None:
+    """Run two or more scenarios (default: the five forms of the digits) and print what differs between each two."""
+    asked = scenarios or FORMS
+    reports = run(asked, jobs)
+    if len(reports) != len(asked):
         sys.exit("a campaign wrote no report: see its output above")
-    both, differing = compare(*reports)
+    found = pairs(reports)
     if as_json:
-        click.echo(json.dumps({"both": both, "differing": [each._asdict() for each in differing]}, indent=1))
+        click.echo(json.dumps(found, indent=1))
         return
-    names = [report["scenario"] for report in reports]
-    click.echo(f"{both} failure modes apply to both, and {len(differing)} of them have another status:")
-    for mode, *found in differing:
-        click.echo(mode)
-        for name, (status, message) in zip(names, found):
-            click.echo(f"  {name}: {status}: {message}" if message else f"  {name}: {status}")
+    for pair in found:
+        first, second = pair["scenarios"]
+        same = pair["both"] - len(pair["differing"])
+        click.echo(f"{first}, {second}: {same} of {pair['both']} have the same status ({share(same, pair)})")
+        for mode, *statuses in (one.values() for one in pair["differing"]):
+            click.echo(f"  {mode}")
+            for name, (status, message) in zip(pair["scenarios"], statuses):
+                click.echo(f"    {name}: {status}: {message}" if message else f"    {name}: {status}")
+    together = {"both": sum(pair["both"] for pair in found)}
+    same = together["both"] - sum(len(pair["differing"]) for pair in found)
+    click.echo(f"all pairs: {same} of {together['both']} have the same status ({share(same, together)})")
+
+
+def share(same: int, pair: Mapping[str, Any]) -> str:
+    """Return the share of the failure modes that apply to both which have the same status."""
+    return f"{same / pair['both']:.1%}" if pair["both"] else "none"
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ class ShortEpochs(TrainerCallback):
 
 
 def train(epochs: int = 2, batches: int = 8, learning_rate: float = 0.02) -> None:
-    """Train for some epochs of a few batches, with an evaluation after each."""
+    """Train for some epochs of a few batches, with an evaluation and a checkpoint after each."""
     model = DigitsWithLoss()
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=1e-4)
     # The Trainer steps the schedule after each update.
@@ -63,10 +63,11 @@ def train(epochs: int = 2, batches: int = 8, learning_rate: float = 0.02) -> Non
         per_device_train_batch_size=64,
         per_device_eval_batch_size=256,
         dataloader_drop_last=True,
-        max_grad_norm=0.0,
+        max_grad_norm=5.0,
         eval_strategy="epoch",
         logging_steps=4,
-        save_strategy="no",
+        save_strategy="epoch",
+        metric_for_best_model="eval_loss",
         report_to="none",
         remove_unused_columns=False,  # the samples are pairs without names
         use_cpu=True,

@@ -31,13 +31,22 @@ def make(selection: Selection, profile: TargetProfile, modes: Mapping[str, Failu
             entry = Planned(complete, status=Status.NOT_APPLICABLE.value, reason=reason)
         elif exemption:
             entry = Planned(complete, status=Status.IGNORED.value, reason=exemption)
-        elif (trigger := complete.trigger) and trigger.kind == "step" and (trigger.number or 0) >= profile.steps:
-            late = f"the clean run has only {profile.steps} steps"
+        elif late := _too_late(complete.trigger or Trigger(), profile):
             entry = Planned(complete, status=Status.NOT_ACTIVATED.value, reason=late)
         else:
             entry = Planned(complete, at=place(complete, mode, profile))
         planned.setdefault(entry.id, entry)
     return list(planned.values())
+
+
+def _too_late(trigger: Trigger, profile: TargetProfile) -> str:
+    """Return the reason why the clean run never meets a trigger, or an empty string."""
+    number = int(trigger.number or 0)
+    if trigger.kind == "step" and number >= profile.steps:
+        return f"the clean run has only {profile.steps} steps"
+    if trigger.kind == "update" and profile.first_step_of(number) is None:
+        return f"the clean run has only {profile.updates} optimizer steps"
+    return ""
 
 
 def place(fault: Fault, mode: FailureMode, profile: TargetProfile) -> Place:
@@ -49,19 +58,13 @@ def place(fault: Fault, mode: FailureMode, profile: TargetProfile) -> Place:
     if mode.point.attach_at != "step" or stages != ("train",):
         return "fit"
     if trigger.kind == "step" and trigger.number is not None and trigger.number < profile.steps:
-        return _before_fetching(int(trigger.number), profile)
+        return int(trigger.number)
+    if trigger.kind == "update" and trigger.number is not None:
+        return profile.first_step_of(int(trigger.number)) or 0
     if trigger.kind == "epoch" and trigger.number:
         # One step earlier, since hooks of the epoch's start run before its first step.
-        first = max(0, min(int(trigger.number) * profile.steps_per_epoch, profile.steps) - 1)
-        return _before_fetching(first, profile)
-    return _before_fetching(0, profile)
-
-
-def _before_fetching(step: int, profile: TargetProfile) -> Place:
-    """Return the latest place where a step's batch is not fetched yet."""
-    if not profile.ahead:
-        return step
-    return step - profile.ahead - 1 if step > profile.ahead else "fit"
+        return max(0, min(int(trigger.number) * profile.steps_per_epoch, profile.steps) - 1)
+    return 0
 
 
 def share(planned: Sequence[Planned], shard: Shard) -> list[Planned]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from faultlab.errors import FaultSyntaxError
@@ -27,9 +27,10 @@ class Trigger:
     """The condition under which a fault acts.
 
     Attributes:
-        kind: ``always``, ``once``, ``step``, ``epoch``, ``every`` or ``p``.
-        number: The training step (from 0, counted over all epochs), the epoch (from 0), the period in steps, or the
-            probability per step, depending on ``kind``; None for ``always`` and ``once``.
+        kind: ``always``, ``once``, ``step``, ``update``, ``epoch``, ``every`` or ``p``.
+        number: The training step, which is one batch (from 0, counted over all epochs), the optimizer step (from 0),
+            the epoch (from 0), the period in training steps, or the probability per training step, depending on
+            ``kind``; None for ``always`` and ``once``.
         stage: Act in this stage only: train, validate, test or predict. None means the failure mode's own stages.
         rank: Act in the process of this rank only, from 0. None means every rank.
 
@@ -46,7 +47,7 @@ class Trigger:
         if self.kind in ("always", "once"):
             if self.number is not None:
                 raise FaultSyntaxError(f"@{self.kind} doesn't take a number")
-        elif self.kind in ("step", "epoch", "every"):
+        elif self.kind in ("step", "update", "epoch", "every"):
             if self.number is None or not _is_whole(self.number) or self.number < (self.kind == "every"):
                 raise FaultSyntaxError(f"@{self.kind} needs a whole number, such as @{self.kind}=8")
             object.__setattr__(self, "number", int(self.number))
@@ -54,13 +55,14 @@ class Trigger:
             if self.number is None or not 0 <= self.number <= 1:
                 raise FaultSyntaxError("@p needs a probability from 0 to 1, such as @p=0.1")
         else:
-            raise FaultSyntaxError(f"unknown trigger @{self.kind}; use @always, @once, @step=, @epoch=, @every= or @p=")
+            known = "@always, @once, @step=, @update=, @epoch=, @every= or @p="
+            raise FaultSyntaxError(f"unknown trigger @{self.kind}; use {known}")
         if self.stage is not None and self.stage not in STAGES:
             raise FaultSyntaxError(f"unknown stage {self.stage!r}; use one of {', '.join(STAGES)}")
         if self.rank is not None and self.rank < 0:
             raise FaultSyntaxError("a rank is 0 or greater")
 
-    def fires(self, step: int, epoch: int, acted: int, seed: int = 0) -> bool:
+    def fires(self, step: int, epoch: int, acted: int, seed: int = 0, updates: Collection[int] | None = None) -> bool:
         """Return True if the fault acts at this training step.
 
         Args:
@@ -68,6 +70,7 @@ class Trigger:
             epoch: The epoch, from 0.
             acted: How often the fault has acted so far.
             seed: The fault's seed, which determines the steps of ``p``.
+            updates: The optimizer steps that this training step is part of, from 0; None for one in each.
 
         Returns:
             Whether the condition of ``kind`` and ``number`` holds; ``stage`` and ``rank`` are not checked here.
@@ -79,6 +82,8 @@ class Trigger:
         assert self.number is not None
         if self.kind == "step":
             return step == self.number
+        if self.kind == "update":
+            return self.number in ((step,) if updates is None else updates)
         if self.kind == "epoch":
             return epoch == self.number
         if self.kind == "every":

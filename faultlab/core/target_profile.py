@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -15,6 +16,9 @@ NORMALISATIONS = ("batchnorm", "normalisation")
 
 NO_BATCH = "none"
 """The type of the batch where no loader yields one."""
+
+IN_BACKWARD = "Optimizer.step in backward"
+"""Among the hooks, if optimizers are stepped while the gradients are computed."""
 
 SELECTORS = ("mask", "length", "lengths", "len", "lens", "index", "ptr", "batch")
 _NOT_HIDDEN = ("batch", "class", "classes", "epoch", "epochs", "heads", "in", "input", "labels", "layers", "num", "out",
@@ -125,7 +129,6 @@ class TargetProfile:
             ignored, ``mask`` if an input hides tokens, ``packed`` if an input distinguishes samples of one row.
         steps: The number of training steps.
         epochs: The number of epochs.
-        ahead: How many batches the training fetches beyond the one that it trains on.
         validation_batches: The number of validation batches.
         layers: The class names of all submodules.
         parts: The submodules that the first training step calls, by path, in call order.
@@ -167,6 +170,7 @@ class TargetProfile:
         last_logged: The last step when a logger was passed anything.
         precision: The Trainer's precision.
         updates: The number of optimizer steps.
+        updated_at: The training step of each of them; empty if there is one in each training step.
         learning_rate: The largest initial learning rate.
         accumulates: The Trainer's ``accumulate_grad_batches``.
         clip_value: The Trainer's ``gradient_clip_val``.
@@ -208,7 +212,6 @@ class TargetProfile:
     tokens: tuple[str, ...] = ()
     steps: int = 0
     epochs: int = 0
-    ahead: int = 0
     validation_batches: int = 0
     layers: tuple[str, ...] = ()
     parts: Mapping[str, Part] = field(default_factory=dict)
@@ -249,6 +252,7 @@ class TargetProfile:
     last_logged: int | None = None
     precision: str = "32-true"
     updates: int = 0
+    updated_at: tuple[int, ...] = ()
     learning_rate: float = 0.0
     accumulates: int = 1
     clip_value: float | None = None
@@ -345,6 +349,23 @@ class TargetProfile:
         calls = list(self.parts)
         earlier = [calls[: calls.index(path)] for path, part in self.parts.items() if part.kind == kind]
         return [found[-1] for before in earlier if (found := [path for path in self.weighted if path in before])]
+
+    def updates_in(self, step: int) -> range:
+        """Return the optimizer steps that a training step is part of: those in it, else the one that comes next."""
+        if not self.updated_at:
+            return range(step, step + 1)
+        first, end = bisect_left(self.updated_at, step), bisect_right(self.updated_at, step)
+        return range(first, max(end, first + 1))
+
+    def first_step_of(self, update: int) -> int | None:
+        """Return the first training step that is part of an optimizer step; None if the clean run has no such step."""
+        if not self.updated_at:
+            return update if update < self.steps else None
+        if update >= len(self.updated_at):
+            return None
+        last = self.updated_at[update]
+        before = self.updated_at[update - 1] if update else -1
+        return min(before + 1, last)
 
     @property
     def steps_per_epoch(self) -> int:

@@ -53,6 +53,11 @@ class Tally:
         offset, count, first = self._own_entry()
         _ENTRY.pack_into(self._page, offset, os.getpid(), count + 1, first if count else step)
 
+    def take_back(self, number: int) -> None:
+        """Take back the latest activations of this process."""
+        offset, count, first = self._own_entry()
+        _ENTRY.pack_into(self._page, offset, os.getpid(), max(0, count - number), first)
+
     def _entries(self) -> list[tuple[int, int, int]]:
         return list(_ENTRY.iter_unpack(self._page[_FIRST_ENTRY:_TEXT_AT]))
 

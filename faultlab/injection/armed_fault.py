@@ -137,9 +137,14 @@ class Armed:
         self._tally = Tally()
         self._injector = registered.injector
         self._trigger = fault.trigger or Trigger()
+        is_update = self._trigger.kind == "update"
+        self._first_of_update = profile.first_step_of(int(self._trigger.number or 0)) if is_update else None
         self._stages = (self._trigger.stage,) if self._trigger.stage else self.mode.stages
         self._on_first = on_first
         self._announced = False
+        # The steps in whose batches it has acted, while the steps have not begun.
+        self._early: list[int] = []
+        clock.on_dropped.append(self._take_back)
 
     @property
     def activations(self) -> int:
@@ -183,11 +188,12 @@ class Armed:
         trigger = self._trigger
         if trigger.rank is not None and trigger.rank != self.clock.rank:
             return False
-        if turns and trigger.kind == "step" and trigger.number is not None:
-            met = self.clock.step == trigger.number or (turns == "late" and self.clock.step > trigger.number)
-            return met and not self.activations
+        step = self.clock.step
+        first = trigger.number if trigger.kind == "step" else self._first_of_update
+        if turns and first is not None:
+            return not self.activations and (step == first or (turns == "late" and step > first))
         acted = self.activations if trigger.kind == "once" else 0
-        return trigger.fires(self.clock.step, self.clock.epoch, acted, self.fault.seed)
+        return trigger.fires(step, self.clock.epoch, acted, self.fault.seed, self.profile.updates_in(step))
 
     def map(self, value: Any, state: Callable[[Any], Any] | None = None) -> Any:
         """Return the injector's replacement for a value; count an activation if it differs.
@@ -328,3 +334,11 @@ class Armed:
     def _acted(self) -> None:
         if not self.clock.tried:
             self._tally.acted(self.clock.step)
+            if self.clock.early:
+                begun = self.clock.next_step
+                self._early = [*(step for step in self._early if step >= begun), self.clock.step]
+
+    def _take_back(self, step: int) -> None:
+        """Take back that it has acted in batches for this step and later ones: no step has trained on them."""
+        self._tally.take_back(sum(early >= step for early in self._early))
+        self._early.clear()

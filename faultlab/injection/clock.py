@@ -21,6 +21,8 @@ class Clock:
         self.step = 0
         self.trainer: Any = None
         self.on_step: list[Callable[[int], None]] = []
+        # Called with the first step whose batch was fetched ahead of time and left.
+        self.on_dropped: list[Callable[[int], None]] = []
         self._begun = 0
         self._beside = 0
 
@@ -70,6 +72,11 @@ class Clock:
         # Not imported for this: the first import of the guards decides which framework their callbacks belong to.
         trials = sys.modules.get("faultlab.guards.support.trials")
         return bool(self._beside or (trials is not None and trials.trying()))
+
+    @property
+    def early(self) -> bool:
+        """True while something is done for a step that has not begun, such as fetching its batch."""
+        return False
 
     @property
     def next_step(self) -> int:

@@ -60,8 +60,7 @@ class Workers:
     def wait_for_victim(self) -> None:
         """Return once the victim waits for the batch: without this worker it continues as long as it has others."""
         clock, until = self._armed.clock, time.monotonic() + _PATIENCE
-        ahead = self._armed.profile.ahead
-        while self._armed.victims_step < clock.step - (ahead + 1 if ahead else 0) and time.monotonic() < until:
+        while self._armed.victims_step < clock.step and time.monotonic() < until:
             time.sleep(0.001)
         clock.step = min(clock.step, self._armed.victims_step)
 

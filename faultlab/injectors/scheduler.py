@@ -169,8 +169,8 @@ def schedule_foreign_optimizer(result: Any, ctx: Context) -> Any:
 
     Effect: Lightning raises a `MisconfigurationException` before training: some schedulers are attached with an
     optimizer that wasn't returned.
-    Why it goes undetected: it does not go undetected in Lightning; in a hand-written training loop, the learning rate
-    is constant, without an error or warning.
+    Why it goes undetected: it does not go undetected in Lightning. In a hand-written training loop the learning rate
+    is constant, and torch warns only that `lr_scheduler.step()` was called before `optimizer.step()`, which is not so.
     Example:
         scheduler = StepLR(self.make_optimizer(), 10)
         return [self.make_optimizer()], [scheduler]     # a second one
@@ -178,7 +178,10 @@ def schedule_foreign_optimizer(result: Any, ctx: Context) -> Any:
     """
     for schedule in schedules_in(result):
         parameters = [p for group in schedule["scheduler"].optimizer.param_groups for p in group["params"]]
-        schedule["scheduler"].optimizer = torch.optim.SGD(parameters, lr=1e-3)
+        foreign = torch.optim.SGD(parameters, lr=1e-3)
+        # A scheduler that is constructed on it has torch notice whether it is stepped.
+        torch.optim.lr_scheduler.LambdaLR(foreign, lambda epoch: 1.0)
+        schedule["scheduler"].optimizer = foreign
     return result
 
 

@@ -22,7 +22,7 @@ _stages = st.none() | st.sampled_from(STAGES)
 _ranks = st.none() | st.integers(0, 1000)
 _triggers = st.one_of(
     st.builds(Trigger, st.sampled_from(["always", "once"]), st.none(), _stages, _ranks),
-    st.builds(Trigger, st.sampled_from(["step", "epoch"]), st.integers(min_value=0), _stages, _ranks),
+    st.builds(Trigger, st.sampled_from(["step", "update", "epoch"]), st.integers(min_value=0), _stages, _ranks),
     st.builds(Trigger, st.just("every"), st.integers(min_value=1), _stages, _ranks),
     st.builds(Trigger, st.just("p"), st.floats(0, 1), _stages, _ranks),
 )

@@ -142,6 +142,20 @@ def test_callbacks_of_the_users_are_guards_by_name(tmp_path: Path) -> None:
     assert found["loss.offset"].status is Status.SILENT
 
 
+@pytest.mark.nightly(reason="a whole campaign of a Trainer")
+def test_callbacks_of_the_users_are_broken_as_those_of_lightning_are(tmp_path: Path) -> None:
+    found = faults(run(tmp_path, "guarded", "callback.*"))
+    assert {id: (fault.status.value, fault.first_step) for id, fault in found.items()} == {
+        "callback.disabled:callback=FiniteWeights@always": ("no_effect", 0),
+        "callback.disabled:callback=SmallGradients@always": ("no_effect", 0),
+        "callback.hook-misnamed@always": ("no_effect", 0),
+        "callback.mutates-weights@always": ("silent", 1),
+        "callback.raises@always": ("detected", 7),
+        "callback.stops-early@always": ("silent", 7),
+        "callback.swallows@always": ("no_effect", 0),
+    }
+
+
 @pytest.mark.nightly(reason="a whole campaign; the quick ring shows that the callback raises the alarm")
 def test_ready_made_guards_in_a_trainer_are_counted_by_their_own_names(tmp_path: Path) -> None:
     report = run(tmp_path, "watched", "loss.nan@step=5", "optimizer.no-zero-grad")

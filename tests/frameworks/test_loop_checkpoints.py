@@ -65,7 +65,7 @@ def test_without_a_training_that_continues_the_last_weights_are_loaded_and_evalu
     assert "No such file or directory: 'model.pt'" in found["not-saved"].detected_by[0].message
     assert (found["stale"].status, found["stale"].harm.harmful) == (Status.SILENT, True)
     assert (found["bit-flip"].status, found["bit-flip"].harm.harmful) == (Status.SILENT, True)
-    assert found["optimizer-missing"].reason == "the loop saves no state of an optimizer"
+    assert found["optimizer-missing"].reason == "the training saves no state of an optimizer"
     assert found["non-strict"].reason == found["resume-ignored"].reason
     assert "does not name how the loop continues" in found["resume-ignored"].reason
 
@@ -73,7 +73,7 @@ def test_without_a_training_that_continues_the_last_weights_are_loaded_and_evalu
 def test_a_loop_that_saves_nothing_has_no_checkpoints_to_break(tmp_path: Path) -> None:
     report = campaign(tmp_path, "main", "checkpoint.truncated loss.nan")
     found = {fault.mode: fault.reason for fault in report.faults}
-    assert found["checkpoint.truncated"] == "the loop saves no checkpoint with torch.save"
+    assert found["checkpoint.truncated"] == "the training saves no checkpoint with torch.save or safetensors"
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,9 @@ import pytest
 import torch
 
 from faultlab import api
-from faultlab.campaign import plan
-from faultlab.catalogue import index
 from faultlab.config.scenario import load
-from faultlab.core.fault import Fault
 from faultlab.core.patching import Patches
 from faultlab.core.report import Report, Status
-from faultlab.core.target_profile import TargetProfile
 from faultlab.core.trajectory import Trajectory
 from faultlab.frameworks.loops.clock import LoopClock
 from faultlab.frameworks.loops.loop import Loop
@@ -79,12 +75,6 @@ def test_faults_act_in_their_step_if_batches_are_fetched_ahead(tmp_path: Path) -
 )
 def test_only_a_steady_distance_counts_as_fetching_ahead(fetched: list[int], ahead: int) -> None:
     assert _ahead(fetched) == ahead
-
-
-@pytest.mark.parametrize(("step", "ahead", "place"), [(5, 0, 5), (5, 1, 3), (2, 1, 0), (1, 1, "fit"), (0, 2, "fit")])
-def test_a_fault_begins_before_its_batch_is_fetched(step: int, ahead: int, place: Any) -> None:
-    fault = Fault.parse(f"input.nan@step={step}")
-    assert plan.place(fault, index.modes()["input.nan"], TargetProfile(steps=10, ahead=ahead)) == place
 
 
 def test_a_loop_that_takes_its_gradients_by_hand_is_broken_apart_from_them(tmp_path: Path) -> None:

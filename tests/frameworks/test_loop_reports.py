@@ -55,7 +55,7 @@ def test_what_a_loop_logs_is_its_metric_and_can_be_broken(tmp_path: Path) -> Non
         "metric.renamed": "silent",
         "metric.train-as-validation": "silent",
     }
-    assert found["metric.mean-of-means"].reason == "the loop averages its batches itself"
+    assert found["metric.mean-of-means"].reason == "the training averages its batches itself"
     assert found["metric.not-reset"].activations == 2
 
 

@@ -454,4 +454,4 @@ def test_without_an_optimizer_checkpoints_hold_no_state_of_one_and_the_same_weig
     _, data = _configured()
     found = _probed(Untrained(), data)
     for name in ("optimizer", "later-save"):
-        assert "the Trainer has no optimizer" in REQUIREMENTS[name](found)
+        assert "there is no optimizer" in REQUIREMENTS[name](found)

@@ -76,7 +76,7 @@ def test_what_a_clipping_that_is_left_out_would_give_is_given() -> None:
 def test_what_the_trainer_never_gets_is_not_said_to_be_missing() -> None:
     profile = _profile("kept")
     assert Optimizers().inapplicable(profile) == "configure_optimizers returns no optimizer"
-    assert REQUIREMENTS["remembering-optimizer"](profile) == "the Trainer has no optimizer"
+    assert REQUIREMENTS["remembering-optimizer"](profile) == "there is no optimizer"
     assert "max_steps does not count" in REQUIREMENTS["several-updates"](profile)
     assert REQUIREMENTS["several-updates"](_profile("wrapped")) == ""
 

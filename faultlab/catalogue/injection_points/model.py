@@ -44,7 +44,7 @@ class _Forward(InjectionPoint):
     methods = throughout("forward")
 
     def inapplicable(self, profile: TargetProfile) -> str:
-        return "" if profile.forward is not None else "no part of the model returns tensors in training_step"
+        return "" if profile.forward is not None else "no part of the model returns tensors in a training step"
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,7 @@ class ModuleArguments(InjectionPoint):
 
     attach_at = "construct"
     methods = throughout("__init__")
+    lightnings = "a module whose arguments the scenario names; here the training constructs it"
 
     def inapplicable(self, profile: TargetProfile) -> str:
         if profile.takes is None:
@@ -93,3 +94,4 @@ class TrainerArguments(InjectionPoint):
     """
 
     attach_at = "construct"
+    lightnings = "a Trainer with these arguments"

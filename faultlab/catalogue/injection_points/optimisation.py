@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from faultlab.catalogue.injection_points.point import IN_STEPS, InjectionPoint, throughout
+from faultlab.core.target_profile import IN_BACKWARD
 
 if TYPE_CHECKING:
     from faultlab.core.target_profile import TargetProfile
@@ -56,6 +57,8 @@ class Gradients(InjectionPoint):
     leaves = _AFTER_FORWARD
 
     def inapplicable(self, profile: TargetProfile) -> str:
+        if IN_BACKWARD in profile.hooks:
+            return "the optimizers are stepped within backward, as each gradient is ready, and none is left after it"
         return "" if profile.losses else "no backward was seen in the clean run"
 
 
@@ -90,6 +93,8 @@ class OptimizerStep(InjectionPoint):
     def inapplicable(self, profile: TargetProfile) -> str:
         if "LightningOptimizer.step" in profile.hooks or profile.past_lightning:
             return ""
+        if profile.by_hand:
+            return "no optimizer is stepped in the clean run"
         return "training_step steps no optimizer that the module or its Trainer holds"
 
 
@@ -121,7 +126,7 @@ class Optimizers(InjectionPoint):
 
     def inapplicable(self, profile: TargetProfile) -> str:
         if not set(profile.optimizers) - {"_MockOptimizer"}:
-            return "configure_optimizers returns no optimizer"
+            return "there is no optimizer" if profile.by_hand else "configure_optimizers returns no optimizer"
         return "" if profile.optimized_tensors else "no optimizer holds a parameter of the module"
 
 

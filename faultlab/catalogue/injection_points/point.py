@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -40,9 +41,11 @@ class InjectionPoint:
             (`faultlab.guards.Guard.judges`): batches, forward, backward, metrics.
         methods: For each stage, the method of a module that would contain such a fault in the source; a stage may have
             none.
+        lightnings: The part that only trainings with Lightning have, for the reason why it can't be broken in others.
     """
 
     kind: ClassVar[Kind] = "map"
+    lightnings: ClassVar[str] = ""
     leaves: ClassVar[frozenset[str]] = frozenset()
     methods: ClassVar[Mapping[str, str]] = {}
 
@@ -69,6 +72,15 @@ class InjectionPoint:
     def hooked(self, profile: TargetProfile) -> bool:
         """Return whether the target's framework has a hook for this point; True if that is unknown."""
         return profile.seams is None or any(kin.__name__ in profile.seams for kin in self.kin)
+
+    def unhooked(self, profile: TargetProfile) -> str:
+        """Return the reason why the target's framework has nothing to break at this point, or an empty string."""
+        if self.hooked(profile):
+            return ""
+        if self.lightnings and profile.by_hand:
+            return f"only Lightning has {self.lightnings}"
+        part = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", self.name).lower()
+        return f"`framework: {profile.framework}` has no {part} that faultlab can break"
 
     def inapplicable(self, profile: TargetProfile) -> str:
         """Return the reason why the target never reaches this point, or an empty string."""

@@ -16,6 +16,15 @@ _WITHIN_STEPS = (*IN_STEPS.values(), "on_train_batch_start", "on_train_batch_end
                  "on_train_epoch_end")  # fmt: skip
 
 
+_WITHOUT = {
+    "training_step": "the scenario names no function of a training step under `step`",
+    "validation_step": "no module that trains is called in an evaluation",
+    "lr_scheduler_step": "no scheduler is stepped in the clean run",
+    "transfer_batch_to_device": "the training moves its batches itself, without a hook for it",
+}
+"""For each hook that stands for a part of every training, the reason why a training without Lightning has it not."""
+
+
 @dataclass(frozen=True)
 class StepOutput(InjectionPoint):
     """The return value of ``training_step`` and the other steps. The injector maps output -> output."""
@@ -40,8 +49,8 @@ class StepCall(InjectionPoint):
     def inapplicable(self, profile: TargetProfile) -> str:
         if self.hook in profile.hooks:
             return ""
-        if profile.framework == "torch" and self.hook == "training_step":
-            return "the scenario names no function of a training step under `step`"
+        if profile.by_hand:
+            return _WITHOUT.get(self.hook, f"only modules of Lightning have the hook {self.hook}")
         return f"{self.hook} is never called in the clean run"
 
 
@@ -55,6 +64,7 @@ class Definition(InjectionPoint):
     hook: str = "training_step"
     attach_at = "fit"
     methods = IN_STEPS
+    lightnings = "modules whose hooks are found by their names"
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ class Logging(InjectionPoint):
     methods = IN_STEPS
 
     def inapplicable(self, profile: TargetProfile) -> str:
-        return "" if profile.logged else "the module logs nothing"
+        return "" if profile.logged else "nothing is logged"
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class MetricReset(InjectionPoint):
 
     def inapplicable(self, profile: TargetProfile) -> str:
         if profile.by_hand:
-            return "" if "Metric.reset" in profile.hooks else "the loop resets no metric of torchmetrics"
-        return "" if profile.logged else "the module logs nothing"
+            return "" if "Metric.reset" in profile.hooks else "no metric of torchmetrics is reset"
+        return "" if profile.logged else "nothing is logged"
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,13 @@ class LoggerCall(InjectionPoint):
 
     def inapplicable(self, profile: TargetProfile) -> str:
         if not profile.loggers:
-            return "the loop calls no logger" if profile.by_hand else "the Trainer has no logger"
+            return "the training calls no logger" if profile.by_hand else "the Trainer has no logger"
         return "no logged value reaches the logger" if profile.last_logged is None else ""
 
 
 @dataclass(frozen=True)
 class CallbackHook(InjectionPoint):
-    """The Trainer's calls of a user's callback. The injector receives each call.
+    """The calls of a user's callback by Lightning's Trainer or that of transformers. The injector receives each call.
 
     The callback is the first, or the one that the dose ``callback`` names. ``hook`` selects one hook; "" means every
     hook. The harness observes guards inside of these calls: a fault here breaks the guard, which does not detect it.
@@ -67,7 +67,7 @@ class CallbackHook(InjectionPoint):
     attach_at = "fit"
 
     def inapplicable(self, profile: TargetProfile) -> str:
-        return "" if profile.callbacks else "the Trainer has no user callback"
+        return "" if profile.callbacks else "the training calls no callback of yours"
 
 
 @dataclass(frozen=True)
@@ -89,10 +89,10 @@ class Checkpoint(InjectionPoint):
 
     def inapplicable(self, profile: TargetProfile) -> str:
         if profile.saved == ():
-            return "the loop saves no checkpoint with torch.save"
+            return "the training saves no checkpoint with torch.save or safetensors"
         if not profile.resumes and self.part in ("resume", "weights"):
-            return "the scenario does not name how the loop continues from its checkpoints (`resume`)"
-        return "" if profile.saved is None or "weights" in profile.saved else "the loop saves no weights"
+            return "the scenario does not name how the training continues from its checkpoints (`resume`)"
+        return "" if profile.saved is None or "weights" in profile.saved else "the training saves no weights"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-import re
 from collections.abc import Callable
 
 from faultlab.catalogue.failure_mode import FailureMode
@@ -35,10 +34,7 @@ def inapplicable(mode: FailureMode, profile: TargetProfile) -> str:
     Raises:
         CatalogueError: The failure mode names an unknown requirement.
     """
-    reason = mode.point.inapplicable(profile)
-    if not mode.point.hooked(profile):
-        part = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", mode.point.name).lower()
-        reason = f"`framework: {profile.framework}` has no {part} that faultlab can break"
+    reason = mode.point.unhooked(profile) or mode.point.inapplicable(profile)
     for name in mode.needs:
         if name not in REQUIREMENTS:
             known = f"expected one of {', '.join(sorted(REQUIREMENTS))}"

@@ -8,13 +8,13 @@ from faultlab.core.target_profile import TargetProfile
 
 @requirement("validation-metrics")
 def _validation_metrics(profile: TargetProfile) -> str:
-    return "" if profile.logged_in_validation else "the module logs nothing in validation"
+    return "" if profile.logged_in_validation else "nothing is logged in validation"
 
 
 @requirement("validation-numbers")
 def _validation_numbers(profile: TargetProfile) -> str:
     numbers = set(profile.logged_in_validation) - set(profile.logged_objects)
-    return _validation_metrics(profile) or ("" if numbers else "the module logs no numbers in validation, only objects")
+    return _validation_metrics(profile) or ("" if numbers else "no numbers are logged in validation, only objects")
 
 
 @requirement("training-numbers")
@@ -27,7 +27,7 @@ def _training_numbers(profile: TargetProfile) -> str:
 @requirement("training-loss-logged")
 def _training_loss_logged(profile: TargetProfile) -> str:
     logged = any("loss" in name.lower() for name in profile.logged_in_training)
-    return "" if logged else "the module logs no loss in training"
+    return "" if logged else "no loss is logged in training"
 
 
 @requirement("later-logger-call")
@@ -39,14 +39,14 @@ def _later_logger_call(profile: TargetProfile) -> str:
 @requirement("several-validation-batches")
 def _several_validation_batches(profile: TargetProfile) -> str:
     if profile.validation_reports is not None:
-        return "" if profile.validation_reports > 1 else "the loop reports its validation only once"
+        return "" if profile.validation_reports > 1 else "the training reports its validation only once"
     return "" if profile.validation_batches > 1 else "the run validates on a single batch"
 
 
 @requirement("uneven-validation")
 def _uneven_validation(profile: TargetProfile) -> str:
     if profile.validation_reports is not None:
-        return "the loop averages its batches itself"
+        return "the training averages its batches itself"
     facts = profile.validation_loading
     if not profile.validation_batches:
         return "there is no validation loop"

@@ -75,6 +75,8 @@ def _ranking_callback(profile: TargetProfile) -> str:
 
 @requirement("mixed-precision")
 def _mixed_precision(profile: TargetProfile) -> str:
+    if profile.by_hand:
+        return "only Lightning's Trainer declares its precision"
     return "" if profile.precision.endswith("mixed") else "the Trainer does not use mixed precision"
 
 

@@ -56,22 +56,22 @@ def _later_save(profile: TargetProfile) -> str:
 @requirement("optimizer")
 def _optimizer(profile: TargetProfile) -> str:
     # Without an optimizer, Lightning creates a mock that does nothing.
-    return "" if set(profile.optimizers) - {"_MockOptimizer"} else "the Trainer has no optimizer"
+    return "" if set(profile.optimizers) - {"_MockOptimizer"} else "there is no optimizer"
 
 
 @requirement("saved-optimizer")
 def _saved_optimizer(profile: TargetProfile) -> str:
     if profile.saved is not None and "optimizer" not in profile.saved:
-        return "the loop saves no state of an optimizer"
-    resumed = "" if profile.resumes else "the scenario does not name how the loop continues from its checkpoints"
+        return "the training saves no state of an optimizer"
+    resumed = "" if profile.resumes else "the scenario does not name how the training continues from its checkpoints"
     return _optimizer(profile) or resumed
 
 
 @requirement("saved-scheduler")
 def _saved_scheduler(profile: TargetProfile) -> str:
     if profile.by_hand:
-        return "no state of a scheduler is known in the checkpoints of a loop"
-    return _optimizer(profile) or ("" if profile.schedulers else "no scheduler is configured")
+        return "no state of a scheduler is known in these checkpoints"
+    return _optimizer(profile) or ("" if profile.schedulers else "there is no scheduler")
 
 
 @requirement("remembering-optimizer")

@@ -8,11 +8,15 @@ from faultlab.core.target_profile import TargetProfile
 
 @requirement("automatic-optimization")
 def _automatic(profile: TargetProfile) -> str:
+    if profile.by_hand:
+        return "" if profile.automatic else "the function of the training step calls backward itself"
     return "" if profile.automatic else "the module optimizes manually"
 
 
 @requirement("configured-optimizers")
 def _configured_optimizers(profile: TargetProfile) -> str:
+    if profile.by_hand:
+        return "the training constructs its optimizers and schedulers itself: no hook returns them"
     return "" if "configure_optimizers" in profile.hooks else "no `configure_optimizers` hook returns the optimizers"
 
 
@@ -23,7 +27,7 @@ def _validation(profile: TargetProfile) -> str:
 
 @requirement("loss-returned")
 def _loss_returned(profile: TargetProfile) -> str:
-    return "" if profile.output in ("tensor", "dict") else "training_step returns no loss"
+    return "" if profile.output in ("tensor", "dict") else "the training step returns no loss"
 
 
 @requirement("several-steps")
@@ -60,7 +64,7 @@ def _optimizer_state(profile: TargetProfile) -> str:
 
 @requirement("scheduler")
 def _scheduler(profile: TargetProfile) -> str:
-    return "" if profile.schedulers else "no scheduler is configured"
+    return "" if profile.schedulers else "there is no scheduler"
 
 
 @requirement("epoch-scheduler")

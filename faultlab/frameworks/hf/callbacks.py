@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 _OTHERS = ("transformers", "trl", "sentence_transformers")
@@ -14,12 +15,17 @@ def judges(callback: Any) -> bool:
     return cls.__module__.partition(".")[0] not in _OTHERS or cls.__name__ in _JUDGING
 
 
+def name_among(callback: Any, known: Collection[str]) -> str:
+    """Return the class name of a callback, numbered if another callback has that name already."""
+    name = type(callback).__name__
+    count = sum(other.partition("-")[0] == name for other in known)
+    return f"{name}-{count + 1}" if count else name
+
+
 def named(callback: Any, known: dict[str, Any]) -> dict[str, Any]:
     """Return the guards that a callback consists of by class name, numbered where the name is already known."""
     members = getattr(callback, "guards", None)
     found: dict[str, Any] = {}
     for guard in members if isinstance(members, list) else [callback]:
-        name = type(guard).__name__
-        count = sum(other.partition("-")[0] == name for other in {**known, **found})
-        found[f"{name}-{count + 1}" if count else name] = guard
+        found[name_among(guard, {**known, **found})] = guard
     return found

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tqdm
@@ -13,11 +12,10 @@ from transformers import trainer, trainer_callback
 
 from faultlab.core.patching import Patches
 from faultlab.frameworks.hf import callbacks
-from faultlab.frameworks.hf.batches import BatchesAhead
 from faultlab.frameworks.hf.logged import metrics_in
+from faultlab.frameworks.loops import trainers
 from faultlab.frameworks.loops.loop import Loop
 from faultlab.frameworks.loops.own_step import Make
-from faultlab.injection.values import Stream
 
 _METHODS = (
     "train",
@@ -38,17 +36,16 @@ class TrainerLoop(Loop):
 
     Attributes:
         runs: The Trainer that trains, None before it does.
-        fetched: The number of the step that the next batch of the training belongs to.
     """
 
     criterion = "method compute_loss"
     packages = ("transformers", "accelerate")
     counts_forwards = False
+    begins_steps = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.runs: Any = None
-        self.fetched = 0
         self._within: dict[str, int] = dict.fromkeys(_METHODS, 0)
         self._around_loss: list[Make] = []
 
@@ -70,6 +67,7 @@ class TrainerLoop(Loop):
         patches.wrap(trainer.Trainer, "__init__", constructing)
         patches.wrap(trainer_callback.CallbackHandler, "add_callback", self._adding)
         patches.wrap(trainer_callback.CallbackHandler, "on_log", self._logging)
+        patches.wrap(trainer_callback.CallbackHandler, "call_event", self._calling_back)
 
     def follow_loaders(self, patches: Patches) -> None:
         # Torch's own alone: what acts on a batch's samples acts as they are fetched, with the number of their step.
@@ -102,14 +100,14 @@ class TrainerLoop(Loop):
             return fetch(*args, **kwargs)
         except Exception:
             # Over batches whose steps have not begun.
-            self.clock.step = max(self.clock.step, self.fetched - 1)
+            self.clock.step = max(self.clock.step, self.queue.number - 1)
             raise
 
     def _training_step(
         self, made: Any, step: Callable[..., Any], model: Any, inputs: Any, *more: Any, **kw: Any
     ) -> Any:
         self.advising.asked("train")
-        self.begin_step()
+        self.queue.begin()
         self.advising.delivered("train", inputs)
         return step(model, inputs, *more, **kw)
 
@@ -120,7 +118,7 @@ class TrainerLoop(Loop):
         return compute(*args, **kwargs)
 
     def _evaluation_loop(self, made: Any, evaluate: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        with self._staged("validate"):
+        with self.staged("validate"):
             try:
                 return evaluate(*args, **kwargs)
             finally:
@@ -128,16 +126,9 @@ class TrainerLoop(Loop):
 
     def _prediction_step(self, made: Any, step: Callable[..., Any], model: Any, inputs: Any, *a: Any, **kw: Any) -> Any:
         self.advising.asked("validate")
+        self.delivered("validate")
         self.advising.delivered("validate", inputs)
         return step(model, inputs, *a, **kw)
-
-    @contextmanager
-    def _staged(self, stage: str) -> Iterator[None]:
-        before, self.stage = self.stage, stage
-        try:
-            yield
-        finally:
-            self.stage = before
 
     def key(self, loader: DataLoader[Any]) -> str:
         # The user's line that iterates is the same for all loaders.
@@ -149,12 +140,6 @@ class TrainerLoop(Loop):
 
     def counts(self, key: str) -> bool:
         return self.stage_of(key) == "train"
-
-    def batches(self, stream: Stream, stage: str, counts: bool) -> Iterator[Any]:
-        if counts:
-            # What was fetched before and is left over has no step.
-            self.fetched = self.clock.next_step
-        return BatchesAhead(self, stream, stage, counts)
 
     def wrap_own_step(self, patches: Patches, make: Make) -> None:
         if self.own_step is not None:
@@ -187,15 +172,46 @@ class TrainerLoop(Loop):
             add(handler, callback)
             made = handler.callbacks[-1]
             if callbacks.judges(made):
+                self.callbacks[callbacks.name_among(made, self.callbacks)] = made
                 for name, guard in callbacks.named(made, self.guards).items():
                     self.guards[name] = guard
                     self.observe(guard, name)
 
         return adding
 
+    def _calling_back(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def calling(handler: Any, event: str, *args: Any, **kwargs: Any) -> Any:
+            # On the instances, which may have their own watchers.
+            with Patches() as patches:
+                for name, callback in self.callbacks.items() if self.around_callbacks else ():
+                    if event in trainers.hooks_of(callback):
+                        patches.wrap(callback, event, functools.partial(self._around_hook, name, event))
+                return call(handler, event, *args, **kwargs)
+
+        return calling
+
+    def _around_hook(self, name: str, event: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        def calling(*args: Any, **kwargs: Any) -> Any:
+            call = functools.partial(method, *args, **kwargs)
+            for around in list(self.around_callbacks):
+                call = functools.partial(around, name, event, call)
+            return call()
+
+        return calling
+
+    @property
+    def should_stop(self) -> bool:
+        """True if a callback has asked the Trainer to stop."""
+        return self.runs is not None and bool(self.runs.control.should_training_stop)
+
+    @should_stop.setter
+    def should_stop(self, stop: bool) -> None:
+        if self.runs is not None:
+            self.runs.control.should_training_stop = stop
+
     def restart(self) -> None:
         super().restart()
-        self.runs, self.guards = None, {}
+        self.runs, self.guards, self.callbacks = None, {}, {}
 
     def evaluated(self, module: Any) -> dict[str, float]:
         made = self.runs

@@ -7,6 +7,7 @@ from typing import Any
 
 from faultlab.core.patching import Patches
 from faultlab.frameworks.lightning.seams.callbacks import named_callbacks, own_hooks
+from faultlab.frameworks.torch.callback_calls import CallbackCalls
 from faultlab.injection.clock import Clock
 
 
@@ -15,7 +16,7 @@ class CallbackRecord:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._calls: dict[str, dict[str, list[int]]] = {}
+        self._calls = CallbackCalls()
         self._of_module: list[Any] = []
 
     def configuring_callbacks(self, configure: Callable[..., Any]) -> Callable[..., Any]:
@@ -49,7 +50,7 @@ class CallbackRecord:
     def _counting(self, name: str, hook: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         def make(method: Callable[..., Any]) -> Callable[..., Any]:
             def counting(*args: Any, **kwargs: Any) -> Any:
-                self._calls.setdefault(name, {}).setdefault(hook, []).append(self._clock.step)
+                self._calls.note(name, hook, self._clock.step)
                 return method(*args, **kwargs)
 
             return counting
@@ -58,7 +59,4 @@ class CallbackRecord:
 
     def hooks(self, steps: int) -> dict[str, dict[str, int]]:
         """Return how often each callback's hooks were called, without hooks that end before the middle of the run."""
-        return {
-            name: {hook: len(calls) for hook, calls in hooks.items() if calls[-1] + 1 >= steps // 2}
-            for name, hooks in self._calls.items()
-        }
+        return self._calls.hooks(steps)

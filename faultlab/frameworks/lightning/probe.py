@@ -74,7 +74,8 @@ class Probe:
         self._losses = 0
         self._decays = False
         self._transfers = False
-        self._first_update: int | None = None
+        self._updated_at: list[int] = []
+        self._updated_bare_at: list[int] = []
         self._first_validation: int | None = None
         self._in_backward = False
         self._in_hook_of_clipping = False
@@ -221,8 +222,7 @@ class Probe:
     def _updating(self, step: Callable[..., Any]) -> Callable[..., Any]:
         def updating(*args: Any, **kwargs: Any) -> Any:
             self._hooks.add("LightningOptimizer.step")
-            if self._first_update is None:
-                self._first_update = self._clock.step
+            self._updated_at.append(self._clock.step)
             return step(*args, **kwargs)
 
         return updating
@@ -230,8 +230,7 @@ class Probe:
     def _updating_bare(self, optimizer: Any, step: Callable[..., Any]) -> Callable[..., Any]:
         def updating(*args: Any, **kwargs: Any) -> Any:
             self._hooks.add("Optimizer.step")
-            if self._first_update is None:
-                self._first_update = self._clock.step
+            self._updated_bare_at.append(self._clock.step)
             return step(*args, **kwargs)
 
         return updating
@@ -317,7 +316,8 @@ class Probe:
             outputs_per_sample=given.width if given else self._layer_calls.width,
             decays=self._decays,
             transfers=self._transfers,
-            first_update=self._first_update,
+            first_update=min([*self._updated_at[:1], *self._updated_bare_at[:1]], default=None),
+            updated_at=facts.uneven(self._updated_at or self._updated_bare_at, steps),
             first_validation=self._first_validation,
             validation_leaves=self._validation_leaves or {},
             arguments=arguments(module),

@@ -20,12 +20,19 @@ Save = Callable[[Any, Any], None]
 """Saves an object to a path or to an open file."""
 
 _DEEPEST = 4
+_SAVING = (
+    ("safetensors.torch", "save_file"),
+    # Fabric's: it saves to memory and writes that to the file.
+    ("lightning.fabric.utilities.cloud_io", "_atomic_save"),
+    ("lightning_fabric.utilities.cloud_io", "_atomic_save"),
+)
+"""The functions of other packages that save an object to a file, besides torch's, by module."""
 _SAFE = ".safetensors"
 _WRAPPERS = ("module.", "_orig_mod.")
 
 
 class Checkpoints:
-    """Follows `torch.save`, `safetensors.torch.save_file` and `Module.load_state_dict`.
+    """Follows `torch.save`, `safetensors.torch.save_file`, Fabric's saving and `Module.load_state_dict`.
 
     Args:
         modules: Returns the modules of the loop that are trained.
@@ -51,8 +58,8 @@ class Checkpoints:
     def attach(self, patches: Patches) -> None:
         """Follow the process until the patches are closed."""
         patches.wrap(torch, "save", self._saving)
-        if (safetensors := sys.modules.get("safetensors.torch")) is not None:
-            for owner, name, _ in list(references([safetensors.save_file])):
+        for function in (getattr(sys.modules.get(module), name, None) for module, name in _SAVING):
+            for owner, name, _ in list(references([function])) if function is not None else ():
                 patches.wrap(owner, name, self._saving)
         patches.wrap(nn.Module, "load_state_dict", self._loading)
 

@@ -17,15 +17,30 @@ class LoopClock(Clock):
     A step that is announced ahead of its time, as its batch is fetched, is not announced again when it begins.
     """
 
+    BEGINNING = 0, 0, -1
+    """The ``position`` before the first step."""
+
     def __init__(self) -> None:
         super().__init__()
         self._announced = -1
+        self._is_early = False
+
+    @property
+    def position(self) -> tuple[int, int, int]:
+        """The step in progress, the number of the next, and the last that was announced."""
+        return self.step, self._begun, self._announced
+
+    @position.setter
+    def position(self, position: tuple[int, int, int]) -> None:
+        self.step, self._begun, self._announced = position
+
+    def restart(self) -> None:
+        self.position = self.BEGINNING
 
     def follow(self, loop: Loop) -> None:
         """Follow this loop from now on."""
         self.trainer = loop
         loop.clock = self
-        loop.as_of = self.as_of
 
     def tick(self) -> None:
         self.step = self._begun
@@ -46,13 +61,24 @@ class LoopClock(Clock):
     @contextmanager
     def as_of(self, step: int) -> Iterator[None]:
         """Let what happens inside the context belong to a later step, as does an exception that leaves it."""
-        before, self.step = self.step, step
+        before, self.step, self._is_early = self.step, step, True
         try:
             yield
         except StopIteration:
             self.step = before
             raise
+        finally:
+            self._is_early = False
         self.step = before
+
+    @property
+    def early(self) -> bool:
+        return self._is_early
+
+    def drop(self) -> None:
+        """Notify the listeners that the batches that were fetched for the next steps are left, and others will come."""
+        for listener in list(self.on_dropped):
+            listener(self.next_step)
 
     def take_back(self) -> None:
         """Take back the last step: its batch never came."""

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torch.utils.data import DataLoader
 
 from faultlab.core.class_paths import path_of
@@ -22,26 +21,30 @@ from faultlab.core.patching import Patches
 from faultlab.core.trajectory import Trajectory
 from faultlab.frameworks.loops import criteria, iteration
 from faultlab.frameworks.loops.advising import Advising
+from faultlab.frameworks.loops.ahead import Fetched, HandedOn, Queue
 from faultlab.frameworks.loops.checkpoints import Checkpoints
 from faultlab.frameworks.loops.layout import Layout, key_of
+from faultlab.frameworks.loops.optimizing import Optimizing
 from faultlab.frameworks.loops.own_step import Make, wrap_function
 from faultlab.frameworks.loops.reports import Reports
 from faultlab.frameworks.loops.roots import Roots
-from faultlab.frameworks.loops.streams import Batches, Queue, length, numbered
+from faultlab.frameworks.loops.streams import Batches, length, numbered
+from faultlab.frameworks.torch.optimizers import groups_in
+from faultlab.frameworks.torch.wrappers import unwrapped
 from faultlab.injection.loader_workers import fork_workers
 from faultlab.injection.values import Stream
 
-Step = Callable[[Any], Any]
-"""Steps an optimizer with the closure that it is given (None for none)."""
 Around = Callable[[Callable[[], Any]], Any]
 """Is called with a call, and makes it or does something else instead."""
+AroundCallback = Callable[[str, str, Callable[[], Any]], Any]
+"""Is called with the name of a callback, its hook and the call of it, as `Around` is."""
 
 
 class Interruption(BaseException):
     """Ends a training midway, as a signal does. Not an Exception, so that the loop doesn't treat it as one."""
 
 
-class Loop:
+class Loop(Optimizing):
     """A training loop as its run follows it.
 
     Args:
@@ -68,14 +71,15 @@ class Loop:
     ) -> None:
         self.layout = layout
         self.own_step = own_step
+        super().__init__()
         self.roots = Roots(layout.roots)
-        self.optimizers: list[torch.optim.Optimizer] = []
-        self.schedulers: list[Any] = []
         self.loaders: dict[str, DataLoader[Any]] = {}
         self.stage = self.latest = "train"
         self.clock: Any = None
         # Guards that the loop makes itself, and what observes them.
         self.guards: dict[str, Any] = {}
+        # The user's callbacks by name, where a Trainer calls them.
+        self.callbacks: dict[str, Any] = {}
         self.observe: Callable[[Any, str], Any] = lambda guard, name: guard
         # What faults and the probe add: see the hooks in `faultlab.frameworks.loops.seams`.
         self.when_constructed: list[Callable[[], None]] = []
@@ -86,12 +90,11 @@ class Loop:
         self.stream_maps: list[Callable[[Stream, str], Stream]] = []
         self.batch_maps: list[Callable[[Any, str], Any]] = []
         self.loss_maps: list[Callable[[str, Any], Any]] = []
-        self.around_step: list[Callable[[torch.optim.Optimizer, Any, Step], Any]] = []
         self.around_validation: list[Around] = []
         self.around_resume: list[Around] = []
+        self.around_callbacks: list[AroundCallback] = []
         self.checkpoints = Checkpoints(lambda: self.roots.found, lambda: self.updates)
-        self.queue: Queue | None = Queue(self) if layout.ahead else None
-        self.as_of: Callable[[int], Any] = contextlib.nullcontext
+        self.queue = Queue(self)
         self.interruption: tuple[int, Callable[[], None]] | None = None
         self.validated = False
         self.trajectory = trajectory
@@ -99,22 +102,19 @@ class Loop:
         self.within_logger = self._evaluating = False
         self._begin, self._take_back = begin, take_back
         self.advising = advising or Advising({}, False)
-        self._inner: weakref.WeakKeyDictionary[Any, DataLoader[Any]] = weakref.WeakKeyDictionary()
-        self._rates: dict[tuple[int, int], float] = {}
-        self._inside = self._stepping_now = False
+        self._handed_on: weakref.WeakKeyDictionary[DataLoader[Any], str] = weakref.WeakKeyDictionary()
+        self._inside = self._in_backward = False
         self._forward_due = True
-        self._evaluation_due = False
-        self._stepped: set[type] = set()
-        self._really_stepped: set[int] = set()
-        self._patches: Patches | None = None
+        self._evaluation_due = self._configured = False
 
     criterion = ""  # of the target profile, where it is known without a clean run
     packages: tuple[str, ...] = ()  # that run the loop, besides torch
+    begins_steps = False  # True if the adapter itself begins a step, whose batch was fetched before
 
     @property
     def counts_forwards(self) -> bool:
-        """True if a step begins with a call of the root module, since there is no batch."""
-        return not self.layout.training
+        """True if a step begins with a call of the root module, since there is no batch, or one for all of them."""
+        return not self.layout.training or self.layout.repeats
 
     @property
     def module(self) -> nn.Module | None:
@@ -125,6 +125,11 @@ class Loop:
     def inside(self) -> bool:
         """True while a module that trains is being called."""
         return self._inside
+
+    @property
+    def in_backward(self) -> bool:
+        """True while gradients are computed."""
+        return self._in_backward
 
     @property
     def evaluating(self) -> bool:
@@ -157,12 +162,9 @@ class Loop:
 
     def attach(self, patches: Patches) -> None:
         """Follow whatever the process trains from now on, until the patches are closed."""
-        self._patches = patches
         patches.wrap(nn.Module, "__init__", self._constructing)
         patches.wrap(nn.Module, "__call__", self._calling)
-        patches.wrap(torch.optim.Optimizer, "__init__", self._making_optimizer)
-        for scheduler in (LRScheduler, ReduceLROnPlateau):
-            patches.wrap(scheduler, "__init__", self._making_scheduler)
+        self._follow_optimizers(patches)
         self.follow_loaders(patches)
         fork_workers(patches)
         criteria.replace(patches, self._loss_computed)
@@ -173,7 +175,7 @@ class Loop:
 
     def follow_loaders(self, patches: Patches) -> None:
         """Follow every loader until the patches are closed."""
-        iteration.replace(patches, self._iterating)
+        iteration.replace(patches, self._iterating, self._handing_on)
 
     def key(self, loader: DataLoader[Any]) -> str:
         """Return the key of a loader, see `faultlab.frameworks.loops.layout.key_of`."""
@@ -185,11 +187,7 @@ class Loop:
 
     def counts(self, key: str) -> bool:
         """Return whether the batches of a loader count the steps."""
-        return bool(self.layout.training) and key == self.layout.training[0]
-
-    def batches(self, stream: Stream, stage: str, counts: bool) -> Iterator[Any]:
-        """Return the iterator that a loader gives to the loop."""
-        return Batches(self, stream, stage, counts)
+        return self.layout.counts(key)
 
     def wrap_own_step(self, patches: Patches, make: Make) -> None:
         """Replace the function of one training step, if there is one, until the patches are closed."""
@@ -211,28 +209,50 @@ class Loop:
     def restart(self) -> None:
         """Follow another call of the same function, which makes everything again and continues the training."""
         self.roots = Roots(self.layout.roots)
-        self.optimizers, self.schedulers, self.loaders, self.stage = [], [], {}, "train"
+        self.loaders, self.stage = {}, "train"
         self.interruption = None
-        self._rates, self._really_stepped = {}, set()
-        self._inside = self._stepping_now = self._evaluation_due = False
+        self._forget_optimizers()
+        self._inside = self._evaluation_due = self._in_backward = self._configured = False
         self._forward_due = True
 
     def begin_step(self) -> None:
         """Note that a training step begins."""
-        if not self.trajectory.steps:
-            self._notify_once(self.when_constructed)
-            self._notify_once(self.when_configured)
-            self.roots.settle()
+        if not (self.trajectory.steps and self._configured):
+            self._settle()
         self._forward_due = True
         self.trajectory.steps += 1
         self._begin()
         if self.module is not None:
             self.advising.begin(self.roots.found[0], self.optimizers, self.updates, max(0, self.epochs - 1))
 
+    def _settle(self) -> None:
+        groups = groups_in(self.optimizers)
+        self.roots.confirm({id(parameter) for group in groups for parameter in group["params"]})
+        self._notify_once(self.when_constructed)
+        # A loop may evaluate its module before it makes an optimizer.
+        if self.optimizers and self.module is not None:
+            self._configured = True
+            self._notify_once(self.when_configured)
+        self.roots.settle()
+
     def take_back(self) -> None:
         """Note that the step that has just begun has no batch."""
         self.trajectory.steps -= 1
         self._take_back()
+
+    def ended(self, stage: str) -> None:
+        """Note that a loader has no more batches."""
+        self.stage = "validate" if self.evaluating else "train"
+        self.advising.exhausted(stage)
+
+    @contextlib.contextmanager
+    def staged(self, stage: str) -> Iterator[None]:
+        """Let what happens inside the context belong to a stage."""
+        before, self.stage = self.stage, stage
+        try:
+            yield
+        finally:
+            self.stage = before
 
     def delivered(self, stage: str) -> None:
         """Note that a batch was delivered."""
@@ -247,12 +267,17 @@ class Loop:
             known = "_parameters" in vars(module)
             construct(module, *args, **kwargs)
             if not known:
-                self.roots.constructed(module, path_of(type(module)))
+                self._constructed(module, path_of(type(module)))
 
         return constructing
 
+    def _constructed(self, module: nn.Module, path: str) -> None:
+        self.roots.constructed(module, path)
+
     def _calling(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def calling(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            if not self._inside and self.roots.awaits:
+                self._called(unwrapped(module))
             if self._inside or not self.roots.has(module):
                 return call(module, *args, **kwargs)
             self._inside = True
@@ -273,11 +298,18 @@ class Loop:
 
         return calling
 
+    def _called(self, module: nn.Module) -> None:
+        """Note a call from outside of the modules that train, of which it may be one that existed before."""
+        self.roots.called(module, path_of(type(module)))
+        if not self.roots.awaits and self.steps_begun:
+            # The step began as its batch was fetched.
+            self._settle()
+
     def _root_called(self) -> None:
         if self.counts_forwards and self._forward_due:
             self.begin_step()
-        elif self.queue is not None:
-            self.queue.consume()
+        elif self.layout.ahead:
+            self.queue.called()
         if self._forward_due:
             self._forward_due = False
             self._tell(self.before_forward)
@@ -286,88 +318,38 @@ class Loop:
         for listener in list(listeners):
             listener()
 
-    def _making_optimizer(self, construct: Callable[..., Any]) -> Callable[..., Any]:
-        def making(optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> None:
-            self._notify_once(self.when_constructed)
-            construct(optimizer, *args, **kwargs)
-            if not any(optimizer is known for known in self.optimizers):
-                self.optimizers.append(optimizer)
-                if self.module is not None:
-                    self.advising.made(optimizer, self.roots.found[0])
-            cls = type(optimizer)
-            if cls not in self._stepped and self._patches is not None:
-                # Before a scheduler captures it.
-                self._stepped.add(cls)
-                self._patches.wrap(cls, "step", self._stepping)
-
-        return making
-
-    def _stepping(self, step: Callable[..., Any]) -> Callable[..., Any]:
-        def stepping(optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> Any:
-            # A class inherits the step of another whose step is replaced too.
-            if self._stepping_now:
-                return step(optimizer, *args, **kwargs)
-            self._stepping_now = True
-            try:
-                closure = args[0] if args else kwargs.pop("closure", None)
-                others = args[1:]
-
-                def genuine(own: Any) -> Any:
-                    self._really_stepped.add(id(optimizer))
-                    return step(optimizer, *((own, *others) if own is not None or others else ()), **kwargs)
-
-                self._note_rates()
-                result = self.around_step[-1](optimizer, closure, genuine) if self.around_step else genuine(closure)
-            finally:
-                self._stepping_now = False
-            if id(optimizer) not in self._really_stepped:
-                # What a scheduler has put around the step takes it for called, and would not warn.
-                optimizer._opt_called = False  # type: ignore[attr-defined]
-            self.trajectory.global_step += 1
-            if self.counts_forwards:
-                self._forward_due = True
-            return result
-
-        return stepping
-
-    def _note_rates(self) -> None:
-        for number, optimizer in enumerate(self.optimizers):
-            for index, group in enumerate(optimizer.param_groups):
-                rate = float(group.get("lr") or 0.0)
-                if rate != self._rates.get((number, index)):
-                    self._rates[number, index] = rate
-                    self.trajectory.learning_rates.append((self.step, rate))
-
-    def _making_scheduler(self, construct: Callable[..., Any]) -> Callable[..., Any]:
-        def making(scheduler: Any, *args: Any, **kwargs: Any) -> None:
-            if not any(scheduler is known for known in self.schedulers):
-                self.schedulers.append(scheduler)
-            construct(scheduler, *args, **kwargs)
-
-        return making
-
     def _iterating(self, iterate: Callable[..., Any]) -> Callable[..., Any]:
         def iterating(loader: DataLoader[Any]) -> Iterator[Any]:
-            key = self.key(loader)
-            stage = self.stage_of(key)
-            # As it was before a fault: it may be iterated again in every epoch.
-            inner = self._inner.setdefault(loader, iteration.inner(loader))
-            self.loaders.setdefault(key, inner)
-            if counts := self.counts(key):
+            key = self._handed_on.get(loader) or self.key(loader)
+            self._taken_from(key)
+            stage, counts = self.stage_of(key), self.counts(key)
+            ahead = self.begins_steps or loader in self._handed_on or (counts and self.layout.ahead > 0)
+            self.loaders.setdefault(key, loader)
+            if counts:
                 self._interrupt()
-                if self.queue is not None:
-                    self.queue.clear()
+                self.queue.clear()
                 self.trajectory.epochs += 1
             for mapped in list(self.loader_maps):
-                inner = mapped(inner, stage)
-            loader = iteration.with_inner(loader, inner)
+                loader = mapped(loader, stage)
             self.advising.iterated(stage)
             stream = Stream(numbered(iterate(loader)), length(loader))
             for changed in list(self.stream_maps):
                 stream = changed(stream, stage)
-            return self.batches(stream, stage, counts)
+            return (Fetched if ahead else Batches)(self, stream, stage, counts)
 
         return iterating
+
+    def _taken_from(self, key: str) -> None:
+        """Note that a loader is about to be iterated."""
+
+    def _handing_on(self, iterate: Callable[..., Any]) -> Callable[..., Any]:
+        def handing_on(wrapper: Any) -> Iterator[Any]:
+            inner = iteration.inner(wrapper)
+            key = self._handed_on[inner] = self.key(inner)
+            self._taken_from(key)
+            return HandedOn(self, iterate(wrapper), self.stage_of(key), self.counts(key))
+
+        return handing_on
 
     def _interrupt(self) -> None:
         """Interrupt the training if its epochs are half done."""
@@ -379,9 +361,14 @@ class Loop:
     def _backward(self, backward: Callable[..., Any]) -> Callable[..., Any]:
         def backwards(tensors: Any, *args: Any, **kwargs: Any) -> Any:
             losses = [tensors] if isinstance(tensors, torch.Tensor) else list(tensors)
-            if self.stage == "train" and all(loss.numel() == 1 for loss in losses):
+            # Checkpointed layers call it again.
+            if self.stage == "train" and not self._in_backward and all(loss.numel() == 1 for loss in losses):
                 self.trajectory.losses.append((self.step, sum(float(loss.detach()) for loss in losses)))
-            return backward(tensors, *args, **kwargs)
+            before, self._in_backward = self._in_backward, True
+            try:
+                return backward(tensors if isinstance(tensors, torch.Tensor) else losses, *args, **kwargs)
+            finally:
+                self._in_backward = before
 
         return backwards
 

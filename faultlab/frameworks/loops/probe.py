@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,30 +16,34 @@ from torch.nn.modules import module as modules
 from faultlab.core import predictions
 from faultlab.core.class_paths import path_of
 from faultlab.core.patching import Patches
-from faultlab.core.target_profile import Leaf, Part, TargetProfile
+from faultlab.core.target_profile import IN_BACKWARD, Leaf, Part, TargetProfile
 from faultlab.frameworks.loops import NAME
 from faultlab.frameworks.loops.loop import Loop
 from faultlab.frameworks.loops.roots import Together
 from faultlab.frameworks.loops.seams import reports, steps
+from faultlab.frameworks.loops.seams.following import listening
 from faultlab.frameworks.loops.seams.steps import VALIDATION
 from faultlab.frameworks.torch import batch_roles, facts, layers
+from faultlab.frameworks.torch.callback_calls import CallbackCalls
 from faultlab.frameworks.torch.facts import frozen, keeps_lists, kind, leaf, loading, rate, shared, tokens
 from faultlab.frameworks.torch.layer_calls import LayerCalls
 from faultlab.frameworks.torch.loaders import read
 from faultlab.frameworks.torch.optimizers import groups_in
 from faultlab.frameworks.torch.seams import clipping
+from faultlab.frameworks.torch.seams.backward import DIRECT
 from faultlab.injection import compilation, joined, samples, tree
 from faultlab.injection.clock import Clock
 from faultlab.injection.hooks import offered
 
 
 class LoopProbe:
-    """Watches a clean run. Structure and roles come from the first training step, counts from the whole run."""
+    """Watches a clean run. Structure and roles come from the first step with a backward, counts from the whole run."""
 
     def __init__(self, loop: Loop, clock: Clock, resumes: bool = False) -> None:
         self._loop, self._clock, self._resumes = loop, clock, resumes
         self._flow = _Followed()
         self._layer_calls = LayerCalls()
+        self._callback_calls = CallbackCalls()
         self._parts: dict[str, Part] = {}
         self._hooks: set[str] = set()
         self._batch: Any = None
@@ -46,13 +51,16 @@ class LoopProbe:
         self._batches_differ = False
         self._validation_leaves: dict[str, Leaf] = {}
         self._following = self._followed = False
+        self._followed_step = 0
         self._in_root = 0
         self._losses = 0
         self._criterion = ""
         self._output: Any = None
         self._in_step = 0
+        self._in_tensors = False
         self._manual = False
-        self._first_update: int | None = None
+        self._updated_at: list[int] = []
+        self._scheduled: Counter[int] = Counter()
         self._first_validation: int | None = None
         self._decays = False
         self._frozen = self._buffers = 0
@@ -72,13 +80,15 @@ class LoopProbe:
             loop.batch_maps.append(self._deliver)
             patches.on_exit(lambda: loop.batch_maps.remove(self._deliver))
             patches.wrap(torch.Tensor, "backward", self._backward)
+            patches.wrap(torch.autograd, "backward", self._direct_backward)
             patches.wrap(torch.optim.Optimizer, "zero_grad", self._calling("Optimizer.zero_grad"))
             for cls in steps.schedulers():
-                patches.wrap(cls, "step", self._calling(steps.SCHEDULER))
+                patches.wrap(cls, "step", self._scheduling)
             patches.wrap(nn.Module, "zero_grad", self._calling("Module.zero_grad"))
             reports.wrap_resets(patches, self._calling(reports.RESET, "every"))
             clipping.wrap_functions(patches, self._calling(clipping.BY_HAND))
             loop.wrap_own_step(patches, self._stepping)
+            listening(patches, loop.around_callbacks, self._around_callback)
             loop.around_step.append(self._around_step)
             patches.on_exit(lambda: loop.around_step.remove(self._around_step))
             patches.on_exit(modules.register_module_forward_hook(self._after_forward, with_kwargs=True).remove)
@@ -106,7 +116,11 @@ class LoopProbe:
             if self._first_validation is None:
                 self._first_validation = self._clock.step
                 self._validation_leaves = {path: leaf(tensor) for path, tensor in tree.tensors(batch)}
-        elif self._batch is None:
+        elif self._batch is None or (self._following and self._clock.step > self._followed_step):
+            # The batches before it were only evaluated: a loop may do so before it trains.
+            self._stop_following()
+            self._flow, self._layer_calls, self._followed = _Followed(), LayerCalls(), False
+            self._followed_step = self._clock.step
             self._batch = batch
             self._flow.watch(batch)
             # A copy, since the step may change what it is given.
@@ -133,10 +147,25 @@ class LoopProbe:
                 self._stop_following()
                 self._flow.reached_loss(tensor)
                 self._criterion = self._flow.criterion(tensor)
-            if self._clock.step == 0 and self._loop.stage == "train":
+            if self._clock.step == self._followed_step and self._loop.stage == "train":
                 self._losses += 1
             self._manual |= self._in_step > 0
-            return backward(tensor, *args, **kwargs)
+            before, self._in_tensors = self._in_tensors, True
+            try:
+                return backward(tensor, *args, **kwargs)
+            finally:
+                self._in_tensors = before
+
+        return backwards
+
+    def _direct_backward(self, backward: Callable[..., Any]) -> Callable[..., Any]:
+        def backwards(tensors: Any, *args: Any, **kwargs: Any) -> Any:
+            # A tensor's method calls it, and so do checkpointed layers.
+            if self._in_tensors or self._loop.in_backward:
+                return backward(tensors, *args, **kwargs)
+            self._hooks.add(DIRECT)
+            losses = [tensors] if isinstance(tensors, torch.Tensor) else list(tensors)
+            return self._backward(lambda loss: backward(losses, *args, **kwargs))(losses[0])
 
         return backwards
 
@@ -151,6 +180,22 @@ class LoopProbe:
             return calling
 
         return make
+
+    def _scheduling(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        def scheduling(scheduler: Any, *args: Any, **kwargs: Any) -> Any:
+            # It steps once while it is constructed.
+            if self._loop.steps_begun:
+                self._hooks.add(steps.SCHEDULER)
+                self._scheduled[id(scheduler)] += 1
+            return step(scheduler, *args, **kwargs)
+
+        return scheduling
+
+    def _interval(self, scheduler: Any) -> str:
+        """Return how often a scheduler is stepped: ``epoch``, ``step``, or empty if that is never."""
+        count = self._scheduled[id(scheduler)]
+        seldom = count <= self._loop.epochs < self._loop.trajectory.steps
+        return ("epoch" if seldom else "step") if count else ""
 
     def _stepping(self, step: Callable[..., Any]) -> Callable[..., Any]:
         def stepping(*args: Any, **kwargs: Any) -> Any:
@@ -168,12 +213,17 @@ class LoopProbe:
 
     def _around_step(self, optimizer: torch.optim.Optimizer, closure: Any, genuine: Callable[[Any], Any]) -> Any:
         self._hooks.add("Optimizer.step")
-        if self._first_update is None:
-            self._first_update = self._clock.step
+        if self._loop.in_backward:
+            self._hooks.add(IN_BACKWARD)
+        self._updated_at.append(self._clock.step)
         return genuine(closure)
 
+    def _around_callback(self, name: str, hook: str, call: Callable[[], Any]) -> Any:
+        self._callback_calls.note(name, hook, self._clock.step)
+        return call()
+
     def _after_forward(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        first = self._clock.step == 0 and self._loop.stage == "train" and self._following
+        first = self._clock.step == self._followed_step and self._loop.stage == "train" and self._following
         root = self._loop.module
         if not first or root is None or threading.get_ident() != self._thread:
             return
@@ -231,7 +281,6 @@ class LoopProbe:
             tokens=tokens(batch, inputs, labels),
             steps=steps,
             epochs=loop.epochs,
-            ahead=loop.layout.ahead,
             validation_batches=validation_batches,
             layers=tuple(sorted({type(part).__name__ for part in module.modules()})),
             parts=self._parts,
@@ -246,15 +295,19 @@ class LoopProbe:
             optimizer_settings=tuple(sorted(self._settings)),
             decays=self._decays,
             optimizer_state=any(any(optimizer.state.values()) for optimizer in loop.optimizers),
-            first_update=self._first_update,
+            first_update=next(iter(self._updated_at), None),
+            updated_at=facts.uneven(self._updated_at, steps),
             first_validation=self._first_validation,
             schedulers=tuple(type(scheduler).__name__ for scheduler in loop.schedulers),
+            scheduler_intervals=tuple(map(self._interval, loop.schedulers)),
             clips=clipping.BY_HAND in self._hooks,
             loading=loading(training, training, None if not training else read(training[0]).length),
             validation_loading=loading(validation, validation),
             validates_on_training_data=shared(training, validation),
             validation_leaves=self._validation_leaves,
             metrics=tuple(loop.trajectory.metrics),
+            callbacks=tuple(loop.callbacks),
+            callback_hooks=self._callback_calls.hooks(steps),
             logged_in_training=tuple(told.by_stage["train"]),
             logged_in_validation=tuple(told.by_stage["validate"]),
             logged_before_validation=told.before_validation,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import math
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +23,11 @@ from faultlab.injection import tree
 
 def finite(number: float) -> int | None:
     return int(number) if math.isfinite(number) else None
+
+
+def uneven(updated_at: Sequence[int], steps: int) -> tuple[int, ...]:
+    """Return the training steps of the optimizer steps; empty if there is one in each training step."""
+    return () if list(updated_at) == list(range(steps)) else tuple(updated_at)
 
 
 def holds_arrays(loader: Any) -> bool:

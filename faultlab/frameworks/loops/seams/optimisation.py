@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from faultlab.frameworks.torch.optimizers import optimizers_in, schedulers_in
 from faultlab.injection.hooks import Site, hooks
 
 if TYPE_CHECKING:
+    from faultlab.frameworks.loops.loop import Loop
     from faultlab.injection.armed_fault import Armed
 
 
@@ -53,7 +55,8 @@ def optimizers(point: Optimizers, patches: Patches, armed: Armed, site: Site) ->
         module = site.present(armed.clock)
         armed.ctx.module = module
         optimizers, schedulers = list(loop.optimizers), list(loop.schedulers)
-        own = (list(optimizers), [{"scheduler": one, "interval": "epoch"} for one in schedulers])
+        intervals = itertools.chain(armed.profile.scheduler_intervals, itertools.repeat("epoch"))
+        own = (list(optimizers), [{"scheduler": one, "interval": how} for one, how in zip(schedulers, intervals)])
         new = armed.map(own, lambda result: [states.configuration(result), states.identities(module)])
         fresh = optimizers_in(new)
         _move(fresh, optimizers)
@@ -63,6 +66,9 @@ def optimizers(point: Optimizers, patches: Patches, armed: Armed, site: Site) ->
                 id(scheduler.optimizer), scheduler.optimizer
             )
         _move(schedulers_in([one["scheduler"] for one in new[1]] if _paired(new) else []), schedulers)
+        if _paired(new):
+            pairs = zip(schedulers, own[1], new[1])
+            _hurry(patches, loop, [one for one, was, now in pairs if was["interval"] != now["interval"] == "step"])
         # Without those that the injector has constructed, which nothing in the loop knows.
         loop.optimizers[:], loop.schedulers[:] = optimizers, schedulers
 
@@ -71,6 +77,22 @@ def optimizers(point: Optimizers, patches: Patches, armed: Armed, site: Site) ->
 
 def _paired(result: Any) -> bool:
     return isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], list)
+
+
+def _hurry(patches: Patches, loop: Loop, schedulers: list[Any]) -> None:
+    """Have these schedulers stepped after each update, and not where the loop itself steps them."""
+
+    def stepping(step: Callable[..., Any]) -> Callable[..., Any]:
+        def by_updates_alone(scheduler: Any, *args: Any, **kwargs: Any) -> Any:
+            own = scheduler in schedulers and not loop.hurrying
+            return None if own else step(scheduler, *args, **kwargs)
+
+        return by_updates_alone
+
+    for scheduler in schedulers:
+        listening(patches, loop.hurried, scheduler)
+    for cls in {type(one) for one in schedulers}:
+        patches.wrap(cls, "step", stepping)
 
 
 def _move(new: Sequence[Any], own: Sequence[Any]) -> None:

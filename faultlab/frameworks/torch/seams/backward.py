@@ -14,10 +14,13 @@ from faultlab.injection.hooks import Site, hooks
 if TYPE_CHECKING:
     from faultlab.injection.armed_fault import Armed
 
+DIRECT = "autograd.backward"
+"""Among the hooks of a target profile, if the training calls `torch.autograd.backward` itself."""
+
 
 @hooks(Loss)
 def loss(point: Loss, patches: Patches, armed: Armed, site: Site) -> None:
-    patches.wrap(torch.Tensor, "backward", in_argument(armed, 0))
+    _wrap(torch.Tensor, "backward", in_argument(armed, 0), patches, armed)
 
 
 def in_argument(armed: Armed, position: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -25,8 +28,8 @@ def in_argument(armed: Armed, position: int) -> Callable[[Callable[..., Any]], C
 
     def make(backward: Callable[..., Any]) -> Callable[..., Any]:
         def mapped(*args: Any, **kwargs: Any) -> Any:
-            if len(args) > position and isinstance(args[position], torch.Tensor) and armed.due("train"):
-                args = (*args[:position], armed.map(args[position]), *args[position + 1 :])
+            if len(args) > position and armed.due("train"):
+                args = (*args[:position], _mapped(args[position], armed), *args[position + 1 :])
             return backward(*args, **kwargs)
 
         return mapped
@@ -34,9 +37,15 @@ def in_argument(armed: Armed, position: int) -> Callable[[Callable[..., Any]], C
     return make
 
 
+def _mapped(loss: Any, armed: Armed) -> Any:
+    if isinstance(loss, (list, tuple)):
+        return [_mapped(one, armed) for one in loss]
+    return armed.map(loss) if isinstance(loss, torch.Tensor) else loss
+
+
 @hooks(Backward)
 def around_backward(point: Backward, patches: Patches, armed: Armed, site: Site) -> None:
-    patches.wrap(_called(armed, site), "backward", armed.surrounding("train"))
+    _wrap(_called(armed, site), "backward", armed.surrounding("train"), patches, armed)
 
 
 @hooks(Gradients)
@@ -61,7 +70,7 @@ def gradients(point: Gradients, patches: Patches, armed: Armed, site: Site) -> N
 
         return then_inject
 
-    patches.wrap(_called(armed, site), "backward", make)
+    _wrap(_called(armed, site), "backward", make, patches, armed)
 
 
 @hooks(ZeroGrad)
@@ -75,6 +84,33 @@ def zero_grad(point: ZeroGrad, patches: Patches, armed: Armed, site: Site) -> No
 def _called(armed: Armed, site: Site) -> Any:
     """Return the owner of the ``backward`` that a training step calls: the module, or the loss tensor."""
     return site.owner("backward") if "backward" in armed.profile.hooks else torch.Tensor
+
+
+def _wrap(
+    owner: Any, name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]], patches: Patches, armed: Armed
+) -> None:
+    """Replace a method of a backward, or torch's function in place of the tensor's method if that is called itself."""
+    if owner is torch.Tensor and DIRECT in armed.profile.hooks:
+        patches.wrap(torch.autograd, name, lambda genuine: _outermost(genuine, make(genuine)))
+    else:
+        patches.wrap(owner, name, make)
+
+
+def _outermost(genuine: Callable[..., Any], changed: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the changed function, but the genuine one within a call: checkpointed layers call backward again."""
+    inside = False
+
+    def backward(*args: Any, **kwargs: Any) -> Any:
+        nonlocal inside
+        if inside:
+            return genuine(*args, **kwargs)
+        inside = True
+        try:
+            return changed(*args, **kwargs)
+        finally:
+            inside = False
+
+    return backward
 
 
 def _gradients(parameters: list[torch.nn.Parameter]) -> list[torch.Tensor | None]:
