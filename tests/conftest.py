@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,7 +45,7 @@ def pytest_unconfigure() -> None:
 def training_begins_warm() -> Iterator[None]:
     """What faultlab starts to train in is a copy of a process that has imported torch."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(subprocess, "Popen", warm.Popen)
+        warm.begin_warm(patch.setattr)
         yield
 
 

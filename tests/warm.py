@@ -23,12 +23,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
 FRESH = subprocess.Popen
+_RUN = subprocess.run
 FOLDER = "FAULTLAB_TESTS_WARM"
 _ROOT = Path(__file__).parents[1]
 # Third parties' alone: faultlab and its users' code are imported from where the new process is told to look.
@@ -39,6 +40,8 @@ IMPORTS = {
 }
 # What faultlab starts to train in, or to run tests that train.
 _TRAINERS = ("faultlab.engines.zygote", "faultlab.engines.spawn_main", "faultlab.discovery.scout")
+# What faultlab runs to its end, for its answer.
+_TRIAL = "faultlab.discovery.loop_trial"
 _COPIER = os.path.join("faultlab", "mutants", "warm.py")
 _FAILED = 255
 
@@ -183,8 +186,25 @@ class Popen(subprocess.Popen):  # type: ignore[type-arg]
         return super().__new__(cls)
 
 
+def completed(command: Any, **options: Any) -> Any:
+    """Runs what it is asked to, in place of `subprocess.run`; trials of faultlab's begin with torch imported."""
+    if not _is_ours(command) or command[1:] != ["-m", _TRIAL]:
+        return _RUN(command, **options)
+    return run(command[1:], **{name: options[name] for name in ("cwd", "env", "input", "timeout") if name in options})
+
+
+def begin_warm(setting: Callable[[object, str, Any], None]) -> None:
+    """Has what this process starts begin warm, by a function that sets attributes."""
+    setting(subprocess, "Popen", Popen)
+    setting(subprocess, "run", completed)
+
+
+def _is_ours(command: Any) -> bool:
+    return isinstance(command, list) and command[0] == sys.executable and len(command) >= 3 and FOLDER in os.environ
+
+
 def _trains(command: Any) -> bool:
-    if not isinstance(command, list) or command[0] != sys.executable or len(command) < 3 or FOLDER not in os.environ:
+    if not _is_ours(command):
         return False
     return command[1:3] == ["-m", "pytest"] or command[2] in _TRAINERS or command[1].endswith(_COPIER)
 
@@ -319,7 +339,7 @@ def _become(asked: dict[str, Any], streams: list[int], path: list[str]) -> None:
     sys.path_importer_cache.clear()
     importlib.invalidate_caches()
     tempfile.tempdir = None
-    subprocess.Popen = Popen  # type: ignore[misc]
+    begin_warm(setattr)
 
 
 def _main(name: str, path: str) -> NoReturn:

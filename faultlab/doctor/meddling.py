@@ -10,6 +10,8 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from faultlab.frameworks.torch.optimizers import rate_in
+
 # The optimizer's own work is done inside these.
 _UPDATING = ("optimizer_step", "training_step", "backward", "optimizer_zero_grad")
 _EACH_BATCH = ("batch", "zero_grad", "backward", "optimizer", "_step", "transfer", "gradient")
@@ -139,9 +141,5 @@ class Meddling:
 
 
 def _rates(trainer: Any) -> list[float]:
-    return [
-        float(group["lr"])
-        for optimizer in getattr(trainer, "optimizers", None) or ()
-        for group in optimizer.param_groups
-        if isinstance(group.get("lr"), (int, float))
-    ]
+    groups = [group for optimizer in getattr(trainer, "optimizers", None) or () for group in optimizer.param_groups]
+    return [rate for group in groups if (rate := rate_in(group, "lr")) is not None]

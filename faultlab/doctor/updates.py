@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from faultlab.frameworks.torch.optimizers import rate_in
+
 # How far below a loss to look for a factor: a division by the number of batches is at its end.
 _DEPTH = 3
 _FACTORS = ("Div", "Mul")
@@ -40,9 +42,8 @@ class Updates:
 
         def adding(optimizer: Any, *args: Any, **kwargs: Any) -> Any:
             added = add(optimizer, *args, **kwargs)
-            rate = optimizer.param_groups[-1].get("lr")
-            if isinstance(rate, (int, float)):
-                self._asked.append((optimizer, float(rate)))
+            if (rate := rate_in(optimizer.param_groups[-1], "lr")) is not None:
+                self._asked.append((optimizer, rate))
             return added
 
         return adding
@@ -53,14 +54,15 @@ class Updates:
         found = []
         for optimizer in getattr(trainer, "optimizers", None) or ():
             asked = [rate for one, rate in self._asked if one is optimizer]
-            bases = [group.get("max_lr", group.get("initial_lr", group.get("lr"))) for group in optimizer.param_groups]
-            if all(isinstance(base, (int, float)) for base in bases):
+            rates = [rate_in(group, "max_lr", "initial_lr", "lr") for group in optimizer.param_groups]
+            bases = [rate for rate in rates if rate is not None]
+            if len(bases) == len(rates):
                 decays = [float(group.get("weight_decay") or 0.0) for group in optimizer.param_groups]
                 found.append(
                     {
                         "name": type(optimizer).__name__,
                         "asked": asked,
-                        "bases": [float(one) for one in bases],
+                        "bases": bases,
                         "decay": max(decays, default=0.0),
                     }
                 )

@@ -11,6 +11,7 @@ from faultlab.guards.guard import Action, Guard
 from faultlab.guards.support import pace
 from faultlab.guards.support.findings import Findings
 from faultlab.guards.support.parameter_samples import Finding, automatic, optimizers_of, planned_steps
+from faultlab.guards.support.trainer_state import number
 from faultlab.guards.support.training_view import TrainingView
 
 _PERIODIC = ("Cosine", "Cyclic")
@@ -116,7 +117,8 @@ class LearningRate(Guard):
             kinds = [type(config.scheduler).__name__ for config in self._configs]
             self._periodic = any(kind.startswith(_PERIODIC) for kind in kinds)
         counts = [_turns_of(config.scheduler) for config in self._configs]
-        rates = [group.get("lr") for optimizer in self._optimizers for group in optimizer.param_groups]
+        # A rate that is a tensor is changed in place.
+        rates = [number(group.get("lr")) for optimizer in self._optimizers for group in optimizer.param_groups]
         if batch_idx and counts == self._counts and rates == self._latest and not pace.due(trainer):
             return
         self.looked += bool(rates)
@@ -124,10 +126,10 @@ class LearningRate(Guard):
         findings = self._taken(trainer, automatic(pl_module), batch_idx) if self._configs else []
         for o, optimizer in enumerate(() if self._periodic else self._optimizers):
             for g, group in enumerate(optimizer.param_groups):
-                rate = group.get("lr")
+                rate = number(group.get("lr"))
                 course = self._rates.setdefault((o, g), _Course())
-                if isinstance(rate, (int, float)):
-                    findings += self._course(course, float(rate))
+                if rate is not None:
+                    findings += self._course(course, rate)
         if findings:
             self._findings.say(self, findings)
 

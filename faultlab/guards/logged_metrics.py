@@ -20,8 +20,10 @@ class LoggedMetrics(Guard):
     weights have changed (for two validations under manual optimization), nor may all metrics be the same in three
     validations.
 
-    Metrics of averaged weights, by their names, may be missing, NaN or constant until the average begins. A loss may be
-    NaN at first if another one is finite. A training without validation is judged by its training metrics.
+    A decision threshold may be NaN at any time: torchmetrics returns that where no prediction meets the precision or
+    recall that was asked for. Metrics of averaged weights, by their names, may be missing, NaN or constant until the
+    average begins. A loss may be NaN at first if another one is finite. A training without validation is judged by its
+    training metrics.
 
     Args:
         metric: The metric that the training is judged by. Empty if there is none.
@@ -151,8 +153,12 @@ class LoggedMetrics(Guard):
         )
 
     def _waits(self, name: str, found: dict[str, float], last: bool) -> bool:
-        """Return whether a metric that is NaN may not have started yet."""
-        if not math.isnan(found[name]) or name in self._was_finite:
+        """Return whether a metric that is NaN may not have started yet, or has no value this time."""
+        if not math.isnan(found[name]):
+            return False
+        if "thresh" in name.lower() and name != self.metric:
+            return True
+        if name in self._was_finite:
             return False
         if trainer_state.is_average(name):
             return True

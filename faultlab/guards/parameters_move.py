@@ -12,6 +12,7 @@ from faultlab.guards.guard import Action, Guard
 from faultlab.guards.support import pace
 from faultlab.guards.support.findings import Findings
 from faultlab.guards.support.parameter_samples import Finding, Weights, planned_steps, searches
+from faultlab.guards.support.trainer_state import number
 from faultlab.guards.support.training_view import TrainingView
 
 _ADAPTIVE = ("Adam", "AdamW", "NAdam", "RAdam", "Adamax", "RMSprop", "Lion", "Adagrad")
@@ -98,7 +99,7 @@ class ParametersMove(Guard):
 
     def on_before_optimizer_step(self, trainer: TrainingView, pl_module: Any, optimizer: Any) -> None:
         # A scheduler sets the next rates before the end of the batch.
-        self._stepped.append((optimizer, [group.get("lr", 0.0) for group in optimizer.param_groups]))
+        self._stepped.append((optimizer, [number(group.get("lr")) or 0.0 for group in optimizer.param_groups]))
 
     def on_train_batch_end(
         self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
@@ -186,15 +187,15 @@ def _rate_to_come(optimizers: list[Any]) -> float:
     """Return the growth factor that steps may still have, during a warm-up or while momentum accumulates."""
     factors = [1.0]
     for group in [group for optimizer in optimizers for group in optimizer.param_groups]:
-        rate, peak = group.get("lr"), max(group.get("initial_lr") or 0, group.get("max_lr") or 0)
+        rate, peak = number(group.get("lr")), max(number(group.get(name)) or 0.0 for name in ("initial_lr", "max_lr"))
         momentum = group.get("momentum")
         gathers = 1 - momentum if isinstance(momentum, float) and 0 <= momentum < 1 else 1.0
-        if isinstance(rate, (int, float)):
+        if rate is not None:
             factors.append(max(peak, rate) / rate / gathers if rate else math.inf)
     return max(factors)
 
 
-def _expected(optimizer: Any, rates: list[Any]) -> float:
+def _expected(optimizer: Any, rates: list[float]) -> float:
     """Return roughly how far the step should move the parameters, as a share of their size; 0 without a gradient."""
     found = 0.0
     for group, rate in zip(optimizer.param_groups, rates):
@@ -208,5 +209,5 @@ def _expected(optimizer: Any, rates: list[Any]) -> float:
                 least = group.get("eps") or 0.0
                 adaptive = type(optimizer).__name__ in _ADAPTIVE
                 pace = min(1.0, highest / least if least else 1.0) if adaptive else highest
-                found = max(found, float(rate) * pace / (float(parameter.detach().abs().max()) or 1.0))
+                found = max(found, rate * pace / (float(parameter.detach().abs().max()) or 1.0))
     return found

@@ -68,6 +68,7 @@ class Workers:
 def fork_workers(patches: Patches) -> None:
     """Have every loader fork its workers, whatever its start method: they are to be copies of the victim.
 
+    Processes of the methods ``spawn`` and ``forkserver``, the default since Python 3.14, know nothing of its fault.
     Not once CUDA is in use, which doesn't work in a forked process.
     """
 

@@ -59,15 +59,16 @@ def validate_in_training(module: torch.nn.Module, ctx: Context) -> None:
     "mode.left-eval-before-fit",
     seam=Architecture,
     severity="major",
-    effect={"lightning": "warns", "torch": "silent"},
+    effect={"lightning": "warns", "lightning<2.5.5": "silent", "torch": "silent"},
     cause=("eval", "mode"),
     evidence=("Lightning-AI/pytorch-lightning#20986", "Lightning-AI/pytorch-lightning#20105"),
 )
 def fit_in_eval(module: torch.nn.Module, ctx: Context) -> None:
     """The module is in eval mode when `fit` begins.
 
-    Effect: Lightning warns that it found modules in eval mode at the start of training, and leaves them in it: after
-    each validation it restores the mode that it found. Dropout and batch normalization stay off until the end.
+    Effect: Lightning, since 2.5.5, warns that it found modules in eval mode at the start of training, and leaves them
+    in it: after each validation it restores the mode that it found. Dropout and batch normalization stay off until the
+    end.
     Why it goes undetected: Lightning before 2.2 switched the module to training mode itself, and pretrained models are
     loaded in eval mode, so the warning is a familiar sight.
     Example:

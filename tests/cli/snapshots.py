@@ -21,6 +21,7 @@ import click
 
 from faultlab.cli import _COMMANDS, group, heartbeat, main
 from faultlab.core.version import __version__
+from tests import warm
 from tests.cli import snapshot_cases
 
 FOLDER = Path(__file__).parent / "snapshots"
@@ -76,6 +77,8 @@ def _inside(folder: Path) -> Iterator[None]:
 def _called(arguments: list[str]) -> str:
     out, err, status = io.StringIO(), io.StringIO(), 0
     env = {name: value for name, value in os.environ.items() if not name.startswith(("FAULTLAB", "FORCE_", "GITHUB"))}
+    # Where the tests' warm processes are.
+    env |= {name: os.environ[name] for name in (warm.FOLDER,) if name in os.environ}
     env |= {"COLUMNS": "100", "FAULTLAB_WARM": "0", "NO_COLOR": "1"}
     with (
         mock.patch.object(sys, "argv", ["faultlab", *arguments]),

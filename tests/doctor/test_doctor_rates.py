@@ -34,6 +34,12 @@ def test_groups_that_a_schedule_makes_alike_are_told_and_rates_for_each_are_not(
     assert groups([1e-3, 1e-2]) == []
 
 
+def test_rates_of_groups_are_read_whether_they_are_tensors_or_not() -> None:
+    optimizers = [torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=rate) for rate in (0.5, torch.tensor(0.5))]
+    groups = updates.Updates({}).groups(SimpleNamespace(optimizers=optimizers))
+    assert [group["bases"] for group in groups] == [[0.5], [0.5]]
+
+
 def test_a_first_epoch_at_rate_0_is_told_and_a_first_step_is_not() -> None:
     def starting(step: int) -> list[str]:
         return _told(rates=[(0, 0.0), (step, 0.1)], epochs=[{"delivered": 16}], schedulers=_SCHEDULE)

@@ -16,7 +16,7 @@ from tests.guards.rig import Healthy, alarm_of
 class Scheduled(Healthy):
     """A module with a scheduler that a function creates; 8 batches per epoch."""
 
-    def __init__(self, make: Callable[[Any], Any], rate: float = 0.01, **config: Any) -> None:
+    def __init__(self, make: Callable[[Any], Any], rate: float | torch.Tensor = 0.01, **config: Any) -> None:
         super().__init__()
         self.make = make
         self.rate = rate
@@ -31,6 +31,7 @@ class Scheduled(Healthy):
     ("module", "epochs", "check", "word"),
     [
         (Scheduled(lambda o: schedulers.ExponentialLR(o, 1e-3)), 4, "collapses", "collapse"),
+        (Scheduled(lambda o: schedulers.ExponentialLR(o, 1e-3), torch.tensor(0.01)), 4, "collapses", "collapse"),
         (Scheduled(lambda o: schedulers.ExponentialLR(o, 1e-3), interval="step"), 4, "collapses", "gamma"),
         (Scheduled(lambda o: schedulers.ExponentialLR(o, 0.5), interval="step"), 4, "collapses", "interval"),
         (Scheduled(lambda o: schedulers.ExponentialLR(o, 0.9), rate=0.0), 1, "zero", "learning rate"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torchmetrics.classification import BinaryRecallAtFixedPrecision
 
 from faultlab.guards import LoggedMetrics
 from tests.guards.rig import Healthy, alarm_of, fit
@@ -76,6 +77,21 @@ def test_a_metric_that_was_finite_has_to_stay_so_and_another_need_not() -> None:
     alarm = alarm_of(LoggedMetrics(), Ceasing())
     assert alarm is not None
     assert alarm.check == "not-finite"
+
+
+@pytest.mark.parametrize("name", ["val_threshold", "val/Thresh@0.9", "val_share"])
+def test_a_threshold_that_no_prediction_meets_is_no_alarm(name: str) -> None:
+    class Fixed(Reporting):
+        def report(self, step: float, batch: Any, batch_idx: int) -> None:
+            super().report(step, batch, batch_idx)
+            measure = BinaryRecallAtFixedPrecision(min_precision=0.9, thresholds=5)
+            wrong = step >= 20
+            _, threshold = measure(torch.tensor([0.1, 0.9]), torch.tensor([int(wrong), int(not wrong)]))
+            assert math.isnan(float(threshold)) == wrong
+            self.log(name, threshold)
+
+    alarm = alarm_of(LoggedMetrics(), Fixed(), max_epochs=4)
+    assert (alarm and alarm.check) == ("not-finite" if name == "val_share" else None)
 
 
 def test_a_loss_that_does_not_move_is_detected_after_the_first_epoch() -> None:

@@ -47,7 +47,13 @@ def test_an_update_that_is_undone_is_detected_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "check"), [({"lr": 5.0}, "too-large"), ({"lr": 1e-6}, "negligible"), ({"lr": 1e-13}, "unchanged")]
+    ("settings", "check"),
+    [
+        ({"lr": 5.0}, "too-large"),
+        ({"lr": 1e-6}, "negligible"),
+        ({"lr": torch.tensor(1e-6)}, "negligible"),
+        ({"lr": 1e-13}, "unchanged"),
+    ],
 )
 def test_a_rate_that_cannot_work_is_detected_by_its_updates(settings: dict[str, Any], check: str) -> None:
     alarm = alarm_of(ParametersMove(), Wide(**settings), max_epochs=4)

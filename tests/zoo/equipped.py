@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from typing import Any
 
 import numpy as np
@@ -90,9 +91,11 @@ class _Noisy(Dataset):  # type: ignore[type-arg]
         return self._x[index] + 0.1 * noise + 0.1 * torch.randn(6), self._y[index]
 
 
-def crewed() -> tuple[Any, Any]:
-    """Two loader workers."""
-    train = DataLoader(_Noisy(), batch_size=8, shuffle=True, num_workers=2)
+def crewed(context: str | None = None, default: str | None = None) -> tuple[Any, Any]:
+    """Two loader workers; the loader may name how they are started, or the program may for all its processes."""
+    if default:
+        multiprocessing.set_start_method(default, force=True)
+    train = DataLoader(_Noisy(), batch_size=8, shuffle=True, num_workers=2, multiprocessing_context=context)
     return Configured(), (train, DataLoader(TensorDataset(*_points()), batch_size=24))
 
 

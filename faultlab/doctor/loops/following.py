@@ -21,6 +21,7 @@ from faultlab.doctor.loops.calls import Calls
 from faultlab.doctor.loops.gradients import Gradients
 from faultlab.doctor.loops.loaders import Loaders
 from faultlab.doctor.loops.models import Models, described
+from faultlab.frameworks.torch.optimizers import rate_in
 from faultlab.frameworks.torch.seams.clipping import wrap_functions
 
 _LOOKED_AT = 10
@@ -174,8 +175,9 @@ class Following:
             self.optimizers.append(optimizer)
             self._place("optimizer")
             for group in optimizer.param_groups:
-                if isinstance(group.get("lr"), float):
-                    group["lr"] *= self._changes.get("rate", 1.0)
+                if rate_in(group, "lr") is not None:
+                    # Not in place: a rate may be a tensor of the loop's own.
+                    group["lr"] = group["lr"] * self._changes.get("rate", 1.0)
 
         return making
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from faultlab.core.patching import Patches
 from faultlab.frameworks.lightning import namespaces
+from faultlab.injection.loader_workers import fork_workers
 from faultlab.sandbox.layers import confined
 from faultlab.sandbox.overlay import Overlay
 
@@ -59,6 +60,8 @@ def confine(patches: Patches, overlay: Overlay, root: Callable[[], str], saved_a
 
         return calling
 
+    # A worker that begins with a fresh interpreter has no overlay.
+    fork_workers(patches)
     for namespace in namespaces.loaded():
         # The module's own callbacks are added when a Trainer begins, just before callbacks are set up.
         connector = namespaces.part(namespace, "trainer.connectors.callback_connector:_CallbackConnector")

@@ -26,6 +26,14 @@ def held_optimizers(module: Any, trainer: Any) -> list[torch.optim.Optimizer]:
     return list(dict.fromkeys(kept))
 
 
+def rate_in(group: Mapping[str, Any], *names: str) -> float | None:
+    """Return the first rate of these names that a parameter group has, also one that is a tensor; None without one."""
+    rate = next((group[name] for name in names if group.get(name) is not None), None)
+    if isinstance(rate, torch.Tensor):
+        return float(rate.detach()) if rate.numel() == 1 else None
+    return float(rate) if isinstance(rate, (int, float)) else None
+
+
 def groups_in(result: Any) -> list[dict[str, Any]]:
     """Return every parameter group of those optimizers, in order."""
     return [group for optimizer in optimizers_in(result) for group in optimizer.param_groups]
