@@ -60,6 +60,7 @@ class Divergence(Guard):
     def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._forget()
 
+    @pace.sparse
     def on_train_batch_end(
         self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:

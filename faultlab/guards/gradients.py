@@ -107,11 +107,13 @@ class Gradients(Guard):
         self._courses.clear()
         self._backwards = 0
 
+    @pace.sparse
     def on_before_backward(self, trainer: TrainingView, pl_module: Any, loss: Any) -> None:
         self._backwards += 1
         if pace.due(trainer):
             self._loss = loss.detach() if isinstance(loss, torch.Tensor) else None
 
+    @pace.sparse
     def on_before_optimizer_step(self, trainer: TrainingView, pl_module: Any, optimizer: Any) -> None:
         course = self._courses.get(id(optimizer))
         if not pace.due(trainer):

@@ -94,6 +94,7 @@ class LoaderDelivers(Guard):
         self._averaging = False
         self._last_epoch = trainer.current_epoch
 
+    @pace.sparse
     def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if not self._size or self._size < 2 or not pace.due(trainer):
             return
@@ -111,13 +112,14 @@ class LoaderDelivers(Guard):
                 "Check whether collate_fn or a transfer hook drops or merges samples.",
             )
 
+    @pace.counting
     def on_train_batch_end(
-        self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, times: int = 1
     ) -> None:
         batch_view.forget()
-        self._in_epoch += 1
+        self._in_epoch += times
         self._averaging |= trainer.skips_backward
-        self._trained += 1
+        self._trained += times
 
     def on_train_epoch_end(self, trainer: TrainingView, pl_module: Any) -> None:
         self.looked += 1

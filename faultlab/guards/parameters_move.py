@@ -82,6 +82,7 @@ class ParametersMove(Guard):
         self._findings.clear()
         self._forget()
 
+    @pace.sparse
     def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         self._stepped.clear()
         looked, self._looking = self._looking, pace.due(trainer)
@@ -96,10 +97,12 @@ class ParametersMove(Guard):
         if self._before is None and self._weights is not None:
             self._before = self._weights.sample.take()[: self._weights.sample.length]
 
+    @pace.sparse
     def on_before_optimizer_step(self, trainer: TrainingView, pl_module: Any, optimizer: Any) -> None:
         # A scheduler sets the next rates before the end of the batch.
         self._stepped.append((optimizer, [group.get("lr", 0.0) for group in optimizer.param_groups]))
 
+    @pace.sparse
     def on_train_batch_end(
         self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:

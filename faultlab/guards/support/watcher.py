@@ -44,6 +44,7 @@ class WatchedLoop(HandLoop):
         # A loop may leave its loader early.
         self.num_training_batches = float("inf")
         self._given = accumulates is not None
+        self.is_learning = not self._given
         self._gaps: list[int] = []
         self._since_step = 0
 
@@ -55,14 +56,14 @@ class WatchedLoop(HandLoop):
     def learn(self, stepped: bool) -> None:
         """Learn from a batch with or without a step how many batches are accumulated for one."""
         self._since_step += 1
-        if self._given or not stepped:
+        if not stepped:
             return
-        if len(self._gaps) < 3:
-            self._gaps.append(self._since_step)
-            if len(self._gaps) == 3:
-                most = max(self._gaps)
-                # The rest of an epoch may be added to the batches of the next.
-                self.accumulate_grad_batches = most if most == 1 else 2 * most
+        self._gaps.append(self._since_step)
+        if len(self._gaps) == 3:
+            most = max(self._gaps)
+            # The rest of an epoch may be added to the batches of the next.
+            self.accumulate_grad_batches = most if most == 1 else 2 * most
+            self.is_learning = False
         self._since_step = 0
 
 
@@ -197,7 +198,8 @@ class Watcher:
 
     def _begin(self) -> None:
         batch = self._pending if self._sees_batches else None
-        self._end_batch()
+        if self.course.batch is not None:
+            self._end_batch()
         self._is_pending = self._in_doubt = False
         self._validation = None
         new_epoch, self._new_epoch = self._new_epoch and self.course.has_begun, False
@@ -208,7 +210,8 @@ class Watcher:
     def _end_batch(self) -> None:
         if self.course.batch is None:
             return
-        self._loop.learn(self._steps > 0)
+        if self._loop.is_learning:
+            self._loop.learn(self._steps > 0)
         self.course.end_batch()
 
     # Events of backward passes, see `backward_calls.Observer`.
@@ -225,7 +228,8 @@ class Watcher:
         known, self._unscaled = self._unscaled, None
         value = known[1] if known is not None and known[0]() is loss else loss
         if self._backwards == 1:
-            self.course.outputs = value.detach() if isinstance(value, Tensor) else None
+            is_tensor = type(value) is Tensor or isinstance(value, Tensor)
+            self.course.outputs = value.detach() if is_tensor else None
         elif not self._in_closure:
             # Several losses of one batch have no common course.
             self.course.outputs = None
