@@ -126,9 +126,11 @@ class ParametersMove(Guard):
         if length < self.too_large * size and len(self._travelled) >= self.settled:
             return
         ratio = length / size if size else 0.0
+        # One step of an optimizer with a closure takes several updates.
+        updates = max(int(group.get("max_iter") or 1) for o, _ in self._stepped for group in o.param_groups)
         findings: list[Finding] = []
         # Weights that start at zero have no size to compare an update with, and a few weights may well jump.
-        if ratio > self.too_large * (1 if len(before) >= _FEW else 10) and size > 1e-3 * len(before) ** 0.5:
+        if ratio > self.too_large * updates * (1 if len(before) >= _FEW else 10) and size > 1e-3 * len(before) ** 0.5:
             findings.append(
                 (
                     "too-large",

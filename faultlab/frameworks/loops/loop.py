@@ -227,7 +227,7 @@ class Loop:
         self.trajectory.steps += 1
         self._begin()
         if self.module is not None:
-            self.advising.begin(self.roots.found[0], self.optimizers, self.updates, max(0, self.epochs - 1))
+            self.advising.begin(self.roots.found, self.optimizers, self.updates, max(0, self.epochs - 1))
 
     def take_back(self) -> None:
         """Note that the step that has just begun has no batch."""
@@ -293,7 +293,7 @@ class Loop:
             if not any(optimizer is known for known in self.optimizers):
                 self.optimizers.append(optimizer)
                 if self.module is not None:
-                    self.advising.made(optimizer, self.roots.found[0])
+                    self.advising.made(optimizer, self.roots.found)
             cls = type(optimizer)
             if cls not in self._stepped and self._patches is not None:
                 # Before a scheduler captures it.

@@ -8,7 +8,7 @@ again. A call in eval mode is probably an evaluation, and belongs to the trainin
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 import torch
@@ -75,10 +75,16 @@ class Watcher:
         loop: The view of the loop.
         hooks: A function for each hook of the guards, by hook name.
         sees_batches: Whether `asked` and `delivered` are called for the batches of the training.
+        called: The modules that the loop calls, if ``module`` only stands for them.
     """
 
     def __init__(
-        self, module: Any, loop: WatchedLoop, hooks: Mapping[str, Callable[..., None]], sees_batches: bool
+        self,
+        module: Any,
+        loop: WatchedLoop,
+        hooks: Mapping[str, Callable[..., None]],
+        sees_batches: bool,
+        called: Iterable[Any] = (),
     ) -> None:
         self.course = Course(loop, module, hooks)
         self._loop = loop
@@ -97,7 +103,8 @@ class Watcher:
         self._unscaled: tuple[weakref.ref[Tensor], Any] | None = None
         self._ears = Ears(_raised)
         self._undo: list[Callable[[], None]] = []
-        self._ears.before(module, self._called)
+        for root in called or [module]:
+            self._ears.before(root, self._called)
         for optimizer in loop.optimizers:
             self._hook(optimizer)
         backward_calls.observe(self)
@@ -192,9 +199,13 @@ class Watcher:
         """Return whether a call of the module may be that of the next training batch."""
         if self._in_closure and self.course.batch is not None:
             return False
-        # A batch may be left out, and another may be fetched ahead of time.
-        over = self.course.batch is None or self._backwards > 0 or self._delivered > 1
-        return over and (self._is_pending or not self._sees_batches)
+        if self._sees_batches:
+            # A batch may be left out, and another may be fetched ahead of time.
+            over = self.course.batch is None or self._backwards > 0 or self._delivered > 1
+            return over and self._is_pending
+        # Several optimizers take turns in a batch, whose end shows when all of them have stepped.
+        most = 1 if len(self._loop.optimizers) == 1 else _UNKNOWN
+        return self.course.batch is None or self._backwards >= most
 
     def _begin(self) -> None:
         batch = self._pending if self._sees_batches else None
