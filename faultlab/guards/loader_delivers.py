@@ -201,7 +201,10 @@ def _was_stopped(trainer: TrainingView) -> bool:
 def _length(loader: Any) -> float:
     """Return the number of batches of the only training loader, infinity if it is unknown."""
     plain = _plain_loader(loader)
-    return math.inf if plain is None else len(plain)
+    try:
+        return math.inf if plain is None else len(plain)
+    except TypeError:  # of a sampler without a length
+        return math.inf
 
 
 def _plain_loader(loader: Any) -> DataLoader[Any] | None:

@@ -52,7 +52,7 @@ def _adversaries(run: Loop, together: Any, sees_loader: bool = True, turns: int 
         run.note(_distance(generator, real_ones))
 
 
-SETTLED = Goal("distance", "min", 0.4)
+SETTLED = Goal("distance", "min", 0.5)
 
 
 @healthy("A GAN of two modules with an optimizer each, all of which guards watch.", SETTLED, by=Loop)

@@ -20,9 +20,7 @@ from tests.healthy.training import Course, Goal
 class _Kept:
     """What came of a training: its modules, its steps, and the first and the last value of its metric."""
 
-    def __init__(
-        self, folder: Path, goal: Goal, seed: int, level: guards.Level | None, action: guards.Action
-    ) -> None:
+    def __init__(self, folder: Path, goal: Goal, seed: int, level: guards.Level | None, action: guards.Action) -> None:
         self.folder = folder
         self._level, self._action = level, action
         self._modules: list[nn.Module] = []

@@ -9,6 +9,7 @@ from typing import Any
 from faultlab.guards.guard import Guard
 from faultlab.guards.support import batch_view, pace
 from faultlab.guards.support.lightning_callback import HOOKS, Callback, overrides
+from faultlab.guards.support.lightning_view import view_of
 
 _BEGIN, _END = "on_train_batch_start", "on_train_batch_end"
 _OF_BATCHES = (_BEGIN, "on_before_backward", "on_after_backward", "on_before_optimizer_step", _END)
@@ -81,11 +82,14 @@ class _Rhythm:
         self.spell = 0
         self.uncounted: list[_Uncounted] = []
 
-    def begin(self, trainer: Any, batch_idx: int) -> None:
-        looks = pace.due(trainer)
+    def begin(self, trainer: Any, batch_idx: int) -> dict[int, bool]:
+        """Begin a batch, and return what is told of its look, see `pace.OneHook`."""
+        view = view_of(trainer)
+        looks = pace.due(view)
         before, self.rests = self.rests, not (looks or self._looked or self._eventful or batch_idx == 0)
         self.spell += self.rests and not before
         self._looked, self._eventful = looks, False
+        return {id(view): looks}
 
     def event(self, trainer: Any, *args: Any) -> None:
         """Note that something else than a batch happens, before which all batches are counted."""
@@ -137,9 +141,9 @@ class _InBatch:
             rhythm.uncounted.append(self._uncounted)
 
     def __call__(self, trainer: Any, *args: Any, **kwargs: Any) -> None:
-        hook, rhythm = self.hook, self._rhythm
+        hook, rhythm, told = self.hook, self._rhythm, None
         if self._begins:
-            rhythm.begin(trainer, args[2])
+            told = rhythm.begin(trainer, args[2])
         if rhythm.rests and not (self._ends and self._is_of_note(trainer, args[2])):
             self._uncounted.times += 1
             if self._spell != rhythm.spell:
@@ -148,7 +152,7 @@ class _InBatch:
             for guard in self._awake:
                 getattr(guard, hook)(trainer, *args, **kwargs)
             return
-        with pace.OneHook():
+        with pace.OneHook(told):
             self._uncounted.catch_up(trainer, *args)
             for guard in self.guards:
                 getattr(guard, hook)(trainer, *args, **kwargs)

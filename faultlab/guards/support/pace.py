@@ -36,11 +36,18 @@ def due(trainer: TrainingView) -> bool:
 
 
 class OneHook:
-    """The context of one hook that calls several guards: the next step is read from the Trainer only once."""
+    """The context of one hook that calls several guards: the next step is read from the Trainer only once.
+
+    Args:
+        told: What is known of it already, by the Trainer's identity.
+    """
+
+    def __init__(self, told: dict[int, bool] | None = None) -> None:
+        self._now = {} if told is None else told
 
     def __enter__(self) -> None:
         global _told
-        self._before, _told = _told, {}
+        self._before, _told = _told, self._now
 
     def __exit__(self, *_: object) -> None:
         global _told
