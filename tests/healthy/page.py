@@ -116,7 +116,7 @@ def written(rows: Iterable[Row], before: str = "") -> str:
         transformers=_transformers(before),
     )
     for kind, (title, intro) in _KINDS.items():
-        rows_of = "".join(lines[name] for name, one in TRAININGS.items() if one.by is kind and name in lines)
+        rows_of = "".join(lines[one.name] for one in in_order() if one.by is kind and one.name in lines)
         page += _TABLE.format(title=title, intro=intro) + rows_of if rows_of else ""
     return page
 
@@ -128,6 +128,11 @@ def _transformers(before: str) -> str:
     except importlib.metadata.PackageNotFoundError:
         found = re.search(r"transformers\n([\d.]+\d)", before)
         return found[1] if found else "(not installed)"
+
+
+def in_order() -> list[Training]:
+    """All trainings in the order of the page: one kind after the other."""
+    return [one for kind in _KINDS for one in TRAININGS.values() if one.by is kind]
 
 
 def described(training: Training) -> str:
