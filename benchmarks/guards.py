@@ -1,22 +1,24 @@
 """Measure the cost of the cheap guards: the time of a training with and without them, in alternating pairs.
 
-    PYTHONPATH=. python benchmarks/guards.py [--pairs N] [--each]
+    PYTHONPATH=. python benchmarks/guards.py [--pairs N] [--each] [--loops]
 
 Print the mean of the pairs' ratios with its confidence interval, and whether it meets the target, misses it or leaves
 it open, for the digits CNN at batch size 64 and for a perceptron with ten million parameters: for all cheap guards as
-one callback and, with ``--each``, for each guard alone. The unit is CPU seconds of one thread.
+one callback and, with ``--each``, for each guard alone. With ``--loops``, measure `guards.watch` instead, in loops
+written by hand. The unit is CPU seconds of one thread.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import logging
 import math
 import statistics
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytorch_lightning as pl
@@ -26,7 +28,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from faultlab import guards
-from faultlab.guards.support import pace
+from faultlab.guards.support import backward_calls, pace
+from scenarios.digits import loop
 from scenarios.digits.model import DigitsData, LitDigits
 
 QUIET: dict[str, Any] = {
@@ -39,6 +42,7 @@ QUIET: dict[str, Any] = {
 }
 
 
+_CYCLE = pace.INTERVALS[0][1]
 CONFIDENCE = 0.95
 AIMS = {"digits CNN, batch 64": (3.0, 10.0), "ten million parameters": (0.5, None)}
 """The maximum cost of all cheap guards in per cent, after the first steps and in them."""
@@ -89,7 +93,7 @@ class Stopwatch(pl.Callback):
     def later(self) -> float:
         # By position in the guards' cycle: the median drops the noise of the machine, but keeps the expensive steps.
         steps = self._steps()
-        places = [steps[pace.FIRST + place :: pace.EVERY] for place in range(pace.EVERY)]
+        places = [steps[pace.FIRST + place :: _CYCLE] for place in range(_CYCLE)]
         return statistics.fmean(map(statistics.median, places))
 
     def _steps(self) -> list[float]:
@@ -147,16 +151,89 @@ def _percent(ratio: float) -> float:
     return 100 * (ratio - 1)
 
 
+SPANS = ((8, pace.FIRST), (pace.FIRST, 256), (256, 512), (512, 1024))
+
+
+def by_hand(watched: bool, model: nn.Module, data: Any) -> Iterator[None]:
+    """Train by a loop written by hand, and stop after each step."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    with guards.watch(model, optimizer, loader=data) if watched else contextlib.nullcontext():
+        while True:
+            model.train()
+            for images, labels in data:
+                loss = nn.functional.cross_entropy(model(images), labels)
+                optimizer.zero_grad()
+                loss.backward()
+                nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+                optimizer.step()
+                loss.item()
+                yield
+
+
+def digits_by_hand() -> tuple[nn.Module, Any]:
+    return loop.Digits(), loop.loader("train")
+
+
+def wider_by_hand() -> tuple[nn.Module, Any]:
+    """The same network with eight times as many channels, in small batches so that the epochs are as short."""
+    return loop.Digits(channels=96), loop.loader("train")
+
+
+def pairs_of_steps(make: Callable[[], tuple[nn.Module, Any]], steps: int) -> tuple[list[float], list[float]]:
+    """Return the CPU seconds of each step without and with guards, of two trainings that take turns.
+
+    The guards observe every backward pass of the process, so they look away from those of the other training.
+    """
+    runs = [by_hand(watched, *make()) for watched in (False, True)]
+    times: tuple[list[float], list[float]] = [], []
+    for number in range(steps):
+        for which in (0, 1) if number % 2 else (1, 0):
+            away = [] if which else backward_calls._observers[:]
+            if away:
+                backward_calls._observers.clear()
+            begun = time.process_time()
+            next(runs[which])
+            times[which].append(time.process_time() - begun)
+            if away:
+                backward_calls._observers[:] = away
+    for run in runs:
+        run.close()  # type: ignore[attr-defined]
+    return times
+
+
+def loops(pairs: int) -> None:
+    """Print what `guards.watch` costs, by spans of steps: guards look ever more rarely."""
+    for name, make in (("digits CNN, batch 64", digits_by_hand), ("its wider form, batch 64", wider_by_hand)):
+        steps = SPANS[-1][1]
+        pairs_of_steps(make, 80)  # imports, allocators and caches settle
+        found = [pairs_of_steps(make, steps) for _ in range(pairs)]
+        for begin, end in SPANS:
+            bare = statistics.median(time for without, _ in found for time in without[begin:end])
+            ratios = [1 + _trimmed([b - a for a, b in zip(w[begin:end], g[begin:end])]) / bare for w, g in found]
+            said = _mean(ratios, 10.0 if begin < pace.FIRST else 3.0)
+            print(f"{name:26s} steps {begin:3d} to {end:4d}, {1000 * bare:.2f} ms each: {said}", flush=True)
+
+
+def _trimmed(differences: list[float]) -> float:
+    """Return the mean without the twentieth at either end, where the machine was busy with something else."""
+    cut = len(differences) // 20
+    return statistics.fmean(sorted(differences)[cut : len(differences) - cut])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=15, help="At least two; more pairs narrow the interval.")
     parser.add_argument("--each", action="store_true", help="Also measure each cheap guard alone, on digits.")
+    parser.add_argument("--loops", action="store_true", help="Measure guards.watch in loops written by hand.")
     options = parser.parse_args()
     if options.pairs < 2:
         parser.error("an interval needs at least two pairs")
     torch.set_num_threads(1)
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
+    if options.loops:
+        loops(options.pairs)
+        return
     print(f"CPU seconds of a step with guards / without, minus one: mean of {options.pairs} pairs in alternating")
     print(f"order ({CONFIDENCE:.0%} confidence interval)")
     print(f"{'':40s} {f'after the first {pace.FIRST} steps':44s} in them")

@@ -93,6 +93,7 @@ class BatchSchema(Guard):
         for path, tensor in seen.tensors.items():
             form.setdefault(path, (tensor.dtype, tuple(tensor.shape), tensor.device))
 
+    @pace.sparse
     def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if not pace.due(trainer):
             return
@@ -113,6 +114,7 @@ class BatchSchema(Guard):
         self._values(seen, batch_idx)
         self._batches += 1
 
+    @pace.sparse
     def on_train_batch_end(
         self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:

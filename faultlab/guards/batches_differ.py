@@ -11,6 +11,9 @@ from faultlab.guards.guard import Action, Guard
 from faultlab.guards.support import batch_view, pace
 from faultlab.guards.support.training_view import TrainingView
 
+_ORDERED = 64
+"""Batches of the first epoch whose order is remembered."""
+
 
 class BatchesDiffer(Guard):
     """A guard against repeated batches, duplicate samples in an epoch, and a loader that does not shuffle.
@@ -88,12 +91,16 @@ class BatchesDiffer(Guard):
     def on_train_epoch_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._epochs += 1
         self._seen, self._drawn, self._same = set(), 0, 0
+        self.dormant = self._epochs > 2
 
     def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         # Once duplicates and order are known, comparing two neighbors now and then suffices.
-        due = self._epochs <= 2 or pace.due(trainer)
-        seen = batch_view.look(batch) if due else None
-        if seen is None or seen.inputs is None:
+        if not self._gathers(batch_idx) and not pace.due(trainer):
+            self._last = None
+            self.dormant = True
+            return
+        seen = batch_view.look(batch)
+        if seen.inputs is None:
             self._last = None
             return
         inputs = seen.input_keys
@@ -112,6 +119,13 @@ class BatchesDiffer(Guard):
 
     on_train_batch_end = batch_view.forgetting
 
+    def _gathers(self, batch_idx: int) -> bool:
+        """Return whether a batch is needed to find duplicates, or to compare the order of two epochs."""
+        if self._epochs == 1:
+            counts = self._once and self._validated and self._drawn < self._MOST
+            return bool(counts) or batch_idx == len(self._order) < _ORDERED
+        return self._epochs == 2 and batch_idx == self._same < len(self._order)
+
     def _repeated(self, trainer: TrainingView, key: Any, batch_idx: int) -> None:
         last, self._last = self._last, key
         overfitting = trainer.overfit_batches
@@ -126,7 +140,7 @@ class BatchesDiffer(Guard):
             )
 
     def _in_order(self, trainer: TrainingView, key: int, samples: int, batch_idx: int) -> None:
-        if self._epochs == 1 and batch_idx == len(self._order) and len(self._order) < 64:
+        if self._epochs == 1 and batch_idx == len(self._order) and len(self._order) < _ORDERED:
             self._order.append(key)
         elif self._epochs == 2 and self.shuffled and self._once and batch_idx == self._same < len(self._order):
             self._same += key == self._order[batch_idx]

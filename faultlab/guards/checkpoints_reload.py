@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from faultlab.guards.guard import Action, Guard
-from faultlab.guards.support import draws, parameter_samples, trainer_state
+from faultlab.guards.support import draws, pace, parameter_samples, trainer_state
 from faultlab.guards.support.guard_set import GuardSet
 from faultlab.guards.support.lightning_view import last_saved
 from faultlab.guards.support.parameter_samples import overrides_stock
@@ -143,6 +143,7 @@ class CheckpointsReload(Guard):
                 "Pass the checkpoint to resume from to fit as ckpt_path.",
             )
 
+    @pace.sparse
     def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if self._pending:
             self._judge_in_place(pl_module)

@@ -18,7 +18,7 @@ class Divergence(Guard):
 
     The alarm is raised if the loss is ``factor`` times the median of the last steps, and above all of them, for several
     steps in a row. The guard skips manual optimization and losses that change sign or are close to zero, for which
-    multiples mean nothing. It reads the loss in each of the first 64 steps, and later in two of sixteen.
+    multiples mean nothing. It reads the loss in each of the first 64 steps, and later ever more rarely.
 
     Args:
         factor: How many times the median a loss has to be.
@@ -60,6 +60,7 @@ class Divergence(Guard):
     def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._forget()
 
+    @pace.sparse
     def on_train_batch_end(
         self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:

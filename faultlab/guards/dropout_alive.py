@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from faultlab.guards.guard import Action, Guard
-from faultlab.guards.support import listening, trainer_state, trials
+from faultlab.guards.support import listening, pace, trainer_state, trials
 from faultlab.guards.support.training_view import TrainingView
 
 
@@ -73,10 +73,12 @@ class DropoutAlive(Guard):
                     "Check that the setting is passed to the layer, under the name that the layer reads.",
                 )
 
+    @pace.sparse
     def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if batch_idx == 0:
             self._listen(pl_module, training=True)
 
+    @pace.sparse
     def on_train_batch_end(
         self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:

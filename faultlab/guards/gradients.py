@@ -34,7 +34,7 @@ _PLACEHOLDER = 2
 class Gradients(Guard):
     """A guard against gradients that are missing, zero, not finite, exploding, vanishing, clipped to nothing, or stale.
 
-    It looks before steps of an optimizer: each of the first 64, later two of sixteen. Gradients of up to 16,384 values
+    It looks before steps of an optimizer: each of the first 64, later ever fewer. Gradients of up to 16,384 values
     are read in full, larger ones are sampled. A parameter may lack a gradient now and then, but not the first layer,
     and not all parameters at once.
 
@@ -107,11 +107,13 @@ class Gradients(Guard):
         self._courses.clear()
         self._backwards = 0
 
+    @pace.sparse
     def on_before_backward(self, trainer: TrainingView, pl_module: Any, loss: Any) -> None:
         self._backwards += 1
         if pace.due(trainer):
             self._loss = loss.detach() if isinstance(loss, torch.Tensor) else None
 
+    @pace.sparse
     def on_before_optimizer_step(self, trainer: TrainingView, pl_module: Any, optimizer: Any) -> None:
         course = self._courses.get(id(optimizer))
         if not pace.due(trainer):

@@ -41,6 +41,7 @@ class GradientsCleared(Guard):
         self._findings.clear()
         self._due.clear(), self._grown.clear()  # type: ignore[func-returns-value]
 
+    @pace.sparse
     def on_before_backward(self, trainer: TrainingView, pl_module: Any, loss: Any) -> None:
         for key in [*self._due]:
             kept = [p.grad for p in self._due[key] if p.grad is not None]
@@ -48,9 +49,11 @@ class GradientsCleared(Guard):
                 del self._due[key]
                 self._grown.discard(key)
 
+    @pace.sparse
     def on_after_backward(self, trainer: TrainingView, pl_module: Any) -> None:
         self._grown.update(self._due)
 
+    @pace.sparse
     def on_before_optimizer_step(self, trainer: TrainingView, pl_module: Any, optimizer: Any) -> None:
         key = id(optimizer)
         if not pace.due(trainer):

@@ -136,6 +136,8 @@ class Guard(Callback):
         announces: Whether alarms are also sent to the Trainer's loggers.
         looked: How often the guard looked in this training, if it counts that.
         skipped: How often the guard could not look in this training, by reason.
+        dormant: Whether the guard has something to do in batches only around looks, until the next event between
+            batches, whatever its hooks are marked as.
         ears: The hooks on parts of the module. They are removed when the training ends, for whatever reason.
 
     Raises:
@@ -150,6 +152,7 @@ class Guard(Callback):
 
     own_errors: ClassVar[Literal["warn", "raise"]] = "warn"
     announces: bool = True
+    dormant: bool = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

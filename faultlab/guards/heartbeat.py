@@ -43,6 +43,7 @@ class Heartbeat(Guard):
     def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         # One of several processes that train together is enough.
         self._path = os.environ.get(VARIABLE, "") if trainer.is_global_zero else ""
+        self.dormant = not self._path
         self._beat(trainer, "begun")
 
     def on_train_batch_end(self, trainer: TrainingView, *args: Any) -> None:

@@ -73,6 +73,8 @@ class _Events:
         planned = -1 if args.max_steps > 0 else int(args.num_train_epochs)
         loop = WatchedLoop([_own(given["optimizer"])], *loaders, args.gradient_accumulation_steps, planned)
         loop.callbacks, loop.max_steps = self.guards, state.max_steps
+        # What a training that resumes has done before.
+        loop.global_step, loop.current_epoch = state.global_step, int(state.epoch or 0)
         validates = str(getattr(args.eval_strategy, "value", args.eval_strategy)) != "no"
         hooks = in_turn(able_to_judge(self.guards, batches=True, validation=validates))
         # First, so that the batch is known when the watcher is called.

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from faultlab.guards.guard import Action, Guard
-from faultlab.guards.support import parameter_samples, trainer_state
+from faultlab.guards.support import pace, parameter_samples, trainer_state
 from faultlab.guards.support.lightning_callback import HOOKS
 from faultlab.guards.support.training_view import TrainingView
 
@@ -114,10 +114,11 @@ class HooksCalled(Guard):
         self._callbacks = list(trainer.callbacks)
         self._steps_before = trainer.global_step
 
+    @pace.counting
     def on_train_batch_end(
-        self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, times: int = 1
     ) -> None:
-        self._batches += 1
+        self._batches += times
 
     def on_train_epoch_end(self, trainer: TrainingView, pl_module: Any) -> None:
         self._judge_callbacks(trainer)

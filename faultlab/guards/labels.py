@@ -115,6 +115,7 @@ class Labels(Guard):
         elif self._looked:
             self._compare(trainer.current_epoch, ended=True)
 
+    @pace.sparse
     def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if not pace.due(trainer):
             return

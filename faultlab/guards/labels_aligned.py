@@ -124,6 +124,7 @@ class LabelsAligned(Guard):
     def on_train_epoch_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._epochs += 1
 
+    @pace.sparse
     def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if not pace.due(trainer):
             return

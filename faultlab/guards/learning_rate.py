@@ -116,6 +116,8 @@ class LearningRate(Guard):
             self._configs, self._optimizers = _configs(trainer), optimizers_of(trainer)
             kinds = [type(config.scheduler).__name__ for config in self._configs]
             self._periodic = any(kind.startswith(_PERIODIC) for kind in kinds)
+            # Without a schedule or a length, steps need not be counted.
+            self.dormant = not self._configs and self._planned == math.inf
         counts = [_turns_of(config.scheduler) for config in self._configs]
         # A rate that is a tensor is changed in place.
         rates = [number(group.get("lr")) for optimizer in self._optimizers for group in optimizer.param_groups]
@@ -135,9 +137,10 @@ class LearningRate(Guard):
 
     def on_before_optimizer_step(self, trainer: TrainingView, pl_module: Any, optimizer: Any) -> None:
         self._steps += 1
-        if any(group.get("lr", 1) != 0 for group in optimizer.param_groups):
-            self._zeros.pop(id(optimizer), None)
-            return
+        for group in optimizer.param_groups:
+            if group.get("lr", 1) != 0:
+                self._zeros.pop(id(optimizer), None)
+                return
         if not any(optimizer is real for real in self._optimizers):
             return
         zeros = self._zeros[id(optimizer)] = self._zeros.get(id(optimizer), 0) + 1

@@ -53,6 +53,7 @@ class LoaderDelivers(Guard):
 
     def _reset(self) -> None:
         self._trained = self._in_epoch = self._last_epoch = 0
+        self._small = 0
         self._averaging = False
         self._first_epoch: int | None = None
         self._resumed = False
@@ -90,11 +91,15 @@ class LoaderDelivers(Guard):
             )
 
     def on_train_epoch_start(self, trainer: TrainingView, pl_module: Any) -> None:
-        self._in_epoch = 0
+        self._in_epoch = self._small = 0
         self._averaging = False
         self._last_epoch = trainer.current_epoch
 
+    @pace.sparse
     def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        small, self._small = self._small, 0
+        if small and batch_idx:
+            self._alarm_of(small, batch_idx - 1)
         if not self._size or self._size < 2 or not pace.due(trainer):
             return
         seen = batch_view.look(batch)
@@ -103,21 +108,30 @@ class LoaderDelivers(Guard):
             self._full |= count == self._size
             return
         # Without an earlier batch of the full size, a user's collate_fn may lay out batches in its own way.
-        is_last = batch_idx + 1 >= trainer.num_training_batches
-        if not is_last and (self._strict or self._full) and self._size not in _first_sides(seen):
-            self.alarm(
-                "small-batch",
-                f"batch {batch_idx} has {count} sample{'s' * (count != 1)}, fewer than the batch size of {self._size}",
-                "Check whether collate_fn or a transfer hook drops or merges samples.",
-            )
+        if not (self._strict or self._full) or self._size in _first_sides(seen):
+            return
+        length = min(trainer.num_training_batches, _length(trainer.train_dataloader))
+        if math.isinf(length):
+            # The last batch may be small, which this one is not if another follows.
+            self._small = count
+        elif batch_idx + 1 < length:
+            self._alarm_of(count, batch_idx)
 
+    def _alarm_of(self, count: int, batch_idx: int) -> None:
+        self.alarm(
+            "small-batch",
+            f"batch {batch_idx} has {count} sample{'s' * (count != 1)}, fewer than the batch size of {self._size}",
+            "Check whether collate_fn or a transfer hook drops or merges samples.",
+        )
+
+    @pace.counting
     def on_train_batch_end(
-        self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, times: int = 1
     ) -> None:
         batch_view.forget()
-        self._in_epoch += 1
+        self._in_epoch += times
         self._averaging |= trainer.skips_backward
-        self._trained += 1
+        self._trained += times
 
     def on_train_epoch_end(self, trainer: TrainingView, pl_module: Any) -> None:
         self.looked += 1
@@ -182,6 +196,15 @@ def _was_stopped(trainer: TrainingView) -> bool:
     limit = trainer.max_steps
     steps = limit is not None and 0 <= limit <= trainer.global_step
     return steps or trainer.should_stop or trainer.is_interrupted
+
+
+def _length(loader: Any) -> float:
+    """Return the number of batches of the only training loader, infinity if it is unknown."""
+    plain = _plain_loader(loader)
+    try:
+        return math.inf if plain is None else len(plain)
+    except TypeError:  # of a sampler without a length
+        return math.inf
 
 
 def _plain_loader(loader: Any) -> DataLoader[Any] | None:

@@ -89,6 +89,7 @@ class LossContract(Guard):
         self._findings.clear()
         self._forget()
 
+    @pace.sparse
     def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         self._which = 0
         self._writes = parameter_samples.writes(pl_module) if self._own_way else 0
@@ -97,6 +98,12 @@ class LossContract(Guard):
         self._own_way = parameter_samples.has_own_way(pl_module)
 
     def on_before_backward(self, trainer: TrainingView, pl_module: Any, loss: Any) -> None:
+        if type(loss) is torch.Tensor and loss.numel() == 1 and not pace.due(trainer):
+            # A single number is cheaply read, whatever is known of the loss.
+            value = loss.item()
+            if value - value == 0:
+                self._which += 1
+                return
         # Under manual optimization the first, second, ... loss of a batch are losses of different kinds.
         which, self._which = (self._which, "" if automatic(pl_module) else _made_of(loss)), self._which + 1
         if not isinstance(loss, torch.Tensor) or loss.is_complex():

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from faultlab.guards.guard import Action, Guard
-from faultlab.guards.support import guessing, memories, trainer_state
+from faultlab.guards.support import guessing, memories, pace, trainer_state
 from faultlab.guards.support.better_side import better_side
 from faultlab.guards.support.training_view import TrainingView
 
@@ -118,13 +118,16 @@ class LossFalls(Guard):
     def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._resumed = trainer.global_step > 0
         self._learns = trainer_state.learns(pl_module)
+        self.dormant = self._resumed or not self._learns
         self._kept = memories.kept(pl_module)
 
+    @pace.sparse
     def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         # While other guards look at the batch too, since they release it at its end.
         looks = self._learns and not self._resumed and len(self._labels) < 16
         self._among = guessing.integers(batch) if looks else None
 
+    @pace.sparse
     def on_before_backward(self, trainer: TrainingView, pl_module: Any, loss: Any) -> None:
         if self._explained is None and self._among is not None:
             self._explained = guessing.explained(loss, self._among)
@@ -132,7 +135,7 @@ class LossFalls(Guard):
     def on_train_batch_end(
         self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self._resumed or not trainer_state.learns(pl_module):
+        if self._resumed or not self._learns:
             return
         loss = trainer_state.loss_of(outputs)
         if loss is None:

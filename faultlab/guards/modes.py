@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from faultlab.guards.guard import Action, Guard
+from faultlab.guards.support import pace
 from faultlab.guards.support.training_view import TrainingView
 
 
@@ -62,9 +63,11 @@ class Modes(Guard):
                 "Call train() on the module before fit, since Lightning does not change the mode.",
             )
 
+    @pace.sparse
     def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         self._judge_training(pl_module, f"batch {batch_idx}")
 
+    @pace.sparse
     def on_before_backward(self, trainer: TrainingView, pl_module: Any, loss: Any) -> None:
         self._judge_training(pl_module, "a training step")
         if not torch.is_grad_enabled():
@@ -76,6 +79,7 @@ class Modes(Guard):
                 "by itself.",
             )
 
+    @pace.sparse
     def on_train_batch_end(
         self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:

@@ -58,6 +58,7 @@ class NormalisationAlive(Guard):
         self._compiled: set[str] = set()
         self._seen: list[int] = []
         self._steps = 0
+        self._rested = False
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_layers": [], "_statistics": []}
@@ -90,13 +91,18 @@ class NormalisationAlive(Guard):
         # Counts of other statistics are not comparable.
         self._written = []
 
+    @pace.sparse
     def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        self._written = [statistic._version for statistic in self._statistics] if pace.due(trainer) else []
+        looks = pace.due(trainer)
+        self._rested |= not looks
+        self._written = [statistic._version for statistic in self._statistics] if looks else []
 
+    @pace.sparse
     def on_before_backward(self, trainer: TrainingView, pl_module: Any, loss: Tensor) -> None:
         if self._written:
             self._judge_writes("a training step")
 
+    @pace.sparse
     def on_train_batch_end(
         self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -105,7 +111,8 @@ class NormalisationAlive(Guard):
         self._steps += 1
         if self._written:
             # Values written by something else are checked at the write; bad values from a batch also show in the loss.
-            if self._steps % 8 == 1:
+            if self._rested or self._steps % 8 == 1:
+                self._rested = False
                 self._judge_values(f"batch {batch_idx}")
             self._judge_writes(f"batch {batch_idx}")
 
@@ -166,6 +173,7 @@ class NormalisationAlive(Guard):
                 "Look for averages and noise on the model's buffers: something else than the layer has written them.",
             )
         self._steps = 0
+        self._rested = False
 
     def on_validation_start(self, trainer: TrainingView, pl_module: Any) -> None:
         if not self._layers:

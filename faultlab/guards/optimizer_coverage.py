@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from faultlab.guards.guard import Action, Guard
+from faultlab.guards.support import pace
 from faultlab.guards.support.findings import Findings
 from faultlab.guards.support.parameter_samples import Finding, automatic, names_of, optimizers_of, parameters_of, some
 from faultlab.guards.support.training_view import TrainingView
@@ -81,6 +82,7 @@ class OptimizerCoverage(Guard):
     def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._findings.say(self, self._look(trainer, pl_module))
 
+    @pace.sparse
     def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         # At the first batch and not at the start of the epoch, where a module or a callback may unfreeze parameters.
         if batch_idx == 0:
@@ -88,12 +90,14 @@ class OptimizerCoverage(Guard):
             self._unheld = [(p, p._version) for p in self._candidates(trainer, pl_module)]
             self._steps = trainer.global_step
 
+    @pace.sparse
     def on_train_batch_end(
         self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         if self._unheld and trainer.global_step > self._steps:
             self._findings.say(self, self._left_out(pl_module))
 
+    @pace.sparse
     def on_before_backward(self, trainer: TrainingView, pl_module: Any, loss: Any) -> None:
         if self._walked or not isinstance(loss, torch.Tensor):
             return

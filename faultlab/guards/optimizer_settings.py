@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from faultlab.guards.guard import Action, Guard
+from faultlab.guards.support import pace
 from faultlab.guards.support.findings import Findings
 from faultlab.guards.support.parameter_samples import Finding, optimizers_of
 from faultlab.guards.support.training_view import TrainingView
@@ -77,6 +78,7 @@ class OptimizerSettings(Guard):
     def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._findings.say(self, self._look(trainer))
 
+    @pace.sparse
     def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if batch_idx == 0:
             self._findings.say(self, self._look(trainer))

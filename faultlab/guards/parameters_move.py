@@ -83,6 +83,7 @@ class ParametersMove(Guard):
         self._findings.clear()
         self._forget()
 
+    @pace.sparse
     def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         self._stepped.clear()
         looked, self._looking = self._looking, pace.due(trainer)
@@ -97,10 +98,12 @@ class ParametersMove(Guard):
         if self._before is None and self._weights is not None:
             self._before = self._weights.sample.take()[: self._weights.sample.length]
 
+    @pace.sparse
     def on_before_optimizer_step(self, trainer: TrainingView, pl_module: Any, optimizer: Any) -> None:
         # A scheduler sets the next rates before the end of the batch.
         self._stepped.append((optimizer, [number(group.get("lr")) or 0.0 for group in optimizer.param_groups]))
 
+    @pace.sparse
     def on_train_batch_end(
         self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -124,9 +127,11 @@ class ParametersMove(Guard):
         if length < self.too_large * size and len(self._travelled) >= self.settled:
             return
         ratio = length / size if size else 0.0
+        # One step of an optimizer with a closure takes several updates.
+        updates = max(int(group.get("max_iter") or 1) for o, _ in self._stepped for group in o.param_groups)
         findings: list[Finding] = []
         # Weights that start at zero have no size to compare an update with, and a few weights may well jump.
-        if ratio > self.too_large * (1 if len(before) >= _FEW else 10) and size > 1e-3 * len(before) ** 0.5:
+        if ratio > self.too_large * updates * (1 if len(before) >= _FEW else 10) and size > 1e-3 * len(before) ** 0.5:
             findings.append(
                 (
                     "too-large",

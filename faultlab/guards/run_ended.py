@@ -9,7 +9,7 @@ from typing import Any
 from torch.utils.data import IterableDataset
 
 from faultlab.guards.guard import Action, Guard
-from faultlab.guards.support import parameter_samples
+from faultlab.guards.support import pace, parameter_samples
 from faultlab.guards.support.training_view import TrainingView
 from faultlab.guards.support.validation_length import promised_batches
 
@@ -60,7 +60,7 @@ class RunEnded(Guard):
 
     def _forget(self) -> None:
         self._batches = self._in_epoch = self._validated = 0
-        self._epochs_before = self._epochs = self._last_batch = 0
+        self._epochs_before = self._epochs = 0
         self._resumed = self._started = self._averaging = False
 
     def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
@@ -117,13 +117,13 @@ class RunEnded(Guard):
         self._in_epoch = 0
         self._averaging = False
 
+    @pace.counting
     def on_train_batch_end(
-        self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, times: int = 1
     ) -> None:
-        self._batches += 1
-        self._in_epoch += 1
+        self._batches += times
+        self._in_epoch += times
         self._averaging |= trainer.skips_backward
-        self._last_batch = batch_idx
 
     def on_train_epoch_end(self, trainer: TrainingView, pl_module: Any) -> None:
         self._epochs += 1

@@ -106,6 +106,10 @@ class StepsTaken(Guard):
     def on_train_batch_end(
         self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        if self._steps and self._backwards and not self._own_way:
+            # As most batches are.
+            self._end_batch()
+            return
         stepped, due = self._steps, max(1, trainer.accumulate_grad_batches)
         own = automatic(pl_module)
         moved = self._own_way and self._moved(pl_module)
@@ -138,9 +142,19 @@ class StepsTaken(Guard):
                     "optimization) calls optimizer.step().",
                 )
             )
-        for optimizer in self._seen.values():
-            self._remembered[id(optimizer)] = len(getattr(optimizer, "state", ()))
+        self._remember()
         self._findings.say(self, findings)
+
+    def _end_batch(self) -> None:
+        """End a batch with a backward pass and a step."""
+        self._waiting = []
+        self._discarded = 0
+        self._forget_batch()
+        self._remember()
+
+    def _remember(self) -> None:
+        for key, optimizer in self._seen.items():
+            self._remembered[key] = len(getattr(optimizer, "state", ()))
 
     def _forget_batch(self) -> None:
         self._backwards = self._steps = 0

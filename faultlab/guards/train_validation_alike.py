@@ -112,6 +112,7 @@ class TrainValidationAlike(Guard):
             self._judge(early=False)
         self._passed = True
 
+    @pace.sparse
     def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if self._looked >= self.most or not pace.due(trainer):
             return

@@ -150,6 +150,7 @@ class ValidationRuns(Guard):
                 "once.",
             )
 
+    @pace.sparse
     def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if (trainer.current_epoch and self._runs) or len(self._training) > self._MOST:
             return
@@ -163,11 +164,12 @@ class ValidationRuns(Guard):
         if shared:
             self._overlap()
 
+    @pace.counting
     def on_train_batch_end(
-        self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, times: int = 1
     ) -> None:
         batch_view.forget()
-        self._train_batches += 1
+        self._train_batches += times
 
     def _overlap(self) -> None:
         distinct, count = len(self._validation), self._counted

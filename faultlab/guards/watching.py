@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
+from torch import nn
 from torch.optim import Optimizer
 
 from faultlab.guards.guard import Action, Guard, Level
 from faultlab.guards.support.guard_set import GuardSet
 from faultlab.guards.support.hand_loop import in_turn
 from faultlab.guards.support.lightning_callback import overrides
+from faultlab.guards.support.several import Several
 from faultlab.guards.support.watcher import Stage, WatchedLoop, Watcher
 
 _OF_TRAINING = ("on_train_batch_start", "on_train_batch_end", "on_before_backward", "on_before_optimizer_step")
@@ -21,12 +23,12 @@ class Watching:
     """Guards that watch a training loop until ``detach`` or the end of the ``with`` block; `watch` returns it.
 
     Attributes:
-        module: The module.
+        module: The module. For several models, one that has them as its parts.
         guards: The guards, as a list.
         trainer: What the guards know of the training.
     """
 
-    def __init__(self, module: Any, guards: Iterable[Any], loop: WatchedLoop) -> None:
+    def __init__(self, module: Any, guards: Iterable[Any], loop: WatchedLoop, called: Iterable[Any] = ()) -> None:
         self.module = module
         self.trainer = loop
         self.guards: list[Any] = list(guards)
@@ -35,7 +37,7 @@ class Watching:
         streams: list[tuple[Any, Stage]] = [(loop.train_dataloader, "train"), (loop.val_dataloaders, "validate")]
         seen = {stage: loader is not None and self._observe(loader, stage) for loader, stage in streams}
         able = able_to_judge(self.guards, batches=seen["train"], validation=seen["validate"])
-        self._watcher = Watcher(module, loop, in_turn(able), seen["train"])
+        self._watcher = Watcher(module, loop, in_turn(able), seen["train"], called)
 
     def detach(self) -> None:
         """End the training for the guards, and remove every hook.
@@ -96,7 +98,7 @@ class Watching:
 
 def watch(
     model: Any,
-    optimizer: Optimizer | Sequence[Optimizer],
+    optimizer: Optimizer | Sequence[Optimizer] | Mapping[str, Optimizer],
     *,
     guards: Guard | GuardSet | Iterable[Any] | None = None,
     loader: Any = None,
@@ -120,8 +122,11 @@ def watch(
     ``loss.backward()`` for a loss that is not finite.
 
     Args:
-        model: The module that the loop calls.
-        optimizer: The optimizer that the loop steps, or several.
+        model: The module that the loop calls, or several in a sequence or by name, such as
+            ``{"generator": generator, "critic": critic}``.
+        optimizer: The optimizer that the loop steps, or several in a sequence or by name. Several models with an
+            optimizer each may work against each other, so that their losses are compared only with those computed in
+            the same way.
         guards: One or several guards, or a `GuardSet`. None for all of ``level`` with this ``action``.
         loader: The training loader, for guards that judge batches. The loop must iterate over this very object.
         validation: The validation loader, for guards that judge validation.
@@ -135,23 +140,40 @@ def watch(
         A context manager that removes everything at the end of its block, or by its method ``detach``.
 
     Raises:
-        TypeError: The model is not a module, or an optimizer is not one of `torch.optim`.
-        ValueError: The level or the action is unknown.
+        TypeError: A model is not a module, or an optimizer is not one of `torch.optim`.
+        ValueError: No model or no optimizer is given, or the level or the action is unknown.
     """
     if guards is None:
         from faultlab.guards import all as ready
 
         guards = ready(level, action=action)
     chosen = [guards] if isinstance(guards, Guard) else list(guards)
-    used = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer)
-    if not callable(getattr(model, "register_forward_pre_hook", None)):
-        raise TypeError(f"invalid model of type {type(model).__name__}: expected a torch.nn.Module")
-    for one in used:
-        if not isinstance(one, Optimizer):
-            raise TypeError(f"invalid optimizer of type {type(one).__name__}: expected a torch.optim.Optimizer")
+    if isinstance(model, (nn.ModuleList, nn.ModuleDict)):
+        # Containers, which a loop can't call.
+        model = [*model] if isinstance(model, nn.ModuleList) else dict(model.items())
+    models, used = _listed(model, nn.Module, "model"), _listed(optimizer, Optimizer, "optimizer")
     # Batches of one loader can't be told apart by what they serve.
     apart = None if validation is loader else validation
-    return Watching(model, chosen, WatchedLoop(used, loader, apart, accumulate_grad_batches, max_epochs))
+    loop = WatchedLoop(used, loader, apart, accumulate_grad_batches, max_epochs)
+    if isinstance(model, nn.Module):
+        return Watching(model, chosen, loop)
+    together = Several(model if isinstance(model, Mapping) else models, automatic=len(used) == 1)
+    return Watching(models[0] if len(models) == 1 else together, chosen, loop, models)
+
+
+def _listed(given: Any, kind: type, what: str) -> list[Any]:
+    """Return what was given alone, in a sequence or by name as a list."""
+    if isinstance(given, Mapping):
+        listed = list(given.values())
+    else:
+        listed = list(given) if isinstance(given, Iterable) and not isinstance(given, kind) else [given]
+    for one in listed:
+        if not isinstance(one, kind):
+            expected = f"torch.{'nn' if kind is nn.Module else 'optim'}.{kind.__name__}"
+            raise TypeError(f"invalid {what} of type {type(one).__name__}: expected a {expected}")
+    if not listed:
+        raise ValueError(f"no {what} is given: pass one or several")
+    return listed
 
 
 def able_to_judge(guards: Iterable[Any], *, batches: bool, validation: bool) -> list[Any]:

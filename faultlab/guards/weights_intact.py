@@ -79,6 +79,7 @@ class WeightsIntact(Guard):
         self._findings.clear()
         self._forget()
 
+    @pace.sparse
     def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         looked, self._looking = self._looking, pace.due(trainer)
         if not self._looking:
@@ -95,14 +96,17 @@ class WeightsIntact(Guard):
         self._at_start = self._weights.sample.versions()
         self._open = True
 
+    @pace.sparse
     def on_before_backward(self, trainer: TrainingView, pl_module: Any, loss: Any) -> None:
         if self._open:
             self._open = False
             self._compare(trainer, pl_module)
 
+    @pace.sparse
     def on_before_optimizer_step(self, trainer: TrainingView, pl_module: Any, optimizer: Any) -> None:
         self._open = False
 
+    @pace.sparse
     def on_train_batch_end(
         self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:

@@ -13,6 +13,7 @@ from torch import nn
 from faultlab import api
 from faultlab.config.scenario import load
 from faultlab.core.report import Status
+from faultlab.frameworks.loops.advising import Advising
 from faultlab.frameworks.loops.roots import Roots, Together, arguments
 from faultlab.frameworks.loops.target import LoopTarget
 from tests.frameworks import hand_written
@@ -112,6 +113,35 @@ def test_a_module_that_takes_the_place_of_another_is_what_the_loop_calls() -> No
     assert torch.equal(held(points), before.sigmoid())
     assert torch.equal(originals["linear"](points), before)
     assert together.linear is held
+
+
+def test_the_guards_of_a_campaign_watch_every_module_with_its_optimizer() -> None:
+    first, second, other = nn.Linear(4, 4), nn.Linear(4, 1), nn.Linear(4, 1)
+    optimizers = [torch.optim.SGD(module.parameters(), lr=0.1) for module in (first, second, other)]
+    begun: list[Any] = []
+    stepped: list[Any] = []
+    hooks = {
+        "on_train_batch_start": lambda view, module, batch, number: begun.append((view, module)),
+        "on_before_optimizer_step": lambda view, module, optimizer: stepped.append(optimizer),
+    }
+    advising = Advising(hooks, batches=False)
+    advising.begin([first, second], optimizers)
+    for _ in range(2):
+        second(first(torch.ones(1, 4))).sum().backward()
+        for optimizer in optimizers:
+            optimizer.step()
+    advising.end(None)
+    assert len(begun) == 2
+    (view, module), _ = begun
+    assert [name for name, _ in module.named_parameters()] == [
+        "linear.weight",
+        "linear.bias",
+        "linear2.weight",
+        "linear2.bias",
+    ]
+    assert list(view.optimizers) == optimizers[:2]
+    assert stepped == optimizers[:2] * 2
+    assert not module.automatic_optimization
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -75,6 +76,18 @@ def test_a_training_that_is_repeated_is_watched_again() -> None:
     with pytest.raises(Alarm, match="the loss is nan, which is not finite, at step 4"):
         made.train()
     assert backward_calls._observers == []
+
+
+@pytest.mark.filterwarnings("error::faultlab.guards.guard.GuardWarning")
+def test_a_training_that_resumes_has_fewer_epochs_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    trained(save_strategy="epoch", num_train_epochs=1)
+    torch.manual_seed(0)
+    watching = guards.hf()
+    made = hf_written.trainer([watching], save_strategy="epoch", num_train_epochs=3)
+    made.train(resume_from_checkpoint=True)
+    assert made.state.global_step == 24
+    assert any(guard.looked for guard in watching.guards)
 
 
 @pytest.mark.nightly(reason="a fresh interpreter; the quick ring reads what the source imports")

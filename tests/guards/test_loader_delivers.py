@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Sampler, TensorDataset, default_collate
 
-from faultlab.guards import LoaderDelivers
+from faultlab.guards import Alarm, LoaderDelivers, watch
 from tests.guards.rig import QUIET, Healthy, Streamed, alarm_of, fit, loaders, points
 
 
@@ -149,3 +149,39 @@ def test_a_training_that_is_resumed_half_way_or_when_it_is_done_is_allowed(tmp_p
 
 def test_a_loader_without_a_length_may_end_before_the_limit() -> None:
     fit(LoaderDelivers(), train=Streamed(8), limit_train_batches=50)
+
+
+class Drawn(Sampler[int]):
+    """Draws samples without a number."""
+
+    def __iter__(self) -> Any:
+        return iter(range(72))
+
+
+def looped(lost_in: int = -1, sampler: Any = None) -> None:
+    """Train by hand over 72 samples in batches of 16, most of which are lost in one of them."""
+    model = torch.nn.Linear(4, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    gone = iter(range(1000))
+
+    def collate(samples: Any) -> Any:
+        return default_collate(samples[:3] if next(gone) == lost_in else samples)
+
+    loader = DataLoader(points(72), batch_size=16, sampler=sampler, collate_fn=collate)
+    with watch(model, optimizer, loader=loader, guards=LoaderDelivers()):
+        for _ in range(2):
+            for inputs, labels in loader:
+                optimizer.zero_grad()
+                torch.nn.functional.cross_entropy(model(inputs), labels).backward()
+                optimizer.step()
+
+
+@pytest.mark.parametrize("sampler", [None, Drawn()])
+def test_the_last_batch_of_an_epoch_of_a_loop_may_be_small(sampler: Any) -> None:
+    looped(sampler=sampler)
+
+
+@pytest.mark.parametrize("sampler", [None, Drawn()])
+def test_a_small_batch_of_a_loop_that_is_not_the_last_is_detected(sampler: Any) -> None:
+    with pytest.raises(Alarm, match="batch 3 has 3 samples, fewer than the batch size of 16"):
+        looped(3, sampler)

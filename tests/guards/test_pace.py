@@ -33,10 +33,12 @@ class Due(Guard):
         self.told.append(pace.due(trainer))
 
 
-def test_values_are_looked_at_in_the_first_steps_and_then_in_two_of_sixteen() -> None:
-    looked = [step for step in range(200) if pace.due(Counting(step))]
+def test_values_are_looked_at_in_the_first_steps_and_then_ever_more_rarely_twice_in_a_row() -> None:
+    looked = [step for step in range(2000) if pace.due(Counting(step))]
     assert looked[: pace.FIRST] == list(range(pace.FIRST))
-    assert looked[pace.FIRST :] == [step for step in range(pace.FIRST, 200) if step % 16 in (0, 1)]
+    for begin, end, interval in ((pace.FIRST, 256, 16), (256, 512, 32), (512, 2000, 64)):
+        some = [step for step in looked if begin <= step < end]
+        assert some == [step for step in range(begin, end) if step % interval in (0, 1)]
 
 
 def test_the_guards_of_a_set_ask_for_the_step_once_a_hook() -> None:

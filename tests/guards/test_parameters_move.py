@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from faultlab.guards import ParametersMove
-from tests.guards.rig import Healthy, alarm_of
+from faultlab.guards import Alarm, ParametersMove, watch
+from tests.guards.rig import Healthy, alarm_of, points
 
 
 class Wide(Healthy):
@@ -125,3 +125,27 @@ def test_parameters_that_begin_at_zero_have_no_size_to_compare_with() -> None:
             nn.init.zeros_(self.head.weight), nn.init.zeros_(self.head.bias)  # type: ignore[func-returns-value]
 
     assert alarm_of(ParametersMove(), Zero()) is None
+
+
+def _searched(rate: float) -> None:
+    """Train by L-BFGS, which takes twenty updates in each of its steps."""
+    torch.manual_seed(0)
+    inputs, labels = points().tensors
+    model = nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 2))
+    optimizer = torch.optim.LBFGS(model.parameters(), lr=rate)
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(inputs), labels)
+        loss.backward()
+        return loss
+
+    with watch(model, optimizer, guards=ParametersMove()):
+        for _ in range(2):
+            optimizer.step(closure)  # type: ignore[arg-type]
+
+
+def test_a_step_of_many_updates_may_move_the_parameters_further() -> None:
+    _searched(1.0)
+    with pytest.raises(Alarm, match=r"moved the parameters by .* times their own size"):
+        _searched(5.0)

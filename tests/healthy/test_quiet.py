@@ -10,9 +10,9 @@ import torch
 from tests.healthy import TRAININGS, page
 from tests.healthy.training import LEVELS
 
-QUICK = {"combined max size", "ema", "finetuning in stages", "frozen backbone", "lbfgs", "masked graph",
-         "own batch class", "policy gradient"}  # fmt: skip
-EVERY = pytest.mark.nightly(reason="every healthy training from ten seeds; the quick ring has eight from one")
+QUICK = {"accumulating loop", "closure loop", "combined max size", "ema", "finetuning in stages", "frozen backbone",
+         "lbfgs", "loop in two parts", "masked graph", "own batch class", "policy gradient", "tiny loop"}  # fmt: skip
+EVERY = pytest.mark.nightly(reason="every healthy training from ten seeds; the quick ring has twelve from one")
 CASES = [
     pytest.param(name, seed, id=f"{name}-{seed}", marks=() if name in QUICK and seed == 0 else EVERY)
     for name in TRAININGS

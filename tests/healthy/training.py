@@ -78,9 +78,11 @@ class Fit:
     new guards each time, as it would in another process.
     """
 
-    def __init__(self, folder: Path, goal: Goal, seed: int, watching: Callable[[], Any] | None) -> None:
+    def __init__(self, folder: Path, goal: Goal, seed: int, level: guards.Level | None, action: guards.Action) -> None:
         self.folder = folder
-        self._watching = watching
+        self._watching: Callable[[], Any] | None = None
+        if level is not None:
+            self._watching = lambda: guards.all(level, monitor=goal.metric, mode=goal.mode, action=action)
         # Guards may stand before a training's own callbacks or behind them.
         self._first = seed % 2 == 0
         self._noted = _Noted(goal.metric)
@@ -149,13 +151,17 @@ class _Noted(Callback):
 
 @dataclass(frozen=True)
 class Training:
-    """``body`` builds everything and trains it with the `Fit` that it is given; ``needs`` is a package beyond torch."""
+    """``body`` builds everything and trains it with the `Fit` that it is given; ``needs`` is a package beyond torch.
+
+    ``by`` is what it is given: the class that hands it the guards and knows what came of it.
+    """
 
     name: str
     what: str
     goal: Goal
-    body: Callable[[Fit], None]
+    body: Callable[[Any], None]
     needs: str | None = None
+    by: Callable[..., Any] = Fit
 
     def learned(self, course: Course) -> bool:
         """Whether a course without guards reached the goal, and had not reached it at its start."""
@@ -164,11 +170,8 @@ class Training:
 
     def run(self, seed: int, level: guards.Level | None = None, action: guards.Action = "raise") -> Course:
         """Trains from a seed, watched by all guards of a level, or by none."""
-        watching = None
-        if level is not None:
-            watching = lambda: guards.all(level, monitor=self.goal.metric, mode=self.goal.mode, action=action)  # noqa: E731
         with tempfile.TemporaryDirectory() as folder, _quiet() as warned:
-            fit = Fit(Path(folder), self.goal, seed, watching)
+            fit = self.by(Path(folder), self.goal, seed, level, action)
             torch.manual_seed(seed), random.seed(seed), np.random.seed(seed)  # type: ignore[func-returns-value]
             try:
                 self.body(fit)
@@ -186,13 +189,15 @@ TRAININGS: dict[str, Training] = {}
 """All of them, by name; `tests.healthy` imports the modules that define them."""
 
 
-def healthy(what: str, goal: Goal, needs: str | None = None) -> Callable[[Callable[[Fit], None]], Training]:
+def healthy(
+    what: str, goal: Goal, needs: str | None = None, by: Callable[..., Any] = Fit
+) -> Callable[[Callable[[Any], None]], Training]:
     """Makes a training of the function that follows, named after it. ``what`` is a sentence for the table."""
 
-    def register(body: Callable[[Fit], None]) -> Training:
+    def register(body: Callable[[Any], None]) -> Training:
         name = body.__name__.replace("_", " ")
         assert name not in TRAININGS
-        TRAININGS[name] = Training(name, what, goal, body, needs)
+        TRAININGS[name] = Training(name, what, goal, body, needs, by)
         return TRAININGS[name]
 
     return register

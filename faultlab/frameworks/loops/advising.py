@@ -24,24 +24,29 @@ class Advising:
         self._beside, self._batches, self._guards = beside, batches, guards
         self._watcher: Any = None
 
-    def begin(self, module: nn.Module, optimizers: list[Optimizer], updates: int = 0, epochs: int = 0) -> None:
-        """Watch the module, which is about to take its first step, after the updates and epochs of an earlier call."""
+    def begin(
+        self, modules: Sequence[nn.Module], optimizers: list[Optimizer], updates: int = 0, epochs: int = 0
+    ) -> None:
+        """Watch the modules before their first step, after the updates and epochs of an earlier call."""
         if self._watcher is None and (self._beside or self._guards):
             # Not imported before: the first import of the guards decides which framework their callbacks belong to.
             from faultlab.guards.support.hand_loop import in_turn
+            from faultlab.guards.support.several import Several
             from faultlab.guards.support.watcher import WatchedLoop, Watcher
 
-            loop = WatchedLoop(_of(module, optimizers), None, None, None, -1)
+            used = _of(modules, optimizers)
+            loop = WatchedLoop(used, None, None, None, -1)
             loop.callbacks = self._guards
             loop.global_step, loop.current_epoch = updates, epochs
             hooks = _together(in_turn(self._guards), self._beside) if self._guards else self._beside
-            self._watcher = Watcher(module, loop, hooks, self._batches)
+            module = modules[0] if len(modules) == 1 else Several(modules, automatic=len(used) == 1)
+            self._watcher = Watcher(module, loop, hooks, self._batches, modules)
             if self._batches:
                 self._watcher.iterated("train")
 
-    def made(self, optimizer: Optimizer, module: nn.Module) -> None:
+    def made(self, optimizer: Optimizer, modules: Sequence[nn.Module]) -> None:
         """Watch an optimizer that was made after the first step."""
-        if self._watcher is not None and _of(module, [optimizer]):
+        if self._watcher is not None and _of(modules, [optimizer]):
             self._watcher.add(optimizer)
 
     def iterated(self, stage: str) -> None:
@@ -78,9 +83,9 @@ class Advising:
             watcher.leave()
 
 
-def _of(module: nn.Module, optimizers: list[Optimizer]) -> list[Optimizer]:
-    """Return the optimizers that hold parameters of a module. A fault may have exchanged those of the only one."""
-    own = {id(parameter) for parameter in module.parameters()}
+def _of(modules: Sequence[nn.Module], optimizers: list[Optimizer]) -> list[Optimizer]:
+    """Return the optimizers that hold parameters of the modules. A fault may have exchanged those of the only one."""
+    own = {id(parameter) for module in modules for parameter in module.parameters()}
     holding = [one for one in optimizers if any(id(p) in own for group in one.param_groups for p in group["params"])]
     return holding or optimizers[:1] if len(optimizers) == 1 else holding
 

@@ -217,7 +217,7 @@ class Loop(Optimizing):
         self.trajectory.steps += 1
         self._begin()
         if self.module is not None:
-            self.advising.begin(self.roots.found[0], self.optimizers, self.updates, max(0, self.epochs - 1))
+            self.advising.begin(self.roots.found, self.optimizers, self.updates, max(0, self.epochs - 1))
 
     def _settle(self) -> None:
         groups = groups_in(self.optimizers)

@@ -79,7 +79,7 @@ class Optimizing:
         if not any(optimizer is known for known in self.optimizers):
             self.optimizers.append(optimizer)
             if self.module is not None:
-                self.advising.made(optimizer, self.roots.found[0])
+                self.advising.made(optimizer, self.roots.found)
 
     def _scheduler_made(self, scheduler: Any, *args: Any, **kwargs: Any) -> None:
         if not any(scheduler is known for known in self.schedulers):

@@ -68,9 +68,10 @@ def _replace(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
 def _backward(original: Any) -> Any:
     def backward(tensors: Any, grad_tensors: Any = None, *args: Any, **kwargs: Any) -> Any:
         # One that a compiler traces has no values.
-        observers = [] if torch.compiler.is_compiling() else [*_observers]
+        observers = () if torch.compiler.is_compiling() else tuple(_observers)
         if observers:
-            loss = _scalar(tensors, grad_tensors)
+            is_loss = type(tensors) is Tensor and tensors.numel() == 1
+            loss = tensors if is_loss else _scalar(tensors, grad_tensors)
             for observer in observers:
                 observer.before_backward(loss)
             del loss

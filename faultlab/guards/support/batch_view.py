@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from faultlab.guards.support import pace
+
 SAMPLED = 65_536
 """The number of values above which a tensor is sampled."""
 FEATURES = 256
@@ -169,6 +171,7 @@ def keys(rows: Tensor) -> list[float]:
     return found
 
 
+@pace.sparse
 def forgetting(guard: Any, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
     """Release the batch at its end: the hook of guards that do nothing else there. A set calls only one such hook."""
     forget()

@@ -9,12 +9,17 @@ from typing import Any
 from faultlab.guards.guard import Guard
 from faultlab.guards.support import batch_view, pace
 from faultlab.guards.support.lightning_callback import HOOKS, Callback, overrides
+from faultlab.guards.support.lightning_view import view_of
+
+_BEGIN, _END = "on_train_batch_start", "on_train_batch_end"
+_OF_BATCHES = (_BEGIN, "on_before_backward", "on_after_backward", "on_before_optimizer_step", _END)
 
 
 class GuardSet(Callback):
     """Several guards as one callback, which can be iterated over.
 
-    It calls each guard at the hooks that the guard implements.
+    It calls each guard at the hooks that the guard implements. Between the steps whose values are looked at, it leaves
+    out hooks that have nothing to do there.
 
     Args:
         guards: The guards, in the order of their calls.
@@ -22,12 +27,15 @@ class GuardSet(Callback):
 
     def __init__(self, guards: Iterable[Guard]) -> None:
         self.guards = list(guards)
+        self._rhythm = _Rhythm()
         for hook in HOOKS:
             asked = [guard for guard in self.guards if overrides(guard, hook) or hook in vars(guard)]
-            forgetting = [guard for guard in asked if _only_forgets(guard, hook)]
+            forgetting = [guard for guard in asked if _method(guard, hook) is batch_view.forgetting]
             asked = [guard for guard in asked if guard not in forgetting[:-1]]
-            if asked:
-                setattr(self, hook, _InTurn(hook, asked))
+            if hook in _OF_BATCHES and (asked or (hook == _BEGIN and self.guards)):
+                setattr(self, hook, _InBatch(hook, asked, self._rhythm))
+            elif asked:
+                setattr(self, hook, _InTurn(hook, asked, self._rhythm))
 
     def __iter__(self) -> Iterator[Guard]:
         return iter(self.guards)
@@ -54,20 +62,53 @@ class GuardSet(Callback):
                 guard.load_state_dict(state_dict[type(guard).__name__])
 
 
-def _only_forgets(guard: Guard, hook: str) -> bool:
+def _method(guard: Guard, hook: str) -> Any:
+    """Return the function that a guard's hook is, without the base class's wrapper."""
+    if hook in vars(guard):
+        return vars(guard)[hook]
     method = getattr(type(guard), hook)
-    return hook not in vars(guard) and getattr(method, "__wrapped__", method) is batch_view.forgetting
+    return getattr(method, "__wrapped__", method)
+
+
+class _Rhythm:
+    """Which batches the hooks of a set that are marked as sparse are called in, and how many others were not counted.
+
+    They are called in batches with a look, in the first one after these, and in one that follows another event.
+    """
+
+    def __init__(self) -> None:
+        self.rests = self._looked = False
+        self._eventful = True
+        self.spell = 0
+        self.uncounted: list[_Uncounted] = []
+
+    def begin(self, trainer: Any, batch_idx: int) -> dict[int, bool]:
+        """Begin a batch, and return what is told of its look, see `pace.OneHook`."""
+        view = view_of(trainer)
+        looks = pace.due(view)
+        before, self.rests = self.rests, not (looks or self._looked or self._eventful or batch_idx == 0)
+        self.spell += self.rests and not before
+        self._looked, self._eventful = looks, False
+        return {id(view): looks}
+
+    def event(self, trainer: Any, *args: Any) -> None:
+        """Note that something else than a batch happens, before which all batches are counted."""
+        self._eventful = True
+        for hook in self.uncounted:
+            hook.catch_up(trainer, *args)
 
 
 class _InTurn:
     """One hook of a set. It looks up methods when called, since observers of a guard replace them on the instance."""
 
-    def __init__(self, hook: str, guards: list[Guard]) -> None:
+    def __init__(self, hook: str, guards: list[Guard], rhythm: _Rhythm) -> None:
         self.hook = hook
         self.guards = guards
+        self._rhythm = rhythm
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
         hook = self.hook
+        self._rhythm.event(*args)
         with pace.OneHook():
             if hook == "on_exception":
                 self._all(*args, **kwargs)
@@ -80,3 +121,58 @@ class _InTurn:
         with contextlib.ExitStack() as stack:
             for guard in reversed(self.guards):
                 stack.callback(getattr(guard, self.hook), *args, **kwargs)
+
+
+class _InBatch:
+    """One hook of a set that is called in each batch, with fewer guards between looks."""
+
+    def __init__(self, hook: str, guards: list[Guard], rhythm: _Rhythm) -> None:
+        self.hook = hook
+        self.guards = guards
+        marked = [guard for guard in guards if getattr(_method(guard, hook), "sparse", False)]
+        counting = [guard for guard in guards if getattr(_method(guard, hook), "counting", False)]
+        self._dense = [guard for guard in guards if guard not in marked and guard not in counting]
+        self._awake: list[Guard] = []
+        self._spell = -1
+        self._rhythm = rhythm
+        self._begins, self._ends = hook == _BEGIN, hook == _END
+        self._uncounted = _Uncounted(hook, counting)
+        if counting:
+            rhythm.uncounted.append(self._uncounted)
+
+    def __call__(self, trainer: Any, *args: Any, **kwargs: Any) -> None:
+        hook, rhythm, told = self.hook, self._rhythm, None
+        if self._begins:
+            told = rhythm.begin(trainer, args[2])
+        if rhythm.rests and not (self._ends and self._is_of_note(trainer, args[2])):
+            self._uncounted.times += 1
+            if self._spell != rhythm.spell:
+                self._spell = rhythm.spell
+                self._awake = [guard for guard in self._dense if not getattr(guard, "dormant", False)]
+            for guard in self._awake:
+                getattr(guard, hook)(trainer, *args, **kwargs)
+            return
+        with pace.OneHook(told):
+            self._uncounted.catch_up(trainer, *args)
+            for guard in self.guards:
+                getattr(guard, hook)(trainer, *args, **kwargs)
+
+    def _is_of_note(self, trainer: Any, batch: Any) -> bool:
+        """Return whether all guards are called at the end of a batch, although its step was not looked at."""
+        # After the last step of a batch, guards may look at those to come. A loader should not deliver None.
+        return pace.due(trainer) or (batch is None and getattr(trainer, "shows_batches", True))
+
+
+class _Uncounted:
+    """The batches that guards have not counted yet which only count them."""
+
+    def __init__(self, hook: str, guards: list[Guard]) -> None:
+        self.times = 0
+        self._hook = hook
+        self._guards = guards
+
+    def catch_up(self, trainer: Any, pl_module: Any = None, *_: Any) -> None:
+        times, self.times = self.times, 0
+        if times:
+            for guard in self._guards:
+                getattr(guard, self._hook)(trainer, pl_module, None, None, -1, times=times)

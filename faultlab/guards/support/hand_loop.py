@@ -93,8 +93,10 @@ class Course:
 
     def begin_batch(self, batch: Any, index: int | None, new_epoch: bool) -> int:
         """Begin a training batch and return its number in the epoch."""
-        self.end_batch()
-        self.end_validation()
+        if self.batch is not None:
+            self.end_batch()
+        if self._validating:
+            self.end_validation()
         if not self._fitting:
             self._fitting = True
             self.call("on_fit_start")
@@ -118,12 +120,10 @@ class Course:
     def open_batch(self, batch: Any, number: int, outputs: Any) -> None:
         """Let the steps that follow belong to a batch that has begun."""
         self.batch, self.outputs = (batch, number), outputs
-        self._stepped = set()
+        self._stepped.clear()
         if not self._modes or pace.due(self.loop):
             # Layers are rarely added, and the walk takes longer than most guards.
             self._modes = [(part, part.training) for part in self.module.modules()]
-        else:
-            self.note_modes()
 
     def note_modes(self) -> None:
         """Remember the modes of the batch, since its end may show only after a later call of eval()."""
@@ -142,13 +142,17 @@ class Course:
             return
         loss = trainer_state.loss_of(self.outputs)
         self.outputs = None
+        outputs = {} if loss is None else {"loss": loss}
         # Setting an attribute of a module takes longer than reading it, and most loops have not changed any.
         others = [(part, training) for part, training in self._modes if part.training is not training]
+        if not others:
+            self.call("on_train_batch_end", outputs, *ended)
+            return
         now = [(part, part.training) for part, _ in others]
         try:
             for part, training in others:
                 part.training = training
-            self.call("on_train_batch_end", {} if loss is None else {"loss": loss}, *ended)
+            self.call("on_train_batch_end", outputs, *ended)
         finally:
             for part, training in now:
                 part.training = training

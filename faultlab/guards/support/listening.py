@@ -17,6 +17,9 @@ from typing import Any
 import torch
 from torch import nn
 
+_PEEK: Callable[[], Any] | None = getattr(getattr(torch._C, "_functorch", None), "peek_interpreter_stack", None)
+"""Returns the running `torch.func` transform, if any. Values then stand for many samples at once, or for none."""
+
 _Hook = Callable[[Any, Any, Any], None]
 
 
@@ -104,10 +107,11 @@ class _Ear:
             self._handle = part.register_forward_pre_hook(self, with_kwargs=True)
 
     def __call__(self, part: Any, args: Any, heard: Any) -> None:
-        if torch.compiler.is_compiling() or _transforms():
+        if torch.compiler.is_compiling() or (_PEEK is not None and _PEEK() is not None):
             return
-        for ears, hooks in [*self.hooks.items()]:
-            for hook in hooks[:]:
+        # Copies, since a hook may remove itself or others.
+        for ears, hooks in tuple(self.hooks.items()):
+            for hook in tuple(hooks):
                 try:
                     hook(part, args, heard)
                 except Exception as error:
@@ -135,12 +139,6 @@ def _compiles() -> bool:
     frames = sys.modules.get("torch._dynamo.eval_frame")
     # Functions that are only kept from being compiled have an entry too, which is not callable.
     return any(map(callable, getattr(frames, "cached_backends", {}).values()))
-
-
-def _transforms() -> bool:
-    """Return whether a `torch.func` transform is running. Values then stand for many samples at once, or for none."""
-    peek = getattr(getattr(torch._C, "_functorch", None), "peek_interpreter_stack", None)
-    return peek is not None and peek() is not None
 
 
 def _heard(module: Any, name: str, seen: set[Any]) -> Iterator[tuple[str, Any]]:

@@ -86,5 +86,10 @@ def learns(pl_module: Any) -> bool:
 def loss_of(outputs: Any) -> torch.Tensor | None:
     """Return the loss in the output of a training step."""
     # Checking for a Mapping costs more than everything else.
-    value = outputs.get("loss") if type(outputs) is dict or isinstance(outputs, Mapping) else outputs
-    return value.detach() if isinstance(value, torch.Tensor) and value.numel() == 1 else None
+    is_plain = type(outputs) is torch.Tensor or outputs is None
+    value = outputs.get("loss") if not is_plain and isinstance(outputs, Mapping) else outputs
+    if type(value) is not torch.Tensor and not isinstance(value, torch.Tensor):
+        return None
+    if value.numel() != 1:
+        return None
+    return value.detach() if value.requires_grad else value

@@ -8,7 +8,7 @@ again. A call in eval mode is probably an evaluation, and belongs to the trainin
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 import torch
@@ -44,6 +44,7 @@ class WatchedLoop(HandLoop):
         # A loop may leave its loader early.
         self.num_training_batches = float("inf")
         self._given = accumulates is not None
+        self.is_learning = not self._given
         self._gaps: list[int] = []
         self._since_step = 0
 
@@ -55,14 +56,14 @@ class WatchedLoop(HandLoop):
     def learn(self, stepped: bool) -> None:
         """Learn from a batch with or without a step how many batches are accumulated for one."""
         self._since_step += 1
-        if self._given or not stepped:
+        if not stepped:
             return
-        if len(self._gaps) < 3:
-            self._gaps.append(self._since_step)
-            if len(self._gaps) == 3:
-                most = max(self._gaps)
-                # The rest of an epoch may be added to the batches of the next.
-                self.accumulate_grad_batches = most if most == 1 else 2 * most
+        self._gaps.append(self._since_step)
+        if len(self._gaps) == 3:
+            most = max(self._gaps)
+            # The rest of an epoch may be added to the batches of the next.
+            self.accumulate_grad_batches = most if most == 1 else 2 * most
+            self.is_learning = False
         self._since_step = 0
 
 
@@ -74,10 +75,16 @@ class Watcher:
         loop: The view of the loop.
         hooks: A function for each hook of the guards, by hook name.
         sees_batches: Whether `asked` and `delivered` are called for the batches of the training.
+        called: The modules that the loop calls, if ``module`` only stands for them.
     """
 
     def __init__(
-        self, module: Any, loop: WatchedLoop, hooks: Mapping[str, Callable[..., None]], sees_batches: bool
+        self,
+        module: Any,
+        loop: WatchedLoop,
+        hooks: Mapping[str, Callable[..., None]],
+        sees_batches: bool,
+        called: Iterable[Any] = (),
     ) -> None:
         self.course = Course(loop, module, hooks)
         self._loop = loop
@@ -96,7 +103,8 @@ class Watcher:
         self._unscaled: tuple[weakref.ref[Tensor], Any] | None = None
         self._ears = Ears(_raised)
         self._undo: list[Callable[[], None]] = []
-        self._ears.before(module, self._called)
+        for root in called or [module]:
+            self._ears.before(root, self._called)
         for optimizer in loop.optimizers:
             self._hook(optimizer)
         backward_calls.observe(self)
@@ -191,13 +199,18 @@ class Watcher:
         """Return whether a call of the module may be that of the next training batch."""
         if self._in_closure and self.course.batch is not None:
             return False
-        # A batch may be left out, and another may be fetched ahead of time.
-        over = self.course.batch is None or self._backwards > 0 or self._delivered > 1
-        return over and (self._is_pending or not self._sees_batches)
+        if self._sees_batches:
+            # A batch may be left out, and another may be fetched ahead of time.
+            over = self.course.batch is None or self._backwards > 0 or self._delivered > 1
+            return over and self._is_pending
+        # Several optimizers take turns in a batch, whose end shows when all of them have stepped.
+        most = 1 if len(self._loop.optimizers) == 1 else _UNKNOWN
+        return self.course.batch is None or self._backwards >= most
 
     def _begin(self) -> None:
         batch = self._pending if self._sees_batches else None
-        self._end_batch()
+        if self.course.batch is not None:
+            self._end_batch()
         self._is_pending = self._in_doubt = False
         self._validation = None
         new_epoch, self._new_epoch = self._new_epoch and self.course.has_begun, False
@@ -208,7 +221,8 @@ class Watcher:
     def _end_batch(self) -> None:
         if self.course.batch is None:
             return
-        self._loop.learn(self._steps > 0)
+        if self._loop.is_learning:
+            self._loop.learn(self._steps > 0)
         self.course.end_batch()
 
     # Events of backward passes, see `backward_calls.Observer`.
@@ -225,7 +239,8 @@ class Watcher:
         known, self._unscaled = self._unscaled, None
         value = known[1] if known is not None and known[0]() is loss else loss
         if self._backwards == 1:
-            self.course.outputs = value.detach() if isinstance(value, Tensor) else None
+            is_tensor = type(value) is Tensor or isinstance(value, Tensor)
+            self.course.outputs = value.detach() if is_tensor else None
         elif not self._in_closure:
             # Several losses of one batch have no common course.
             self.course.outputs = None
