@@ -31,7 +31,10 @@ def make(selection: Selection, profile: TargetProfile, modes: Mapping[str, Failu
             entry = Planned(complete, status=Status.NOT_APPLICABLE.value, reason=reason)
         elif exemption:
             entry = Planned(complete, status=Status.IGNORED.value, reason=exemption)
-        elif (trigger := complete.trigger) and trigger.kind == "step" and (trigger.number or 0) >= profile.steps:
+        elif (trigger := complete.trigger) and trigger.rank is not None and trigger.rank >= profile.ranks:
+            ranks = "one rank" if profile.ranks == 1 else f"ranks 0 to {profile.ranks - 1}"
+            entry = Planned(complete, status=Status.NOT_ACTIVATED.value, reason=f"the training has {ranks}")
+        elif trigger and trigger.kind == "step" and (trigger.number or 0) >= profile.steps:
             late = f"the clean run has only {profile.steps} steps"
             entry = Planned(complete, status=Status.NOT_ACTIVATED.value, reason=late)
         else:

@@ -16,6 +16,7 @@ from faultlab.campaign import spread
 from faultlab.campaign.metric_choice import decided, lower_by_name
 from faultlab.catalogue.failure_mode import FailureMode
 from faultlab.core.alert import Alert
+from faultlab.core.collectives import STOCK_PATIENCE, standstill
 from faultlab.core.detection import Detection
 from faultlab.core.ranks import activity, as_one
 from faultlab.core.report import FaultResult, Harm, Status
@@ -183,18 +184,32 @@ class _Training(Case):
 
     def died(self) -> Answer | None:
         if self._outcome.timed_out:
-            return timed_out(self._mode, self._outcome)
-        return None if self._outcome.reported else died(self._outcome)
+            late = timed_out(self._mode, self._outcome)
+            # The ranks that wait for another have reported what their guards alerted about before.
+            return replace(late, detected_by=self._sorted([*late.detected_by, *self._alerted()])) if self._partly else late
+        return None if self._outcome.reported or self._partly else died(self._outcome)
+
+    @property
+    def _partly(self) -> bool:
+        """True if some rank of several reported, so that the others' end is one detection among others."""
+        return len(self._outcome.results) > 1 and bool(self._outcome.runs)
 
     def never_acted(self) -> str | None:
         return None if self.activations else "the fault never changed a value although it applies to the target"
 
     def detected_by(self) -> Sequence[Detection]:
+        return self._sorted([*self._alerted(), *dead_ranks(self._outcome)])
+
+    @staticmethod
+    def _sorted(found: Sequence[Detection]) -> list[Detection]:
+        return sorted(found, key=lambda detection: (detection.worth, detection.step))
+
+    def _alerted(self) -> list[Detection]:
         alerts, first = [*self._run.alerts, *self._extra], self.first_step
         # An alert before the first activation is not caused by the fault.
         caused = [n for n in alerts if n.step >= (first or 0) and not n.finds_nothing]
         new = [alert for alert in caused if not any(alert.same_alert(clean) for clean in self._twin.alerts)]
-        return sorted((detection(n, first, self._mode) for n in new), key=lambda d: (d.worth, d.step))
+        return [detection(n, first, self._mode) for n in new]
 
     def warned(self) -> str | None:
         return "" if self.warnings else None
@@ -206,11 +221,18 @@ class _Training(Case):
         return f"the run is the clean one, {'to the bit' if alike else 'as near as clean runs are to each other'}"
 
     def silence(self) -> str:
-        return _EXITED if self.trajectory.end == "exited" else ""
+        if self.trajectory.end == "exited" or (self._partly and not self._outcome.reported):
+            return _EXITED
+        return f"the ranks end with different {' and '.join(apart)}" if (apart := self._apart) else ""
+
+    @property
+    def _apart(self) -> list[str]:
+        """The states in which the ranks differ at the end, and those of the clean run do not."""
+        return [state for state in self.trajectory.apart if state not in self._twin.trajectory.apart]
 
     @cached_property
     def _run(self) -> RunResult:
-        return as_one(self._outcome.runs)
+        return as_one(self._outcome.runs, [rank for rank, run in enumerate(self._outcome.results) if run is not None])
 
     @property
     def trajectory(self) -> Trajectory:
@@ -225,12 +247,17 @@ class _Training(Case):
     def harm(self) -> Harm:
         evaluated = Evaluated(self._run.unevaluated, self._run.in_place)
         judged = _report_harm if self._mode.judged_by == "report" else _harm
-        return _spoilt(self.trajectory, self._twin, judged(self.trajectory, self._twin, evaluated))
+        harm = _spoilt(self.trajectory, self._twin, judged(self.trajectory, self._twin, evaluated))
+        if "parameters" not in self._apart or harm.harmful:
+            return harm
+        return replace(harm, harmful=True, unknown="", seen_by="the ranks end with different parameters")
 
 
 def timed_out(mode: FailureMode, outcome: Outcome) -> Answer:
     """Return the verdict on a run that was ended at its deadline."""
     late = f"still running after its deadline of {outcome.seconds:.0f} s"
+    if where := standstill(outcome.collectives):
+        late = f"the ranks wait for each other: {where}; unless told otherwise, torch waits {STOCK_PATIENCE:,} s"
     if mode.hangs and outcome.acting is not None:
         return Answer(Status.DETECTED, detected_by=[Detection("process", "deadline", outcome.acting, 0, False, late)])
     return Answer(Status.TIMEOUT, late if outcome.acting is not None else f"{late}, and the fault had not acted")
@@ -247,6 +274,17 @@ def died(outcome: Outcome) -> Answer:
     return Answer(Status.DETECTED, detected_by=[Detection("process", "exit", outcome.acting, 0, False, how)])
 
 
+def dead_ranks(outcome: Outcome) -> list[Detection]:
+    """Return the ranks of several whose process ended without a result, with another status than 0."""
+    found = []
+    for rank, (result, exit) in enumerate(zip(outcome.results, outcome.exits)):
+        if result is None and exit:
+            how = f"was killed by {_signal_name(-exit)}" if exit < 0 else f"ended with status {exit}"
+            step = outcome.acting or 0
+            found.append(Detection("process", "exit", step, 0, False, f"the process of rank {rank} {how}", rank=rank))
+    return found
+
+
 def detection(alert: Alert, first_step: int | None, mode: FailureMode) -> Detection:
     """Return an alert as a detection of the fault."""
     # Stems match only at the beginning of a word: "dominant" does not name "nan".
@@ -254,7 +292,7 @@ def detection(alert: Alert, first_step: int | None, mode: FailureMode) -> Detect
     words = (alert.causes or alert.message).lower()
     names_cause = any(re.search(rf"(?<![a-z]){re.escape(stem)}", words) for stem in mode.cause)
     latency = max(0, alert.step - (first_step or 0))
-    return Detection(alert.kind, alert.name, alert.step, latency, names_cause, alert.message)
+    return Detection(alert.kind, alert.name, alert.step, latency, names_cause, alert.message, rank=alert.rank)
 
 
 @dataclass(frozen=True)

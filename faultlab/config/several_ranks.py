@@ -1,4 +1,4 @@
-"""Which trainings of several ranks can run here: what a Trainer's arguments ask for, and what starts faultlab itself."""
+"""Which trainings of several ranks can run here: by a Trainer's arguments, and by what started faultlab itself."""
 
 from __future__ import annotations
 

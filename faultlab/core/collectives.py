@@ -11,6 +11,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+STOCK_PATIENCE = 1800
+"""The seconds that torch waits for a collective of gloo, unless told otherwise."""
 SIZE = 256
 """The bytes of a rank's file."""
 
@@ -56,15 +58,15 @@ def read(meeting: str, ranks: int) -> list[Position]:
     return found
 
 
-def standstill(positions: Sequence[Position], gone: Sequence[int] = ()) -> str:
-    """Return in words which ranks wait for which others; empty if nothing is known. ``gone`` are ranks that ended."""
+def standstill(positions: Sequence[Position]) -> str:
+    """Return in words which ranks wait for which others; empty if nothing is known."""
     if not any(position.number for position in positions):
         return ""
     ahead = max(position.number for position in positions)
     waiting = [one for one in positions if one.number == ahead]
     behind = [one for one in positions if one.number < ahead]
     if behind:
-        awaited = "; ".join(f"{_who([one.rank], gone)} has not entered it, after {one.told}" for one in behind)
+        awaited = "; ".join(f"rank {one.rank} has not entered it, after {one.told}" for one in behind)
         return f"{_who([one.rank for one in waiting])} waits in {waiting[0].told}; {awaited}"
     names = {one.name for one in waiting}
     if len(names) > 1:
@@ -74,6 +76,5 @@ def standstill(positions: Sequence[Position], gone: Sequence[int] = ()) -> str:
     return f"all ranks are in {waiting[0].told}, so this may be slowness"
 
 
-def _who(ranks: Sequence[int], gone: Sequence[int] = ()) -> str:
-    text = "rank " + ", ".join(map(str, ranks)) if len(ranks) == 1 else "ranks " + ", ".join(map(str, ranks))
-    return f"{text}, which has ended," if any(rank in gone for rank in ranks) else text
+def _who(ranks: Sequence[int]) -> str:
+    return f"rank {ranks[0]}" if len(ranks) == 1 else "each of the ranks " + ", ".join(map(str, ranks))

@@ -29,9 +29,10 @@ def activity(outcome: Outcome) -> tuple[int, int | None]:
     return int(outcome.acting is not None), None if outcome.reported else outcome.acting
 
 
-def as_one(runs: Sequence[RunResult]) -> RunResult:
+def as_one(runs: Sequence[RunResult], ranks: Sequence[int] = ()) -> RunResult:
     """Return the trainings of a group's ranks as one, given in rank order; a single rank's is unchanged.
 
+    ``ranks`` are their numbers, if some ranks never reported.
     Activations add up. Losses, metrics and weights are the first rank's, because its checkpoints are kept; the others'
     are in the trajectory as a digest.
     """
@@ -51,8 +52,8 @@ def as_one(runs: Sequence[RunResult]) -> RunResult:
     return replace(
         first,
         trajectory=trajectory,
-        alerts=merged([run.alerts for run in runs]),
-        of_interruption=merged([run.of_interruption for run in runs]),
+        alerts=merged([run.alerts for run in runs], ranks),
+        of_interruption=merged([run.of_interruption for run in runs], ranks),
         warnings=_shown(runs),
         activations=sum(run.activations for run in runs),
         first_step=min((run.first_step for run in runs if run.first_step is not None), default=None),
@@ -61,16 +62,17 @@ def as_one(runs: Sequence[RunResult]) -> RunResult:
     )
 
 
-def merged(groups: Sequence[Sequence[Alert]]) -> list[Alert]:
+def merged(groups: Sequence[Sequence[Alert]], ranks: Sequence[int] = ()) -> list[Alert]:
     """Return the alerts of all ranks: each once, by step, with its rank unless every rank sent it."""
+    numbers = ranks or range(len(groups))
     found: dict[tuple[str, ...], list[tuple[int, Alert]]] = {}
-    for rank, alerts in enumerate(groups):
+    for rank, alerts in zip(numbers, groups):
         for alert in alerts:
             found.setdefault((alert.kind, alert.name, alert.how, alert.reason, alert.message), []).append((rank, alert))
     joined = []
     for sent in found.values():
         rank, first = min(sent, key=lambda one: one[1].step)
-        everywhere = {rank for rank, _ in sent} == set(range(len(groups)))
+        everywhere = {rank for rank, _ in sent} == set(numbers)
         joined.append(first if everywhere or first.rank is not None else replace(first, rank=rank))
     return sorted(joined, key=lambda alert: alert.step)
 

@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol
 
 from faultlab.core import plug_ins
-from faultlab.core.cores import cores
+from faultlab.core.cores import cores as cores
 from faultlab.core.orders import Order
 from faultlab.core.results import Outcome
 
@@ -45,7 +45,6 @@ class Engine(Protocol):
     Attributes:
         jobs: The number of processes at a time.
         alone: No scenario follows the open one, so nothing need be imported ahead.
-        ranks: The number of processes of each training of the open scenario.
     """
 
     @property
@@ -54,7 +53,10 @@ class Engine(Protocol):
 
     jobs: int
     alone: bool
-    ranks: int
+
+    @property
+    def ranks(self) -> int:
+        """The number of processes of each training of the open scenario."""
 
     @property
     def root(self) -> str:

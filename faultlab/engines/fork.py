@@ -61,7 +61,7 @@ class ForkEngine:
 
     def __init__(self, jobs: int) -> None:
         self.jobs = jobs
-        self.ranks = 1
+        self.ranks = self._width = 1
         self.alone = False
         self._folder = tempfile.TemporaryDirectory(prefix="faultlab-", ignore_cleanup_errors=True)
         self._address = os.path.join(self._folder.name, "s")
@@ -127,6 +127,7 @@ class ForkEngine:
 
     def run(self, orders: Sequence[Order]) -> Iterator[Outcome]:
         waiting = Waiting(sorted(orders, key=_longest_first))
+        self._width = max((order.ranks for order in orders), default=1)
         suspects: list[Order] = []
         alone = ""
         self._preload_lazy()
@@ -176,7 +177,7 @@ class ForkEngine:
 
     def _links_of(self, place: Place) -> list[Link] | None:
         """Return the fork server of each rank at a place; None if one is missing."""
-        found = [self._link(place, 0 if place == "construct" else rank) for rank in range(self.ranks)]
+        found = [self._link(place, 0 if place == "construct" else rank) for rank in range(self._width)]
         present = [link for link in found if link is not None]
         return present if len(present) == len(found) else None
 
@@ -187,12 +188,12 @@ class ForkEngine:
         def fork_servers(place: Place) -> list[Link] | None:
             links = self._links_of(place)
             if links is None and (place == "construct" or not snapshot_run_runs):
-                return [construct] * self.ranks if (construct := self._construct()) is not None else None
+                return [construct] * self._width if (construct := self._construct()) is not None else None
             return links
 
         # Orders that sleep have as many slots of their own: they take time and memory, but no core.
         free = {sleeps: self._slots([order for order in given if order.sleeps == sleeps]) for sleeps in (False, True)}
-        free[False] = min(free[False], max(self._admission.room(len(given)) // self.ranks, 0 if given else 1))
+        free[False] = min(free[False], max(self._admission.room(len(given)) // self._width, 0 if given else 1))
         for order, links in waiting.take(free, fork_servers):
             if order.ranks > 1:
                 self._gangs.give(order, links)
@@ -202,7 +203,7 @@ class ForkEngine:
 
     def _slots(self, running: Sequence[Order]) -> int:
         """Return how many more runs may start beside these: a job is a process, but some run always may."""
-        return max((self.jobs - sum(order.ranks for order in running)) // self.ranks, 0 if running else 1)
+        return max((self.jobs - sum(order.ranks for order in running)) // self._width, 0 if running else 1)
 
     def _preload_lazy(self) -> None:
         """Import what the clean run imported on its way, for all later victims.

@@ -12,8 +12,6 @@ from faultlab.core import collectives
 from faultlab.ranks import membership
 from faultlab.ranks.position import Recorder
 
-STOCK_PATIENCE = 1800
-"""The seconds that torch waits for a collective of gloo, unless told otherwise."""
 _MEETING = timedelta(seconds=300)
 _PATIENCE = (1.5, 30.0)
 _LATE = "Timed out waiting"
@@ -44,7 +42,7 @@ class Gang:
             The process group.
         """
         # Not imported before: a run of one process needs none of it.
-        import torch.distributed as dist
+        from torch.distributed import FileStore  # type: ignore[attr-defined]
 
         from faultlab.ranks import process_group
 
@@ -52,7 +50,7 @@ class Gang:
             process_group.forget()
         membership.enter(self.rank, self.size)
         self.recorder.write_to(collectives.file_of(meeting, self.rank))
-        store = dist.FileStore(meeting, self.size)
+        store = FileStore(meeting, self.size)
         store.set_timeout(_MEETING)
         store.set(f"here-{self.rank}", "")
         store.wait([f"here-{rank}" for rank in range(self.size)])

@@ -1,7 +1,7 @@
 """A process group that records every collective and lets faults act on it, around gloo's own.
 
-DDP's reducer calls the group from C++, past the functions of ``torch.distributed``: whoever wants to see its collectives
-has to be the group.
+DDP's reducer calls the group from C++, past the functions of ``torch.distributed``: only the group itself sees its
+collectives.
 """
 
 from __future__ import annotations
@@ -69,14 +69,14 @@ def done(tensors: list[torch.Tensor]) -> Any:
     """Return the work of a collective that did not take place."""
     work = torch.futures.Future()  # type: ignore[var-annotated]
     work.set_result(tensors)
-    return torch._C._distributed_c10d._create_work_from_future(work)
+    return torch._C._distributed_c10d._create_work_from_future(work)  # type: ignore[attr-defined]
 
 
 class WatchedGroup(dist.ProcessGroup):
     """The process group of a rank; ``recorder`` keeps its position."""
 
     def __init__(self, inner: Any, rank: int, size: int, recorder: Recorder) -> None:
-        super().__init__(rank, size)
+        super().__init__(rank, size)  # type: ignore[call-arg]
         self.inner = inner
         self.recorder = recorder
 
@@ -117,6 +117,7 @@ def initialise(store: Any, rank: int, size: int, patience: timedelta, recorder: 
     dist.Backend.register_backend(BACKEND, create, devices=["cpu"])
     dist.init_process_group(BACKEND, store=store, rank=rank, world_size=size, timeout=patience)
     group = dist.group.WORLD
+    assert group is not None
     world = dist.distributed_c10d._world
     # Frameworks ask for the backend's name, because gloo does not support every reduction.
     world.pg_map[group] = (dist.Backend("gloo"), world.pg_map[group][1])
@@ -139,4 +140,4 @@ def forget() -> None:
         getattr(world, name).clear()
     world.group_count, world.default_pg = 0, None
     c10d.GroupMember.WORLD = None
-    c10d._unregister_all_process_groups()
+    c10d._unregister_all_process_groups()  # type: ignore[attr-defined]
