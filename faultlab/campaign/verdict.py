@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import signal
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,9 +13,9 @@ from typing import Any
 
 from faultlab.campaign import spread
 from faultlab.campaign.metric_choice import decided, lower_by_name
+from faultlab.campaign.process_ends import EXITED, dead_ranks, died, timed_out
 from faultlab.catalogue.failure_mode import FailureMode
 from faultlab.core.alert import Alert
-from faultlab.core.collectives import STOCK_PATIENCE, standstill
 from faultlab.core.detection import Detection
 from faultlab.core.ranks import activity, as_one
 from faultlab.core.report import FaultResult, Harm, Status
@@ -32,7 +31,6 @@ _CERTAIN = 4.0
 _FAR_OFF = 5.0
 """The multiple of the harmful distance that counts as harm if the metric's better direction is unknown."""
 _SEEN = (Status.DETECTED, Status.WARNED, Status.NO_EFFECT, Status.SILENT)
-_EXITED = "the process exits with status 0 before the training is done"
 
 
 @dataclass(frozen=True)
@@ -186,7 +184,9 @@ class _Training(Case):
         if self._outcome.timed_out:
             late = timed_out(self._mode, self._outcome)
             # The ranks that wait for another have reported what their guards alerted about before.
-            return replace(late, detected_by=self._sorted([*late.detected_by, *self._alerted()])) if self._partly else late
+            return (
+                replace(late, detected_by=self._sorted([*late.detected_by, *self._alerted()])) if self._partly else late
+            )
         return None if self._outcome.reported or self._partly else died(self._outcome)
 
     @property
@@ -222,7 +222,7 @@ class _Training(Case):
 
     def silence(self) -> str:
         if self.trajectory.end == "exited" or (self._partly and not self._outcome.reported):
-            return _EXITED
+            return EXITED
         return f"the ranks end with different {' and '.join(apart)}" if (apart := self._apart) else ""
 
     @property
@@ -251,38 +251,6 @@ class _Training(Case):
         if "parameters" not in self._apart or harm.harmful:
             return harm
         return replace(harm, harmful=True, unknown="", seen_by="the ranks end with different parameters")
-
-
-def timed_out(mode: FailureMode, outcome: Outcome) -> Answer:
-    """Return the verdict on a run that was ended at its deadline."""
-    late = f"still running after its deadline of {outcome.seconds:.0f} s"
-    if where := standstill(outcome.collectives):
-        late = f"the ranks wait for each other: {where}; unless told otherwise, torch waits {STOCK_PATIENCE:,} s"
-    if mode.hangs and outcome.acting is not None:
-        return Answer(Status.DETECTED, detected_by=[Detection("process", "deadline", outcome.acting, 0, False, late)])
-    return Answer(Status.TIMEOUT, late if outcome.acting is not None else f"{late}, and the fault had not acted")
-
-
-def died(outcome: Outcome) -> Answer:
-    """Return the verdict on a run whose process ended without a result."""
-    killed = f"the process was killed by {_signal_name(-outcome.exit)}"
-    how = killed if outcome.exit < 0 else f"the process ended with status {outcome.exit}"
-    if outcome.acting is None:
-        return Answer(Status.ERROR, f"{how} before the fault acted")
-    if outcome.exit == 0:
-        return Answer(Status.SILENT, _EXITED)
-    return Answer(Status.DETECTED, detected_by=[Detection("process", "exit", outcome.acting, 0, False, how)])
-
-
-def dead_ranks(outcome: Outcome) -> list[Detection]:
-    """Return the ranks of several whose process ended without a result, with another status than 0."""
-    found = []
-    for rank, (result, exit) in enumerate(zip(outcome.results, outcome.exits)):
-        if result is None and exit:
-            how = f"was killed by {_signal_name(-exit)}" if exit < 0 else f"ended with status {exit}"
-            step = outcome.acting or 0
-            found.append(Detection("process", "exit", step, 0, False, f"the process of rank {rank} {how}", rank=rank))
-    return found
 
 
 def detection(alert: Alert, first_step: int | None, mode: FailureMode) -> Detection:
@@ -422,10 +390,3 @@ def _compare(trajectory: Trajectory, twin: Twin, value: Callable[[Trajectory], f
     if least < far <= _FAR_OFF * least:
         return unknown(f"the better direction of {twin.metric} is unknown")
     return Harm(twin.metric, clean, faulty, far > least)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

@@ -72,7 +72,7 @@ def merged(groups: Sequence[Sequence[Alert]], ranks: Sequence[int] = ()) -> list
     joined = []
     for sent in found.values():
         rank, first = min(sent, key=lambda one: one[1].step)
-        everywhere = {rank for rank, _ in sent} == set(numbers)
+        everywhere = len(numbers) > 1 and {rank for rank, _ in sent} == set(numbers)
         joined.append(first if everywhere or first.rank is not None else replace(first, rank=rank))
     return sorted(joined, key=lambda alert: alert.step)
 

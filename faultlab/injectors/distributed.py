@@ -8,8 +8,16 @@ from typing import Any
 import torch
 
 from faultlab.catalogue.failure_mode import Dose
-from faultlab.catalogue.injection_points import Collective, Logging, Loss, OptimizerStep, Replica, SamplerEpoch
-from faultlab.catalogue.injection_points import TrainerArguments, Weights
+from faultlab.catalogue.injection_points import (
+    Collective,
+    Logging,
+    Loss,
+    OptimizerStep,
+    Replica,
+    SamplerEpoch,
+    TrainerArguments,
+    Weights,
+)
 from faultlab.injection.armed_fault import Call, Context
 from faultlab.injection.registry import failure_mode
 from faultlab.injection.values import Logged
@@ -45,6 +53,7 @@ def keep_gradients_apart(call: Call, ctx: Context) -> Any:
     severity="major",
     effect="silent",
     cause=("ranks", "buffer", "statistic", "differ", "diverge"),
+    stages=("train", "validate"),
     needs=("several-ranks", "floating-buffers"),
     evidence=("huggingface/pytorch-image-models#110", "facebookresearch/maskrcnn-benchmark#692"),
 )
@@ -134,8 +143,8 @@ def skip_step_on_one_rank(call: Call, ctx: Context) -> Any:
 def sum_gradients(call: Call, ctx: Context) -> Any:
     """The gradients of the ranks are added up instead of averaged.
 
-    Effect: with plain SGD, the learning rate is multiplied by the number of ranks; Adam hides it, except in clipping and
-    weight decay. No error or warning is raised.
+    Effect: with plain SGD, the learning rate is multiplied by the number of ranks; Adam hides it, except in clipping
+    and weight decay. No error or warning is raised.
     Why it goes undetected: all ranks agree, and the run on one device is right.
     Example:
         dist.all_reduce(parameter.grad)         # no division by the number of ranks

@@ -125,9 +125,10 @@ def hang_on_one_rank(_: None, ctx: Context) -> None:
 def stop_on_one_rank(call: Call, ctx: Context) -> Any:
     """One rank decides to stop the training, and the others continue.
 
-    Effect: that rank leaves the training loop and waits in a collective of the training's end; the others wait for it in
-    the next step, until the timeout of the process group: 1,800 s by default.
-    Why it goes undetected: no process ends, and each rank does what it was told.
+    Effect: that rank leaves the training loop for the collectives of its end, while the others are in those of the next
+    step. If their sizes differ, gloo aborts a rank with SIGABRT; else it mixes values that do not belong together, or
+    the ranks wait until the timeout of the process group: 1,800 s by default.
+    Why it goes undetected: each rank does what it was told, and the error names a connection instead of the decision.
     Example:
         trainer.should_stop = val_loss > best   # val_loss of this rank's share of the data
     Remedy: decide on all ranks together: `should_stop = trainer.strategy.reduce_boolean_decision(...)`.
@@ -150,12 +151,13 @@ def stop_on_one_rank(call: Call, ctx: Context) -> Any:
 def return_none_on_one_rank(output: Any, ctx: Context) -> None:
     """`training_step` returns None on one rank, to skip a batch.
 
-    Effect: that rank runs no backward. DistributedDataParallel raises a `RuntimeError` on it in the next step, about
-    parameters without a reduction, and the others raise because its connection is closed; before that they wait.
-    Why it goes undetected: on one device the batch is skipped with a warning, which is often intended.
+    Effect: Lightning raises a `RuntimeError` on that rank, because the others wait for its gradients; with gloo, they
+    raise one about a closed connection.
+    Why it goes undetected: on one device the batch is skipped with a warning, which is often intended, so that the code
+    fails only on several.
     Example:
         if not torch.isfinite(loss):
             return None
     Remedy: return a loss of zero that depends on all parameters, or skip on all ranks together.
     """
-    return None
+    return

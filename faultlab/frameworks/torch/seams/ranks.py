@@ -21,7 +21,7 @@ def collective(point: Collective, patches: Patches, armed: Armed, site: Site) ->
 
     def make(perform: Callable[..., Any]) -> Callable[..., Any]:
         def performing(one: process_group.Collective, call: Callable[[], Any]) -> Any:
-            if (point.of and one.of != point.of) or not armed.due("train"):
+            if (point.of and one.of != point.of) or not armed.due():
                 return perform(one, call)
 
             def ended() -> Any:
@@ -42,7 +42,7 @@ def collective(point: Collective, patches: Patches, armed: Armed, site: Site) ->
 def replica(point: Replica, patches: Patches, armed: Armed, site: Site) -> None:
     def make(forward: Callable[..., Any]) -> Callable[..., Any]:
         def forwarding(wrapper: Any, *args: Any, **kwargs: Any) -> Any:
-            if not armed.due("train"):
+            if not armed.due():
                 return forward(wrapper, *args, **kwargs)
             armed.ctx.memory["replica"] = wrapper
             return armed.around(lambda: forward(wrapper, *args, **kwargs), lambda: _synchronizes(wrapper))
@@ -60,7 +60,7 @@ def _synchronizes(wrapper: Any) -> tuple[bool, bool]:
 def sampler_epoch(point: SamplerEpoch, patches: Patches, armed: Armed, site: Site) -> None:
     def make(set_epoch: Callable[..., Any]) -> Callable[..., Any]:
         def setting(sampler: Any, epoch: int) -> Any:
-            if sampler.epoch == epoch or not armed.due("train"):
+            if sampler.epoch == epoch or not armed.due():
                 return set_epoch(sampler, epoch)
             return armed.around(lambda: set_epoch(sampler, epoch))
 
