@@ -15,7 +15,10 @@ from tests.lab import Lab, engine
 _FILES = {
     "models": ("classifier", "regressor", "language", "adversarial", "streaming"),
     "equipped": ("equipped", "stopped", "mixed", "crewed", "paired", "seeing", "tuned"),
+    "ranked": ("ranked",),
 }
+RANKED = "ranked"
+"""The model of two ranks; it is tried with the failure modes that need several, since the others have their models."""
 FACTORIES = {model: f"tests.zoo.{file}.{model}" for file, models in _FILES.items() for model in models}
 _HAND_WRITTEN = "tests.frameworks.hand_written"
 # Without checks of their own, as stock Lightning has none. The forms of the zoo's first models come first.
@@ -50,12 +53,18 @@ _EFFECTS = {
 
 def opened(working: Engine, framework: str, model: str) -> Lab:
     """A lab with a model of the framework's zoo."""
-    return Lab.of_loop(working, **LOOPS[model]) if framework == "torch" else Lab(working, FACTORIES[model])
+    if framework == "torch":
+        return Lab.of_loop(working, **LOOPS[model])
+    return Lab.of_ranks(working, 2, FACTORIES[model]) if model == RANKED else Lab(working, FACTORIES[model])
 
 
 def effect(result: FaultResult) -> str:
     """What the framework did, as the table has it; an inconclusive status is its own word, which no table holds."""
     return _EFFECTS.get(result.status, result.status.value)
+
+
+def _needs_ranks(mode: str) -> bool:
+    return "several-ranks" in index.modes()[mode].needs
 
 
 class Findings:
@@ -87,7 +96,7 @@ class Findings:
     def _study(self, model: str, lab: Lab) -> None:
         # Without the part that names a build, for the CPU or a GPU, of the same release.
         self.versions = {name: text.partition("+")[0] for name, text in sorted(lab.told.versions.items())}
-        plan = lab.plan()
+        plan = lab.plan(index.modes() if model != RANKED else [id for id in MODES if _needs_ranks(id)])
         self.reasons[model] = {Fault.parse(id).mode: reason for id, reason in plan.items()}
         applicable = {Fault.parse(id).mode: id for id, reason in plan.items() if not reason}
         new = [mode for mode in applicable if not self.results[mode]]

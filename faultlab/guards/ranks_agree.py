@@ -23,8 +23,8 @@ _NAMES = {
 _REMEDIES = {
     "steps": "Let all ranks skip a batch or a step together, by an all-reduce of the decision.",
     "learning-rates": "Step schedulers on all ranks, by a metric that is averaged over them.",
-    "parameters": "Check that forward goes through DistributedDataParallel, and that no rank alone changes parameters or "
-    "skips steps.",
+    "parameters": "Check that forward goes through DistributedDataParallel, and that no rank alone changes parameters "
+    "or skips steps.",
     "optimizer-state": "Load the optimizer's state on all ranks, and step on all of them.",
     "buffers": "Leave broadcast_buffers on, or use SyncBatchNorm.",
 }
