@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from faultlab.core.collectives import Position, standstill
+from faultlab.core.fault import Fault
 from faultlab.core.orders import Order, Train
 from faultlab.core.report import Status
 from faultlab.core.results import Outcome
@@ -67,6 +68,21 @@ def test_ranks_that_move_apart_are_told_and_harmful(lab: Lab, outcomes: dict[str
     assert "the ranks end with different parameters" in judged.reason
     assert judged.harm is not None
     assert judged.harm.harmful
+
+
+def test_ranks_agree_raises_on_every_rank_at_once_and_is_quiet_on_a_clean_gang(lab: Lab) -> None:
+    advice = {"only": ["RanksAgree"], "everywhere": True}
+    fault = Fault.parse("distributed.parameters-diverge@step=3,rank=1")
+    clean = lab.order("watched", Train(0, advice=advice))
+    broken = lab.order(str(fault), Train(0, fault, profile=lab.profile, advice=advice), at="fit")
+    quiet, told = (next(iter(lab.engine.run([one]))) for one in (clean, broken))
+    assert [run.advice and run.advice.alarms for run in quiet.runs] == [()] * lab.profile.ranks
+    for run in told.runs:
+        assert run.advice is not None
+        first = run.advice.alarms[0]
+        assert (first.name, first.step) == ("RanksAgree", 3)
+        assert "rank 1 has other parameters than rank 0" in first.message
+    assert not told.timed_out
 
 
 def test_the_end_of_a_rank_and_what_the_others_raise_are_detections_with_their_ranks(
