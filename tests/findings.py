@@ -18,7 +18,7 @@ _FILES = {
     "ranked": ("ranked",),
 }
 RANKED = "ranked"
-"""The model of two ranks; it is tried with the failure modes that need several, since the others have their models."""
+"""The model that two ranks train."""
 FACTORIES = {model: f"tests.zoo.{file}.{model}" for file, models in _FILES.items() for model in models}
 _HAND_WRITTEN = "tests.frameworks.hand_written"
 # Without checks of their own, as stock Lightning has none. The forms of the zoo's first models come first.
@@ -63,10 +63,6 @@ def effect(result: FaultResult) -> str:
     return _EFFECTS.get(result.status, result.status.value)
 
 
-def _needs_ranks(mode: str) -> bool:
-    return "several-ranks" in index.modes()[mode].needs
-
-
 class Findings:
     """Every failure mode on every model of a zoo, and on its first model once more and with a trigger never met.
 
@@ -96,7 +92,7 @@ class Findings:
     def _study(self, model: str, lab: Lab) -> None:
         # Without the part that names a build, for the CPU or a GPU, of the same release.
         self.versions = {name: text.partition("+")[0] for name, text in sorted(lab.told.versions.items())}
-        plan = lab.plan(index.modes() if model != RANKED else [id for id in MODES if _needs_ranks(id)])
+        plan = lab.plan()
         self.reasons[model] = {Fault.parse(id).mode: reason for id, reason in plan.items()}
         applicable = {Fault.parse(id).mode: id for id, reason in plan.items() if not reason}
         new = [mode for mode in applicable if not self.results[mode]]
