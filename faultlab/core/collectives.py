@@ -1,4 +1,4 @@
-"""Where each rank of a training stands in the sequence of collectives, and what that shows about a hang.
+"""The position of each rank in the sequence of collectives, and what it shows about a hang.
 
 Every rank keeps its position in a file, which outlives the process: a rank that is killed can't report.
 """

@@ -264,7 +264,7 @@ class Outcome:
         snapshots: The places where it left snapshots.
         notes: The messages that it sent on the way.
         exits: The exit status of each rank, of a run of several.
-        collectives: Where each rank of several stood in the sequence of collectives when it ended.
+        collectives: The position of each rank of several in the sequence of collectives when it ended.
     """
 
     id: str
