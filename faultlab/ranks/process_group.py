@@ -81,7 +81,7 @@ class WatchedGroup(dist.ProcessGroup):
         self.recorder = recorder
 
     def getBackendName(self) -> str:  # noqa: N802
-        """Return a name by which no C++ code casts this group to gloo's."""
+        """Return a name that keeps C++ code from casting this group to gloo's."""
         return "watched"
 
 
