@@ -23,7 +23,7 @@ import click
 import psutil
 
 from faultlab.core.report import Report
-from faultlab.core.run_folder import OUTCOMES_FILE, PLAN_FILE, REPORT_FILE
+from faultlab.core.run_folder import OUTCOMES_FILE, PLAN_FILE, REPORT_FILE, folder_of
 from faultlab.report import reporters
 from faultlab.report.html import document
 
@@ -62,9 +62,10 @@ def campaign(target: str, out: Path, select: Sequence[str], *options: str, watch
                 with contextlib.suppress(psutil.Error, OSError):
                     watch(process)
             time.sleep(0.05)
-    if not (out / target / REPORT_FILE).exists():
+    folder = folder_of(out, target, partial=True)
+    if not (folder / REPORT_FILE).exists():
         raise click.ClickException(f"faultlab run ended with status {driver.returncode}")
-    return Ran(out / target, time.monotonic() - begun, _cpu_of_children() - before)
+    return Ran(folder, time.monotonic() - begun, _cpu_of_children() - before)
 
 
 def _cpu_of_children() -> float:
@@ -88,7 +89,7 @@ def faults(count: int, jobs: int) -> None:
         for n in range(each) for mode, dose in DOSES.items() for step in range(STEPS)
     ][:count]  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="faultlab-scale-") as out:
-        driver = Driver(Path(out, "faults", OUTCOMES_FILE), count)
+        driver = Driver(folder_of(Path(out), "faults", partial=True) / OUTCOMES_FILE, count)
         ran = campaign("faults", Path(out), asked, "--jobs", str(jobs), watch=driver.look)
         click.echo(f"{count} faults: {ran.wall:.0f} s, {ran.cpu:.0f} CPU seconds, {ran.cpu / count:.3f} per fault; "
                    f"load {os.getloadavg()[0]:.1f}")  # fmt: skip
@@ -132,7 +133,7 @@ def _reports(folder: Path) -> None:
     formats: dict[str, Callable[[], Any]] = {
         "report.json, read": lambda: Report.read(folder / REPORT_FILE),
         "report.json": report.to_json,
-        "index.html": lambda: document.write(report, folder.parent),
+        "index.html": lambda: document.write(report, folder.parents[1]),
         **{one.file: lambda one=one: one.text(report, folder) for one in reporters.built_in()},
     }  # fmt: skip
     for name, write in formats.items():
@@ -147,7 +148,7 @@ def parameters(advice: bool) -> None:
     """Run faults on a model with a hundred million parameters: the private memory of each faulted run."""
     asked = ["step.raises@step=6", "loss.scaled@step=6", "weights.bias-shifted@step=6", "weights.fuzzed@step=6"]
     with tempfile.TemporaryDirectory(prefix="faultlab-scale-") as out:
-        runs = Runs(Path(out, "parameters", PLAN_FILE))
+        runs = Runs(folder_of(Path(out), "parameters", partial=True) / PLAN_FILE)
         watched = "--advice" if advice else "--no-advice"
         ran = campaign("parameters", Path(out), asked, "--jobs", "1", watched, "--timeout", "600", watch=runs.look)
         click.echo(f"{len(asked)} faults, {watched}: {ran.wall:.0f} s, {ran.cpu:.0f} CPU seconds in total; private MB "

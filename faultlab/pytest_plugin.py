@@ -28,7 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="pkg.mod:Class",
-        help="Break this LightningModule. Repeatable; by default those that the tests build.",
+        help="Break this class of modules. Repeatable; by default those that the tests build or train.",
     )
     add(
         "--faultlab-select",

@@ -79,8 +79,10 @@ def run_folder(out: Path, found: Report, plan: str = "same", **options: Any) -> 
         Planned(Fault.parse(fault.id), status=fault.status.value if fault.status in unrun else "", reason=fault.reason)
         for fault in found.faults
     ]
-    records = Records(out / found.scenario)
-    records.begin(planned, plan, Options(shard=Shard.parse(found.shard or "1/1"), **options), resume=False)
+    select, skip = (tuple(found.selection.get(name, ())) for name in ("select", "ignore"))
+    asked = Options(select, skip, out=out, shard=Shard.parse(found.shard or "1/1"), **options)
+    records = Records(asked.folder(found.scenario))
+    records.begin(planned, plan, asked, resume=False)
     for fault in found.faults:
         records.add(fault)
     records.write_report(found)

@@ -34,6 +34,7 @@ from faultlab.core.reason import Reason, ReasonKind
 from faultlab.core.records import Records
 from faultlab.core.report import Baseline, FaultResult, Report, Status
 from faultlab.core.results import Outcome
+from faultlab.core.run_folder import folder_of
 from faultlab.core.shard import Shard
 from faultlab.core.target_profile import TargetProfile
 from faultlab.core.version import __version__
@@ -50,11 +51,17 @@ CANARY, NULL = "canary", "null"
 
 
 class Listener(Protocol):
-    """Receives a campaign's progress."""
+    """Receives a campaign's progress.
+
+    For each round of faults: the verdicts that need no run are ``settled``, the ``total`` of the others is ``planned``,
+    and each of these is ``judged``.
+    """
 
     def started(self, scenario: str) -> None: ...
 
     def measured(self, baseline: Baseline) -> None: ...
+
+    def settled(self, result: FaultResult) -> None: ...
 
     def planned(self, total: int) -> None: ...
 
@@ -81,6 +88,15 @@ class Options:
     shard: Shard = field(default_factory=Shard)
     accepted: Accepted | None = None
     study: str = ""
+
+    @property
+    def selection(self) -> dict[str, list[str]]:
+        """The selection as a report has it: empty if the scenario's faults are not narrowed."""
+        return {"select": [*self.select], "ignore": [*self.skip]} if self.select or self.skip else {}
+
+    def folder(self, scenario: str) -> Path:
+        """Return the run folder of a scenario."""
+        return folder_of(self.out, scenario, bool(self.selection))
 
 
 Further = Callable[[Mapping[str, FaultResult], Findings], Sequence[str]]
@@ -110,11 +126,11 @@ class Campaign:
         refuse_launchers()
         begun = time.perf_counter()
         tests = self.scenario.test_files
-        report = Report(self.scenario.name, faultlab=__version__, shard=str(self.options.shard),
-                        study=self.options.study, date=provenance.now())  # fmt: skip
+        report = Report(self.scenario.name, faultlab=__version__, shard=str(self.options.shard), date=provenance.now(),
+                        selection=self.options.selection, study=self.options.study)  # fmt: skip
         report.demands, report.exemptions = self.scenario.demands(self.options.fail_under), self.scenario.exemptions
         self.listener.started(self.scenario.name)
-        records = Records(self.options.out / self.scenario.name)
+        records = Records(self.options.folder(self.scenario.name))
         records.clear(self.options.resume, reporters.files())
         ignore_by_git(self.options.out)
         try:
@@ -179,21 +195,23 @@ class Campaign:
                records: Records) -> Mapping[str, FaultResult]:  # fmt: skip
         """Write the plan; return the verdicts that an interrupted campaign left."""
         asked = self.scenario.model_dump(mode="json", exclude={"gate", "faults"})
-        # Verdicts of a campaign without advice have no prescriptions.
-        advised = found.advice.order is not None
+        # A verdict's prescription depends on the guards that watched, and on the recorded runs they compared with.
+        advised = found.advice.order is not None, self.options.watch.known
         circumstances = (asked, found.profile.to_json(), found.sources, self.options.seed, __version__, advised)
         return records.begin(planned, plan.digest(whole, *circumstances), self.options, resume=self.options.resume)
 
     def _inject(self, planned: Sequence[Planned], known: Mapping[str, FaultResult], found: Findings, records: Records,
                 report: Report) -> None:  # fmt: skip
-        self.listener.planned(len(planned))
         for entry in planned:
             if entry.status:
-                self._settle(_unrun(entry), records)
+                self._add(_unrun(entry), records)
             elif entry.id in known:
                 found.advice.note(entry.id, records.advised(entry.id))
-                self._settle(known[entry.id], records)
+                self._add(known[entry.id], records)
+            if entry.id in self._results:
+                self.listener.settled(self._results[entry.id])
         orders = {entry.id: self._faulted(entry, found) for entry in planned if entry.id not in self._results}
+        self.listener.planned(len(orders))
         ended_by_flag: dict[str, Outcome] = {}
         alone: list[Order] = []
         compared: dict[str, Twin] = {}
@@ -256,7 +274,9 @@ class Campaign:
         tests = Tests(files, records.folder, path, self.engine.jobs, self.options.timeout)
         ran = [result for result in self._results.values() if result.status not in UNTRIED]
         root = project_root(self.scenario.file).resolve()
-        judged = tests.judge(ran, known_as(found.profile.module, self.scenario.script, root))
+        # A loop's modules may be several, and of torch's own classes: whatever the tests train is broken.
+        loop = self.scenario.train is not None
+        judged = tests.judge(ran, "" if loop else known_as(found.profile.module, self.scenario.script, root))
         for id, result in self._results.items():
             joined = join(result, judged)
             if joined != result:
@@ -300,7 +320,8 @@ class Campaign:
         if result.status in UNDETECTED:
             result = replace(result, prescription=found.advice.prescription(outcome.id))
         course = curves.of_outcome(outcome, found.twin.metric) if result.status in UNDETECTED else None
-        self._settle(result, records, [guard_advice.written(seen) for seen in advised], course)
+        self._add(result, records, [guard_advice.written(seen) for seen in advised], course)
+        self.listener.judged(result)
 
     def _verdict(self, fault: Fault, outcome: Outcome, twin: Twin, found: Findings,
                  extra: Sequence[Alert] = ()) -> FaultResult:  # fmt: skip
@@ -308,11 +329,10 @@ class Campaign:
         reloaded = found.reloaded if mode.judged_by == "reload" else None
         return verdict.judge(str(fault), mode, outcome, reloaded or twin, extra)
 
-    def _settle(self, result: FaultResult, records: Records, advised: Sequence[Any] = (), curve: Any = None) -> None:
+    def _add(self, result: FaultResult, records: Records, advised: Sequence[Any] = (), curve: Any = None) -> None:
         self._results[result.id] = result
         records.add(result, advised, curve)
         self._logs(records).keep_or_drop(result)
-        self.listener.judged(result)
 
     def _logs(self, records: Records) -> Logs:
         if self._written is None:

@@ -96,8 +96,9 @@ class Advice:
         return bool(found)
 
     def note(self, fault: str, found: Iterable[Mapping[str, Any]]) -> None:
-        """Add the detections of a fault from an earlier part of the same campaign."""
-        self.detected[fault] = [_read(seen) for seen in found]
+        """Add the detections of a fault from an earlier part of the same campaign, except known false alarms."""
+        read = map(_read, found)
+        self.detected[fault] = [seen for seen in read if (seen.name, seen.check) not in self.alarms]
 
     def judge(self, fault: str, mode: FailureMode, outcome: Outcome, clean: Sequence[Outcome] = ()) -> list[Detection]:
         """Return the detections of a fault, without alerts that also occur in ``clean`` runs of the same kind."""

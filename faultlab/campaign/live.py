@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-from faultlab.campaign.campaign import Listener
+from faultlab.campaign.campaign import Listener, Options
 from faultlab.campaign.provenance import now
 from faultlab.core.report import Baseline, FaultResult, Report
 from faultlab.core.version import __version__
@@ -30,9 +30,9 @@ class Live:
     ``announce`` is called once for each scenario, with the page's address.
     """
 
-    def __init__(self, listener: Listener, out: Path, announce: Callable[[str], None]) -> None:
+    def __init__(self, listener: Listener, options: Options, announce: Callable[[str], None]) -> None:
         self._listener = listener
-        self._out = out
+        self._options = options
         self._announce = announce
         self._report: Report | None = None
         self._planned = 0
@@ -49,16 +49,23 @@ class Live:
     @property
     def _page(self) -> Path:
         assert self._report is not None
-        return self._out / self._report.scenario / "index.html"
+        return self._options.folder(self._report.scenario) / "index.html"
 
     def started(self, scenario: str) -> None:
         self._listener.started(scenario)
-        self._report, self._planned = Report(scenario, faultlab=__version__, date=now()), 0
+        self._planned = 0
+        self._report = Report(scenario, faultlab=__version__, date=now(), selection=self._options.selection)
 
     def measured(self, baseline: Baseline) -> None:
         self._listener.measured(baseline)
         if self._report is not None:
             self._report.baseline = baseline
+
+    def settled(self, result: FaultResult) -> None:
+        self._listener.settled(result)
+        self._planned += 1
+        if self._report is not None:
+            self._report.faults.append(result)
 
     def planned(self, total: int) -> None:
         self._listener.planned(total)

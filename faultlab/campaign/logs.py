@@ -8,7 +8,7 @@ from pathlib import Path
 from faultlab.core.records import Records
 from faultlab.core.report import FaultResult, Status
 from faultlab.core.results import Outcome
-from faultlab.core.run_folder import LOGS, OUTCOMES_FILE, PLAN_FILE, REPORT_FILE
+from faultlab.core.run_folder import LOGS, OUTCOMES_FILE, PLAN_FILE, REPORT_FILE, SELECTED
 
 KEPT = (Status.SILENT, Status.ERROR, Status.NOT_ACTIVATED, Status.TIMEOUT)
 """The verdicts whose logs are kept: the output of other faults is in the report, as messages of detectors."""
@@ -64,5 +64,5 @@ def ignore_by_git(out: Path) -> None:
 
 
 def _written_by_runs(entry: Path) -> bool:
-    names = (REPORT_FILE, PLAN_FILE, OUTCOMES_FILE, LOGS)
+    names = (REPORT_FILE, PLAN_FILE, OUTCOMES_FILE, LOGS, SELECTED)
     return entry.name == "index.html" or any((entry / name).exists() for name in names)

@@ -45,14 +45,15 @@ class Prescription:
     """The guards prescribed for a scenario, with the proof.
 
     ``before`` is the report without the set, ``after`` the one with it, None if nothing is prescribed. ``beyond`` has
-    the silent faults that no guard detects which is quiet on clean runs, ``broken`` those that the set should have
-    detected and did not.
+    the silent faults that no guard detects without false alarms, ``recorded`` those that only guards detect which
+    compare with recorded runs and were not to be chosen, ``broken`` those that the set should have detected.
     """
 
     before: Report
     advice: Advice
     chosen: list[Chosen] = field(default_factory=list)
     beyond: list[str] = field(default_factory=list)
+    recorded: list[str] = field(default_factory=list)
     after: Report | None = None
     broken: list[str] = field(default_factory=list)
 
@@ -102,7 +103,7 @@ class Prescriber:
         guarded = {"name": self.scenario.name + SUFFIX, "guards": [*self.scenario.guards, *added]}
         scenario = self.scenario.model_copy(update=guarded)
         watch = replace(self.options.watch, advised=False)
-        options = replace(self.options, resume=False, watch=watch, study="prescribe")
+        options = replace(self.options, watch=watch, study="prescribe")
         campaign = Campaign(scenario, self.engine, options, self.listener)
         found.after = campaign.run()
         self.interrupted = campaign.interrupted
@@ -118,6 +119,7 @@ def choose(before: Report, advice: Advice, early: bool = False, recorded: bool =
         fault: [one for one in advice.detected.get(fault, []) if one.name not in advice.rejected]
         for fault in undetected
     }
+    any_guard = {fault for fault, found in detected.items() if found}
     if not recorded:
         detected = {
             fault: [one for one in found if RECORD not in advice.construction(one.name)]
@@ -135,7 +137,9 @@ def choose(before: Report, advice: Advice, early: bool = False, recorded: bool =
         for name in names
     ]
     chosen.sort(key=lambda one: -len(one.detects))
-    return Prescription(before, advice, chosen, [fault for fault, found in seen.items() if not found])
+    missed = [fault for fault, found in seen.items() if not found]
+    return Prescription(before, advice, chosen, [fault for fault in missed if fault not in any_guard],
+                        [fault for fault in missed if fault in any_guard])  # fmt: skip
 
 
 def _worth_it(found: Sequence[Detection], early: bool) -> Sequence[Detection]:

@@ -30,6 +30,9 @@ class ProgressLines:
         for alarm in baseline.false_alarms:
             self._line(f"false alarm by {alarm.name}: {alarm.message}")
 
+    def settled(self, result: FaultResult) -> None:
+        pass
+
     def planned(self, total: int) -> None:
         # Once more for each further round of faults.
         self._count = _Count(total)

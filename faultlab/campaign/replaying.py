@@ -118,9 +118,9 @@ class Replay:
 
     def run(self) -> Replayed:
         """Run the campaigns; raise what a campaign raises."""
-        options = replace(self.options, select=(str(self.fault),), skip=(), out=self.folder.parent)
+        options = replace(self.options, select=(), skip=(), out=self.folder.parent)
         named = {"name": self.folder.name, "gate": Gate()}
-        asked_for = self.scenario.faults.model_copy(update={"ignore": [], "when": {}})
+        asked_for = self.scenario.faults.model_copy(update={"select": [str(self.fault)], "ignore": [], "when": {}})
         self._watched = watched = _Watched(self.engine, self._shown)
         scenario = self.scenario.model_copy(update={**named, "faults": asked_for})
         campaign = Campaign(scenario, watched, options, self.audience, further=self._learn)

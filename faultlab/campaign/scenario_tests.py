@@ -48,7 +48,9 @@ class Tests:
     timeout: float | None = None
 
     def judge(self, results: Iterable[FaultResult], target: str) -> Judged:
-        """Run every test under each of these faults that it reaches; ``target`` is the dotted path of the class.
+        """Run every test under each of these faults that it reaches.
+
+        ``target`` is the dotted path of the class; if it is empty, all modules that the tests train are broken.
 
         For faults that a guard detects with every trigger, the tests run only until one fails.
         """
@@ -87,7 +89,7 @@ class Tests:
         options.append(f"--faultlab-jobs={self.jobs}")
         options += [f"--faultlab-out={self.folder / 'tests'}", *(f"--faultlab-select={fault}" for fault in asked)]
         options += [f"--faultlab-settled={fault}" for fault, settled in asked.items() if settled]
-        if "<locals>" not in target:
+        if target and "<locals>" not in target:
             options.append(f"--faultlab-target={target}")
         if self.timeout:
             options.append(f"--faultlab-timeout={self.timeout}")

@@ -61,8 +61,9 @@ class Sweep:
         first = [str(self._dosed(part)) for part in first_parts()] if self.dose else [self.mode.id]
         # Under its own name, to preserve the scenario's report.
         folder = self.options.out / self.scenario.name / "sweeps"
-        options = replace(self.options, select=tuple(dict.fromkeys(first)), skip=(), out=folder)
-        scenario = self.scenario.model_copy(update={"name": self.mode.id, "tests": []})
+        options = replace(self.options, select=(), skip=(), out=folder)
+        faults = self.scenario.faults.model_copy(update={"select": list(dict.fromkeys(first))})
+        scenario = self.scenario.model_copy(update={"name": self.mode.id, "tests": [], "faults": faults})
         campaign = Campaign(scenario, self.engine, options, self.listener, further=self._further)
         report = campaign.run()
         self.interrupted = campaign.interrupted

@@ -25,7 +25,7 @@ def command() -> None:
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 if a page is out of date.")
 @click.option("--into", type=_FOLDER, help="Write the pages to this folder.  [default: docs/ of the checkout]")
 def docs(check: bool, into: Path | None) -> int:
-    """Regenerate the pages that are derived from the source: the catalogue and the table of modules."""
+    """Regenerate the catalogue and the table of modules."""
     from faultlab.report.docs import catalogue_pages, module_pages
 
     folder = into or _checkout() / "docs"
@@ -61,7 +61,7 @@ def schemas(check: bool, into: Path | None) -> int:
 @click.option("--into", type=click.Path(path_type=Path, file_okay=False, exists=True),
               help="Write to this folder.  [default: the folder of its kind in the checkout]")  # fmt: skip
 def new(words: tuple[str, ...], seam: str | None, into: Path | None) -> None:
-    """Create a failure mode, a guard or a report format from a template.
+    """Create a failure mode, guard or report format.
 
     NAME is the id of a failure mode, such as loss.wrong-sign; the class of a guard, such as LabelsSpread; or the file
     that a format writes, such as findings.csv.

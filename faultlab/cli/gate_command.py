@@ -34,14 +34,18 @@ def _limits(ctx: click.Context, parameter: click.Parameter, texts: tuple[str, ..
 @click.command("gate")
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[REPORT]...")
 @click.option(
-    "--baseline", type=click.Path(path_type=Path, dir_okay=False), help="Baseline file; fail on any regression from it."
+    "--baseline",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Fail on any regression from this baseline file.",
 )
 @click.option(
     "--accept",
     is_flag=True,
     help=f"Write the baseline file from the reports.  [default file: scenarios/{DEFAULT_NAME}]",
 )
-@click.option("--reason", default="", metavar="TEXT", help="With --accept: why the undetected faults are acceptable.")
+@click.option(
+    "--reason", default="", metavar="TEXT", help="With --accept: the reason to accept the silent failure modes."
+)
 @click.option("--expires", type=click.DateTime(["%Y-%m-%d"]), help="With --accept: the last day of the acceptance.")
 @click.option("--fail-under", type=Number(0, 1), metavar="RATIO", help="Fail if coverage is below this ratio.")
 @click.option(
@@ -65,11 +69,18 @@ def command(paths: tuple[Path, ...], baseline: Path | None, accept: bool, reason
     """Check whether reports pass. REPORTs are report.json files, run folders, or folders of them (default: reports/).
 
     A report passes if it meets the `gate:` of its scenario and the limits given here. With --baseline, it must also
-    have no regression from the accepted baseline. A regression is: a failure mode that became silent or is no longer
-    injected; a guard or test that misses a fault it used to detect; a missing scenario; or an acceptance (--accept)
-    that has expired, or that is obsolete because its failure mode is no longer silent.
+    have no regression. Each of these is a regression:
 
-    A report that was modified after it was written, or that disagrees with the records beside it, is rejected.
+    \b
+    - A failure mode became silent, or is no longer injected.
+    - A guard or test misses a fault that it used to detect.
+    - A scenario of the baseline file has no report.
+    - The acceptance of a silent failure mode (--accept) has expired.
+    - An accepted failure mode is not silent any more.
+    - The `gate:` of a scenario is weaker than in the baseline file.
+
+    These reports are rejected: a report that was modified after it was written, a report that doesn't match the
+    records in its folder, and a partial report, which `faultlab run --select` or --ignore wrote.
 
     Exit codes: 0 passed, 1 not passed, 2 usage error, 3 false alarms, 4 inconclusive.
     """

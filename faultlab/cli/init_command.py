@@ -32,16 +32,16 @@ if TYPE_CHECKING:
 )
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @click.option(
-    "--timeout", type=Number(5), default=150, show_default=True, help="Time limit of all attempts together, in seconds."
+    "--timeout", type=Number(5), default=150, show_default=True, help="Total time limit of all attempts, in seconds."
 )
 @options.as_json
 def command(target: str | None, out: Path | None, force: bool, timeout: float, as_json: bool) -> int:
     """Find a way to train a module of your project, and write a scenario for it.
 
     TARGET is a LightningModule (package.module:LitModel or file.py:LitModel), a file or folder that contains one, a
-    config file of LightningCLI, or the current folder if omitted. Training scripts are run up to Trainer.fit, followed
-    by short trainings. A script without Lightning (train.py, or train.py:main for a function of it) is run to its end.
-    Everything after -- is passed to your script:
+    config file of LightningCLI, or the current folder if omitted. A training script is run up to
+    Trainer.fit, and then a few short trainings are tried. A script without Lightning is run to its end; train.py:main
+    runs only the script's function main. Everything after -- is passed to your script:
 
         faultlab init train.py -- --data images --lr 0.1
     """

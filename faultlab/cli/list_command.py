@@ -22,14 +22,14 @@ from faultlab.errors import UsageError
 @click.option("--seam", multiple=True, metavar="NAME", help="Filter by injection point (repeatable).")
 @click.option("--severity", multiple=True, type=click.Choice(SEVERITIES), help="Filter by severity (repeatable).")
 @click.option(
-    "--effect", multiple=True, type=click.Choice(EFFECTS), help="Filter by what the framework does (repeatable)."
+    "--effect", multiple=True, type=click.Choice(EFFECTS), help="Filter by the framework's reaction (repeatable)."
 )
 @click.option(
     "--framework",
     type=click.Choice([*framework_names.BUILT_IN]),
     default=framework_names.DEFAULT,
     show_default=True,
-    help="Show the effects in this framework's installed version, and leave out failure modes that can't occur in it.",
+    help="Show how the installed version of this framework reacts, and leave out failure modes that can't occur in it.",
 )
 @click.option(
     "--applicable-to",
@@ -42,8 +42,10 @@ def command(patterns: tuple[str, ...], family: tuple[str, ...], seam: tuple[str,
             effect: tuple[str, ...], framework: str, target: str | None, as_json: bool) -> None:  # fmt: skip
     """List the failure modes: all of them, or those that match a glob such as 'loss.*'.
 
-    Repeated options are ORed; different options are ANDed. --applicable-to takes a scenario, or a class that needs no
-    arguments and has its own data loaders, and imports and trains it without a fault.
+    Repeated options are ORed; different options are ANDed.
+
+    --applicable-to names a scenario, or a class that can be built without arguments and has its own data loaders. It is
+    imported and trained without a fault.
     """
     _check("family", family)
     _check("seam", seam)

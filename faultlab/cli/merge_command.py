@@ -22,8 +22,8 @@ from faultlab.report.text import harmless
 def command(folders: tuple[Path, ...], out: Path, ci: str | None, as_json: bool) -> int:
     """Merge the shards of `faultlab run --shard K/N` into one report, and check whether it passes.
 
-    DIRs are run folders, or folders of run folders. Every shard of a scenario must be present exactly once, and all
-    must be of the same commit.
+    DIRs are run folders, or folders of run folders. Each shard of a scenario must be present exactly once. All
+    shards must come from the same commit.
     """
     from faultlab.report import files, reporters
 

@@ -14,9 +14,8 @@ from faultlab.cli.multi_run import each
 from faultlab.cli.param_types import Number
 from faultlab.cli.progress import Progress
 from faultlab.cli.shell_completion import scenario_files
-from faultlab.config.lint import load_checked, require_lightning
+from faultlab.config.lint import load_checked
 from faultlab.config.scenario import Scenario, find
-from faultlab.core import framework_names
 from faultlab.core.report import Report
 from faultlab.core.shard import Shard
 from faultlab.errors import BaselineError, FaultlabError, UsageError
@@ -57,7 +56,9 @@ _SCENARIO = re.compile(r"^schema\s*:", re.MULTILINE)
 )
 @options.jobs
 @options.seed
-@click.option("--timeout", type=Number(0.1), help="Time limit of a mutant in seconds.  [default: from the clean run]")
+@click.option(
+    "--timeout", type=Number(0.1), help="Time limit of a mutant in seconds.  [default: measured on a clean run]"
+)
 @options.out
 @click.option(
     "--fail-under", type=Number(0, 1), metavar="SCORE", help="Fail if the mutation score is below this ratio."
@@ -65,7 +66,7 @@ _SCENARIO = re.compile(r"^schema\s*:", re.MULTILINE)
 @click.option(
     "--advice/--no-advice",
     default=True,
-    help="Advise which ready-made guards to add, by letting them watch each run without stopping it.  [default: yes]",
+    help="Let the ready-made guards watch each run, and recommend those that detect silent faults.  [default: yes]",
 )
 @ci_services.option
 @options.as_json
@@ -76,9 +77,9 @@ def command(paths: tuple[Path, ...], tests: tuple[str, ...], functions: tuple[st
     """Mutate source code, one small change at a time, and report the mutants that no test or guard detects.
 
     With a SCENARIO, its tests and guards judge the mutants. If PATHs are given, only those Python files are mutated;
-    otherwise, the files of the scenario's module, data and guards. Without a SCENARIO, the project's tests judge
-    the mutants. If nothing is given, scenarios/ is used. Everything runs in a copy of the project. mutmut generates the
-    mutants.
+    otherwise, the files of the scenario's module or loop, data and guards. Without a SCENARIO, the project's tests
+    judge the mutants. If nothing is given, scenarios/ is used. Everything runs in a copy of the project. mutmut
+    generates the mutants.
     """
     scenarios, sources = _sorted(paths or tuple(find(())))
     asked = Asked(
@@ -138,12 +139,7 @@ def _sorted(paths: tuple[Path, ...]) -> tuple[list[Scenario], tuple[Path, ...]]:
             raise UsageError(f"{path}: no such file or folder")
     if len(files) > 1 and sources:
         raise UsageError("files to mutate can be combined with one scenario only, and there are several")
-    scenarios = load_checked(tuple(files)) if files else []
-    for scenario in scenarios:
-        if scenario.file in paths or len(scenarios) == 1:
-            require_lightning(scenario, "mutate")
-    # A folder may hold scenarios of loops beside others.
-    return [one for one in scenarios if one.framework == framework_names.DEFAULT], tuple(sources)
+    return load_checked(tuple(files)) if files else [], tuple(sources)
 
 
 def _is_scenario(file: Path) -> bool:

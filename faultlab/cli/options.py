@@ -58,6 +58,7 @@ engine = click.option("--engine", type=EngineName(), help="Start runs with this 
 no_warm = click.option(
     "--no-warm", is_flag=True, help="Start without a warm process, and leave none for the next command."
 )
+resume = click.option("--resume", is_flag=True, help="Continue an interrupted run.")
 out = click.option(
     "--out",
     type=OutputFolder(),

@@ -24,7 +24,7 @@ from faultlab.config.lint import require_targets
 from faultlab.config.scenario import Scenario, load
 from faultlab.config.scenario_editor import add_guards, lines
 from faultlab.core.report import Report, dump
-from faultlab.core.run_folder import KNOWN_FILE
+from faultlab.core.run_folder import KNOWN_FILE, folder_of
 from faultlab.errors import FaultlabError
 from faultlab.report import remedy
 from faultlab.report.text import harmless, short
@@ -45,7 +45,7 @@ _LOOPS = "torch"
 @options.select
 @options.ignore
 @click.option("--seeds", type=click.IntRange(3), default=10, show_default=True,
-              help="Clean runs to record as known good. As many again are run to test for false alarms.")  # fmt: skip
+              help="Clean runs for KnownGood to compare with. As many others test for false alarms.")  # fmt: skip
 @click.option(
     "--early", is_flag=True, help="Detect each fault at the earliest possible step, even if this takes more guards."
 )
@@ -54,27 +54,30 @@ _LOOPS = "torch"
 @click.option("--write", is_flag=True, help="Add the guards to SCENARIO.")
 @options.jobs
 @options.seed
+@options.resume
 @options.out
 @options.engine
 @options.no_warm
 @options.as_json
 @click.option("--quiet", "-q", is_flag=True, help="Print only the prescription.")
 def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: int, early: bool, records: bool,
-            write: bool, jobs: int | None, seed: int, out: Path, engine: str | None, no_warm: bool, as_json: bool,
-            quiet: bool) -> int:  # fmt: skip
+            write: bool, jobs: int | None, seed: int, resume: bool, out: Path, engine: str | None, no_warm: bool,
+            as_json: bool, quiet: bool) -> int:  # fmt: skip
     """Find the smallest set of ready-made guards that detects the silent faults of SCENARIO, and verify it.
 
-    The scenario is run with all ready-made guards, and again with the chosen set added to its own guards. If a check
-    of a guard raises a false alarm on a clean run, with the same or slightly varied settings, only that check is
-    excluded. Paths in the printed guards are relative to the folder of SCENARIO. SCENARIO can be omitted if scenarios/
-    holds only one.
+    The first campaign runs SCENARIO with all ready-made guards. The second campaign adds the chosen guards to those of
+    SCENARIO, and verifies that they detect the faults. A guard can have several checks. A check that raises a false
+    alarm in a clean run is left out, and the guard's other checks are kept. Some of these clean runs have slightly
+    varied settings.
 
-    Exit codes: 0 the chosen guards detected every fault that they should, 1 they did not, 2 usage or scenario error, 3
-    the clean run failed, 130 interrupted.
+    Paths in the printed guards are relative to the folder of SCENARIO. SCENARIO can be omitted if scenarios/ holds only
+    one scenario.
+
+    Exit codes: 0 verified, 1 not verified, 2 usage or scenario error, 3 the clean run failed, 130 interrupted.
     """
     scenario = load(file)
     require_targets([scenario])
-    options = Options(select, skip, seed, out=out, watch=thorough(seeds))
+    options = Options(select, skip, seed, resume=resume, out=out, watch=thorough(seeds))
     jobs = engines.checked_jobs(jobs)
     progress = Progress(quiet=quiet or as_json, silent=as_json, jobs=jobs)
     with progress:
@@ -98,7 +101,8 @@ def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: i
         _show(scenario, found, written)
         if prescriber.interrupted:
             click.secho(
-                "Interrupted: these guards come from a part of the campaign, and nothing is verified.", fg="red"
+                "Interrupted: these guards come from a part of the campaign, and are not verified. --resume continues.",
+                fg="red",
             )
     return 130 if prescriber.interrupted else 0 if found.proven else 1
 
@@ -118,7 +122,7 @@ def _write(scenario: Scenario, found: Prescription, out: Path) -> Prescription:
         for one in found.chosen
     ]
     if chosen != found.chosen:
-        shutil.copyfile(out / scenario.name / KNOWN_FILE, kept)
+        shutil.copyfile(folder_of(out, scenario.name, bool(found.before.selection)) / KNOWN_FILE, kept)
     found = replace(found, chosen=chosen)
     add_guards(scenario.file, _guards(found, scenario))
     return found
@@ -142,8 +146,12 @@ def _relative(arguments: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 def _show(scenario: Scenario, found: Prescription, written: bool) -> None:
     console = Console(highlight=False, soft_wrap=True)
     if not found.chosen:
-        why = "no guard without false alarms detects the silent faults" if found.beyond else "no fault is silent"
+        missed = found.beyond or found.recorded
+        why = "no guard without false alarms detects the silent faults" if missed else "no fault is silent"
+        if found.recorded:
+            why = "only KnownGood detects silent faults"
         console.print(f"{scenario.name}: nothing to prescribe: {why}.")
+        _show_missed(console, found)
         _show_idle(console, found)
         return
     count = len(found.chosen)
@@ -174,9 +182,15 @@ def _show(scenario: Scenario, found: Prescription, written: bool) -> None:
         )
     if found.after is not None:
         _compare(console, found, found.after)
-    if found.beyond:
-        console.print(f"not detectable without false alarms: {escape(', '.join(found.beyond))}")
+    _show_missed(console, found)
     _show_idle(console, found)
+
+
+def _show_missed(console: Console, found: Prescription) -> None:
+    if found.recorded:
+        console.print(f"detected only by KnownGood, with --records: {escape(', '.join(found.recorded))}")
+    if found.beyond:
+        console.print(f"detected by no guard without false alarms: {escape(', '.join(found.beyond))}")
 
 
 def _worth(found: Prescription) -> dict[str, str]:
@@ -223,6 +237,7 @@ def _plain(found: Prescription, scenario: Scenario) -> dict[str, Any]:
             for guard, one in zip(_guards(found, scenario), found.chosen)
         ],
         "beyond": found.beyond,
+        "recorded": found.recorded,
         "broken": found.broken,
         "proven": found.proven,
         "idle": found.advice.idle,

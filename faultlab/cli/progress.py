@@ -22,6 +22,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from faultlab.cli.heartbeat import Heartbeat, duration
+from faultlab.core.partial import limits
 from faultlab.core.report import Baseline, FaultResult, Report, Status
 from faultlab.report.mutants import method_rows, mutation_line, survivors, unreached_rows
 from faultlab.report.overview import family_rows, one_line, silent_rows, target_lines
@@ -49,6 +50,7 @@ class Progress:
         self.errors: list[Exception] = []
         self._name = ""
         self._seconds = 0.0
+        self._settled = 0
         self._heartbeat = Heartbeat(self._say)
         self._bar: Bar | None = None
         self._task: TaskID | None = None
@@ -89,11 +91,16 @@ class Progress:
         if baseline.false_alarms:
             self._say("    Its detections prove nothing. Loosen the check, or remove it from the scenario.")
 
+    def settled(self, result: FaultResult) -> None:
+        self._settled += 1
+
     def planned(self, total: int) -> None:
         about = duration(total * (self._seconds + _OVERHEAD) / self._jobs)
-        self._say(f"{self._name}: {total} fault{'s' * (total != 1)}, about {about}")
+        others = f"; {self._settled} more need no run" if self._settled else ""
+        self._say(f"{self._name}: {total} fault{'s' * (total != 1)}, about {about}{others}")
+        self._settled = 0
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, description=self._name, total=total)
+            self._bar.update(self._task, description=self._name, total=total, completed=0)
         else:
             self._beat("faults", total)
 
@@ -182,6 +189,8 @@ class Progress:
         for reason in report.reasons:
             self._console.print(f"  [yellow]{_one_line(reason.text)}[/yellow]")
         self._console.print(f"[bold]{escape(one_line(report))}[/bold]")
+        if report.selection:
+            self._console.print(f"  partial report, limited by {escape(harmless(limits(report)))}")
         self._console.print(f"  {escape(str(page))}\n")
 
     def failed(self, error: Exception) -> None:

@@ -45,7 +45,7 @@ _MEANING = {
 @click.option("--without-fault", is_flag=True, help="Run without the fault, for comparison.")
 @options.seed
 @click.option(
-    "--timeout", type=Number(0.1), help="Time limit of the faulted run in seconds.  [default: from the clean run]"
+    "--timeout", type=Number(0.1), help="Time limit of the faulted run in seconds.  [default: measured on a clean run]"
 )
 @options.out
 @options.engine
@@ -55,16 +55,15 @@ def command(fault: str, file: Path, debug: bool, without_fault: bool, seed: int,
             engine: str | None, no_warm: bool, as_json: bool) -> int:  # fmt: skip
     """Run one FAULT in the foreground, and show your code's output, what changes at each step, and what detects it.
 
-    FAULT is a fault as reports write it (loss.nan@step=8), a failure mode (loss.nan, at its default step), or a glob
-    with exactly one match. The clean run comes first, then the faulted run, which gets a verdict as in `faultlab run`.
-    Records are written to reports/SCENARIO/replays/.
+    FAULT is a fault as it is written in reports (loss.nan@step=8), a failure mode (loss.nan, which is injected at its
+    default step), or a glob with exactly one match. The clean run comes first, then the faulted run. Its verdict is the
+    same as in `faultlab run`. Records are written to reports/SCENARIO/replays/.
 
     With --debug, the faulted run is repeated in this process under pdb, without a time limit. It stops in your
-    training_step right after the fault has first acted, and again at an exception that ends the run. Detections by
+    training_step right after the fault has first acted. It stops again if an exception ends the run. Detections by
     guards are recorded but do not stop the training.
 
-    Exit codes: 0 the fault ran, whatever the verdict, 2 usage error, 3 the clean run failed, 4 the fault did not act,
-    130 interrupted.
+    Exit codes: 0 the fault acted, 2 usage error, 3 the clean run failed, 4 the fault did not act, 130 interrupted.
     """
     if debug and as_json:
         raise click.UsageError("--debug and --json can't be combined: pdb needs the terminal")
@@ -112,6 +111,9 @@ class _Audience:
             self._say(f"warning: {harmless(line)}")
         for alarm in baseline.false_alarms:
             self._say(f"false alarm by {alarm.name}: {harmless(alarm.message)}")
+
+    def settled(self, result: FaultResult) -> None:
+        return
 
     def planned(self, total: int) -> None:
         return

@@ -27,10 +27,11 @@ def command(folder: Path, lesson: bool, opened: bool, quiet: bool) -> int:
     # `.` and `..` have no name of their own.
     for file in evidence.find([folder if folder.name not in ("", "..") else folder.resolve()]):
         report = evidence.read(file)
-        if report.scenario != file.parent.name:
+        named = file.resolve().parent.parent if report.selection else file.parent
+        if report.scenario != named.name:
             remedy = f"Rename the folder to {report.scenario!r}."
-            raise UsageError(f"{file}: the report is of {report.scenario!r}, not {file.parent.name!r}\n    {remedy}")
-        pages.append(files.write(report, file.parent.parent, lesson))
+            raise UsageError(f"{file}: the report is of {report.scenario!r}, not {named.name!r}\n    {remedy}")
+        pages.append(files.write(report, named.parent, lesson))
         if not quiet:
             click.echo(pages[-1])
     if opened:

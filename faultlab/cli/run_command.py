@@ -38,29 +38,31 @@ from faultlab.gate.demands import exit_code, gravest
 @options.jobs
 @options.seed
 @click.option(
-    "--timeout", type=Number(0.1), help="Time limit of a faulted run in seconds.  [default: from the clean run]"
+    "--timeout", type=Number(0.1), help="Time limit of a faulted run in seconds.  [default: measured on a clean run]"
 )
-@click.option("--resume", is_flag=True, help="Continue an interrupted run.")
+@options.resume
 @options.out
 @options.engine
 @options.no_warm
 @click.option("--fail-under", type=Number(0, 1), metavar="RATIO", help="Fail if coverage is below this ratio.")
 @click.option(
-    "--baseline", type=click.Path(path_type=Path, dir_okay=False), help="Baseline file; fail on any regression from it."
+    "--baseline",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Fail on any regression from this baseline file.",
 )
 @click.option("--shard", default="1/1", metavar="K/N", help="Run only shard K of N; merge them with `faultlab merge`.")
-@click.option("--since", default="", metavar="REF", help="Run only scenarios whose code changed since this commit.")
+@click.option("--since", default="", metavar="REF", help="Skip scenarios that did not change since this commit.")
 @click.option(
     "--advice/--no-advice",
     default=True,
-    help="Advise which ready-made guards to add, by letting them watch each run without stopping it.  [default: yes]",
+    help="Let the ready-made guards watch each run, and recommend those that detect silent faults.  [default: yes]",
 )
 @click.option(
     "--mutants/--no-mutants",
     default=True,
     help="Also judge mutants of the source code, if the scenario asks for them.  [default: yes]",
 )
-@click.option("--live", is_flag=True, help="Update the page while the campaign runs; print its address.")
+@click.option("--live", is_flag=True, help="Print the address of the report page, and update the page during the run.")
 @click.option("--lesson", is_flag=True, help="Also write lesson.html, a quiz that hides each fault until you guess it.")
 @ci_services.option
 @options.as_json
@@ -71,12 +73,16 @@ def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, .
             ci: str | None, as_json: bool, quiet: bool) -> int:  # fmt: skip
     """Inject the faults of the scenarios at PATH (files or folders, default: scenarios/) and report which are detected.
 
-    A scenario imports and runs the code that it names. Arguments after -- are passed to the training scripts of the
-    scenarios and replace the arguments that the scenarios name.
+    A scenario imports and runs the code that it names. Its training script gets the arguments after --, in place of
+    those that the scenario names.
 
-    With --baseline, a run fails on any regression from the file that `faultlab gate --accept` wrote; if PATHs are
-    folders, a missing scenario is a regression too. With --since, a scenario is skipped if its file, its tests and the
-    code that it imports are unchanged; if all are skipped, the exit code is 0.
+    With --select or --ignore, the report is partial. A partial report is written to reports/SCENARIO/selected, so the
+    complete report is kept. `faultlab gate` rejects partial reports.
+
+    --baseline takes a file that `faultlab gate --accept` wrote. `faultlab gate --help` explains regressions.
+
+    With --since, a scenario is skipped if its file, its tests and the code that it imports did not change. If all
+    scenarios are skipped, the exit code is 0.
     """
     asked = [(pattern, True) for pattern in select] + [(pattern, False) for pattern in skip]
     for pattern, whole_faults in asked:
@@ -163,7 +169,7 @@ def _carry_out(
     """Run one scenario; print its error, so that the others still run."""
     from faultlab.report import files
 
-    page_of_run = Live(progress, options.out, lambda address: click.echo(f"{scenario.name}: {address}", err=True))
+    page_of_run = Live(progress, options, lambda address: click.echo(f"{scenario.name}: {address}", err=True))
     campaign = Campaign(scenario, working, options, page_of_run if live else progress)
     try:
         with page_of_run:

@@ -21,7 +21,7 @@ from faultlab.config.lint import require_targets
 from faultlab.config.scenario import Scenario, load
 from faultlab.core import atomic_write
 from faultlab.core.report import dump
-from faultlab.core.run_folder import REPORT_FILE
+from faultlab.core.run_folder import folder_of, report_in
 from faultlab.errors import FaultlabError
 
 
@@ -32,7 +32,7 @@ from faultlab.errors import FaultlabError
     "--dose",
     default="",
     metavar="NAME",
-    help="Parameter to vary, if more than one controls the dose.  [default: the first]",
+    help="Parameter of the failure mode to vary.  [default: the first]",
 )
 @options.jobs
 @options.seed
@@ -43,9 +43,12 @@ from faultlab.errors import FaultlabError
 @click.option("--quiet", "-q", is_flag=True, help="Print only the table.")
 def command(mode: str, file: Path, dose: str, jobs: int | None, seed: int, out: Path, engine: str | None, no_warm: bool,
             as_json: bool, quiet: bool) -> int:  # fmt: skip
-    """For each guard, find by bisection the smallest dose of FAILURE_MODE that it detects, and at which step.
+    """Find the smallest dose of FAILURE_MODE that each guard detects.
 
-    The guards are the scenario's own and all ready-made ones. A curve of the metric over the dose is added to the
+    The dose is how strong a fault is, such as the share of labels that label.noisy changes. The smallest dose is found
+    by bisection. The fault is also injected at different steps, to find the steps at which each guard detects it.
+
+    The guards are the scenario's own and all ready-made ones. A chart of the metric for each dose is added to the
     scenario's report.
     """
     swept = mode_of(mode)
@@ -89,8 +92,7 @@ def _refresh(scenario: Scenario, out: Path) -> None:
     from faultlab.core.report import Report
     from faultlab.report import files
 
-    file = out / scenario.name / REPORT_FILE
-    if file.is_file():
+    if file := report_in(folder_of(out, scenario.name)):
         files.write(Report.read(file), out)
 
 

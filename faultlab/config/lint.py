@@ -71,10 +71,10 @@ def require_targets(scenarios: Iterable[Scenario]) -> None:
 
 
 def require_lightning(scenario: Scenario, command: str) -> None:
-    """Raise ScenarioError if a command that handles only Lightning's trainings is given another one's scenario."""
+    """Raise ScenarioError if a command that knows Lightning's trainings is given those of another framework."""
     if scenario.framework != framework_names.DEFAULT:
         message = f"`faultlab {command}` can't handle `framework: {scenario.framework}` yet"
-        remedy = "Use `faultlab run`, `prescribe`, `doctor` and `replay` for this scenario."
+        remedy = "Use `faultlab run`, `prescribe`, `mutate` and `replay` for this scenario."
         raise scenario.problem(("framework",), message, remedy)
 
 

@@ -359,7 +359,7 @@ def _loop_inconsistencies(data: Mapping[str, Any]) -> list[tuple[Key, str, str]]
         found.append(((), "missing key 'train'", "Name the function that trains, as `train: {class_path: pkg.main}`."))
     found += [
         ((key,), f"`{key}` is not for `framework: {_LOOP}`", f"Remove `{key}`: the function of `train` makes it.")
-        for key in ("module", "data", "build", "trainer", "tests", "mutants")
+        for key in ("module", "data", "build", "trainer")
         if data.get(key)
     ]
     found += [

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from faultlab.core.detection import Detection
+from faultlab.core.partial import comparable
 from faultlab.core.report import FaultResult, Report, Status
 
 UNDETECTED = (Status.SILENT, Status.WARNED)
@@ -111,7 +112,11 @@ class Comparison:
 
 
 def compare(before: Report, after: Report) -> Comparison:
-    """Return the differences from ``before`` to ``after``, two reports of the same scenario."""
+    """Return the differences from ``before`` to ``after``, two reports of the same scenario.
+
+    If they are limited to different faults, only the faults of both are compared.
+    """
+    before, after = comparable(before, after)
     then, now = standings(before), standings(after)
     changed = changes(then, now)
     return Comparison(

@@ -178,6 +178,7 @@ class Report:
         demands: The demands of the gate; None if none was asked.
         exemptions: The scenario's ``ignore:`` entries, with ``mode``, ``reason`` and ``expires``.
         shard: ``k/n`` for a share of a campaign; else empty.
+        selection: The globs that ``select`` or ``ignore`` a part of the scenario's faults; empty for all of them.
         study: The command that generated the scenario, if the user did not write one; else empty.
         page: The path of the HTML page, if `faultlab.run` wrote it.
         date: When the campaign began, in UTC.
@@ -198,6 +199,7 @@ class Report:
     demands: Demands | None = None
     exemptions: list[dict[str, str]] = field(default_factory=list)
     shard: str = ""
+    selection: dict[str, list[str]] = field(default_factory=dict)
     study: str = ""
     date: str = ""
     commit: dict[str, Any] = field(default_factory=dict)
@@ -288,6 +290,7 @@ class Report:
             "scenario": self.scenario,
             "faultlab": self.faultlab,
             **({"shard": self.shard} if self.shard else {}),
+            **({"selection": self.selection} if self.selection else {}),
             **({"study": self.study} if self.study else {}),
             **({"date": self.date} if self.date else {}),
             **({"commit": self.commit} if self.commit else {}),
@@ -340,6 +343,7 @@ class Report:
             demands=Demands(**data["gate"]["demands"]) if "demands" in data["gate"] else None,
             exemptions=list(data["gate"].get("exemptions", [])),
             shard=data.get("shard", ""),
+            selection=dict(data.get("selection") or {}),
             study=data.get("study", ""),
             date=data.get("date", ""),
             commit=dict(data.get("commit") or {}),

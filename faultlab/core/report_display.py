@@ -19,7 +19,8 @@ def line(report: Report) -> str:
     counts = Counter(status.value for status in report.by_mode().values())
     name = ascii(report.scenario)[1:-1]
     coverage = "no coverage" if ratio is None else f"coverage {ratio:.2f}"
-    return f"<Report {name}: {coverage}, {counts['detected']} detected, {counts['silent']} silent>"
+    partial = " (partial)" if report.selection else ""
+    return f"<Report {name}{partial}: {coverage}, {counts['detected']} detected, {counts['silent']} silent>"
 
 
 def table(report: Report) -> str:
@@ -32,7 +33,11 @@ def table(report: Report) -> str:
         else ""
     )
     head = f"{bar}{counts['detected']} detected, {counts['warned']} only warned, {counts['silent']} silent"
-    parts = [f"<b>{escape(report.scenario)}</b>", f"<div>{head}</div>", *_list(_reasons(report))]
+    parts = [
+        f"<b>{escape(report.scenario)}</b>{' (partial)' if report.selection else ''}",
+        f"<div>{head}</div>",
+        *_list(_reasons(report)),
+    ]
     if silent:
         cells = "".join(_row(fault) for fault in silent[:_SHOWN])
         parts.append(

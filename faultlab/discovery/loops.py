@@ -134,8 +134,8 @@ def tried(found: LoopFound, seconds: float) -> dict[str, Any]:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        remedy = "Give it less data or fewer epochs by its own arguments, after --."
-        raise UsageError(f"{found.shown} takes more than {seconds:.0f} s. {remedy}") from None
+        remedy = f"Allow more time with --timeout, or shorten the training. {_shortened(found.shown)}"
+        raise UsageError(f"{found.shown} takes more than {seconds:.0f} s\n    {remedy}") from None
     try:
         answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except (ValueError, IndexError):
@@ -144,6 +144,16 @@ def tried(found: LoopFound, seconds: float) -> dict[str, Any]:
     if "error" in answer:
         raise UsageError(f"{found.shown}: {answer['error']}. {answer['remedy']}")
     return answer
+
+
+def _shortened(shown: str) -> str:
+    """Return how to shorten the training of a script, or of a function that is shown as ``script:function``."""
+    if ":" in shown:
+        return "Name the function in a scenario, with fewer epochs under `init_args` of `train`."
+    return (
+        f"Arguments after -- are passed to the script, such as `faultlab init {shown} -- --epochs 1`. "
+        "If it takes no arguments, let it read its number of epochs from one, or from an environment variable."
+    )
 
 
 def parts(found: LoopFound) -> dict[str, Any]:
@@ -183,7 +193,8 @@ def findings(answer: Mapping[str, Any]) -> list[str]:
     if answer["seconds"] > _LONG:
         told.append(
             f"A clean run takes {answer['seconds']:.0f} s, which is long for a training that is run hundreds of times. "
-            "Give it fewer epochs or less data by its own arguments, after --."
+            "For a first look, run a part of the faults: `faultlab run --select 'loss.*'`. To make every run faster, "
+            "shorten the training: arguments after -- are passed to the script, such as `-- --epochs 1`."
         )
     return told
 

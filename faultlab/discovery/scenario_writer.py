@@ -78,7 +78,10 @@ def pace(guess: Guess) -> str:
     build = found["seconds"] - found["fit_seconds"]
     clean += f", after {build:.1f} s of setup" if build > 1 else ""
     if found["fit_seconds"] > _LONG:
-        clean += "; this is long for a training that is run hundreds of times: use smaller batches or less data"
+        clean += (
+            ", which is long for a training that is run hundreds of times. For a first look, run a part of the faults:"
+            " `faultlab run --select 'loss.*'`. To make every run faster, use smaller batches or less data"
+        )
     return f"{clean}."
 
 

@@ -18,7 +18,7 @@ from faultlab.core import seal
 from faultlab.core.reason import Reason, ReasonKind
 from faultlab.core.records import BESIDE, REPORT
 from faultlab.core.report import FaultResult, Report, Status, dump
-from faultlab.core.run_folder import OUTCOMES_FILE, PLAN_FILE, REPORT_FILE, unfinished
+from faultlab.core.run_folder import OUTCOMES_FILE, PLAN_FILE, REPORT_FILE, report_in, reports_below, unfinished
 from faultlab.errors import InconclusiveError, UsageError
 from faultlab.gate.demands import check, check_mutants
 
@@ -29,6 +29,7 @@ _NO_REPORT = "the run was not completed: it has no report"
 def find(paths: Iterable[Path]) -> list[Path]:
     """Return the report.json files at the paths: files, run folders, or folders of run folders.
 
+    A partial report is returned only if its run folder has no complete one, or if it is named itself.
     Raises UsageError if a path doesn't exist, and InconclusiveError if it has no report. `unfinished_below` returns the
     runs without a report in a folder of several.
     """
@@ -38,11 +39,13 @@ def find(paths: Iterable[Path]) -> list[Path]:
             found.append(path)
         elif (path / REPORT_FILE).is_file():
             found.append(path / REPORT_FILE)
+        elif (file := report_in(path)) is not None:
+            found.append(file)
         elif unfinished(path):
             # Don't search the run folder itself, in which its tests may have left reports.
             raise InconclusiveError(f"inconclusive: {path}: {_NO_REPORT}\n    {AGAIN}")
         elif path.is_dir():
-            inside = sorted(path.glob(f"*/{REPORT_FILE}"))
+            inside = reports_below(path)
             for folder, why in ({} if inside else unfinished_below([path])).items():
                 raise InconclusiveError(f"{folder}: {why}")
             if not inside:
@@ -66,7 +69,7 @@ def unfinished_below(paths: Iterable[Path]) -> dict[Path, str]:
 def studies_below(paths: Iterable[Path]) -> dict[Path, str]:
     """Return the reports below the paths that do not come from a user's scenario, with the command that wrote them."""
     outer = [path for path in paths if path.is_dir() and not (path / REPORT_FILE).is_file()]
-    return {file: study for path in outer for file in sorted(path.glob(f"*/{REPORT_FILE}")) if (study := _study(file))}
+    return {file: study for path in outer for file in reports_below(path) if (study := _study(file))}
 
 
 def _study(file: Path) -> str:

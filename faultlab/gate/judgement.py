@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from faultlab.core import atomic_write
+from faultlab.core import atomic_write, partial
 from faultlab.core.demands import Demands
 from faultlab.core.reason import Reason, ReasonKind, reasons_to_json
 from faultlab.core.report import SCHEMA, Report
@@ -157,6 +157,8 @@ def _unfit(report: Report, given: Demands) -> Iterator[str]:
     """Yield the reasons why a report doesn't cover everything that its gate demands."""
     if report.shard:
         yield f"it is only shard {report.shard}; merge the shards with `faultlab merge`"
+    elif report.selection:
+        yield f"it is partial, limited by {partial.limits(report)}; {partial.REMEDY}"
     elif report.mutation is not None and report.mutation.shard:
         yield f"it has only shard {report.mutation.shard} of the mutants"
     wanted = [name for asked in (report.demands, given) if asked is not None for name in asked.of_faults]

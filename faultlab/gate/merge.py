@@ -19,14 +19,14 @@ from faultlab.config.scenario import NAME
 from faultlab.core import atomic_write
 from faultlab.core.records import Records
 from faultlab.core.report import Baseline, FaultResult, Report, dump
-from faultlab.core.run_folder import LOGS, OUTCOMES_FILE, PLAN_FILE
+from faultlab.core.run_folder import LOGS, OUTCOMES_FILE, PLAN_FILE, folder_of
 from faultlab.core.shard import Shard
 from faultlab.core.source_mutation import Mutation
 from faultlab.errors import InconclusiveError, UsageError
 from faultlab.gate import evidence, merge_artifacts
 from faultlab.gate.demands import check, check_exemptions, check_mutants
 
-_SAME = ("faultlab", "versions", "demands", "exemptions", "target")
+_SAME = ("faultlab", "selection", "versions", "demands", "exemptions", "target")
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def write(group: Sequence[Share], report: Report, out: Path, formats: Iterable[s
 
     Raises UsageError if the folder is one of the shards'.
     """
-    folder = out / report.scenario
+    folder = folder_of(out, report.scenario, bool(report.selection))
     if any(share.folder.resolve() == folder.resolve() for share in group):
         raise UsageError(f"{folder} is one of the shards and would be overwritten\n    Name another folder with --out.")
     entries = sorted(

@@ -165,6 +165,15 @@ def disguise(imported: Callable[[Callable[..., Any]], None] = lambda function: N
     replaced.wrap_in_trampoline = wrapping
 
 
+def module_name(file: Path) -> str:
+    """Return the module name of a script, relative to the working folder if the script is below it."""
+    path = file.resolve()
+    with contextlib.suppress(ValueError):
+        path = path.relative_to(Path.cwd())
+    parts = path.with_suffix("").parts
+    return ".".join(parts) if not path.is_absolute() and all(map(str.isidentifier, parts)) else path.stem
+
+
 def name_script(file: str, name: str) -> None:
     """Give a script that runs as ``__main__`` the name under which its mutants are switched on."""
     _names.setdefault(os.path.realpath(file), name)
@@ -206,3 +215,9 @@ def switch_to(mutant: str) -> None:
 
     # Code under test that clears the environment must not switch off the mutant with it.
     set_mutant_under_test(mutant)
+
+
+def rest() -> None:
+    """Switch off all mutants, and record no executions, if this process has mutants at all."""
+    if _readied:
+        switch_to("")

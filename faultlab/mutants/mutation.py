@@ -20,7 +20,7 @@ from faultlab.core.demands import Demands
 from faultlab.core.reason import Reason, ReasonKind
 from faultlab.core.records import Records
 from faultlab.core.report import FaultResult, Report
-from faultlab.core.run_folder import MUTANTS_FOLDER, REPORT_FILE
+from faultlab.core.run_folder import MUTANTS_FOLDER, REPORT_FILE, folder_of
 from faultlab.core.shard import Shard
 from faultlab.core.source_mutation import Mutation
 from faultlab.core.version import __version__
@@ -138,7 +138,7 @@ class SourceMutation:
         generation.write_back(workspace, {name: verdict.outcome for name, verdict in self._by_tests.items()})
         report.mutation = self._summary(report, generated, sources, kept_before, time.perf_counter() - begun)
         self._gate(report)
-        Records(self.asked.out / self.name).write_report(report)
+        Records(folder_of(self.asked.out, self.name, bool(report.selection))).write_report(report)
         return report
 
     def _joined(self, mutant: Mutant) -> FaultResult:
@@ -205,13 +205,13 @@ class SourceMutation:
 
     @cached_property
     def _built(self) -> scope.Built:
-        """The code that the scenario's ``build`` uses, from a clean run; empty if its class paths name the code.
+        """The code that a ``build`` or a loop uses, from a clean run; empty if its class paths name the code.
 
         Raises:
             ScenarioError: The target can't be built.
             BaselineError: The clean run fails.
         """
-        if self.scenario is None or self.scenario.build is None:
+        if self.scenario is None or (self.scenario.build is None and self.scenario.train is None):
             return scope.Built()
         try:
             self.engine.open(f"{self.scenario.name} as it is", self.scenario.for_victims())

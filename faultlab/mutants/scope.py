@@ -15,6 +15,7 @@ from faultlab.mutants.location import beyond_reach, functions_of
 from faultlab.mutants.mutant import Mutant
 from faultlab.mutants.workspace import walked
 
+_SCRIPTS = ("faultlab.targets.script.", "faultlab.targets.loop_script.")
 JUDGES_MARK = "# faultlab: runs around each test while a mutant is on"
 """A line in those files of faultlab that run around a test, or end the copy that has the mutant."""
 
@@ -36,14 +37,14 @@ class Built:
 
 
 def sources_of(scenario: Scenario, root: Path, built: Built) -> list[str]:
-    """Return the project's files that define the module, its data and the guards, relative to its root.
+    """Return the project's files that define the training's code and its guards, relative to its root.
 
     Raises:
         ScenarioError: There are none.
     """
     found: dict[str, None] = {}
-    for component in (scenario.module, scenario.build, scenario.data):
-        if component is not None and (file := file_of(component.class_path, root)):
+    for path in _paths(scenario):
+        if file := file_of(path, root):
             found[file] = None
     found |= dict.fromkeys([*_scripts(scenario, root), *built.own(root)])
     found |= dict.fromkeys(code.file for code in guards_code(scenario, root, built))
@@ -71,12 +72,20 @@ class GuardCode:
         return [f.digest for f in functions_of(source) if fnmatch.fnmatchcase(f.name, self.functions)]
 
 
+def _paths(scenario: Scenario) -> list[str]:
+    """Return the class paths of what trains and evaluates, as far as the scenario names it."""
+    parts = (scenario.module, scenario.build, scenario.data, scenario.train, scenario.evaluate)
+    found = [part.class_path for part in parts if isinstance(part, Component)]
+    # A training step may be the method of a class.
+    return [*found, *([scenario.step, scenario.step.rpartition(".")[0]] if scenario.step else [])]
+
+
 def _scripts(scenario: Scenario, root: Path) -> list[str]:
     """Return the project's training scripts that the scenario runs."""
     named = [
         str(component.init_args.get("script", ""))
-        for component in (scenario.module, scenario.build)
-        if component is not None and component.class_path.startswith("faultlab.targets.script.")
+        for component in (scenario.module, scenario.build, scenario.train)
+        if component is not None and component.class_path.startswith(_SCRIPTS)
     ]
     places = [next((f for folder in (Path.cwd(), root) if (f := folder / name).is_file()), None) for name in named]
     return [name for place in places if place is not None and (name := _within(str(place), root))]
@@ -92,7 +101,7 @@ def _within(file: str, root: Path) -> str:
 
 def guards_code(scenario: Scenario, root: Path, built: Built) -> list[GuardCode]:
     """Return the project's code that only observes: files of guards, and guards' classes in the target's files."""
-    others = [c.class_path for c in (scenario.module, scenario.build, scenario.data) if isinstance(c, Component)]
+    others = _paths(scenario)
     theirs = {*(file_of(path, root) for path in others), *_scripts(scenario, root), *built.own(root)}
     found: dict[GuardCode, None] = {}
     for file, name in built.guards:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from faultlab.core.comparison import Change, Comparison, compare
 from faultlab.core.report import Report
-from faultlab.core.run_folder import PREVIOUS_FILE
+from faultlab.core.run_folder import PREVIOUS_FILE, REPORT_FILE
 
 
 def since_before(report: Report, folder: Path) -> Comparison | None:
-    """Compare with the previous run in this folder; return None if there was none or its report can't be read."""
-    try:
-        return compare(Report.read(folder / PREVIOUS_FILE), report)
-    except (OSError, ValueError):
-        return None
+    """Compare with the run before; return None if there was none or its report can't be read.
+
+    A partial report is compared with the complete one if there is one, else with the previous partial one.
+    """
+    for file in ([folder.parent / REPORT_FILE] if report.selection else []) + [folder / PREVIOUS_FILE]:
+        with contextlib.suppress(OSError, ValueError):
+            return compare(Report.read(file), report)
+    return None
 
 
 def lines(found: Comparison) -> list[str]:

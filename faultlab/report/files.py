@@ -7,6 +7,7 @@ from pathlib import Path
 
 from faultlab.core import atomic_write
 from faultlab.core.report import Report
+from faultlab.core.run_folder import folder_of
 from faultlab.report import reporters
 from faultlab.report.html import document
 from faultlab.report.text import harmless
@@ -18,7 +19,7 @@ def write(report: Report, out: Path, lesson: bool = False) -> Path:
     With ``lesson`` also write the lesson's page and return that one. If a format of another package fails, the error
     is printed to stderr after everything else is written.
     """
-    folder = out / report.scenario
+    folder = folder_of(out, report.scenario, bool(report.selection))
     for name, text in reporters.texts(report, folder):
         _write(folder / name, text)
     page = document.write(report, out)

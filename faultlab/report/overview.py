@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from faultlab.catalogue import index
 from faultlab.catalogue.failure_mode import FailureMode
+from faultlab.core.partial import title
 from faultlab.core.report import INCONCLUSIVE, FaultResult, Harm, Report, Status
 from faultlab.errors import FaultlabError
 from faultlab.report.mutants import beyond, mutation_line, score
@@ -35,7 +36,7 @@ def one_line(report: Report) -> str:
         f"{score(report)} of {len(report.mutants)} mutants{beyond(report)}; " if report.mutation is not None else ""
     )
     return (
-        f"{report.scenario}: {ratio}: {counts[Status.DETECTED]} detected, {counts[Status.WARNED]} only warned, "
+        f"{title(report)}: {ratio}: {counts[Status.DETECTED]} detected, {counts[Status.WARNED]} only warned, "
         f"{counts[Status.SILENT]} silent ({silent}); {mutants}{report.gate}; "
         f"{report.timing.get('total', 0):.1f} s"
     )

@@ -43,7 +43,8 @@ class Remedy:
     """Guards, each the one that detects most of what those before it miss.
 
     ``few`` are the first of them and ``code`` is the Python that adds those, ``all_code`` the Python that adds all.
-    ``beyond`` counts the silent faults that none of them detects.
+    ``recorded`` counts the silent faults that only the guards ``recorders`` detect, which compare with recorded runs
+    and so need more than a line of Python; ``beyond`` those that no ready-made guard detects.
     """
 
     before: float | None
@@ -52,6 +53,8 @@ class Remedy:
     beyond: int
     code: str
     all_code: str
+    recorded: int = 0
+    recorders: Sequence[str] = ()
 
     @property
     def few(self) -> Sequence[Added]:
@@ -78,7 +81,10 @@ def remedy(report: Report, constructed: Mapping[str, Mapping[str, Any]]) -> Reme
         return None
     names_in_order = [one.guard for one in added]
     few, every = (code(names, constructed, trained_by(report)) for names in (names_in_order[:FEW], names_in_order))
-    return Remedy(report.ratio, len(silent), added, len(left), few, every)
+    offered = {fault.id: [entry.name for entry in fault.prescription] for fault in silent if fault.id in left}
+    recorders = sorted({name for names in offered.values() for name in names})
+    recorded = sum(map(bool, offered.values()))
+    return Remedy(report.ratio, len(silent), added, len(left) - recorded, few, every, recorded, recorders)
 
 
 def trained_by(report: Report) -> str:

@@ -186,6 +186,15 @@ class Target(Part):
     """The project's root relative to its git repository; left out if they are the same."""
 
 
+class Selection(Part):
+    """The part of a scenario's faults that `faultlab run` was limited to. A gate rejects such a report."""
+
+    select: list[str]
+    """The globs and faults of `--select`; empty if all were selected."""
+    ignore: list[str]
+    """The globs of `--ignore`."""
+
+
 class Commit(Part):
     """The commit of the user's repository that the campaign ran on."""
 
@@ -249,6 +258,8 @@ class Document(Part):
     """The version of faultlab."""
     shard: str = LEFT_OUT
     """The share of the faults in this report, as `k/n`; left out if it has all."""
+    selection: Selection = LEFT_OUT
+    """The selection of a partial report; left out if it has all faults of the scenario."""
     study: str = LEFT_OUT
     """The command that generated the scenario for its own purpose; left out for a scenario of the user's."""
     date: str = LEFT_OUT

@@ -15,6 +15,7 @@ from typing import Any
 from faultlab.core.alert import safe_text
 from faultlab.errors import TargetError
 from faultlab.frameworks.loops.target import PREPARE
+from faultlab.injection import mutant_activation
 
 
 def run(script: str, arguments: Sequence[str] = ()) -> dict[str, Any]:
@@ -59,6 +60,7 @@ def prepare(where: tuple[str | int, ...], script: str, arguments: Sequence[str] 
     """Import what the script imports at its top, once for all runs."""
     with contextlib.suppress(SyntaxError, ValueError, OSError):
         file = _found(script)
+        mutant_activation.name_script(str(file), mutant_activation.module_name(file))
         sys.path.insert(0, str(file.parent))
         for node in ast.parse(file.read_bytes()).body:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

@@ -13,16 +13,19 @@ import pytest
 from faultlab.campaign.clean_runs import DEADLINE, order
 from faultlab.core.orders import Order, RunTests
 from faultlab.core.results import Outcome, SuiteRun
+from faultlab.core.target_profile import TargetProfile
 from faultlab.engines import Engine
 from faultlab.errors import BaselineError, UsageError
+from faultlab.frameworks.loops.stepped import Seen
 from faultlab.frameworks.registry import default_framework
 from faultlab.testing.knowledge import Knowledge
 from faultlab.testing.pytest_internals import definitions_of
 from faultlab.testing.suite_targets import Use
 from faultlab.testing.test_runner import fixtures_of
-from faultlab.testing.victims import LEARN, PLAIN, TOUCH
+from faultlab.testing.victims import LEARN, PLAIN, PROBE, TOUCH
 
 _FLAKY = "flaky: it passes and fails on the clean code"
+_NOTHING = "no test builds a LightningModule or steps an optimizer of torch's"
 _BROKEN = "broken: it fails with faults that never act, or in another order"
 
 
@@ -57,7 +60,9 @@ class CleanPasses:
         """
         self._plain_and_learn(replay)
         try:
-            self._aim()
+            targets = self._choose()
+            self._probe(targets)
+            self._aim(targets)
         except UsageError:
             # If tests fail, they are the reason why there is nothing to break.
             self._rely()
@@ -86,15 +91,15 @@ class CleanPasses:
         everything = [item.nodeid for item in self._session.items]
         mine = [item.nodeid for item in self.items]
         orders = [self._pass(PLAIN, PLAIN, everything), self._pass(LEARN, LEARN, mine)]
-        if default_framework().foreign.imported():
-            outcomes = self._passes(orders)
-            if _failed(outcomes[LEARN]) - _failed(outcomes[PLAIN]):
-                # The plain pass, which ran beside it, may have changed files that both read.
-                outcomes.update(self._passes(orders[1:]))
-        else:
-            # The tests import the framework only when they run: before that nothing can be watched.
-            outcomes = self._passes(orders[:1])
+        lightning = default_framework().foreign
+        imported = lightning.imported()
+        outcomes = self._passes(orders)
+        if lightning.imported() and not imported:
+            # The tests import Lightning only when they run: before that its modules can't be watched.
             self._engine.open("imported", {})
+            outcomes.update(self._passes(orders[1:]))
+        elif _failed(outcomes[LEARN]) - _failed(outcomes[PLAIN]):
+            # The plain pass, which ran beside it, may have changed files that both read.
             outcomes.update(self._passes(orders[1:]))
         replay(outcomes[PLAIN].notes)
         by_name = {item.nodeid: item for item in self.items}
@@ -113,6 +118,8 @@ class CleanPasses:
             if "uses" in note and (note["unit"] in self.knowledge.units or note["unit"] not in by_name):
                 unit = self.knowledge.unit(note["unit"])
                 unit.uses = {path: Use.from_json(use) for path, use in note["uses"].items()}
+                unit.trainings = [Seen.from_json(seen) for seen in note["trainings"]]
+                unit.called = [(path, number) for path, number in note["called"]]
         for test, ended in _ended(outcomes[LEARN]).items():
             if test in self.knowledge.units:
                 fixtures = [*fixtures_of(by_name[test]), *ended["fixtures"]]
@@ -130,20 +137,55 @@ class CleanPasses:
                 self.knowledge.units.pop(note["unit"], None)
         self._distrust(outcomes[LEARN])
 
-    def _aim(self) -> None:
-        found = dict.fromkeys(path for unit in self.knowledge.units.values() for path in unit.uses)
+    def _choose(self) -> list[str]:
+        """Return the class paths of the modules to break: those that were asked for, or all that tests train."""
+        units = self.knowledge.units.values()
+        found = dict.fromkeys(path for unit in units for path in unit.uses)
+        stepped = dict.fromkeys(seen.layout.root for unit in units for seen in unit.trainings)
         lasting = [path for path in found if "<locals>" not in path]
-        targets = [path for path in found if _dotted(path) in {_dotted(asked) for asked in self._targets}]
-        if self._targets and not targets:
-            built = f"The tests build {', '.join(lasting) or 'no LightningModule'}."
-            raise UsageError(f"no test builds or trains {', '.join(self._targets)}. {built}")
-        if not self._targets:
+        if self._targets:
+            asked = {_dotted(target) for target in self._targets}
+            targets = [path for path in (found | stepped) if _dotted(path) in asked]
+            if not targets:
+                built = f"The tests build {', '.join(lasting)}" if lasting else "The tests build no LightningModule"
+                trained = f"train {', '.join(stepped)} by loops" if stepped else "step no optimizer of torch's"
+                raise UsageError(f"no test builds or trains {', '.join(self._targets)}. {built}, and {trained}.")
+        else:
             tests = {str(item.path) for item in self.items}
             own = [path for path in lasting if _file_of(path) not in tests]
-            targets = own or lasting
+            targets = list(dict.fromkeys([*(own or lasting), *stepped]))
+        if not targets:
+            raise UsageError(f"there is nothing to break: {_why_nothing(found)}")
+        return targets
+
+    def _probe(self, targets: Sequence[str]) -> None:
+        """Take the profiles of the targets that tests train by loops of their own, and add them to what tests use."""
+        loops: list[str] = []
+        for unit in self.knowledge.units.values():
+            trained = [seen for seen in unit.trainings if seen.layout.root in targets]
+            # What Lightning knows of its own modules goes further.
+            if trained and not any(use.profile for path, use in unit.uses.items() if path in targets):
+                unit.target = max(trained, key=lambda seen: seen.updates).layout.root
+                loops.append(unit.name)
+            for path in {path for path, _ in unit.called if path in targets} - unit.uses.keys():
+                unit.uses[path] = Use(sum(path == other for other, _ in unit.called))
+        if not loops:
+            return
+        needed = [test for test in self.tests() if any(unit.name in loops for unit in self.knowledge.together(test))]
+        self._engine.open("probed", {})
+        outcome = self._passes([self._pass(PROBE, PROBE, needed)])[PROBE]
+        for note in outcome.notes:
+            if "loop" in note and note["loop"]["profile"]:
+                unit, found = self.knowledge.unit(note["unit"]), note["loop"]
+                use = unit.uses.setdefault(found["path"], Use(1))
+                use.steps, use.profile = found["steps"], TargetProfile.from_json(found["profile"])
+        self._distrust(outcome)
+
+    def _aim(self, targets: Sequence[str]) -> None:
         self.knowledge.aim(targets)
         if not self.knowledge.profiles:
-            raise UsageError(f"there is nothing to break: {_why_nothing(found, targets)}")
+            steps = f"none of the tests calls training_step of {', '.join(targets)}"
+            raise UsageError(f"there is nothing to break: {steps}, or steps an optimizer for it")
 
     def _touch(self) -> None:
         self._engine.open("touches", {})
@@ -215,11 +257,9 @@ def _unfit(left_out: dict[str, str]) -> str:
     return f"{len(left_out)} tests are not reliable:{shown}\n    Fix them, or leave them out with --faultlab-leave-out."
 
 
-def _why_nothing(found: Iterable[str], targets: Sequence[str]) -> str:
-    if targets:
-        return f"none of the tests calls training_step of {', '.join(targets)}"
+def _why_nothing(found: Iterable[str]) -> str:
     made = ", ".join(found)
-    return f"{made} are local to functions: define them in a module" if made else "no test builds a LightningModule"
+    return f"{made} are local to functions: define them in a module" if made else _NOTHING
 
 
 def _dotted(path: str) -> str:

@@ -108,7 +108,7 @@ class Embedding:
             self._meet(module)
             output = forward(module, *args, **kwargs)
             if not (self._depth or self._aside or self._stepped) and type(module) is self.target:
-                self.fingerprint.append(f"forward {[_told(leaf) for _, leaf in tree.leaves(output)]}")
+                self.fingerprint.append(f"forward {[told(leaf) for _, leaf in tree.leaves(output)]}")
             return output
 
         return calling
@@ -130,7 +130,7 @@ class Embedding:
                     output = step(module, *args, **kwargs)
                 finally:
                     self._stepped -= 1
-                self.fingerprint.append(f"{name} {[_told(leaf) for _, leaf in tree.leaves(output)]}")
+                self.fingerprint.append(f"{name} {[told(leaf) for _, leaf in tree.leaves(output)]}")
                 return output
 
             return stepping
@@ -158,7 +158,7 @@ class Embedding:
                     self._foreign.watch_loggers(trainer, trajectory, patches)
                     result = run(trainer, model, *args, **kwargs)
                 if purpose == "predict":
-                    self.fingerprint.append(f"predicted {[_told(leaf) for _, leaf in tree.leaves(result)]}")
+                    self.fingerprint.append(f"predicted {[told(leaf) for _, leaf in tree.leaves(result)]}")
                 return result
             except BaseException:
                 trajectory.end = "raised"
@@ -166,13 +166,13 @@ class Embedding:
             finally:
                 self._depth -= 1
                 trajectory.digest = digest(model)
-                metrics = sorted((str(name), _told(value)) for name, value in self._foreign.metrics(trainer).items())
+                metrics = sorted((str(name), told(value)) for name, value in self._foreign.metrics(trainer).items())
                 self.fingerprint.append(f"{purpose} {trajectory.parts()} {metrics}")
 
         return running
 
 
-def _told(value: Any) -> str:
+def told(value: Any) -> str:
     """Return a text that is the same for values that are equal bit for bit."""
     if isinstance(value, torch.Tensor):
         plain = value.layout is torch.strided and not value.is_nested

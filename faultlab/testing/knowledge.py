@@ -11,9 +11,12 @@ from faultlab.catalogue.failure_mode import FailureMode
 from faultlab.catalogue.requirements import inapplicable
 from faultlab.core.fault import Fault, Trigger
 from faultlab.core.target_profile import TargetProfile
+from faultlab.frameworks.loops.layout import Layout
+from faultlab.frameworks.loops.stepped import Seen
 from faultlab.testing.suite_targets import Use, richness
 
 INSTALLED = "installed"
+_STRUCTURED = ("uses", "profile", "trainings")
 _QUICK = 0.001
 Moment = tuple[str, int, int]
 """The stage, step and epoch of a moment when a fault at some injection point could have acted."""
@@ -26,7 +29,8 @@ class Unit:
     ``target`` is the dotted path of the class to break in it, ``profile`` the target profile of its own training (None
     without one), ``steps`` the number of training steps, ``touches`` the moments at each injection point. ``fixtures``
     are the units that it depends on. ``fingerprint`` records the results of its trainings, and is empty if they differ
-    from run to run.
+    from run to run. ``trainings`` are those by loops of its own, ``called`` the class paths and numbers of the modules
+    that it calls (see `faultlab.frameworks.loops.layout.Layout`).
     """
 
     name: str
@@ -39,6 +43,18 @@ class Unit:
     fixtures: list[str] = field(default_factory=list)
     fingerprint: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    trainings: list[Seen] = field(default_factory=list)
+    called: list[tuple[str, int]] = field(default_factory=list)
+
+    def loops(self, target: str) -> list[tuple[Layout, bool]]:
+        """Return the layouts of the trainings of the unit's own loops, and whether each trains the target.
+
+        If none does, the modules of the target that the unit calls come first, each as a training without steps.
+        """
+        trained = [(seen.layout, seen.layout.root == target) for seen in self.trainings]
+        if any(own for _, own in trained):
+            return trained
+        return [(Layout((found,)), True) for found in self.called if found[0] == target] + trained
 
 
 @dataclass(frozen=True)
@@ -141,7 +157,8 @@ class Knowledge:
         return {
             "units": {
                 name: {
-                    **{key: value for key, value in vars(unit).items() if key not in ("uses", "profile")},
+                    **{key: value for key, value in vars(unit).items() if key not in _STRUCTURED},
+                    "trainings": [seen.to_json() for seen in unit.trainings],
                     "uses": {path: use.to_json() for path, use in unit.uses.items()},
                     "profile": unit.profile.to_json() if unit.profile else None,
                 }
@@ -160,6 +177,8 @@ class Knowledge:
                     "uses": {path: Use.from_json(use) for path, use in unit["uses"].items()},
                     "profile": TargetProfile.from_json(unit["profile"]) if unit["profile"] else None,
                     "touches": {seam: [tuple(moment) for moment in found] for seam, found in unit["touches"].items()},
+                    "trainings": [Seen.from_json(seen) for seen in unit["trainings"]],
+                    "called": [tuple(found) for found in unit["called"]],
                 }
             )
             for name, unit in data["units"].items()

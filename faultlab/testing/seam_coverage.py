@@ -13,6 +13,7 @@ from faultlab.injection.clock import Clock
 from faultlab.injection.registry import Registered
 from faultlab.testing.embedding import Embedding
 from faultlab.testing.knowledge import INSTALLED, Moment
+from faultlab.testing.loop_embedding import LoopEmbedding
 
 
 class Touch(Armed):
@@ -20,7 +21,7 @@ class Touch(Armed):
 
     def __init__(self, registered: Registered, clock: Clock, profile: TargetProfile) -> None:
         super().__init__(Fault(registered.mode.id), registered, clock, profile)
-        self.embedding: Embedding | None = None
+        self.embedding: Embedding | LoopEmbedding | None = None
         self._moments: set[Moment] = set()
 
     def due(self, stage: str | None = None, turns: Turns | None = None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -38,7 +39,7 @@ class Learner:
     """A context that watches every module that is not the framework's own.
 
     ``uses`` is the current unit's, by the dotted path of the class; each unit sets a new dict. ``injected`` is set if
-    the unit injects faults itself. ``current`` is the learner that watches this process.
+    the unit injects faults itself. ``current`` is the learner that watches this process. Trainers run in ``apart``.
     """
 
     current: ClassVar[Learner | None] = None
@@ -54,6 +55,7 @@ class Learner:
         self._patches = Patches()
         self._wrapped: set[type] = set()
         self._depth = 0
+        self.apart: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def __enter__(self) -> Learner:
         Learner.current = self
@@ -116,6 +118,10 @@ class Learner:
 
     def _running(self, run: Callable[..., Any]) -> Callable[..., Any]:
         def running(trainer: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
+            with self.apart():
+                return watched(trainer, model, *args, **kwargs)
+
+        def watched(trainer: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
             if self._depth or not is_users(type(model)) or self._foreign.purpose(trainer) != "fit":
                 return run(trainer, model, *args, **kwargs)
             use, trajectory = self._use(model), Trajectory()

@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -17,19 +17,25 @@ from faultlab.core.fault import Fault
 from faultlab.core.orders import Order, RunTests
 from faultlab.core.patching import Patches
 from faultlab.core.results import SuiteRun, message_of
-from faultlab.frameworks.registry import default_framework
+from faultlab.core.target_profile import TargetProfile
+from faultlab.frameworks import loops
+from faultlab.frameworks import registry as frameworks
+from faultlab.frameworks.loops.clock import LoopClock
 from faultlab.injection import registry
 from faultlab.injection.armed_fault import Armed
+from faultlab.injection.clock import Clock
 from faultlab.sandbox import file_calls
 from faultlab.sandbox.overlay import Overlay
 from faultlab.testing.embedding import Embedding
 from faultlab.testing.failures import Suspects
 from faultlab.testing.knowledge import Knowledge, Unit
+from faultlab.testing.loop_embedding import LoopEmbedding
+from faultlab.testing.loop_observer import LoopObserver
 from faultlab.testing.seam_coverage import touches
 from faultlab.testing.suite_targets import Learner, find_class
 from faultlab.testing.test_runner import Conductor, Ended, Scope, become_victim, end_coverage, imported_since
 
-PLAIN, LEARN, TOUCH, FAULT = "plain", "learn", "touch", "fault"
+PLAIN, LEARN, PROBE, TOUCH, FAULT = "plain", "learn", "probe", "touch", "fault"
 Send = Callable[[dict[str, Any]], None]
 
 
@@ -48,7 +54,13 @@ class Victim:
         assert isinstance(task, RunTests)
         os.makedirs(order.root, exist_ok=True)
         become_victim(self._session, order.root)
-        passes = {PLAIN: self._plain, LEARN: self._learn, TOUCH: self._touch, FAULT: self._fault}
+        passes = {
+            PLAIN: self._plain,
+            LEARN: self._learn,
+            PROBE: self._probe,
+            TOUCH: self._touch,
+            FAULT: self._fault,
+        }
         by_name = {item.nodeid: item for item in self._session.items}
         items = [by_name[name] for name in task.tests]
         # For clean passes alone: listing the modules copies their memory.
@@ -83,20 +95,47 @@ class Victim:
 
     def _learn(self, order: Order, items: Sequence[pytest.Item], send: Send) -> None:
         """Run the tests and record the modules that they build and train."""
-        learner = Learner(order.root)
+        learner, observer = Learner(order.root), LoopObserver()
 
         @contextlib.contextmanager
         def scope(unit: str) -> Iterator[None]:
             before, learner.uses, learner.injected = learner.uses, {}, False
-            try:
-                yield
-            finally:
-                uses = {path: use.to_json() for path, use in learner.uses.items()}
-                send({"note": {"unit": unit, "uses": uses, "injects": learner.injected}})
-                learner.uses = before
+            with observer.observing() as observation:
+                try:
+                    yield
+                finally:
+                    uses = {path: use.to_json() for path, use in learner.uses.items()}
+                    loops = {
+                        "trainings": [seen.to_json() for seen in observation.trainings()],
+                        "called": observation.called(),
+                    }
+                    send({"note": {"unit": unit, "uses": uses, "injects": learner.injected, **loops}})
+                    learner.uses = before
 
+        learner.apart = observer.apart
         with learner:
             self._conductor(order, scope, send).run(self._session, items)
+
+    def _probe(self, order: Order, items: Sequence[pytest.Item], send: Send) -> None:
+        """Run the tests and take the target profiles of the trainings by loops of their own."""
+        units = Units(self._knowledge)
+
+        @contextlib.contextmanager
+        def scope(name: str) -> Iterator[None]:
+            unit = self._knowledge.units.get(name)
+            if unit is None or not (own := [n for n, (_, ours) in enumerate(unit.loops(unit.target)) if ours]):
+                with units.within(None):
+                    yield
+                return
+            embedding = LoopEmbedding(unit.loops(unit.target), [], LoopClock())
+            result = embedding.profile(max(own, key=lambda number: unit.trainings[number].updates))
+            with units.within(embedding):
+                yield
+            profile, steps = result()
+            found = {"path": unit.target, "profile": profile.to_json() if profile else None, "steps": steps}
+            send({"note": {"unit": name, "loop": found}})
+
+        self._conductor(order, scope, send).run(self._session, items)
 
     def _touch(self, order: Order, items: Sequence[pytest.Item], send: Send) -> None:
         """Run the tests with hooks at every injection point and no fault, to find tests that the hooks make fail."""
@@ -104,16 +143,14 @@ class Victim:
 
         @contextlib.contextmanager
         def scope(name: str) -> Iterator[None]:
-            aim = units.aim(name)
-            if aim is None:
+            unit = units.aim(name)
+            if unit is None:
                 with units.within(None):
                     yield
                 return
-            unit, target = aim
-            framework = default_framework()
-            clock = framework.clock()
+            clock = frameworks.named(self._knowledge.profile_of(unit).framework).clock()
             found = touches(known, clock, self._knowledge.profile_of(unit))
-            embedding = Embedding(framework, target, found.values(), clock, order.root)
+            embedding = embedded(unit, self._knowledge.profile_of(unit), found.values(), clock, order.root)
             for touch in found.values():
                 touch.embedding = embedding
             with units.within(embedding):
@@ -136,23 +173,38 @@ class Victim:
         conductor.run(self._session, items, lambda ended: task.until_failure and arming.killed(ended))
 
 
+def embedded(
+    unit: Unit, profile: TargetProfile, armed: Iterable[Armed], clock: Clock, folder: str
+) -> Embedding | LoopEmbedding:
+    """Return what makes faults act on the unit's target: on its class, or on the trainings by loops of its own."""
+    if isinstance(clock, LoopClock):
+        return LoopEmbedding(unit.loops(unit.target), armed, clock)
+    target = find_class(unit.target)
+    assert target is not None
+    return Embedding(frameworks.named(profile.framework), target, armed, clock, folder)
+
+
 class Units:
     """The nested units that are entered; only the innermost has its faults armed."""
 
     def __init__(self, knowledge: Knowledge) -> None:
         self._knowledge = knowledge
-        self._innermost: Embedding | None = None
+        self._innermost: Embedding | LoopEmbedding | None = None
 
-    def aim(self, name: str) -> tuple[Unit, type] | None:
-        """Return the unit of that name and the class to break in it; None if there is none."""
+    def aim(self, name: str) -> Unit | None:
+        """Return the unit of that name; None if nothing in it can be broken."""
         unit = self._knowledge.units.get(name)
-        target = find_class(unit.target) if unit is not None and unit.target else None
-        return None if unit is None or target is None else (unit, target)
+        if unit is None or not unit.target:
+            return None
+        if self._knowledge.profile_of(unit).framework == loops.NAME:
+            return unit if any(own for _, own in unit.loops(unit.target)) else None
+        return unit if find_class(unit.target) is not None else None
 
     @contextlib.contextmanager
-    def within(self, embedding: Embedding | None) -> Iterator[None]:
+    def within(self, embedding: Embedding | LoopEmbedding | None) -> Iterator[None]:
         """Enter the unit that has this embedding."""
-        outer, self._innermost = self._innermost, embedding
+        outer = self._innermost
+        self._innermost = embedding
         try:
             with outer.suspended() if outer else contextlib.nullcontext(), embedding or contextlib.nullcontext():
                 yield
@@ -178,25 +230,24 @@ class Arming:
         self._acting = acting
         self._overlay = overlay
         self._entered = Units(knowledge)
-        self._units: dict[str, tuple[Armed, Embedding]] = {}
+        self._units: dict[str, tuple[Armed, Embedding | LoopEmbedding]] = {}
 
     @contextlib.contextmanager
     def scope(self, name: str) -> Iterator[None]:
         """Arm the fault in the unit, if the unit uses a target."""
         import torch
 
-        aim = self._entered.aim(name)
+        unit = self._entered.aim(name)
         # With --faultlab-inject every test runs, also those that the fault can't happen in.
-        if aim is None or inapplicable(self._registered.mode, self._knowledge.profile_of(aim[0])):
+        if unit is None or inapplicable(self._registered.mode, self._knowledge.profile_of(unit)):
             with self._entered.within(None):
                 yield
             return
-        unit, target = aim
-        framework = default_framework()
-        clock = framework.clock()
+        profile = self._knowledge.profile_of(unit)
+        clock = frameworks.named(profile.framework).clock()
         complete = self._knowledge.complete(self._registered.mode, self._fault, unit)
-        armed = Armed(complete, self._registered, clock, self._knowledge.profile_of(unit), self._acting)
-        embedding = Embedding(framework, target, [armed], clock, self._folder)
+        armed = Armed(complete, self._registered, clock, profile, self._acting)
+        embedding = embedded(unit, profile, [armed], clock, self._folder)
         self._units[unit.name] = armed, embedding
         gradients = torch.is_grad_enabled()
         try:

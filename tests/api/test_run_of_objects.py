@@ -138,15 +138,15 @@ def test_a_campaign_is_named_after_the_class_and_has_a_page(trained: tuple[Any, 
     _, _, report = trained
     assert report.scenario == "Classifier"
     assert Path(report.page).is_file()
-    assert Path(report.page).parent.name == "Classifier"
+    assert Path(report.page).parts[-3:-1] == ("Classifier", "selected")
 
 
 def test_a_process_with_threads_is_copied_and_what_its_runs_print_is_theirs(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     ended = warm.run(["-c", THREADED, str(tmp_path)], env=environment, cwd=ROOT)
-    assert (tmp_path / "Mine" / "index.html").is_file(), ended.stderr[-3000:]
+    assert (tmp_path / "Mine" / "selected" / "index.html").is_file(), ended.stderr[-3000:]
     assert "here [''] reasons [] faults ['silent']" in ended.stdout, ended.stderr[-3000:]
-    assert "a training starts" in (tmp_path / "Mine" / "logs" / "clean-0.log").read_text()
+    assert "a training starts" in (tmp_path / "Mine" / "selected" / "logs" / "clean-0.log").read_text()
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,8 @@ def test_a_guard_that_compares_with_recorded_runs_is_taken_only_where_it_is_aske
     advice.arguments["Known"] = {"profile": "runs.json"}
     assert [one.guard for one in choose(before, advice, recorded=True).chosen] == ["Known"]
     without = choose(before, advice)
-    assert ([one.guard for one in without.chosen], without.beyond) == (["G"], ["loss.scaled@always"])
+    assert ([one.guard for one in without.chosen], without.recorded) == (["G"], ["loss.scaled@always"])
+    assert without.beyond == [], "a guard that was not to be chosen detects it"
 
 
 def test_the_harmful_ratio_counts_only_failure_modes_that_did_harm() -> None:

@@ -217,10 +217,10 @@ def test_both_engines_come_to_the_same_verdicts(
 
 def test_the_plan_is_on_disk_and_the_report_reads_back(guarded: tuple[Report, Path]) -> None:
     report, folder = guarded
-    plan = json.loads((folder / "trial" / "plan.json").read_text())
+    plan = json.loads((folder / "trial" / "selected" / "plan.json").read_text())
     assert [entry["id"] for entry in plan["faults"]] == [fault.id for fault in report.faults]
-    read = Report.read(folder / "trial" / "report.json")
-    assert read.to_json() == json.loads((folder / "trial" / "report.json").read_text())
+    read = Report.read(folder / "trial" / "selected" / "report.json")
+    assert read.to_json() == json.loads((folder / "trial" / "selected" / "report.json").read_text())
 
 
 def test_guards_with_helpers_and_with_hooks_on_the_instance_are_observed(guarded: tuple[Report, Path]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from faultlab.campaign import live
+from faultlab.campaign.campaign import Options
 from faultlab.campaign.live import Live
 from faultlab.core.detection import Prescribed
 from faultlab.core.report import Baseline, Report, Status
@@ -38,11 +39,18 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def _running(out: Path) -> tuple[Live, Silent, list[str]]:
     listener, addresses = Silent(), list[str]()
     (out / "digits").mkdir()
-    one = Live(listener, out, addresses.append)
+    one = Live(listener, Options(out=out), addresses.append)
     one.started("digits")
     one.measured(Baseline(seconds=1.0))
     one.planned(3)
     return one, listener, addresses
+
+
+def test_verdicts_without_a_run_are_judged_from_the_start(tmp_path: Path, clock: list[float]) -> None:
+    running, _, _ = _running(tmp_path)
+    running.settled(result("layer.batchnorm-frozen@always", Status.NOT_APPLICABLE))
+    running.testing()
+    assert "1 of 4 faults judged" in (tmp_path / "digits" / "index.html").read_text(encoding="utf-8")
 
 
 def test_the_page_grows_with_the_verdicts_and_its_address_is_announced_once(tmp_path: Path, clock: list[float]) -> None:
@@ -123,7 +131,7 @@ def test_the_option_says_the_address_and_ends_with_the_page_of_the_report(tmp_pa
     out = tmp_path / "reports"
     command = ["-m", "faultlab", "run", str(scenario), "--live", "--select=loss.nan", "--out", str(out), "--quiet"]
     done = warm.run(command)
-    page = out / "trial" / "index.html"
+    page = out / "trial" / "selected" / "index.html"
     assert f"trial: {page.as_uri()}" in done.stderr
     text = page.read_text(encoding="utf-8")
     assert RELOADS not in text

@@ -54,6 +54,13 @@ def test_git_ignores_a_folder_of_runs(tmp_path: Path) -> None:
     assert status.stdout == ""
 
 
+def test_git_ignores_a_folder_with_nothing_but_a_partial_run(tmp_path: Path) -> None:
+    out = tmp_path / "reports"
+    Records(out / "trial" / "selected")
+    ignore_by_git(out)
+    assert (out / ".gitignore").is_file()
+
+
 def test_a_folder_with_files_of_the_user_gets_no_gitignore_and_an_existing_one_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "model.py").write_text("")
     Records(tmp_path / "trial")
@@ -76,7 +83,7 @@ def test_a_campaign_leaves_few_logs_and_a_gitignore(tmp_path: Path) -> None:
     report = faultlab.run(scenario, out=tmp_path / "reports", select=select)
     assert {fault.status for fault in report.faults} >= {Status.DETECTED}
     detected = [fault.id for fault in report.faults if fault.status is Status.DETECTED]
-    logs = _logs(tmp_path / "reports" / "trial")
+    logs = _logs(tmp_path / "reports" / "trial" / "selected")
     assert not [log for log in logs if log.removesuffix(".log") in detected]
     assert not [log for log in logs if log.startswith(("canary", "null"))]
     assert (tmp_path / "reports" / ".gitignore").read_text().endswith("\n*\n")

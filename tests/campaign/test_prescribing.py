@@ -13,12 +13,15 @@ from typing import Any
 import pytest
 import yaml
 
+from faultlab.campaign.campaign import Options
 from faultlab.campaign.guard_advice import Advice
-from faultlab.campaign.prescribing import Chosen, Prescription
+from faultlab.campaign.prescribing import Chosen, Prescriber, Prescription, thorough
 from faultlab.cli import prescribe_command
 from faultlab.config.scenario import load
 from faultlab.config.scenario_editor import add_guards, lines
 from faultlab.config.variations import VARIATIONS, NotVariedError, varied
+from faultlab.core.report import FaultResult
+from faultlab.engines import create
 from faultlab.errors import UsageError
 from tests import warm
 from tests.support import report, result, small
@@ -62,9 +65,9 @@ def test_a_prescription_is_proven_and_written(mine: Path, tmp_path: Path) -> Non
     assert found["coverage"]["before"]["all"] < found["coverage"]["after"]["all"] == 1.0
     written = [guard.class_path for guard in load(mine).guards]
     assert written == [guard["class_path"] for guard in found["guards"]]
-    after = json.loads((tmp_path / "digits-prescribed" / "report.json").read_text())
+    after = json.loads((tmp_path / "digits-prescribed" / "selected" / "report.json").read_text())
     assert len(after["baseline"]["seeds"]) >= 6
-    quiet = json.loads((tmp_path / load(mine).name / "guards.json").read_text())["quiet_runs"]
+    quiet = json.loads((tmp_path / load(mine).name / "selected" / "guards.json").read_text())["quiet_runs"]
     watched = {int(run.split("-")[1]) for run in quiet if run.startswith("clean-")}
     assert set(after["baseline"]["seeds"]) <= watched, "no seed judges the set that did not judge the single guards"
     detected = {fault["mode"] for fault in after["faults"] if fault["status"] == "detected"}
@@ -76,16 +79,16 @@ def test_a_prescription_is_proven_and_written(mine: Path, tmp_path: Path) -> Non
 def test_the_report_says_what_each_guard_would_have_added(tmp_path: Path) -> None:
     run = ["-m", "faultlab", "run", small(tmp_path), "--select", "return.none"]
     warm.run([*run, "--out", tmp_path, "-q"], cwd=ROOT).check_returncode()
-    (fault,) = json.loads((tmp_path / "small" / "report.json").read_text())["faults"]
+    (fault,) = json.loads((tmp_path / "small" / "selected" / "report.json").read_text())["faults"]
     first = next(found for found in fault["prescription"] if found["guard"] == "faultlab.guards.StepsTaken")
     assert first["step"] == 0
     assert first.keys() == {"guard", "step", "cost"}
-    guards = json.loads((tmp_path / "small" / "guards.json").read_text())
+    guards = json.loads((tmp_path / "small" / "selected" / "guards.json").read_text())
     assert guards["false_alarms"] == []
     assert guards["broken"] == {}
     assert guards["disturbed"] == ""
     assert len(guards["quiet_runs"]) >= 4
-    page = (tmp_path / "small" / "index.html").read_text(encoding="utf-8")
+    page = (tmp_path / "small" / "selected" / "index.html").read_text(encoding="utf-8")
     assert "faultlab.guards.StepsTaken" in page
     assert "of the 1 silent" in page or "of the 1 only warned of" in page
 
@@ -95,7 +98,7 @@ def test_a_guard_that_alone_detects_something_is_tried_out(tmp_path: Path) -> No
     run = ["-m", "faultlab", "run", "scenarios/digits/guarded.yaml", "--out", tmp_path, "-q"]
     asked = ["--select", "loss.nan", "--select", "mode.training-in-validation"]
     warm.run([*run, *asked], cwd=ROOT).check_returncode()
-    yours = json.loads((tmp_path / "digits-guarded" / "guards.json").read_text())["yours"]
+    yours = json.loads((tmp_path / "digits-guarded" / "selected" / "guards.json").read_text())["yours"]
     worth = {entry["guard"]: entry for entry in yours}
     assert worth["EvaluationMode"]["alone"] == ["mode.training-in-validation@always"]
     assert worth["EvaluationMode"]["proven"] is True
@@ -224,3 +227,68 @@ def test_guards_that_never_looked_are_told_with_the_reason(
     prescribe_command._show(load(file), found, written=False)
     assert f"never active: {why}\n" in capsys.readouterr().out
     assert prescribe_command._plain(found, load(file))["idle"] == {"Wolf": why}
+
+
+class Impatient:
+    """Interrupts a study once its campaign of this name has so many verdicts; counts the verdicts of each campaign."""
+
+    def __init__(self, name: str = "", patience: int = 0) -> None:
+        self.name, self.patience = name, patience
+        self.now = ""
+        self.ran: dict[str, int] = {}
+        self.kept: dict[str, int] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *told: None
+
+    def started(self, scenario: str) -> None:
+        self.now = scenario
+
+    def settled(self, result: FaultResult) -> None:
+        self.kept[self.now] = self.kept.get(self.now, 0) + 1
+
+    def judged(self, result: FaultResult) -> None:
+        self.ran[self.now] = self.ran.get(self.now, 0) + 1
+        if self.now == self.name and self.ran[self.now] == self.patience:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.nightly(reason="three prescriptions; test_records.py has how verdicts are taken over")
+@pytest.mark.usefixtures("from_the_root")
+def test_an_interrupted_prescription_resumes_in_the_campaign_that_it_was_in(tmp_path: Path) -> None:
+    scenario = load(small(tmp_path))
+    select = ("loss.nan@step=4", "optimizer.drops-update", "gradient.zero", "label.inverted")
+
+    def prescribe_with(listener: Impatient, resume: bool) -> Prescription:
+        engine = create("fork", 1)
+        try:
+            options = Options(select, resume=resume, out=tmp_path / "out", watch=thorough(3))
+            return Prescriber(scenario, engine, options, listener).prescribe()  # type: ignore[arg-type]
+        finally:
+            engine.close()
+
+    first = Impatient("small", 2)
+    assert prescribe_with(first, resume=False).after is None
+    second = Impatient("small-prescribed", 1)
+    prescribe_with(second, resume=True)
+    assert (second.kept["small"], second.ran["small"]) == (2, 2)
+    third = Impatient()
+    found = prescribe_with(third, resume=True)
+    assert (third.kept["small"], third.ran.get("small", 0)) == (4, 0)
+    assert (third.kept["small-prescribed"], third.ran["small-prescribed"]) == (1, 3)
+    assert found.proven
+    assert found.after is not None
+    assert found.broken == []
+    assert {fault for one in found.chosen for fault in one.detects} >= {
+        "loss.nan@step=4",
+        "optimizer.drops-update@always",
+    }
+
+
+def test_a_verdict_that_is_taken_over_brings_no_false_alarm_along() -> None:
+    advice = Advice({})
+    advice.alarms = {("LossFalls", "slow"): ["clean-7"]}
+    both = [{"guard": guard, "check": check, "step": 1, "latency": 0, "names_cause": True, "message": ""}
+            for guard, check in (("LossFalls", "slow"), ("LossFalls", "rising"))]  # fmt: skip
+    advice.note("loss.nan@once", both)
+    assert [seen.check for seen in advice.detected["loss.nan@once"]] == ["rising"]

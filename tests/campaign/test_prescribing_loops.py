@@ -41,7 +41,7 @@ def test_guards_of_a_loop_are_proven_written_and_printed_as_lines_to_paste(tmp_p
         "faultlab.guards.GradientsCleared",
         "faultlab.guards.OptimizerCoverage",
     ]
-    after = json.loads((tmp_path / "out" / "loop-prescribed" / "report.json").read_text())
+    after = json.loads((tmp_path / "out" / "loop-prescribed" / "selected" / "report.json").read_text())
     found = {fault["mode"]: (fault["status"], fault["detected_by"][0]["kind"]) for fault in after["faults"]}
     assert set(found.values()) == {("detected", "guard")}
     assert after["baseline"]["false_alarms"] == []

@@ -85,7 +85,7 @@ def test_a_replay_comes_to_the_campaigns_verdict(
 ) -> None:
     report, out = campaign
     (judged,) = [result for result in report.faults if result.id.startswith(fault)]
-    kept = (out / "points" / "report.json").read_bytes()
+    kept = (out / "points" / "selected" / "report.json").read_bytes()
     replay = Replay(scenario, engine, Options(out=out), _Silent(), fault_of(fault, scenario), echo=0)  # type: ignore[arg-type]
     replayed = replay.run()
     result = replayed.result
@@ -94,7 +94,7 @@ def test_a_replay_comes_to_the_campaigns_verdict(
     assert (result.activations, result.first_step) == (judged.activations, judged.first_step)
     assert result.detected_by[:1] == judged.detected_by[:1] or judged.detected_by[0].kind == "process"
     assert result.harm == judged.harm
-    assert (out / "points" / "report.json").read_bytes() == kept
+    assert (out / "points" / "selected" / "report.json").read_bytes() == kept
     assert replay.folder.is_relative_to(out / "points" / "replays")
     if fault.startswith("process.hangs"):
         assert "still running at its deadline" in replayed.ended

@@ -46,7 +46,7 @@ def test_a_sweep_finds_the_least_dose_and_the_steps_and_draws_them(tmp_path: Pat
     tried = [point["value"] for point in found["doses"]]
     assert tried == sorted(tried)
     assert found["steps"]
-    page = (tmp_path / "small" / "index.html").read_text(encoding="utf-8")
+    page = (tmp_path / "small" / "selected" / "index.html").read_text(encoding="utf-8")
     assert "gradient.exploding" in page
     assert 'class="sweep"' in page
 

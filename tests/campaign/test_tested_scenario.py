@@ -126,7 +126,7 @@ def test_a_red_test_is_a_false_alarm_and_takes_no_part(report: Report) -> None:
 
 
 def test_the_kill_matrix_of_the_tests_lies_by_the_report(report: Report, project: Path) -> None:
-    found = json.loads((project / "reports" / "lines" / "tests.json").read_text())
+    found = json.loads((project / "reports" / "lines" / "selected" / "tests.json").read_text())
     kills = {entry["test"]: entry["kills"] for entry in found["tests"]}
     assert kills == {"test_lines.py::test_it_learns": 2, "test_lines.py::test_nothing_much": 0}
     page = document.write(report, project / "reports").read_text()
@@ -135,13 +135,13 @@ def test_the_kill_matrix_of_the_tests_lies_by_the_report(report: Report, project
 
 
 def test_what_a_guard_has_detected_is_settled_and_nothing_else(report: Report, project: Path) -> None:
-    found = json.loads((project / "reports" / "lines" / "tests.json").read_text())
+    found = json.loads((project / "reports" / "lines" / "selected" / "tests.json").read_text())
     settled = {entry["id"].partition("@")[0] for entry in found["faults"] if entry["settled"]}
     assert settled == {"loss.nan"}
 
 
 def test_verdicts_on_disk_are_the_joint_ones(report: Report, project: Path) -> None:
-    lines = (project / "reports" / "lines" / "outcomes.jsonl").read_text().splitlines()
+    lines = (project / "reports" / "lines" / "selected" / "outcomes.jsonl").read_text().splitlines()
     last = {entry["mode"]: entry["status"] for entry in map(json.loads, lines)}
     assert last == {fault.mode: fault.status.value for fault in report.faults}
 

@@ -296,7 +296,7 @@ def ordinary(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Done]:
 def test_quiet_prints_one_line_a_scenario(ordinary: tuple[Path, Done]) -> None:
     _, done = ordinary
     first, second = done.out.splitlines()
-    assert first.startswith("first: coverage 0.50: 1 detected, 1 only warned, 0 silent")
+    assert first.startswith("first (partial): coverage 0.50: 1 detected, 1 only warned, 0 silent")
     assert "no gate in the scenario" in first
     assert "gate NOT passed" in second
     assert (done.status, done.err) == (1, "")
@@ -304,7 +304,7 @@ def test_quiet_prints_one_line_a_scenario(ordinary: tuple[Path, Done]) -> None:
 
 def test_a_run_leaves_its_records(ordinary: tuple[Path, Done]) -> None:
     folder, _ = ordinary
-    out = folder / "out" / "first"
+    out = folder / "out" / "first" / "selected"
     assert {"plan.json", "outcomes.jsonl", "report.json", "index.html", "logs"} <= {path.name for path in out.iterdir()}
     written = json.loads((out / "report.json").read_text())
     assert [fault["id"] for fault in written["faults"]] == ["return.none@always", "step.raises@step=1"]
@@ -316,10 +316,10 @@ def test_json_prints_one_document_and_nothing_else_and_resumes(ordinary: tuple[P
     folder, _ = ordinary
     select = ("--select", "return.none", "--select", "step.raises@step=1")
     file, out = folder / "first.yaml", folder / "out"
-    judged = json.loads((out / "first" / "report.json").read_text())["faults"]
+    judged = json.loads((out / "first" / "selected" / "report.json").read_text())["faults"]
     done = _faultlab("run", file, "--json", "--resume", *select, "--out", out, "--fail-under", "0.6")
     (told,) = json.loads(done.out)
-    assert told == json.loads((out / "first" / "report.json").read_text())
+    assert told == json.loads((out / "first" / "selected" / "report.json").read_text())
     assert told["faults"] == judged, "seconds and all: they were taken over"
     demands = {"fail_under": 0.6}
     assert told["gate"] == {

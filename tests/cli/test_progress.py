@@ -72,6 +72,19 @@ def test_a_run_that_is_piped_prints_how_long_it_takes_and_a_sign_of_life(
         assert _soon(lambda: seen("digits: 1 of 60 faults, 0 s, about"))
 
 
+def test_the_estimate_counts_only_the_faults_that_need_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress(jobs=2) as progress:
+        progress.started("digits")
+        progress.measured(Baseline(seconds=9.9))
+        for number in range(40):
+            progress.settled(result(f"layer.dropout-off@step={number}", "not_applicable"))
+        progress.planned(60)
+        progress.planned(1)
+    lines = capsys.readouterr().out.splitlines()
+    assert "digits: 60 faults, about 5 min; 40 more need no run" in lines
+    assert "digits: 1 fault, about 5 s" in lines
+
+
 def test_a_quiet_run_prints_no_sign_of_life(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -363,7 +363,7 @@ def test_a_checkpoint_callback_of_the_other_package_is_judged_as_the_users_own(p
         keeper = {"class_path": f"{package}.callbacks.ModelCheckpoint", "init_args": GIVEN["ModelCheckpoint"]}
         scenario(project, [keeper], name=package.replace(".", "-"))
         ran(project, "run", "scenario.yaml", *FEW, "--no-advice")
-        report = json.loads((project / "reports" / package.replace(".", "-") / "report.json").read_text())
+        report = json.loads((project / "reports" / package.replace(".", "-") / "selected" / "report.json").read_text())
         assert not report["baseline"]["false_alarms"], "that the folder holds files is no alarm"
         statuses[package] = {fault["id"]: (fault["status"], fault["activations"]) for fault in report["faults"]}
     first, second = statuses.values()

@@ -151,5 +151,5 @@ def test_verdicts_without_advice_are_not_taken_over_by_a_campaign_that_prescribe
     command = ["-m", "faultlab", "run", small(tmp_path), "--select", "return.none"]
     for more in (["--no-advice"], ["--resume"]):
         warm.run([*command, "--out", tmp_path, "-q", *more], cwd=ROOT).check_returncode()
-    (fault,) = json.loads((tmp_path / "small" / "report.json").read_text())["faults"]
+    (fault,) = json.loads((tmp_path / "small" / "selected" / "report.json").read_text())["faults"]
     assert fault["prescription"]

@@ -89,7 +89,7 @@ def _environment(bench: Path) -> dict[str, str]:
 
 
 def _statuses(bench: Path, out: str) -> dict[str, dict[str, Any]]:
-    report = json.loads((bench / out / "torture" / "report.json").read_text())
+    report = json.loads((bench / out / "torture" / "selected" / "report.json").read_text())
     return {fault["id"]: fault for fault in report["faults"]}
 
 
@@ -153,14 +153,14 @@ def test_no_process_stays_behind(bench: Path, tortured: dict[str, dict[str, Any]
 
 
 def test_a_flood_fills_no_disk(bench: Path, tortured: dict[str, dict[str, Any]]) -> None:
-    logs = list((bench / "whole" / "torture" / "logs").iterdir())
+    logs = list((bench / "whole" / "torture" / "selected" / "logs").iterdir())
     assert logs
     assert max(log.stat().st_size for log in logs) < 100_000
 
 
 def _lines(bench: Path, out: str) -> dict[str, str]:
     """The conclusive verdicts on disk; a last line that was cut short is none."""
-    file = bench / out / "torture" / "outcomes.jsonl"
+    file = bench / out / "torture" / "selected" / "outcomes.jsonl"
     found = {}
     for line in file.read_text().splitlines() if file.exists() else []:
         with contextlib.suppress(ValueError):
@@ -194,7 +194,9 @@ def test_a_driver_that_is_ended_at_random_moments_resumes_and_loses_nothing(benc
         assert status == (130 if kill == signal.SIGINT else -kill), (bench / "ended.log").read_text()[-2000:]
     else:
         pytest.fail("the campaign never came to its end")
-    ids = {fault["id"] for fault in json.loads((bench / out / "torture" / "plan.json").read_text())["faults"]}
+    ids = {
+        fault["id"] for fault in json.loads((bench / out / "torture" / "selected" / "plan.json").read_text())["faults"]
+    }
     assert set(_statuses(bench, out)) == ids
 
 

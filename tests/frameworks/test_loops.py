@@ -8,10 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from click.testing import CliRunner
 
 from faultlab import api
-from faultlab.cli import group
 from faultlab.config import target_check
 from faultlab.config.scenario import load
 from faultlab.core.patching import Patches
@@ -104,7 +102,7 @@ def test_guards_that_watch_a_loop_are_prescribed_for_its_silent_faults(tmp_path:
     report = run(tmp_path, "main", *faults, advice=True)
     offered = {fault.mode: {one.name for one in fault.prescription} for fault in report.faults}
     assert {mode for mode, guard in faults.items() if guard not in offered[mode]} == set()
-    advice = json.loads((tmp_path / "out" / "loop" / "guards.json").read_text())
+    advice = json.loads((tmp_path / "out" / "loop" / "selected" / "guards.json").read_text())
     assert (advice["false_alarms"], advice["broken"], advice["disturbed"]) == ([], {}, "")
     made = remedy(report, {})
     assert made is not None
@@ -346,16 +344,6 @@ def test_a_whole_loop_passes_the_check(tmp_path: Path) -> None:
     file = tmp_path / "loop.yaml"
     file.write_text(TestLoop.scenario)
     assert target_check.check(load(file)) == []
-
-
-@pytest.mark.parametrize("command", ["mutate"])
-def test_commands_that_can_not_handle_loops_yet_refuse_them_with_a_remedy(command: str, tmp_path: Path) -> None:
-    file = tmp_path / "loop.yaml"
-    file.write_text(TestLoop.scenario)
-    done = CliRunner().invoke(group, [command, str(file)])
-    assert isinstance(done.exception, ScenarioError)
-    assert f"`faultlab {command}` can't handle `framework: torch` yet" in str(done.exception)
-    assert "faultlab run" in str(done.exception)
 
 
 def test_a_fault_that_is_armed_before_the_loop_makes_its_module_finds_it() -> None:

@@ -126,9 +126,9 @@ def test_the_action_runs_a_scenario_annotates_and_leaves_reports_and_a_summary(w
     assert done.returncode == 1, done.stderr
     assert outputs == {"status": "1", "artifact": "faultlab-reports"}
     assert "::error file=tiny.yaml,title=faultlab%3A tiny does not pass::coverage 0.00 is below 0.90" in done.stdout
-    report = json.loads((work / "reports/tiny/report.json").read_text())
+    report = json.loads((work / "reports/tiny/selected/report.json").read_text())
     assert {fault["mode"] for fault in report["faults"]} == {"loss.nan", "loss.negated"}
-    assert (work / "summary.md").read_text().startswith("## faultlab: tiny, gate NOT passed")
+    assert (work / "summary.md").read_text().startswith("## faultlab: tiny (partial), gate NOT passed")
 
 
 def test_a_wrong_scenario_keeps_its_own_status(work: Path) -> None:

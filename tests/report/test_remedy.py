@@ -12,12 +12,14 @@ import pytest
 from faultlab.catalogue import index
 from faultlab.core.detection import Prescribed
 from faultlab.core.report import FaultResult, Harm, Report, Status
+from faultlab.report.html import document
 from faultlab.report.html.charts import Curves
 from faultlab.report.html.lessons import by_symptom, lessons
 from faultlab.report.html.lookalikes import MOST, distance, lookalikes
 from faultlab.report.remedy import FEW, arguments, code, remedy
 from faultlab.report.text import percent
 from tests.report.test_report_html import HARMFUL, HARMLESS, fault, found, sample, written
+from tests.support import run_folder
 
 CLEAN = [(step, 2.0 / (step + 1)) for step in range(20)]
 
@@ -35,6 +37,23 @@ def test_the_guards_are_taken_in_the_order_of_what_the_others_miss() -> None:
     assert made is not None
     assert [(one.guard, one.faults, one.coverage) for one in made.added] == [("A", 3, 4 / 6), ("C", 1, 5 / 6)]
     assert (made.before, made.silent, made.beyond) == (1 / 6, 5, 1)
+
+
+def test_what_only_a_guard_with_recorded_runs_detects_is_not_beyond_every_guard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = Report("r", faults=[silent("a.one", "A"), silent("a.two", "Known"), silent("a.three")])
+    made = remedy(report, {"Known": {"profile": "runs.json"}})
+    assert made is not None
+    assert [one.guard for one in made.added] == ["A"]
+    assert (made.recorded, made.recorders, made.beyond) == (1, ["Known"], 1)
+    monkeypatch.setattr(document, "watched", lambda *found: None)
+    run_folder(tmp_path, report)
+    advice = {"arguments": {"Known": {"profile": "runs.json"}}, "false_alarms": []}
+    (tmp_path / "r" / "guards.json").write_text(json.dumps(advice))
+    page = document.write(report, tmp_path).read_text(encoding="utf-8")
+    assert "Only Known detects 1 more silent fault, by comparing a training with recorded ones" in page
+    assert "No ready-made guard detects the other 1 silent fault" in page
 
 
 def test_the_guards_for_the_trainer_of_transformers_are_one_of_its_callbacks() -> None:

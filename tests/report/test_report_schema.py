@@ -116,7 +116,7 @@ def test_the_report_of_a_campaign_is_what_the_schema_says(tmp_path: Path) -> Non
     select = ["--select=loss.nan", "--select=return.none", "--select=layer.batchnorm*", "--select=loss.negated"]
     done = _faultlab("run", tmp_path / "scenario.yaml", *select, "--out", tmp_path / "reports", "--quiet")
     assert done.status == 1
-    file = tmp_path / "reports/trial/report.json"
+    file = tmp_path / "reports/trial/selected/report.json"
     assert wrong_in(file) == []
     report = json.loads(file.read_text())
     assert report["baseline"]["false_alarms"]
@@ -132,7 +132,7 @@ def test_the_report_of_tests_and_mutants_is_what_the_schema_says(tmp_path: Path)
     # From its own folder, where its `tests` are.
     done = warm.run(["-m", "faultlab", "run", "scenario.yaml", *select, "--quiet"], cwd=project)
     assert done.returncode in (0, 1), done.stderr
-    written = project / "reports/slopes/report.json"
+    written = project / "reports/slopes/selected/report.json"
     assert wrong_in(written) == []
     report = json.loads(written.read_text())
     assert report["mutants"]["judges"] == ["tests", "training"]
@@ -154,7 +154,7 @@ def test_the_report_of_an_interrupted_campaign_is_what_the_schema_says(tmp_path:
         engine.close()
     assert campaign.interrupted
     assert not report.passed
-    assert wrong_in(tmp_path / "trial/report.json") == []
+    assert wrong_in(tmp_path / "trial/selected/report.json") == []
 
 
 @MORE
@@ -162,7 +162,7 @@ def test_the_report_of_a_campaign_that_proved_nothing_is_what_the_schema_says(tm
     report = api.run(small(tmp_path), select=["callback.disabled"], out=tmp_path)
     assert report.ratio is None
     assert not report.passed
-    assert wrong_in(tmp_path / "trial/report.json") == []
+    assert wrong_in(tmp_path / "trial/selected/report.json") == []
 
 
 def test_what_is_not_finite_is_null_and_still_what_the_schema_says() -> None:

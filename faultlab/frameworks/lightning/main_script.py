@@ -47,7 +47,7 @@ class MainScript:
         self._classes: dict[tuple[str, int], type] = {}
         self._trained: frozenset[type] = frozenset()
         self.module = self._made()
-        mutant_activation.name_script(str(file), module_name(file))
+        mutant_activation.name_script(str(file), mutant_activation.module_name(file))
 
     def run_to_fit(self, arguments: Sequence[str], trains: str = "") -> Reached:
         """Run the script from its beginning to its first ``Trainer.fit``, or the first one of that class.
@@ -183,15 +183,6 @@ def find_script(name: str, key: str = "script") -> Path:
             "Name it relative to the folder that faultlab runs in, or to one of the project's folders.",
         )
     return file.resolve()
-
-
-def module_name(file: Path) -> str:
-    """Return the module name of a script, relative to the working folder if the script is below it."""
-    path = file.resolve()
-    with contextlib.suppress(ValueError):
-        path = path.relative_to(Path.cwd())
-    parts = path.with_suffix("").parts
-    return ".".join(parts) if not path.is_absolute() and all(map(str.isidentifier, parts)) else path.stem
 
 
 def package_root(file: Path) -> Path:

@@ -10,7 +10,8 @@ from typing import Any
 
 from faultlab.core.alert import safe_text
 from faultlab.errors import TargetError
-from faultlab.frameworks.lightning.main_script import as_started, module_name
+from faultlab.frameworks.lightning.main_script import as_started
+from faultlab.injection.mutant_activation import module_name
 
 
 class ScriptParts:

@@ -17,9 +17,24 @@ class LoopClock(Clock):
     A step that is announced ahead of its time, as its batch is fetched, is not announced again when it begins.
     """
 
+    BEGINNING = 0, 0, -1
+    """The ``position`` before the first step."""
+
     def __init__(self) -> None:
         super().__init__()
         self._announced = -1
+
+    @property
+    def position(self) -> tuple[int, int, int]:
+        """The step in progress, the number of the next, and the last that was announced."""
+        return self.step, self._begun, self._announced
+
+    @position.setter
+    def position(self, position: tuple[int, int, int]) -> None:
+        self.step, self._begun, self._announced = position
+
+    def restart(self) -> None:
+        self.position = self.BEGINNING
 
     def follow(self, loop: Loop) -> None:
         """Follow this loop from now on."""

@@ -7,7 +7,8 @@ It would be too late to replace it then.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -23,6 +24,9 @@ FUNCTIONS = frozenset(
 )
 
 
+_CACHE: dict[Any, list[tuple[ModuleType, str, Any]]] = {}
+
+
 def replace(patches: Patches, mapped: Callable[[str, Any], Any]) -> None:
     """Replace each loss function, under every name by which a module has imported it.
 
@@ -31,8 +35,18 @@ def replace(patches: Patches, mapped: Callable[[str, Any], Any]) -> None:
         mapped: Receives a function's name and result, and returns the result to use.
     """
     names = {getattr(functional, name): name for name in FUNCTIONS}
-    for module, known, function in list(references(names, _looks_at)):
+    for module, known, function in _found(names):
         patches.wrap(module, known, functools.partial(_computing, names[function], mapped))
+
+
+def _found(names: Mapping[Any, str]) -> list[tuple[ModuleType, str, Any]]:
+    # Looking through all modules takes longer than many a test, and a suite does so for each test and fault.
+    known = [vars(module) for module in list(sys.modules.values()) if isinstance(module, ModuleType)]
+    state = frozenset(map(id, names)), len(known), sum(map(len, known))
+    if state not in _CACHE:
+        _CACHE.clear()
+        _CACHE[state] = list(references(names, _looks_at))
+    return [one for one in _CACHE[state] if vars(one[0]).get(one[1]) is one[2]]
 
 
 def _looks_at(module: ModuleType) -> bool:

@@ -17,7 +17,8 @@ class PlainTorch:
     """Training loops in PyTorch alone."""
 
     name = NAME
-    foreign: Foreign = None  # type: ignore[assignment]  # suites of tests are run by Lightning's trainings alone
+    # A loop of a test has no Trainer to be found by: see `faultlab.testing.loop_embedding`.
+    foreign: Foreign = None  # type: ignore[assignment]
 
     def target(self, scenario: Mapping[str, Any]) -> LoopTarget:
         target = LoopTarget(scenario)

@@ -24,15 +24,16 @@ from faultlab.frameworks.loops import criteria, iteration
 from faultlab.frameworks.loops.advising import Advising
 from faultlab.frameworks.loops.checkpoints import Checkpoints
 from faultlab.frameworks.loops.layout import Layout, key_of
+from faultlab.frameworks.loops.optimizing import Optimizing
 from faultlab.frameworks.loops.own_step import Make, wrap_function
 from faultlab.frameworks.loops.reports import Reports
 from faultlab.frameworks.loops.roots import Roots
 from faultlab.frameworks.loops.streams import Batches, Queue, length, numbered
+from faultlab.frameworks.torch.optimizers import groups_in
+from faultlab.frameworks.torch.wrappers import unwrapped
 from faultlab.injection.loader_workers import fork_workers
 from faultlab.injection.values import Stream
 
-Step = Callable[[Any], Any]
-"""Steps an optimizer with the closure that it is given (None for none)."""
 Around = Callable[[Callable[[], Any]], Any]
 """Is called with a call, and makes it or does something else instead."""
 
@@ -41,7 +42,7 @@ class Interruption(BaseException):
     """Ends a training midway, as a signal does. Not an Exception, so that the loop doesn't treat it as one."""
 
 
-class Loop:
+class Loop(Optimizing):
     """A training loop as its run follows it.
 
     Args:
@@ -68,9 +69,8 @@ class Loop:
     ) -> None:
         self.layout = layout
         self.own_step = own_step
+        super().__init__()
         self.roots = Roots(layout.roots)
-        self.optimizers: list[torch.optim.Optimizer] = []
-        self.schedulers: list[Any] = []
         self.loaders: dict[str, DataLoader[Any]] = {}
         self.stage = self.latest = "train"
         self.clock: Any = None
@@ -86,7 +86,6 @@ class Loop:
         self.stream_maps: list[Callable[[Stream, str], Stream]] = []
         self.batch_maps: list[Callable[[Any, str], Any]] = []
         self.loss_maps: list[Callable[[str, Any], Any]] = []
-        self.around_step: list[Callable[[torch.optim.Optimizer, Any, Step], Any]] = []
         self.around_validation: list[Around] = []
         self.around_resume: list[Around] = []
         self.checkpoints = Checkpoints(lambda: self.roots.found, lambda: self.updates)
@@ -100,21 +99,17 @@ class Loop:
         self._begin, self._take_back = begin, take_back
         self.advising = advising or Advising({}, False)
         self._inner: weakref.WeakKeyDictionary[Any, DataLoader[Any]] = weakref.WeakKeyDictionary()
-        self._rates: dict[tuple[int, int], float] = {}
-        self._inside = self._stepping_now = False
+        self._inside = False
         self._forward_due = True
-        self._evaluation_due = False
-        self._stepped: set[type] = set()
-        self._really_stepped: set[int] = set()
-        self._patches: Patches | None = None
+        self._evaluation_due = self._configured = False
 
     criterion = ""  # of the target profile, where it is known without a clean run
     packages: tuple[str, ...] = ()  # that run the loop, besides torch
 
     @property
     def counts_forwards(self) -> bool:
-        """True if a step begins with a call of the root module, since there is no batch."""
-        return not self.layout.training
+        """True if a step begins with a call of the root module, since there is no batch, or one for all of them."""
+        return not self.layout.training or self.layout.repeats
 
     @property
     def module(self) -> nn.Module | None:
@@ -185,7 +180,7 @@ class Loop:
 
     def counts(self, key: str) -> bool:
         """Return whether the batches of a loader count the steps."""
-        return bool(self.layout.training) and key == self.layout.training[0]
+        return self.layout.counts(key)
 
     def batches(self, stream: Stream, stage: str, counts: bool) -> Iterator[Any]:
         """Return the iterator that a loader gives to the loop."""
@@ -214,20 +209,28 @@ class Loop:
         self.optimizers, self.schedulers, self.loaders, self.stage = [], [], {}, "train"
         self.interruption = None
         self._rates, self._really_stepped = {}, set()
-        self._inside = self._stepping_now = self._evaluation_due = False
+        self._inside = self._stepping_now = self._evaluation_due = self._configured = False
         self._forward_due = True
 
     def begin_step(self) -> None:
         """Note that a training step begins."""
-        if not self.trajectory.steps:
-            self._notify_once(self.when_constructed)
-            self._notify_once(self.when_configured)
-            self.roots.settle()
+        if not (self.trajectory.steps and self._configured):
+            self._settle()
         self._forward_due = True
         self.trajectory.steps += 1
         self._begin()
         if self.module is not None:
             self.advising.begin(self.roots.found[0], self.optimizers, self.updates, max(0, self.epochs - 1))
+
+    def _settle(self) -> None:
+        groups = groups_in(self.optimizers)
+        self.roots.confirm({id(parameter) for group in groups for parameter in group["params"]})
+        self._notify_once(self.when_constructed)
+        # A loop may evaluate its module before it makes an optimizer.
+        if self.optimizers and self.module is not None:
+            self._configured = True
+            self._notify_once(self.when_configured)
+        self.roots.settle()
 
     def take_back(self) -> None:
         """Note that the step that has just begun has no batch."""
@@ -247,12 +250,17 @@ class Loop:
             known = "_parameters" in vars(module)
             construct(module, *args, **kwargs)
             if not known:
-                self.roots.constructed(module, path_of(type(module)))
+                self._constructed(module, path_of(type(module)))
 
         return constructing
 
+    def _constructed(self, module: nn.Module, path: str) -> None:
+        self.roots.constructed(module, path)
+
     def _calling(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def calling(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            if not self._inside and self.roots.awaits:
+                self._called(unwrapped(module))
             if self._inside or not self.roots.has(module):
                 return call(module, *args, **kwargs)
             self._inside = True
@@ -273,6 +281,13 @@ class Loop:
 
         return calling
 
+    def _called(self, module: nn.Module) -> None:
+        """Note a call from outside of the modules that train, of which it may be one that existed before."""
+        self.roots.called(module, path_of(type(module)))
+        if not self.roots.awaits and self.steps_begun:
+            # The step began as its batch was fetched.
+            self._settle()
+
     def _root_called(self) -> None:
         if self.counts_forwards and self._forward_due:
             self.begin_step()
@@ -285,66 +300,6 @@ class Loop:
     def _tell(self, listeners: list[Callable[[], None]]) -> None:
         for listener in list(listeners):
             listener()
-
-    def _making_optimizer(self, construct: Callable[..., Any]) -> Callable[..., Any]:
-        def making(optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> None:
-            self._notify_once(self.when_constructed)
-            construct(optimizer, *args, **kwargs)
-            if not any(optimizer is known for known in self.optimizers):
-                self.optimizers.append(optimizer)
-                if self.module is not None:
-                    self.advising.made(optimizer, self.roots.found[0])
-            cls = type(optimizer)
-            if cls not in self._stepped and self._patches is not None:
-                # Before a scheduler captures it.
-                self._stepped.add(cls)
-                self._patches.wrap(cls, "step", self._stepping)
-
-        return making
-
-    def _stepping(self, step: Callable[..., Any]) -> Callable[..., Any]:
-        def stepping(optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> Any:
-            # A class inherits the step of another whose step is replaced too.
-            if self._stepping_now:
-                return step(optimizer, *args, **kwargs)
-            self._stepping_now = True
-            try:
-                closure = args[0] if args else kwargs.pop("closure", None)
-                others = args[1:]
-
-                def genuine(own: Any) -> Any:
-                    self._really_stepped.add(id(optimizer))
-                    return step(optimizer, *((own, *others) if own is not None or others else ()), **kwargs)
-
-                self._note_rates()
-                result = self.around_step[-1](optimizer, closure, genuine) if self.around_step else genuine(closure)
-            finally:
-                self._stepping_now = False
-            if id(optimizer) not in self._really_stepped:
-                # What a scheduler has put around the step takes it for called, and would not warn.
-                optimizer._opt_called = False  # type: ignore[attr-defined]
-            self.trajectory.global_step += 1
-            if self.counts_forwards:
-                self._forward_due = True
-            return result
-
-        return stepping
-
-    def _note_rates(self) -> None:
-        for number, optimizer in enumerate(self.optimizers):
-            for index, group in enumerate(optimizer.param_groups):
-                rate = float(group.get("lr") or 0.0)
-                if rate != self._rates.get((number, index)):
-                    self._rates[number, index] = rate
-                    self.trajectory.learning_rates.append((self.step, rate))
-
-    def _making_scheduler(self, construct: Callable[..., Any]) -> Callable[..., Any]:
-        def making(scheduler: Any, *args: Any, **kwargs: Any) -> None:
-            if not any(scheduler is known for known in self.schedulers):
-                self.schedulers.append(scheduler)
-            construct(scheduler, *args, **kwargs)
-
-        return making
 
     def _iterating(self, iterate: Callable[..., Any]) -> Callable[..., Any]:
         def iterating(loader: DataLoader[Any]) -> Iterator[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import select
@@ -12,7 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.process import BaseProcess
 from typing import Any, NoReturn
 
@@ -27,8 +29,9 @@ from faultlab.core.patching import Patches
 from faultlab.errors import TargetError
 from faultlab.frameworks.loops import iteration, trainers
 from faultlab.frameworks.loops.layout import Layout, key_of
+from faultlab.frameworks.loops.stepped import Seen, Stepped, in_turn, together
 from faultlab.frameworks.torch.wrappers import unwrapped
-from faultlab.injection import compilation
+from faultlab.injection import compilation, mutant_activation
 from faultlab.sandbox import file_calls
 
 _DEADLINE = 600.0
@@ -42,18 +45,21 @@ class Observation:
 
     def __init__(self) -> None:
         self._numbers: dict[type, int] = {}
+        self._met: dict[type, int] = {}
         self._modules: dict[int, tuple[nn.Module, int]] = {}
         self._called: dict[int, nn.Module] = {}
-        self._held: dict[int, int] = {}
-        self._first: list[nn.Module] = []
+        self._outermost: dict[int, nn.Module] = {}
+        self._stepped: dict[int, Stepped] = {}
+        self._optimizers: list[torch.optim.Optimizer] = []
+        self._steps = 0
         self._started: list[str] = []
-        self._trained: list[str] = []
+        self._iterated: dict[str, None] = {}
         self._pending: list[str] = []
+        self._lately: Counter[str] = Counter()
         self._fetched: dict[str, list[int]] = {}
         self._since: dict[str, int] = {}
         self._depth = 0
-        self._optimizers: set[type] = set()
-        self._trainer = ""
+        self._classes: set[type] = set()
 
     def attach(self, patches: Patches) -> None:
         """Watch the process until the patches are closed."""
@@ -67,41 +73,71 @@ class Observation:
         patches.wrap(torch.autograd, "backward", self._backward)
 
     def layout(self) -> Layout:
-        """Return what was seen.
+        """Return what was seen, all of it as one training.
 
         Raises:
             TargetError: No module was trained.
         """
-        if not self._held:
+        if not self._stepped:
             elsewhere = f" in this process: it started {self._started[0]}" if self._started else ""
             message = f"no optimizer of torch's was stepped while it ran{elsewhere}"
             raise TargetError(("train",), message, _without_optimizer())
+        whole = together(list(self._stepped.values()))
+        if not (roots := self._roots(whole)):
+            remedy = "Call the model itself, as in `model(x)`, and give its parameters to the optimizer."
+            raise TargetError(("train",), "no module was called whose parameters an optimizer holds", remedy)
+        return self._layout(whole, roots, tuple(whole.batches))
+
+    def trainings(self) -> list[Seen]:
+        """Return the trainings that followed each other, in their order. What had no root module is left out."""
+        found: list[tuple[Stepped, list[nn.Module]]] = []
+        for stepped in in_turn(self._stepped.values()):
+            roots = self._roots(stepped)
+            if found and any(root is other for root in roots for other in found[-1][1]):
+                # Another optimizer for another part of it.
+                stepped = together([found.pop()[0], stepped])
+                roots = self._roots(stepped)
+            if roots:
+                found.append((stepped, roots))
+        seen = []
+        for stepped, roots in found:
+            # The loader with the most batches counts the steps.
+            keys = tuple(key for key, _ in stepped.batches.most_common())
+            seen.append(Seen(self._layout(stepped, roots, keys), stepped.updates))
+        return seen
+
+    def called(self) -> list[tuple[str, int]]:
+        """Return the class path and number of each module with parameters that was called by itself, in this order."""
+        modules = [module for module in self._outermost.values() if next(module.parameters(), None) is not None]
+        return [(path_of(type(module)), self._modules[id(module)][1]) for module in modules]
+
+    def _layout(self, stepped: Stepped, roots: list[nn.Module], keys: tuple[str, ...]) -> Layout:
+        paths = tuple((path_of(type(module)), self._modules[id(module)][1]) for module in roots)
+        others = tuple(key for key in self._iterated if key not in keys)
+        # Steps begin where the Trainer says so.
+        fetched = self._fetched.get(keys[0], []) if keys and not stepped.trainer else []
+        repeats = sum(stepped.batches.values()) == 1 < stepped.updates
+        return Layout(paths, keys, others, _ahead(fetched), stepped.trainer, repeats)
+
+    def _roots(self, stepped: Stepped) -> list[nn.Module]:
+        """Return the modules that were called by themselves and have the parameters that were stepped."""
         trained: list[nn.Module] = []
         covered: set[int] = set()
-        for module in sorted(self._called.values(), key=self._size, reverse=True):
-            held = {id(parameter) for parameter in module.parameters()} & self._held.keys()
+        sizes = {id(module): _size(module, stepped.held) for module in self._called.values()}
+        for module in sorted(self._called.values(), key=lambda module: sizes[id(module)], reverse=True):
+            held = {id(parameter) for parameter in module.parameters()} & stepped.held.keys()
             if held - covered:
                 trained.append(module)
                 covered |= held
-        if not trained:
-            remedy = "Call the model itself, as in `model(x)`, and give its parameters to the optimizer."
-            raise TargetError(("train",), "no module was called whose parameters an optimizer holds", remedy)
-        whole = self._holding(trained)
-        roots = [self._modules[id(module)] for module in (trained if whole is None else [whole])]
-        paths = tuple((path_of(type(module)), number) for module, number in roots)
-        # Steps begin where the Trainer says so.
-        fetched = self._fetched.get(self._trained[0], []) if self._trained and not self._trainer else []
-        return Layout(paths, tuple(self._trained), _ahead(fetched), self._trainer)
+        whole = self._holding(trained, stepped.existing)
+        return trained if whole is None else [whole]
 
-    def _size(self, module: nn.Module) -> int:
-        """Return the number of a module's parameters that an optimizer holds."""
-        return sum(self._held.get(id(parameter), 0) for parameter in module.parameters())
-
-    def _holding(self, trained: list[nn.Module]) -> nn.Module | None:
+    def _holding(self, trained: list[nn.Module], existing: int) -> nn.Module | None:
         """Return the smallest module that several are parts of, which the loop calls one by one; None without one."""
         wanted = set(map(id, trained))
         # Not one that is only made of them later, as for an evaluation.
-        whole = [module for module in self._first if len(trained) > 1 and wanted <= _parts(module)]
+        first = itertools.islice(self._modules.values(), existing)
+        whole = [module for module, _ in first if len(trained) > 1 and wanted <= _parts(module)]
         return min(whole, key=lambda module: len(_parts(module)), default=None)
 
     def _starting(self, start: Callable[..., Any]) -> Callable[..., Any]:
@@ -128,16 +164,8 @@ class Observation:
 
     def _calling(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def calling(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-            if not self._depth and id(module) in self._modules:
-                if torch.is_grad_enabled():
-                    own = unwrapped(module)
-                    self._called.setdefault(id(own), own)
-                    for key, number in self._since.items():
-                        self._fetched.setdefault(key, []).append(number)
-                    self._since = {}
-                else:
-                    # An evaluation, which may be left half-way.
-                    self._pending = []
+            if not self._depth:
+                self._from_outside(module)
             self._depth += 1
             try:
                 return call(module, *args, **kwargs)
@@ -146,36 +174,54 @@ class Observation:
 
         return calling
 
+    def _from_outside(self, module: nn.Module) -> None:
+        own = unwrapped(module)
+        if id(own) not in self._modules:
+            number = self._met[type(own)] = self._met.get(type(own), 0) + 1
+            self._modules[id(own)] = own, -number
+        self._outermost.setdefault(id(own), own)
+        if torch.is_grad_enabled():
+            self._called.setdefault(id(own), own)
+            for key, number in self._since.items():
+                self._fetched.setdefault(key, []).append(number)
+            self._since = {}
+        else:
+            # An evaluation, which may be left half-way.
+            self._pending = []
+
     def _optimizing(self, construct: Callable[..., Any], patches: Patches) -> Callable[..., Any]:
         def making(optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> None:
             construct(optimizer, *args, **kwargs)
-            if type(optimizer) not in self._optimizers:
-                self._optimizers.add(type(optimizer))
+            if type(optimizer) not in self._classes:
+                self._classes.add(type(optimizer))
                 patches.wrap(type(optimizer), "step", self._stepping)
 
         return making
 
     def _stepping(self, step: Callable[..., Any]) -> Callable[..., Any]:
         def stepping(optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> Any:
-            if not self._held:
-                self._trainer = trainers.running()
-            self._first = self._first or [module for module, _ in self._modules.values()]
+            if id(optimizer) not in self._stepped:
+                # Ids are only unique among living objects.
+                self._optimizers.append(optimizer)
+                self._stepped[id(optimizer)] = Stepped(self._steps, len(self._modules), trainers.running())
             # Whatever has computed the gradients, as `torch.autograd.grad` may.
             self._learn()
-            for group in optimizer.param_groups:
-                self._held.update({id(parameter): parameter.numel() for parameter in group["params"]})
+            self._stepped[id(optimizer)].step(optimizer, self._steps, self._lately)
+            self._steps += 1
+            self._lately.clear()
             return step(optimizer, *args, **kwargs)
 
         return stepping
 
     def _learn(self) -> None:
         """Note that the batches so far are learnt from."""
-        self._trained += [key for key in dict.fromkeys(self._pending) if key not in self._trained]
+        self._lately.update(self._pending)
         self._pending = []
 
     def _iterating(self, iterate: Callable[..., Any]) -> Callable[..., Any]:
         def iterating(loader: DataLoader[Any]) -> Iterator[Any]:
             key, batches = key_of(loader), iterate(loader)
+            self._iterated[key] = None
 
             def noted() -> Iterator[Any]:
                 for batch in batches:
@@ -202,6 +248,11 @@ def _without_optimizer() -> str:
         if package in sys.modules:
             return f"{name} has optimizers of its own, out of reach of faultlab; it can break a loop with torch.optim."
     return _NO_TRAINING
+
+
+def _size(module: nn.Module, held: Mapping[int, int]) -> int:
+    """Return the number of a module's parameters that an optimizer holds."""
+    return sum(held.get(id(parameter), 0) for parameter in module.parameters())
 
 
 def _ahead(fetched: list[int]) -> int:
@@ -256,6 +307,7 @@ def _in_copy(train: Callable[[], object], folders: Sequence[str], root: str, wri
 def _observed(train: Callable[[], object], folders: Sequence[str], root: str) -> dict[str, Any]:
     torch.set_num_threads(1)
     observation = Observation()
+    mutant_activation.rest()
     try:
         redirected = file_calls.redirected(os.path.join(root, "files"), [os.getcwd(), *folders])
         with compilation.lifted(), redirected, Patches() as patches:

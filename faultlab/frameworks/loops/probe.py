@@ -33,7 +33,7 @@ from faultlab.injection.hooks import offered
 
 
 class LoopProbe:
-    """Watches a clean run. Structure and roles come from the first training step, counts from the whole run."""
+    """Watches a clean run. Structure and roles come from the first step with a backward, counts from the whole run."""
 
     def __init__(self, loop: Loop, clock: Clock, resumes: bool = False) -> None:
         self._loop, self._clock, self._resumes = loop, clock, resumes
@@ -46,6 +46,7 @@ class LoopProbe:
         self._batches_differ = False
         self._validation_leaves: dict[str, Leaf] = {}
         self._following = self._followed = False
+        self._followed_step = 0
         self._in_root = 0
         self._losses = 0
         self._criterion = ""
@@ -106,7 +107,11 @@ class LoopProbe:
             if self._first_validation is None:
                 self._first_validation = self._clock.step
                 self._validation_leaves = {path: leaf(tensor) for path, tensor in tree.tensors(batch)}
-        elif self._batch is None:
+        elif self._batch is None or (self._following and self._clock.step > self._followed_step):
+            # The batches before it were only evaluated: a loop may do so before it trains.
+            self._stop_following()
+            self._flow, self._layer_calls, self._followed = _Followed(), LayerCalls(), False
+            self._followed_step = self._clock.step
             self._batch = batch
             self._flow.watch(batch)
             # A copy, since the step may change what it is given.
@@ -133,7 +138,7 @@ class LoopProbe:
                 self._stop_following()
                 self._flow.reached_loss(tensor)
                 self._criterion = self._flow.criterion(tensor)
-            if self._clock.step == 0 and self._loop.stage == "train":
+            if self._clock.step == self._followed_step and self._loop.stage == "train":
                 self._losses += 1
             self._manual |= self._in_step > 0
             return backward(tensor, *args, **kwargs)
@@ -173,7 +178,7 @@ class LoopProbe:
         return genuine(closure)
 
     def _after_forward(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        first = self._clock.step == 0 and self._loop.stage == "train" and self._following
+        first = self._clock.step == self._followed_step and self._loop.stage == "train" and self._following
         root = self._loop.module
         if not first or root is None or threading.get_ident() != self._thread:
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from torch import nn
@@ -33,13 +33,15 @@ class Roots:
     """Finds the modules of a layout as a loop constructs them.
 
     Args:
-        wanted: The class path and number of each, the one with the most parameters first.
+        wanted: The class path and number of each, as in a `faultlab.frameworks.loops.layout.Layout`.
     """
 
     def __init__(self, wanted: Sequence[tuple[str, int]]) -> None:
         self._wanted = wanted
         self._constructed: dict[str, int] = {}
         self._found: dict[tuple[str, int], nn.Module] = {}
+        self._alike: dict[str, list[nn.Module]] = {path: [] for path, _ in wanted}
+        self._met: dict[str, list[nn.Module]] = {path: [] for path, number in wanted if number < 0}
         self._module: nn.Module | None = None
         self._parts: frozenset[int] | None = None
 
@@ -59,8 +61,35 @@ class Roots:
     def constructed(self, module: nn.Module, path: str) -> None:
         """Note that a module of the class at that path is being constructed."""
         number = self._constructed[path] = self._constructed.get(path, 0) + 1
+        if path in self._alike:
+            self._alike[path].append(module)
         if (path, number) in self._wanted:
             self._found[path, number] = module
+
+    @property
+    def awaits(self) -> bool:
+        """True if a module that existed before has not been called yet."""
+        return any(one not in self._found for one in self._wanted if one[1] < 0)
+
+    def called(self, module: nn.Module, path: str) -> None:
+        """Note that a module is called from outside of any other."""
+        met = self._met.get(path)
+        if met is not None and all(module is not known for known in (*met, *self._alike[path])):
+            met.append(module)
+            if (path, -len(met)) in self._wanted:
+                self._found[path, -len(met)] = module
+
+    def confirm(self, held: Collection[int]) -> None:
+        """Take another module of the same class where a changed loop makes more or fewer of them than it made before.
+
+        Args:
+            held: The ids of the parameters that optimizers hold.
+        """
+        for one, module in [found for found in self._found.items() if found[0][1] > 0]:
+            others = [other for other in self._alike[one[0]] if all(other is not known for known in self.found)]
+            best = max(others, key=lambda other: _held(other, held), default=module)
+            if not _held(module, held) and _held(best, held):
+                self._found[one], self._module, self._parts = best, None, None
 
     def has(self, module: nn.Module) -> bool:
         """Return whether a module is one of them, or a part of one."""
@@ -84,6 +113,10 @@ class Roots:
     def settle(self) -> None:
         """Note that their parts do not change any more, and keep in mind which they are."""
         self._parts = frozenset(map(id, self.module.modules())) if self.module is not None else frozenset()
+
+
+def _held(module: nn.Module, held: Collection[int]) -> int:
+    return sum(id(parameter) in held for parameter in module.parameters())
 
 
 def _become(old: nn.Module, new: nn.Module) -> nn.Module:

@@ -35,6 +35,7 @@ class BuiltLoop:
     ``train`` trains to the end, and ``resume`` continues what ``train`` began, None where the scenario does not name
     how. ``evaluate`` gives the metrics of a module, None where the scenario names nothing that does; ``step`` is the
     owner and name of the user's training step, where the scenario names one. ``metrics`` is where else it reports.
+    ``mutated`` is set if the code has source mutants.
     """
 
     train: Callable[[], Any]
@@ -43,6 +44,7 @@ class BuiltLoop:
     resume: Callable[[], Any] | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
     step: tuple[Any, str] | None = None
+    mutated: bool = False
     module: Any = None
     guards: Mapping[str, Any] = field(default_factory=dict)
 
@@ -106,7 +108,8 @@ class LoopTarget:
             name = name or type(guard).__name__
             guards[name if name not in guards else f"{name}-{number}"] = guard
         metrics = self._scenario.get("metrics") or {}
-        return BuiltLoop(self._train, self.layout, self._evaluate, self._resume, metrics, self._step, guards=guards)
+        parts = self._train, self.layout, self._evaluate, self._resume, metrics, self._step
+        return BuiltLoop(*parts, mutated=self.executions is not None, guards=guards)
 
 
 def _callable(entry: Any, where: tuple[str | int, ...], given: tuple[str, ...] = ()) -> Callable[[], Any]:

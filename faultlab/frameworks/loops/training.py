@@ -84,7 +84,8 @@ class LoopTraining:
             self._loop.advising.end(error)
             raise
         self._loop.advising.end(None)
-        if self._loop.module is None:
+        # With a mutant in it, it may train nothing, which no process notices.
+        if self._loop.module is None and not self._built.mutated:
             remedy = "It must make the same modules in the same order every time."
             raise TargetError(("train",), f"it made no {self._built.layout.root} this time", remedy)
         self._loop.reports.returned(self._loop.metrics(numbers_in(result)))
@@ -184,7 +185,8 @@ class LoopTraining:
         return self._loop.metrics(numbers_in(found))
 
     def parts(self) -> Iterator[Any]:
-        yield self.module
+        several = isinstance(self.module, Together)
+        yield from self.module.children() if several else [self.module]
         yield from (_part(one) for one in (self._built.train, self._built.evaluate) if one is not None)
 
     def versions(self) -> dict[str, str]:

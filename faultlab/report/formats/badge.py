@@ -16,6 +16,7 @@ def render(report: Report) -> str:
         label, share = "mutants detected", report.mutation.score
     if share is None:
         return dump({"schemaVersion": 1, "label": "faultlab", "message": "nothing proven", "color": "lightgrey"})
+    label += " (partial)" if report.selection else ""
     colour = next(colour for least, colour in _COLOURS if share >= least)
     # Rounded down: a badge must not show 100 % unless everything is detected.
     message = f"{int(100 * share)} %{beyond(report) if report.ratio is None else ''}"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from faultlab.catalogue.mutation_scores import sentence
 from faultlab.core.comparison import Comparison
+from faultlab.core.partial import limits, title
 from faultlab.core.reason import texts
 from faultlab.core.report import INCONCLUSIVE, SOURCE, FaultResult, Report, Status
 from faultlab.report.differences import lines, since_before
@@ -43,7 +44,9 @@ def render(report: Report, comparison: Comparison | None = None) -> str:
 
 
 def _parts(report: Report, comparison: Comparison | None) -> Iterator[str]:
-    yield f"## faultlab: {inline(report.scenario)}, {report.gate}\n\n"
+    yield f"## faultlab: {inline(title(report))}, {report.gate}\n\n"
+    if report.selection:
+        yield f"Partial report, limited by {code(limits(report))}. `faultlab gate` rejects it.\n\n"
     if report.faults:
         yield _coverage(report)
     if report.mutation is not None:

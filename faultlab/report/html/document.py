@@ -21,8 +21,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from faultlab.core import atomic_write
+from faultlab.core.partial import limits, title
 from faultlab.core.report import INCONCLUSIVE, FaultResult, Report, Status, severity_order
-from faultlab.core.run_folder import REPORT_FILE, TESTS_FILE
+from faultlab.core.run_folder import REPORT_FILE, TESTS_FILE, folder_of, reports_below
 from faultlab.report.differences import since_before
 from faultlab.report.html import mutant_section
 from faultlab.report.html.bars import Part, segments
@@ -63,8 +64,8 @@ class Live(NamedTuple):
 
 def write(report: Report, out: Path) -> Path:
     """Write the scenario's page and the index of all scenarios under ``out``; return the page's path."""
-    page = out / report.scenario / "index.html"
-    _write_page(report, page, index="../index.html")
+    page = folder_of(out, report.scenario, bool(report.selection)) / "index.html"
+    _write_page(report, page, index="../../index.html" if report.selection else "../index.html")
     atomic_write.write(out / "index.html", _rendered("index.jinja", script=_script(), **_overview(out)))
     return page
 
@@ -113,12 +114,24 @@ def _write_page(report: Report, page: Path, index: str, live: Live | None = None
         "comparison": since_before(report, page.parent),
         "tests": _tests(page.with_name(TESTS_FILE)),
         "guards": watched(page.parent, report.faults),
-        "sweeps": sweeps(page.parent),
+        "sweeps": sweeps(page.parent.parent if report.selection else page.parent),
     }
-    content = {**_content(report), **more, "index": index}
+    content = {
+        **_content(report),
+        **more,
+        "index": index,
+        "limits": limits(report),
+        "complete": _complete(report, page),
+    }
     if live is not None:
         content["summary"] = f"{live.judged} of {live.planned} faults judged"
     atomic_write.write(page, _rendered("page.jinja", script=_script(), **content))
+
+
+def _complete(report: Report, page: Path) -> str:
+    """Return the link from a partial report to the complete one beside it; empty without one."""
+    whole = page.parent.parent / REPORT_FILE
+    return "../index.html" if report.selection and whole.is_file() and whole.with_name(page.name).is_file() else ""
 
 
 def _section(found: list[Lesson]) -> dict[str, Any]:
@@ -196,13 +209,14 @@ def _tests(file: Path) -> dict[str, Any] | None:
 
 def _overview(out: Path) -> dict[str, Any]:
     rows, unreadable = [], []
-    for file in sorted(out.glob(f"*/{REPORT_FILE}")):
+    for file in reports_below(out):
         try:
             report = Report.read(file)
-            link = f"{quote(os.fsencode(file.parent.name))}/index.html" if (file.parent / "index.html").exists() else ""
+            page = file.with_name("index.html")
+            link = quote(os.fsencode(page.relative_to(out).as_posix())) if page.exists() else ""
             rows.append(_row(link, report))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            unreadable.append((file.parent.name, f"{type(error).__name__}: {error}"))
+            unreadable.append((file.relative_to(out).as_posix(), f"{type(error).__name__}: {error}"))
     segments = [part for row in rows for part in (*row["parts"], *row["mutants"]) if part.count]
     colors = sorted({(part.name, part.words) for part in segments}, key=lambda one: one[0])
     return {
@@ -257,6 +271,6 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        address=address, blocks=blocks, clipped=clipped, cost=cost, harmless=harmless, percent=percent
+        address=address, blocks=blocks, clipped=clipped, cost=cost, harmless=harmless, percent=percent, title=title
     )
     return environment

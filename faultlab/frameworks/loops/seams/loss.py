@@ -39,7 +39,8 @@ def loss(point: Loss, patches: Patches, armed: Armed, site: Site) -> None:
 
 def _mapped(output: Any, armed: Armed) -> Any:
     learns = isinstance(output, torch.Tensor) and output.numel() == 1 and output.requires_grad
-    return armed.map(output) if learns and armed.due("train") else output
+    # An evaluation may keep gradients, too.
+    return armed.map(output) if learns and armed.clock.stage == "train" and armed.due("train") else output
 
 
 def _of_method(compute: Callable[..., Any], armed: Armed) -> Callable[..., Any]:
