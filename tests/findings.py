@@ -15,7 +15,10 @@ from tests.lab import Lab, engine
 _FILES = {
     "models": ("classifier", "regressor", "language", "adversarial", "streaming"),
     "equipped": ("equipped", "stopped", "mixed", "crewed", "paired", "seeing", "tuned"),
+    "ranked": ("ranked",),
 }
+RANKED = "ranked"
+"""The model that two ranks train."""
 FACTORIES = {model: f"tests.zoo.{file}.{model}" for file, models in _FILES.items() for model in models}
 _HAND_WRITTEN = "tests.frameworks.hand_written"
 # Without checks of their own, as stock Lightning has none. The forms of the zoo's first models come first.
@@ -50,7 +53,9 @@ _EFFECTS = {
 
 def opened(working: Engine, framework: str, model: str) -> Lab:
     """A lab with a model of the framework's zoo."""
-    return Lab.of_loop(working, **LOOPS[model]) if framework == "torch" else Lab(working, FACTORIES[model])
+    if framework == "torch":
+        return Lab.of_loop(working, **LOOPS[model])
+    return Lab.of_ranks(working, 2, FACTORIES[model]) if model == RANKED else Lab(working, FACTORIES[model])
 
 
 def effect(result: FaultResult) -> str:

@@ -40,6 +40,15 @@ class Lab:
             lab.profile = replace(lab.profile, unreloadable="the clean run saves no checkpoint")
         return lab
 
+    @classmethod
+    def of_ranks(cls, engine: Engine, ranks: int, factory: str, strategy: str = "ddp", **init_args: Any) -> Lab:
+        """A model that several ranks train together."""
+        lab = cls.__new__(cls)
+        trainer = {"max_epochs": 2, "devices": ranks, "strategy": strategy}
+        build = {"class_path": factory, "init_args": init_args}
+        lab._open(engine, f"{factory}-{ranks}", {"build": build, "trainer": trainer, "ranks": ranks})
+        return lab
+
     def _open(self, engine: Engine, name: str, scenario: dict[str, Any]) -> None:
         self.engine = engine
         self._serial = 0
@@ -105,7 +114,8 @@ class Lab:
     def order(self, id: str, task: Task, at: Place = "construct") -> Order:
         """An order whose run writes to a folder of its own."""
         self._serial += 1
-        return Order(id, task, at=at, root=f"{self.engine.root}/{self._serial}", deadline=120.0)
+        root, ranks = f"{self.engine.root}/{self._serial}", self.engine.ranks if isinstance(task, Train) else 1
+        return Order(id, task, at=at, root=root, deadline=120.0, ranks=ranks)
 
 
 def trained(outcome: Outcome) -> RunResult:

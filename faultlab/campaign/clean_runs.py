@@ -69,7 +69,9 @@ def with_snapshot_run(engine: Engine, orders: Sequence[Order], seed: int, advice
 
 
 def order(engine: Engine, id: str, task: Task, **more: Any) -> Order:
-    """Return an order whose run writes to a folder of its own."""
+    """Return an order whose run writes to a folder of its own; a training has as many ranks as the scenario's."""
+    if isinstance(task, Train):
+        more.setdefault("ranks", engine.ranks)
     safe = "".join(letter if letter.isalnum() else "-" for letter in id)
     root = Path(engine.root)
     return Order(id, task, root=str(root / safe), shared=str(root / "evaluations"), **more)

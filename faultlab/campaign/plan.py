@@ -31,7 +31,7 @@ def make(selection: Selection, profile: TargetProfile, modes: Mapping[str, Failu
             entry = Planned(complete, status=Status.NOT_APPLICABLE.value, reason=reason)
         elif exemption:
             entry = Planned(complete, status=Status.IGNORED.value, reason=exemption)
-        elif late := _too_late(complete.trigger or Trigger(), profile):
+        elif late := _never_met(complete.trigger or Trigger(), profile):
             entry = Planned(complete, status=Status.NOT_ACTIVATED.value, reason=late)
         else:
             entry = Planned(complete, at=place(complete, mode, profile))
@@ -39,8 +39,11 @@ def make(selection: Selection, profile: TargetProfile, modes: Mapping[str, Failu
     return list(planned.values())
 
 
-def _too_late(trigger: Trigger, profile: TargetProfile) -> str:
+def _never_met(trigger: Trigger, profile: TargetProfile) -> str:
     """Return the reason why the clean run never meets a trigger, or an empty string."""
+    if trigger.rank is not None and trigger.rank >= profile.ranks:
+        ranks = "one rank" if profile.ranks == 1 else f"ranks 0 to {profile.ranks - 1}"
+        return f"the training has {ranks}"
     number = int(trigger.number or 0)
     if trigger.kind == "step" and number >= profile.steps:
         return f"the clean run has only {profile.steps} steps"

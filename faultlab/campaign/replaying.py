@@ -209,6 +209,10 @@ class _Watched:
     def root(self) -> str:
         return self._engine.root
 
+    @property
+    def ranks(self) -> int:
+        return self._engine.ranks
+
     def keep_warm(self) -> None:
         self._engine.keep_warm()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import signal
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ from typing import Any
 
 from faultlab.campaign import spread
 from faultlab.campaign.metric_choice import decided, lower_by_name
+from faultlab.campaign.process_ends import EXITED, dead_ranks, died, timed_out
 from faultlab.catalogue.failure_mode import FailureMode
 from faultlab.core.alert import Alert
 from faultlab.core.detection import Detection
@@ -31,7 +31,6 @@ _CERTAIN = 4.0
 _FAR_OFF = 5.0
 """The multiple of the harmful distance that counts as harm if the metric's better direction is unknown."""
 _SEEN = (Status.DETECTED, Status.WARNED, Status.NO_EFFECT, Status.SILENT)
-_EXITED = "the process exits with status 0 before the training is done"
 
 
 @dataclass(frozen=True)
@@ -183,18 +182,34 @@ class _Training(Case):
 
     def died(self) -> Answer | None:
         if self._outcome.timed_out:
-            return timed_out(self._mode, self._outcome)
-        return None if self._outcome.reported else died(self._outcome)
+            late = timed_out(self._mode, self._outcome)
+            # The ranks that wait for another have reported what their guards alerted about before.
+            return (
+                replace(late, detected_by=self._sorted([*late.detected_by, *self._alerted()])) if self._partly else late
+            )
+        return None if self._outcome.reported or self._partly else died(self._outcome)
+
+    @property
+    def _partly(self) -> bool:
+        """True if some rank of several reported, so that the others' end is one detection among others."""
+        return len(self._outcome.results) > 1 and bool(self._outcome.runs)
 
     def never_acted(self) -> str | None:
         return None if self.activations else "the fault never changed a value although it applies to the target"
 
     def detected_by(self) -> Sequence[Detection]:
+        return self._sorted([*self._alerted(), *dead_ranks(self._outcome)])
+
+    @staticmethod
+    def _sorted(found: Sequence[Detection]) -> list[Detection]:
+        return sorted(found, key=lambda detection: (detection.worth, detection.step))
+
+    def _alerted(self) -> list[Detection]:
         alerts, first = [*self._run.alerts, *self._extra], self.first_step
         # An alert before the first activation is not caused by the fault.
         caused = [n for n in alerts if n.step >= (first or 0) and not n.finds_nothing]
         new = [alert for alert in caused if not any(alert.same_alert(clean) for clean in self._twin.alerts)]
-        return sorted((detection(n, first, self._mode) for n in new), key=lambda d: (d.worth, d.step))
+        return [detection(n, first, self._mode) for n in new]
 
     def warned(self) -> str | None:
         return "" if self.warnings else None
@@ -206,11 +221,18 @@ class _Training(Case):
         return f"the run is the clean one, {'to the bit' if alike else 'as near as clean runs are to each other'}"
 
     def silence(self) -> str:
-        return _EXITED if self.trajectory.end == "exited" else ""
+        if self.trajectory.end == "exited" or (self._partly and not self._outcome.reported):
+            return EXITED
+        return f"the ranks end with different {' and '.join(apart)}" if (apart := self._apart) else ""
+
+    @property
+    def _apart(self) -> list[str]:
+        """The states in which the ranks differ at the end, and those of the clean run do not."""
+        return [state for state in self.trajectory.apart if state not in self._twin.trajectory.apart]
 
     @cached_property
     def _run(self) -> RunResult:
-        return as_one(self._outcome.runs)
+        return as_one(self._outcome.runs, [rank for rank, run in enumerate(self._outcome.results) if run is not None])
 
     @property
     def trajectory(self) -> Trajectory:
@@ -225,26 +247,10 @@ class _Training(Case):
     def harm(self) -> Harm:
         evaluated = Evaluated(self._run.unevaluated, self._run.in_place)
         judged = _report_harm if self._mode.judged_by == "report" else _harm
-        return _spoilt(self.trajectory, self._twin, judged(self.trajectory, self._twin, evaluated))
-
-
-def timed_out(mode: FailureMode, outcome: Outcome) -> Answer:
-    """Return the verdict on a run that was ended at its deadline."""
-    late = f"still running after its deadline of {outcome.seconds:.0f} s"
-    if mode.hangs and outcome.acting is not None:
-        return Answer(Status.DETECTED, detected_by=[Detection("process", "deadline", outcome.acting, 0, False, late)])
-    return Answer(Status.TIMEOUT, late if outcome.acting is not None else f"{late}, and the fault had not acted")
-
-
-def died(outcome: Outcome) -> Answer:
-    """Return the verdict on a run whose process ended without a result."""
-    killed = f"the process was killed by {_signal_name(-outcome.exit)}"
-    how = killed if outcome.exit < 0 else f"the process ended with status {outcome.exit}"
-    if outcome.acting is None:
-        return Answer(Status.ERROR, f"{how} before the fault acted")
-    if outcome.exit == 0:
-        return Answer(Status.SILENT, _EXITED)
-    return Answer(Status.DETECTED, detected_by=[Detection("process", "exit", outcome.acting, 0, False, how)])
+        harm = _spoilt(self.trajectory, self._twin, judged(self.trajectory, self._twin, evaluated))
+        if "parameters" not in self._apart or harm.harmful:
+            return harm
+        return replace(harm, harmful=True, unknown="", seen_by="the ranks end with different parameters")
 
 
 def detection(alert: Alert, first_step: int | None, mode: FailureMode) -> Detection:
@@ -254,7 +260,7 @@ def detection(alert: Alert, first_step: int | None, mode: FailureMode) -> Detect
     words = (alert.causes or alert.message).lower()
     names_cause = any(re.search(rf"(?<![a-z]){re.escape(stem)}", words) for stem in mode.cause)
     latency = max(0, alert.step - (first_step or 0))
-    return Detection(alert.kind, alert.name, alert.step, latency, names_cause, alert.message)
+    return Detection(alert.kind, alert.name, alert.step, latency, names_cause, alert.message, rank=alert.rank)
 
 
 @dataclass(frozen=True)
@@ -384,10 +390,3 @@ def _compare(trajectory: Trajectory, twin: Twin, value: Callable[[Trajectory], f
     if least < far <= _FAR_OFF * least:
         return unknown(f"the better direction of {twin.metric} is unknown")
     return Harm(twin.metric, clean, faulty, far > least)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

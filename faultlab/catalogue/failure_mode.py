@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -89,7 +89,8 @@ class FailureMode:
         needs: Names of the requirements that the target has to meet, see ``faultlab.catalogue.requirements``.
         evidence: References to real occurrences, such as ``owner/repository#123``.
         no_evidence: The reason why there is no evidence; given if, and only if, ``evidence`` is empty.
-        hangs: Whether the injector blocks until the deadline of the run.
+        hangs: Whether the injector blocks until the deadline of the run, or leaves ranks that wait for each other.
+        on_rank: The rank that it acts on in a training of several, unless the fault names one; None for all ranks.
         judged_by: Where the harm appears: in the weights of the ``run``; in a training that continues from the
             checkpoints that it wrote (``reload``); or in its reported metrics, which an evaluation of the same
             weights contradicts (``report``).
@@ -110,6 +111,7 @@ class FailureMode:
     evidence: tuple[str, ...] = ()
     no_evidence: str = ""
     hangs: bool = False
+    on_rank: int | None = None
     judged_by: str = "run"
     file: str = ""
     line: int = 0
@@ -153,6 +155,8 @@ class FailureMode:
                 raise UsageError(f"{self.id} has no dose {name!r}: expected {', '.join(known) or 'none'}")
             known[name].check(value)
         trigger = fault.trigger or self.default_trigger(steps)
+        if trigger.rank is None and self.on_rank is not None:
+            trigger = replace(trigger, rank=self.on_rank)
         return Fault(fault.mode, dict(fault.dose), trigger, fault.seed)
 
     def default_trigger(self, steps: int) -> Trigger:
@@ -164,7 +168,8 @@ class FailureMode:
         Returns:
             ``always``, or ``step`` with the step in the middle of the run, as ``when`` demands.
         """
-        return Trigger() if self.when == "always" else Trigger("step", steps // 2)
+        kind, number = ("always", None) if self.when == "always" else ("step", steps // 2)
+        return Trigger(kind, number, rank=self.on_rank)
 
     def amounts(self, fault: Fault) -> dict[str, DoseValue]:
         """Return the value of every dose of the failure mode.

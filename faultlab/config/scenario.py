@@ -249,7 +249,16 @@ class Scenario(_Part):
         for guard in plain.get("guards", ()):
             if str(guard.get("class_path")).startswith(_GUARDS) and "profile" in guard.get("init_args", {}):
                 guard["init_args"]["profile"] = self._beside(guard["init_args"]["profile"])
-        return {**plain, "path": import_path(self._file)}
+        several = {"ranks": self.ranks} if self.ranks > 1 else {}
+        return {**plain, **several, "path": import_path(self._file)}
+
+    @property
+    def ranks(self) -> int:
+        """The number of processes of the training: the devices that ``trainer`` names."""
+        given = dict(self.trainer or {})
+        devices = (given.get("init_args") or {} if "class_path" in given else given).get("devices", 1)
+        number = int(devices) if str(devices).isdecimal() else 1
+        return max(1, number) if self.framework == framework_names.DEFAULT else 1
 
     def _beside(self, path: Any) -> Any:
         """Return the absolute path of a file that exists relative to the scenario's; any other value unchanged."""

@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from faultlab.catalogue.failure_mode import nearest
-from faultlab.config import module_lookup, named_files
+from faultlab.config import module_lookup, named_files, several_ranks
 from faultlab.config.scenario import Scenario, import_path
 from faultlab.config.yaml_source import Key
 from faultlab.core import framework_names
 from faultlab.errors import Problem
 
 _TRAINERS = (("pytorch_lightning", "trainer.trainer"), ("lightning", "pytorch.trainer.trainer"))
-_SEVERAL_PROCESSES = ("ddp", "fsdp", "deepspeed", "xla")
 # Devices of NVIDIA, of AMD, and of Windows' subsystem for Linux.
 _GPUS = ("/dev/nvidiactl", "/dev/nvidia0", "/proc/driver/nvidia/version", "/dev/kfd", "/dev/dxg")
 
@@ -224,18 +223,5 @@ def _parameters(file: Path, name: str) -> Iterator[str]:
 
 def _devices(scenario: Scenario) -> Iterator[_Found]:
     where, arguments = _trainer_arguments(scenario)
-    remedy = "Set `devices: 1` and remove the strategy."
-    for key in ("devices", "num_nodes"):
-        if _several(arguments.get(key)):
-            yield (*where, key), "training on several devices or processes is not supported", remedy
-    strategy = arguments.get("strategy")
-    if isinstance(strategy, str) and strategy.startswith(_SEVERAL_PROCESSES):
-        yield (*where, "strategy"), "training on several devices or processes is not supported", remedy
-
-
-def _several(value: Any) -> bool:
-    if isinstance(value, str):
-        return (value.isdecimal() and int(value) > 1) or "," in value
-    if isinstance(value, list):
-        return len(value) > 1
-    return isinstance(value, int) and value > 1
+    for key, message, remedy in several_ranks.refused(arguments, scenario.ranks):
+        yield (*where, key), message, remedy

@@ -25,6 +25,7 @@ class Alert:
         reason: Groups similar signals: an exception's class, EarlyStopping's reason, or a warning's text without
             numbers.
         causes: The words for the cause that the detector declares as data; if empty, the message is searched.
+        rank: The rank of the process that sent it; None in a run of one process, and for what every rank sent.
     """
 
     kind: str
@@ -34,6 +35,7 @@ class Alert:
     how: str = "raised"
     reason: str = ""
     causes: str = ""
+    rank: int | None = None
 
     @property
     def finds_nothing(self) -> bool:

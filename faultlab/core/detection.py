@@ -18,6 +18,7 @@ class Detection:
         names_cause: True if the message names the cause.
         message: The detector's message.
         check: The check of a ready-made guard that detected the fault, for guard advice; else empty.
+        rank: The only rank that detected it; None in a run of one process, and if every rank did.
     """
 
     kind: str
@@ -27,9 +28,10 @@ class Detection:
     names_cause: bool
     message: str
     check: str = ""
+    rank: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return all fields, ``check`` only if it is not empty."""
+        """Return all fields, ``check`` and ``rank`` only if they are given."""
         shown = {
             "kind": self.kind,
             "name": self.name,
@@ -38,7 +40,8 @@ class Detection:
             "names_cause": self.names_cause,
             "message": self.message,
         }
-        return {**shown, "check": self.check} if self.check else shown
+        shown |= {"check": self.check} if self.check else {}
+        return shown | ({"rank": self.rank} if self.rank is not None else {})
 
     @property
     def who(self) -> tuple[str, str]:

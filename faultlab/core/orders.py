@@ -201,6 +201,8 @@ class Order:
         sleeps: Expect the run to hang until its deadline without using a core.
         echo: Show what the run prints as it is printed, on this descriptor of the driver (1 or 2); 0 for not at all.
         ranks: The number of processes of the run.
+        rank: The number of this process among them, from 0; set by the engine.
+        meeting: The path where these processes find each other; set by the engine, and new for each attempt.
     """
 
     id: str
@@ -212,6 +214,8 @@ class Order:
     sleeps: bool = False
     echo: int = 0
     ranks: int = 1
+    rank: int = 0
+    meeting: str = ""
 
     @property
     def training(self) -> Train | None:

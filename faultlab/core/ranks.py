@@ -1,12 +1,18 @@
 """The results of a run's ranks joined into one: what any rank detected counts, and any failed rank fails the run."""
 
+# faultlab: runs around each test while a mutant is on
+
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from faultlab.core.alert import Alert
-from faultlab.core.results import Outcome, RunResult, ShownWarning
+
+if TYPE_CHECKING:
+    from faultlab.core.results import Outcome, RunResult, ShownWarning
 
 
 def activity(outcome: Outcome) -> tuple[int, int | None]:
@@ -14,36 +20,71 @@ def activity(outcome: Outcome) -> tuple[int, int | None]:
 
     Of ranks that never reported, only whether the fault was about to act is known.
     """
-    if runs := outcome.runs:
-        run = as_one(runs)
-        return run.activations, run.first_step
-    return int(outcome.acting is not None), None if any(outcome.results) else outcome.acting
+    runs = outcome.runs
+    known = [run.first_step for run in runs if run.first_step is not None]
+    acted = sum(run.activations for run in runs)
+    if runs and (acted or outcome.reported):
+        return acted, min(known, default=None)
+    # A rank that died of it can't report how often it acted.
+    return int(outcome.acting is not None), None if outcome.reported else outcome.acting
 
 
-def as_one(runs: Sequence[RunResult]) -> RunResult:
+def as_one(runs: Sequence[RunResult], ranks: Sequence[int] = ()) -> RunResult:
     """Return the trainings of a group's ranks as one, given in rank order; a single rank's is unchanged.
 
-    Activations add up. Losses, metrics and weights are the first rank's, because its checkpoints are kept.
+    ``ranks`` are their numbers, if some ranks never reported.
+    Activations add up. Losses, metrics and weights are the first rank's, because its checkpoints are kept; the others'
+    are in the trajectory as a digest.
     """
     first, *others = runs
     if not others:
         return first
     ended = next((run.trajectory for run in runs if run.trajectory.end != "finished"), first.trajectory)
     spoilt = next((run.trajectory.not_finite for run in runs if run.trajectory.not_finite), "")
+    trajectory = replace(
+        first.trajectory,
+        end=ended.end,
+        exit_code=ended.exit_code,
+        not_finite=spoilt,
+        others=_digest(others),
+        apart=_apart(runs),
+    )
     return replace(
         first,
-        trajectory=replace(first.trajectory, end=ended.end, exit_code=ended.exit_code, not_finite=spoilt),
-        alerts=_distinct([run.alerts for run in runs]),
-        of_interruption=_distinct([run.of_interruption for run in runs]),
+        trajectory=trajectory,
+        alerts=merged([run.alerts for run in runs], ranks),
+        of_interruption=merged([run.of_interruption for run in runs], ranks),
         warnings=_shown(runs),
         activations=sum(run.activations for run in runs),
         first_step=min((run.first_step for run in runs if run.first_step is not None), default=None),
         broken=next((run.broken for run in runs if run.broken), ""),
+        waited=next((run.waited for run in runs if run.waited), ""),
     )
 
 
-def _distinct(groups: Sequence[Sequence[Alert]]) -> list[Alert]:
-    return list(dict.fromkeys(alert for alerts in groups for alert in alerts))
+def merged(groups: Sequence[Sequence[Alert]], ranks: Sequence[int] = ()) -> list[Alert]:
+    """Return the alerts of all ranks: each once, by step, with its rank unless every rank sent it."""
+    numbers = ranks or range(len(groups))
+    found: dict[tuple[str, ...], list[tuple[int, Alert]]] = {}
+    for rank, alerts in zip(numbers, groups):
+        for alert in alerts:
+            found.setdefault((alert.kind, alert.name, alert.how, alert.reason, alert.message), []).append((rank, alert))
+    joined = []
+    for sent in found.values():
+        rank, first = min(sent, key=lambda one: one[1].step)
+        everywhere = len(numbers) > 1 and {rank for rank, _ in sent} == set(numbers)
+        joined.append(first if everywhere or first.rank is not None else replace(first, rank=rank))
+    return sorted(joined, key=lambda alert: alert.step)
+
+
+def _digest(runs: Iterable[RunResult]) -> str:
+    """Return a digest of the courses of some ranks, bit for bit."""
+    return hashlib.sha256(repr([run.trajectory.parts() for run in runs]).encode()).hexdigest()
+
+
+def _apart(runs: Sequence[RunResult]) -> tuple[str, ...]:
+    """Return the states whose digests differ between the ranks."""
+    return tuple(name for name in runs[0].states if len({run.states.get(name) for run in runs}) > 1)
 
 
 def _shown(runs: Sequence[RunResult]) -> list[ShownWarning]:

@@ -9,7 +9,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, TypeVar
 
 from faultlab.core.alert import Alert
+from faultlab.core.collectives import Position
 from faultlab.core.orders import Place
+from faultlab.core.ranks import as_one
 from faultlab.core.target_profile import TargetProfile
 from faultlab.core.trajectory import Trajectory
 from faultlab.errors import TargetError
@@ -109,6 +111,8 @@ class RunResult(Result):
         guards: The names of the user's guards.
         profile: The target profile, of a probing run.
         circumstances: The process, of a probing run.
+        states: Of a rank of several, the digests of its parameters and of its buffers at the end.
+        waited: The collective that never came about, if that ended this rank; else empty.
         fit_seconds: The duration of the fit, a part of ``seconds``.
         seconds: The duration of the run.
     """
@@ -131,6 +135,8 @@ class RunResult(Result):
     guards: list[str] = field(default_factory=list)
     profile: TargetProfile | None = None
     circumstances: Circumstances | None = None
+    states: Mapping[str, str] = field(default_factory=dict)
+    waited: str = ""
     fit_seconds: float = 0.0
     seconds: float = 0.0
 
@@ -257,6 +263,8 @@ class Outcome:
         lost: Why there is no result, if the run was lost; else empty.
         snapshots: The places where it left snapshots.
         notes: The messages that it sent on the way.
+        exits: The exit status of each rank, of a run of several.
+        collectives: The position of each rank of several in the sequence of collectives when it ended.
     """
 
     id: str
@@ -269,6 +277,8 @@ class Outcome:
     lost: str = ""
     snapshots: list[Place] = field(default_factory=list)
     notes: list[dict[str, Any]] = field(default_factory=list)
+    exits: Sequence[int] = ()
+    collectives: Sequence[Position] = ()
 
     @property
     def result(self) -> Result | None:
@@ -282,8 +292,9 @@ class Outcome:
 
     @property
     def run(self) -> RunResult | None:
-        """The first rank's training; None if it died before reporting, or never got that far."""
-        return _run_of(self.result)
+        """The training, that of several ranks as one; None if the first died before reporting, or never got there."""
+        first = _run_of(self.result)
+        return first if first is None or len(self.results) == 1 else as_one(self.runs)
 
     @property
     def runs(self) -> list[RunResult]:
@@ -292,7 +303,7 @@ class Outcome:
 
     @property
     def trajectory(self) -> Trajectory | None:
-        """The trajectory of the first rank's training; None if it never reported."""
+        """The trajectory of the training; None if the first rank never reported."""
         return self.run.trajectory if self.run is not None else None
 
     @property
@@ -314,12 +325,13 @@ class Outcome:
 
     def to_json(self) -> dict[str, Any]:
         results = [result and message_of(result)["result"] for result in self.results]
-        return {**vars(self), "results": results}
+        return {**vars(self), "results": results, "collectives": [vars(one) for one in self.collectives]}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Outcome:
         results = [None if one is None else read_result(one) for one in data["results"]]
-        return cls(**{**data, "results": results})
+        group = {"exits": tuple(data["exits"]), "collectives": tuple(Position(**one) for one in data["collectives"])}
+        return cls(**{**data, **group, "results": results})
 
 
 def _run_of(result: Result | None) -> RunResult | None:

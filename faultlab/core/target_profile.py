@@ -185,6 +185,9 @@ class TargetProfile:
         monitor_mode: min or max.
         unreloadable: Why the clean run can't continue from its own checkpoints; else empty.
         unevaluated: Why its best checkpoint can't be evaluated afterwards; else empty.
+        ranks: The number of processes that train together.
+        synced: True if the module logs a value with ``sync_dist=True``.
+        shards: True if the training loader's sampler is a DistributedSampler.
     """
 
     framework: str = framework_names.DEFAULT
@@ -267,6 +270,9 @@ class TargetProfile:
     monitor_mode: str = "min"
     unreloadable: str = ""
     unevaluated: str = ""
+    ranks: int = 1
+    synced: bool = False
+    shards: bool = False
 
     @property
     def workers(self) -> int:

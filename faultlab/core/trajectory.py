@@ -24,6 +24,8 @@ class Trajectory:
         logger_calls: How often metrics reached a logger.
         not_finite: A parameter or buffer that holds NaN or an infinity at the end; else empty.
         end: finished, raised or exited.
+        others: A digest of the courses of the other ranks; empty for a run of one process.
+        apart: The states in which the ranks differ at the end: parameters, buffers.
     """
 
     steps: int = 0
@@ -40,6 +42,8 @@ class Trajectory:
     end: str = "finished"
     exit_code: int = 0
     not_finite: str = ""
+    others: str = ""
+    apart: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields themselves; don't change them."""
@@ -52,7 +56,7 @@ class Trajectory:
 
         metrics = {name: series(pairs) for name, pairs in data["metrics"].items()}
         numbers = {"losses": series(data["losses"]), "learning_rates": series(data["learning_rates"])}
-        return cls(**{**data, **numbers, "metrics": metrics})
+        return cls(**{**data, **numbers, "metrics": metrics, "apart": tuple(data["apart"])})
 
     def same_as(self, other: Trajectory) -> bool:
         """Return True if the two runs are equal bit for bit."""

@@ -13,6 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol
 
 from faultlab.core import plug_ins
+from faultlab.core.cores import cores as cores
 from faultlab.core.orders import Order
 from faultlab.core.results import Outcome
 
@@ -42,7 +43,7 @@ class Engine(Protocol):
     """The interface of an engine. The driver closes every engine that it creates.
 
     Attributes:
-        jobs: The number of runs at a time.
+        jobs: The number of processes at a time.
         alone: No scenario follows the open one, so nothing need be imported ahead.
     """
 
@@ -52,6 +53,10 @@ class Engine(Protocol):
 
     jobs: int
     alone: bool
+
+    @property
+    def ranks(self) -> int:
+        """The number of processes of each training of the open scenario."""
 
     @property
     def root(self) -> str:
@@ -136,11 +141,6 @@ def create(name: str, jobs: int) -> Engine:
         return own
     make: Callable[[int], Engine] = plug_ins.loaded("engine", name, added(), names())
     return make(jobs)
-
-
-def cores() -> int:
-    """Return the number of cores that this process may use, which may be fewer than the machine's."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def checked_jobs(asked: int | None) -> int:

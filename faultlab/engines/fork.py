@@ -22,12 +22,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from faultlab.core.messages import Lines, encode
 from faultlab.core.orders import OpenScenario, Order, Place
 from faultlab.core.results import Outcome
 from faultlab.core.threads import one_thread_environment
-from faultlab.engines import Capabilities, keeping, refuse_groups
+from faultlab.engines import Capabilities, keeping
 from faultlab.engines.admission import Admission
+from faultlab.engines.gangs import Gangs
+from faultlab.engines.link import Link
 from faultlab.engines.processes import show
 from faultlab.engines.waiting import Waiting
 from faultlab.errors import TargetError
@@ -53,46 +54,14 @@ def _from_nothing(order: Order) -> Order:
     return replace(order.with_training(snapshots=()) if order.snapshots else order, at="construct")
 
 
-class _Link:
-    """The connection to one fork server."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self.socket = connection
-        self.socket.setblocking(False)
-        self.unsent = bytearray()
-        self.lines = Lines()
-        self.place: Place | None = None
-        self.scenario = ""
-        self.pid = 0
-        self.running: dict[str, tuple[Order, float]] = {}
-
-    def send(self, message: Mapping[str, Any]) -> None:
-        self.unsent += encode(message)
-        self.flush()
-
-    def flush(self) -> None:
-        """Send what the fork server accepts now; never wait for it, because it may be waiting for the driver."""
-        try:
-            while self.unsent:
-                del self.unsent[: self.socket.send(self.unsent)]
-        except BlockingIOError:
-            return
-        except OSError:
-            # The end of its stream shows that a fork server is gone; its orders are taken back there.
-            self.unsent.clear()
-
-    def give(self, order: Order) -> None:
-        self.running[order.id] = (order, time.monotonic())
-        self.send({"order": order.to_json()})
-
-
 class ForkEngine:
     """The fork engine; see `faultlab.engines.Engine`."""
 
-    capabilities = Capabilities(snapshots=True, echo=True, shared_filesystem=True)
+    capabilities = Capabilities(snapshots=True, groups=True, echo=True, shared_filesystem=True)
 
     def __init__(self, jobs: int) -> None:
         self.jobs = jobs
+        self.ranks = self._width = 1
         self.alone = False
         self._folder = tempfile.TemporaryDirectory(prefix="faultlab-", ignore_cleanup_errors=True)
         self._address = os.path.join(self._folder.name, "s")
@@ -105,7 +74,7 @@ class ForkEngine:
         self._listener.listen()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
-        self._links: list[_Link] = []
+        self._links: list[Link] = []
         self._warm: subprocess.Popen[bytes] | keeping.Borrowed | None = None
         self._keeping: keeping.Keeping | None = None
         self._scenario: tuple[str, Mapping[str, Any]] = ("", {})
@@ -120,6 +89,7 @@ class ForkEngine:
         self._openings = 0
         self._admission = Admission()
         self._known: set[str] = set()
+        self._gangs = Gangs(self._folder.name, self._finish, self._taken_back.append)
 
     def keep_warm(self) -> None:
         """See Engine; raise UsageError if the environment variable is invalid."""
@@ -134,6 +104,8 @@ class ForkEngine:
         # Two scenarios may have the same name; late messages of the previous one must not be taken for this one's.
         self._serial += 1
         self._scenario = (f"{self._serial}-{name}", scenario)
+        self.ranks = int(scenario.get("ranks", 1))
+        self._gangs = Gangs(self._folder.name, self._finish, self._taken_back.append)
         self._lazy, self._imported = [], []
         self._admission = Admission()
         self._known = set()
@@ -154,8 +126,8 @@ class ForkEngine:
                 warm.send({"import": package})
 
     def run(self, orders: Sequence[Order]) -> Iterator[Outcome]:
-        refuse_groups(self, orders)
         waiting = Waiting(sorted(orders, key=_longest_first))
+        self._width = max((order.ranks for order in orders), default=1)
         suspects: list[Order] = []
         alone = ""
         self._preload_lazy()
@@ -196,26 +168,42 @@ class ForkEngine:
         return len(self._given())
 
     def _given(self) -> list[Order]:
-        return [order for link in self._links if link.place != "warm" for order, _ in link.running.values()]
+        running = (order for link in self._links if link.place != "warm" for order, _ in link.running.values())
+        return list({order.id: order for order in running}.values())
 
-    def _link(self, place: Place) -> _Link | None:
-        scenario = "" if place == "warm" else self._scenario[0]
-        return next((link for link in self._links if link.place == place and link.scenario == scenario), None)
+    def _link(self, place: Place, rank: int = 0) -> Link | None:
+        key = (place, rank, "" if place == "warm" else self._scenario[0])
+        return next((link for link in self._links if (link.place, link.rank, link.scenario) == key), None)
+
+    def _links_of(self, place: Place) -> list[Link] | None:
+        """Return the fork server of each rank at a place; None if one is missing."""
+        found = [self._link(place, 0 if place == "construct" else rank) for rank in range(self._width)]
+        present = [link for link in found if link is not None]
+        return present if len(present) == len(found) else None
 
     def _dispatch(self, waiting: Waiting) -> None:
         given = self._given()
         snapshot_run_runs = any(order.snapshots for order in given)
 
-        def fork_server(place: Place) -> _Link | None:
-            link = self._link(place)
-            return self._construct() if link is None and (place == "construct" or not snapshot_run_runs) else link
+        def fork_servers(place: Place) -> list[Link] | None:
+            links = self._links_of(place)
+            if links is None and (place == "construct" or not snapshot_run_runs):
+                return [construct] * self._width if (construct := self._construct()) is not None else None
+            return links
 
         # Orders that sleep have as many slots of their own: they take time and memory, but no core.
-        free = {sleeps: self.jobs - sum(order.sleeps == sleeps for order in given) for sleeps in (False, True)}
-        free[False] = min(free[False], self._admission.room(len(given)))
-        for order, link in waiting.take(free, fork_server):
-            link.give(order)
+        free = {sleeps: self._slots([order for order in given if order.sleeps == sleeps]) for sleeps in (False, True)}
+        free[False] = min(free[False], max(self._admission.room(len(given)) // self._width, 0 if given else 1))
+        for order, links in waiting.take(free, fork_servers):
+            if order.ranks > 1:
+                self._gangs.give(order, links)
+            else:
+                links[0].give(order)
             snapshot_run_runs = snapshot_run_runs or bool(order.snapshots)
+
+    def _slots(self, running: Sequence[Order]) -> int:
+        """Return how many more runs may start beside these: a job is a process, but some run always may."""
+        return max((self.jobs - sum(order.ranks for order in running)) // self._width, 0 if running else 1)
 
     def _preload_lazy(self) -> None:
         """Import what the clean run imported on its way, for all later victims.
@@ -242,7 +230,7 @@ class ForkEngine:
             self._known |= new
             construct.send({"known": sorted(new)})
 
-    def _construct(self) -> _Link | None:
+    def _construct(self) -> Link | None:
         if self._link("construct") is None:
             self._open()
         return self._link("construct")
@@ -332,7 +320,7 @@ class ForkEngine:
         for key, events in self._selector.select(0.5):
             if key.fileobj is self._listener:
                 connection, _ = self._listener.accept()
-                link = _Link(connection)
+                link = Link(connection)
                 self._links.append(link)
                 self._selector.register(connection, selectors.EVENT_READ, link)
             else:
@@ -347,7 +335,7 @@ class ForkEngine:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(link.pid, signal.SIGKILL)
 
-    def _read(self, link: _Link) -> None:
+    def _read(self, link: Link) -> None:
         try:
             data = link.socket.recv(1 << 16)
         except BlockingIOError:
@@ -355,26 +343,41 @@ class ForkEngine:
         except OSError:
             data = b""
         if not data:
-            self._taken_back += [order for order, _ in link.running.values() if link.place != "warm"]
             self._drop(link)
+            for order, _ in link.running.values() if link.place != "warm" else ():
+                if order.ranks > 1:
+                    self._gangs.lost(order)
+                else:
+                    self._taken_back.append(order)
             return
         for message in link.lines.feed(data):
             if "hello" in message:
                 hello = message["hello"]
                 link.place, link.pid, link.scenario = hello["fork_server"], hello["pid"], hello.get("scenario", "")
+                link.rank = hello.get("rank", 0)
                 self._learn(hello.get("learnt") or {"modules": []})
             elif "printed" in message:
                 show(message["printed"]["to"], message["printed"]["text"].encode("utf-8", "replace"))
             elif "outcome" in message:
-                outcome = Outcome.from_json(message["outcome"])
-                link.running.pop(outcome.id, None)
-                if link.place == "warm":
-                    self._ended_scenarios[outcome.id] = outcome
-                elif link.scenario == self._scenario[0]:
-                    self._finished.append(outcome)
-                    if outcome.run is not None and (found := outcome.run.circumstances) is not None:
-                        self._lazy += found.imported
-                        self._admission.learn(found.private)
+                self._take(link, Outcome.from_json(message["outcome"]), message.get("rank", 0))
+
+    def _take(self, link: Link, outcome: Outcome, rank: int) -> None:
+        """Take the outcome of a run, or of one rank of a run."""
+        given = link.running.pop((outcome.id, rank), None)
+        if link.place == "warm":
+            self._ended_scenarios[outcome.id] = outcome
+        elif link.scenario != self._scenario[0]:
+            return
+        elif given is not None and given[0].ranks > 1:
+            self._gangs.ended(rank, outcome)
+        else:
+            self._finish(outcome)
+
+    def _finish(self, outcome: Outcome) -> None:
+        self._finished.append(outcome)
+        if outcome.run is not None and (found := outcome.run.circumstances) is not None:
+            self._lazy += found.imported
+            self._admission.learn(found.private)
 
     def _hang_up(self) -> None:
         """Disconnect the scenario's fork servers: they end with whatever they still run."""
@@ -382,7 +385,7 @@ class ForkEngine:
             if link.place != "warm":
                 self._drop(link)
 
-    def _drop(self, link: _Link) -> None:
+    def _drop(self, link: Link) -> None:
         self._links.remove(link)
         with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(link.socket)

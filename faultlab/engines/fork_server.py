@@ -89,7 +89,9 @@ class ForkServer:
             for key, _ in self._selector.select(_TICK if self._victims else None):
                 if key.fileobj is self._driver:
                     for message in self._receive():
-                        if "order" not in message:
+                        if "end" in message:
+                            self._end_run(message["end"])
+                        elif "order" not in message:
                             self.on_control(message)
                         elif (born := self._fork(Order.from_json(message["order"]))) is not None:
                             return born
@@ -116,6 +118,12 @@ class ForkServer:
         # Snapshots too: they would end by themselves, but where init does not reap them they would remain as zombies.
         processes.sweep_orphans(set())
         os._exit(0)
+
+    def _end_run(self, id: str) -> None:
+        """Kill the rank of a run that has ended without it; its end is reported as any other's."""
+        for victim in self._victims.values():
+            if victim.order.id == id:
+                processes.kill_group(victim.pid)
 
     def _fork(self, order: Order) -> tuple[Order, Channel] | None:
         report_end, report = os.pipe()
@@ -219,7 +227,8 @@ class ForkServer:
         outcome.output = victim.output.text()
         outcome.seconds = (victim.reported or time.monotonic()) - victim.started
         try:
-            self._driver.sendall(encode({"outcome": {**outcome.to_json(), "results": [victim.result]}}))
+            told = {"outcome": {**outcome.to_json(), "results": [victim.result]}, "rank": victim.order.rank}
+            self._driver.sendall(encode(told))
         except OSError:
             self._end()
 

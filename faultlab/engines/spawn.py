@@ -19,7 +19,8 @@ from faultlab.core.messages import Lines
 from faultlab.core.orders import Order
 from faultlab.core.results import Outcome, read_result
 from faultlab.core.threads import one_thread_environment
-from faultlab.engines import Capabilities, refuse_groups
+from faultlab.engines import Capabilities
+from faultlab.engines.gangs import Gangs
 from faultlab.engines.processes import Output, kill_group, show
 
 _TICK = 0.02
@@ -39,14 +40,17 @@ class _Run:
 class SpawnEngine:
     """The spawn engine; see `faultlab.engines.Engine`. Each deadline is extended by the time for imports."""
 
-    capabilities = Capabilities(echo=True, shared_filesystem=True)
+    capabilities = Capabilities(groups=True, echo=True, shared_filesystem=True)
 
     def __init__(self, jobs: int) -> None:
         self.jobs = jobs
+        self.ranks = 1
         self.alone = False
         self._folder = tempfile.TemporaryDirectory(prefix="faultlab-", ignore_cleanup_errors=True)
         self._scenario: Mapping[str, Any] = {}
         self._runs: list[_Run] = []
+        self._finished: list[Outcome] = []
+        self._gangs = Gangs(self._folder.name, self._finished.append)
 
     @property
     def root(self) -> str:
@@ -55,6 +59,7 @@ class SpawnEngine:
 
     def open(self, name: str, scenario: Mapping[str, Any]) -> None:
         self._scenario = scenario
+        self.ranks = int(scenario.get("ranks", 1))
 
     def keep_warm(self) -> None:
         """Do nothing: every run starts a new process."""
@@ -63,19 +68,38 @@ class SpawnEngine:
         """Do nothing: no process outlives a run."""
 
     def run(self, orders: Sequence[Order]) -> Iterator[Outcome]:
-        refuse_groups(self, orders)
         waiting = list(orders)
         while waiting or self._runs:
-            while waiting and len(self._runs) < self.jobs:
-                self._runs.append(self._start(waiting.pop(0)))
+            while waiting and (not self._runs or len(self._runs) + waiting[0].ranks <= self.jobs):
+                order = waiting.pop(0)
+                if order.ranks > 1:
+                    self._gangs.give(order, [self] * order.ranks)
+                else:
+                    self.give(order)
             for run in list(self._runs):
                 late = time.monotonic() - run.started > run.order.deadline + _IMPORTS
                 if late:
                     _kill(run.process)
                 if late or run.process.poll() is not None:
                     self._runs.remove(run)
-                    yield self._finish(run, late)
+                    outcome = self._outcome(run, late)
+                    if run.order.ranks > 1:
+                        self._gangs.ended(run.order.rank, outcome)
+                    else:
+                        self._finished.append(outcome)
+            yield from self._finished
+            self._finished.clear()
             time.sleep(_TICK)
+
+    def give(self, order: Order) -> None:
+        """Start the process of a run, or of one rank of a run."""
+        self._runs.append(self._start(order))
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Kill the processes of the run that the message ends; their ends are reported as any other's."""
+        for run in self._runs:
+            if run.order.id == message.get("end"):
+                _kill(run.process)
 
     def close(self) -> None:
         for run in self._runs:
@@ -104,7 +128,7 @@ class SpawnEngine:
         pump.start()
         return _Run(order, process, Path(report), pump, output)
 
-    def _finish(self, run: _Run, late: bool) -> Outcome:
+    def _outcome(self, run: _Run, late: bool) -> Outcome:
         _kill(run.process)
         status = run.process.wait()
         run.pump.join(1.0)

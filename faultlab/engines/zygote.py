@@ -84,8 +84,9 @@ def serve(address: str, name: str, target: Target, more: Mapping[str, Any]) -> N
         os.setsid()
         channel.close()
         gc.freeze()
-        order, own_channel = ForkServer(address, {"fork_server": place, "scenario": name}).serve()
-        return order, own_channel.send
+        hello = {"fork_server": place, "scenario": name, "rank": order.rank}
+        given, own_channel = ForkServer(address, hello).serve()
+        return given, own_channel.send
 
     carry_out(target, order, channel.send, snapshot if order.snapshots else None)
     sys.stdout.flush()

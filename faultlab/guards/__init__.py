@@ -47,6 +47,7 @@ from faultlab.guards.overfits_batch import OverfitsBatch
 from faultlab.guards.padding_ignored import PaddingIgnored
 from faultlab.guards.parameters_move import ParametersMove
 from faultlab.guards.plain_loop import attach
+from faultlab.guards.ranks_agree import RanksAgree
 from faultlab.guards.run_ended import RunEnded
 from faultlab.guards.samples_independent import SamplesIndependent
 from faultlab.guards.schedule_fits import ScheduleFits
@@ -100,6 +101,7 @@ __all__ = [
     "OverfitsBatch",
     "PaddingIgnored",
     "ParametersMove",
+    "RanksAgree",
     "RunEnded",
     "SamplesIndependent",
     "ScheduleFits",

@@ -7,7 +7,8 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from faultlab.campaign.verdict import detection, died, timed_out
+from faultlab.campaign.process_ends import died, timed_out
+from faultlab.campaign.verdict import detection
 from faultlab.catalogue.failure_mode import FailureMode
 from faultlab.core.alert import Alert
 from faultlab.core.detection import Detection

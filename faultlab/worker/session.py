@@ -29,10 +29,11 @@ from faultlab.detectors.guard_observer import Observer
 from faultlab.detectors.warnings_shown import Warnings
 from faultlab.errors import TargetError
 from faultlab.frameworks.base import Assembly, Target, Training
-from faultlab.frameworks.torch.weights import digest, not_finite
+from faultlab.frameworks.torch.weights import digest, not_finite, states
 from faultlab.injection import compilation, hooks, mutant_activation, registry
 from faultlab.injection.armed_fault import Armed, BrokenInjector
 from faultlab.injection.hooks import Site
+from faultlab.ranks.gang import Gang
 from faultlab.sandbox import file_calls
 from faultlab.sandbox.overlay import Overlay
 from faultlab.worker import origins, seeding, snapshots
@@ -78,6 +79,9 @@ class Session:
         self._unevaluated_best = ""
         self._imported_before = set(sys.modules) if self._task.probe else set()
         self._started = time.perf_counter()
+        self._gang = Gang(order.rank, order.ranks, lambda: self._clock.step) if order.ranks > 1 else None
+        self._states: dict[str, str] = {}
+        self._waited = ""
 
     def run(self) -> None:
         """Execute the order and send the result, or the reason why it could not run."""
@@ -92,23 +96,35 @@ class Session:
         except BrokenInjector as error:
             result = Broken(str(error))
         self._send(message_of(result))
-        # Runs that are forked from it may write there past Python's file functions; the engine removes it.
-        if not self._task.snapshots:
+        # Runs that are forked from it may write there past Python's file functions, and other ranks may still write;
+        # the engine removes it.
+        if not self._task.snapshots and self._gang is None:
             shutil.rmtree(self._order.root, ignore_errors=True)
 
     def _run(self) -> Result:
-        snapshots.empty(self._order.root)
+        self._meet(lambda: snapshots.empty(self._order.root))
         self._switch()
         with Patches() as confined:
             # Once, and until the end: forked runs inherit it.
             file_calls.take_over(confined, self._overlay)
             error = self._train(confined)
+            if self._gang is not None:
+                # What follows is each rank's own: no rank may wait for another.
+                self._gang.part()
             if self._training is not None and self._training.module is not None:
+                if self._gang is not None:
+                    self._states = states(self._training.module)
                 self._trajectory.digest = digest(self._training.module)
                 self._trajectory.not_finite = not_finite(self._training.module)
-                if error is None:
+                if error is None and self._order.rank == 0:
                     self._evaluate()
         return self._result()
+
+    def _meet(self, first: Callable[[], None]) -> Any:
+        """Prepare the folder of the run, as its only rank or as the first of several, which then meet."""
+        if self._order.rank == 0:
+            first()
+        return self._gang.meet(self._order.meeting, self._order.deadline) if self._gang is not None else None
 
     def _train(self, confined: Patches) -> BaseException | None:
         """Build and train; return the exception that ended it."""
@@ -246,7 +262,8 @@ class Session:
         if self._snapshot is None or place not in self._task.snapshots or not snapshots.can_fork():
             return
         old_root = self._order.root
-        written = snapshots.keep_files(old_root, place)
+        # All ranks write there; the first keeps the files for all.
+        written = snapshots.keep_files(old_root, place) if self._order.rank == 0 else ""
         born = self._snapshot(place)
         if born is None:
             return
@@ -255,9 +272,11 @@ class Session:
         self._born = place
         self._warnings.root = self._order.root
         self._started = time.perf_counter()
-        snapshots.take_files(written, self._order.root)
+        group = self._meet(lambda: snapshots.take_files(written, self._order.root))
         self._overlay.succeed(old_root)
         assert self._training is not None
+        if group is not None:
+            self._training.regroup(group)
         self._training.relocate(old_root, self._order.root)
         self._switch()
         if self._task.fault is not None:
@@ -311,7 +330,10 @@ class Session:
         else:
             self._trajectory.end = "raised"
             self._trajectory.exit_code = 1
-        self._alerts.append(alert)
+            if self._gang is not None:
+                self._waited = self._gang.waited(error)
+        if not self._waited:
+            self._alerts.append(alert)
 
     @property
     def _flags(self) -> tuple[str, ...]:
@@ -355,6 +377,8 @@ class Session:
             guards=[*(self._training.guards if self._training else ()), *self._flags],
             profile=self._profile,
             circumstances=origins.circumstances(self._training, self._imported_before) if probed else None,
+            states=self._states,
+            waited=self._waited,
             fit_seconds=self._fit_seconds,
             seconds=time.perf_counter() - self._started,
         )

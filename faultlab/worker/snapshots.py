@@ -7,6 +7,8 @@ import shutil
 import threading
 from multiprocessing import active_children
 
+from faultlab.ranks import gang, membership
+
 
 def keep_files(root: str, place: object) -> str:
     """Copy what a snapshot run has written so far, because it will change and delete it; return the copy's path."""
@@ -34,5 +36,8 @@ def can_fork() -> bool:
     import torch
 
     on_gpu: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    native = os.listdir("/proc/self/task") if os.path.isdir("/proc/self/task") else [""]
-    return threading.active_count() == len(native) == 1 and not active_children() and not on_gpu
+    native = len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 1
+    if membership.present() is not None:
+        # A rank that is forked meets the others in a new process group, which has threads of its own.
+        native -= gang.threads_of_gloo()
+    return threading.active_count() == native == 1 and not active_children() and not on_gpu

@@ -25,6 +25,7 @@ class Engine:
     """Gives back outcomes in an order of its own; ``digests`` says what each run ended with."""
 
     root = "/nowhere"
+    ranks = 1
     capabilities = Capabilities(snapshots=True)
 
     def __init__(self, arriving: Sequence[str], digests: dict[str, str], copied: bool = True) -> None:

@@ -30,6 +30,7 @@ class ToyEngine:
     def __init__(self, jobs: int) -> None:
         self.jobs = 1
         self.alone = False
+        self.ranks = 1
         self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self._scenario: Mapping[str, Any] = {}
 

@@ -24,6 +24,7 @@ from faultlab.catalogue.injection_points.optimisation import (
     ZeroGrad,
 )
 from faultlab.catalogue.injection_points.point import InjectionPoint
+from faultlab.catalogue.injection_points.ranks import Collective, Replica, SamplerEpoch
 from faultlab.catalogue.injection_points.steps import Definition, Mode, StepCall, StepOutput
 from faultlab.catalogue.injection_points.surroundings import (
     CallbackHook,
@@ -42,6 +43,7 @@ __all__ = [
     "CallbackHook",
     "Checkpoint",
     "Clipping",
+    "Collective",
     "Definition",
     "Gradients",
     "HeadInput",
@@ -61,7 +63,9 @@ __all__ = [
     "Optimizers",
     "Process",
     "RandomState",
+    "Replica",
     "Sample",
+    "SamplerEpoch",
     "StepCall",
     "StepOutput",
     "TrainerArguments",

@@ -70,5 +70,5 @@ class LightningClock(Clock):
 
     @property
     def rank(self) -> int:
-        """The Trainer's global rank."""
-        return int(getattr(self.trainer, "global_rank", 0))
+        """The Trainer's global rank; before there is a Trainer that of the process."""
+        return int(getattr(self.trainer, "global_rank", super().rank))

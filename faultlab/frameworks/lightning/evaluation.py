@@ -13,7 +13,7 @@ from typing import Any
 
 from faultlab.core.patching import Patches
 from faultlab.core.trajectory import Trajectory
-from faultlab.frameworks.lightning import namespaces
+from faultlab.frameworks.lightning import namespaces, ranks
 from faultlab.frameworks.lightning.clock import LightningClock
 from faultlab.frameworks.lightning.recorder import recorder
 from faultlab.frameworks.lightning.seams.backward import wrap_held_optimizers
@@ -36,7 +36,7 @@ def evaluate(built: Built, validates: bool, arguments: Mapping[str, Any]) -> dic
 
     ``arguments`` are the Trainer's arguments besides the target's own.
     """
-    arguments = {**built.trainer_arguments, **_ARGUMENTS, **arguments}
+    arguments = ranks.for_this_process({**built.trainer_arguments, **_ARGUMENTS, **arguments}, built.ranks)
     _reset_metrics(built.module)
     return (_validate(built, arguments) if validates else {}) or _training_loss(built, arguments)
 

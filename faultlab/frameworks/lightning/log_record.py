@@ -20,12 +20,14 @@ class LogRecord:
         self.before_validation = False
         self.directions: list[tuple[str, dict[str, str]]] = []
         self.last_step: int | None = None
+        self.synced = False
 
     def logging_value(self, log: Callable[..., Any]) -> Callable[..., Any]:
         """Wrap ``LightningModule.log``."""
 
         def logging(module: Any, name: str, value: Any, *args: Any, **kwargs: Any) -> Any:
             stage = self._clock.stage
+            self.synced = self.synced or bool(kwargs.get("sync_dist"))
             if not is_plain(value):
                 if name not in self.objects:
                     self.directions.append((name, directions.of_metric(value)))

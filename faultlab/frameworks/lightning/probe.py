@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn.modules import module as hooks
 from torch.nn.modules.lazy import LazyModuleMixin
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, DistributedSampler
 
 from faultlab.core import directions, predictions
 from faultlab.core.class_paths import path_of
@@ -328,6 +328,7 @@ class Probe:
             last_logged=self._logs.last_step,
             clips_itself=self._clips_itself,
             logged_objects=tuple(self._logs.objects),
+            synced=self._logs.synced,
         )
 
     def _of_trainer(self, trainer: Any, steps: int, validation_batches: int) -> dict[str, Any]:
@@ -364,6 +365,8 @@ class Probe:
             "endless": trainer.max_epochs == -1,
             "patience": {name: callback.patience for name, callback in given if stops_early(callback)},
             "directions": directions.merged([*self._logs.directions, *directions.of_trainer(trainer)]),
+            "ranks": int(trainer.world_size),
+            "shards": any(isinstance(getattr(one, "sampler", None), DistributedSampler) for one in training),
             "ranking": tuple(name for name, callback in given if ranks(callback)),
         }
 

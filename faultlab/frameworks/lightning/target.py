@@ -16,7 +16,7 @@ from faultlab.core.user_code import UserCode
 from faultlab.errors import TargetError
 from faultlab.frameworks import registry
 from faultlab.frameworks.base import Framework
-from faultlab.frameworks.lightning import namespaces
+from faultlab.frameworks.lightning import namespaces, ranks
 from faultlab.injection import compilation
 from faultlab.injection.mutant_activation import Executions
 
@@ -32,7 +32,10 @@ PREPARE = "__faultlab_prepare__"
 
 @dataclass
 class Built:
-    """One fresh target: ``fit`` has the keyword arguments of ``Trainer.fit``, ``guards`` the guards by name."""
+    """One fresh target: ``fit`` has the keyword arguments of ``Trainer.fit``, ``guards`` the guards by name.
+
+    ``ranks`` is the number of processes that the scenario's training has.
+    """
 
     module: Any
     trainer_class: type
@@ -40,6 +43,7 @@ class Built:
     fit: dict[str, Any]
     guards: dict[str, Any] = field(default_factory=dict)
     namespace: ModuleType = field(default=sys)
+    ranks: int = 1
 
 
 class Target:
@@ -84,6 +88,7 @@ class Target:
 
         Raise NotVariedError if the scenario has nothing that the variation changes.
         """
+        ranks.begin()
         if variation is not None:
             return Target(varied(self._scenario, variation)).build(root, with_flags)
         extra: dict[str, Any] = {}
@@ -112,7 +117,8 @@ class Target:
         if any(isinstance(callback, namespace.callbacks.Checkpoint) for callback in arguments["callbacks"]):
             arguments["enable_checkpointing"] = True
         arguments["default_root_dir"] = root
-        return Built(module, trainer_class, arguments, _fit_arguments(data, namespace), guards, namespace)
+        several = int(self._scenario.get("ranks", 1))
+        return Built(module, trainer_class, arguments, _fit_arguments(data, namespace), guards, namespace, several)
 
     def make_module(self) -> Any:
         """Return only a fresh module, if the scenario names one; raise TargetError if it can't be called so."""

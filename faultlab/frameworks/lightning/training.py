@@ -13,9 +13,8 @@ from faultlab.core.asking import asked
 from faultlab.core.patching import Patches
 from faultlab.core.target_profile import TargetProfile
 from faultlab.core.trajectory import Trajectory
-from faultlab.errors import TargetError
 from faultlab.frameworks.base import Assembly, BuildAgain
-from faultlab.frameworks.lightning import confinement, evaluation, namespaces, resume
+from faultlab.frameworks.lightning import confinement, evaluation, namespaces, ranks, resume
 from faultlab.frameworks.lightning.probe import Probe
 from faultlab.frameworks.lightning.recorder import count_logger_calls, first_batch, of_hooks, recorder
 from faultlab.frameworks.lightning.seams.construction import in_precision
@@ -38,7 +37,7 @@ class LightningTraining:
     @classmethod
     def of(cls, built: Built, wanted: Assembly) -> LightningTraining:
         """Create the Trainer; the run's additions come after the user's own callbacks."""
-        arguments = {**built.trainer_arguments, **wanted.changed}
+        arguments = ranks.for_this_process({**built.trainer_arguments, **wanted.changed}, built.ranks)
         if wanted.checkpoints is not None:
             arguments = resume.with_checkpoints(arguments, built.namespace, wanted.root, *wanted.checkpoints)
         extra = [of_hooks(wanted.beside)] if wanted.beside is not None else []
@@ -49,7 +48,7 @@ class LightningTraining:
         extra.append(recorder(built.namespace, wanted.trajectory, wanted.clock))
         arguments["callbacks"] = [*arguments["callbacks"], *extra]
         trainer = built.trainer_class(**arguments)
-        _refuse_several_processes(trainer)
+        ranks.take_part(trainer, built.namespace.__name__)
         confinement.move(trainer, wanted.root)
         return cls(built, trainer, wanted.trajectory, wanted.clock)
 
@@ -85,6 +84,9 @@ class LightningTraining:
                 if moved is not value:
                     with contextlib.suppress(AttributeError):
                         setattr(owner, name, moved)
+
+    def regroup(self, group: Any) -> None:
+        ranks.regroup(self.trainer, group)
 
     def _experiments(self) -> Iterator[Any]:
         for logger in self.trainer.loggers:
@@ -124,13 +126,6 @@ class LightningTraining:
             name.replace("pytorch_", ""): str(getattr(importlib.import_module(name), "__version__", ""))
             for name in names
         }
-
-
-def _refuse_several_processes(trainer: Any) -> None:
-    """Refuse a training that would start more processes: each would consider itself the first."""
-    if trainer.num_devices * trainer.num_nodes > 1 or getattr(trainer.strategy, "launcher", None) is not None:
-        remedy = "Set `devices: 1` and leave the strategy out."
-        raise TargetError(("trainer",), "training on several devices or processes can't be broken yet", remedy)
 
 
 def _moved(value: Any, old_root: str, new_root: str) -> Any:

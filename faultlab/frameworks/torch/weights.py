@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -10,8 +11,17 @@ import torch
 
 def digest(module: Any) -> str:
     """Return a hash of every parameter and buffer, bit for bit."""
+    return _hash([*module.named_parameters(), *module.named_buffers()])
+
+
+def states(module: Any) -> dict[str, str]:
+    """Return separate hashes of the parameters and of the buffers, which ranks may differ in on purpose."""
+    return {"parameters": _hash(module.named_parameters()), "buffers": _hash(module.named_buffers())}
+
+
+def _hash(named: Iterable[tuple[str, Any]]) -> str:
     total = hashlib.sha256()
-    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+    for name, tensor in named:
         total.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
         if not tensor.is_sparse and tensor.device.type != "meta":
             raw = tensor.detach().cpu().contiguous().reshape(-1)

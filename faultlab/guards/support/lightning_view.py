@@ -128,6 +128,7 @@ class LightningView(TrainingView):
     is_scaled: bool = _found(lambda trainer: getattr(trainer.precision_plugin, "scaler", None) is not None)
     is_flattened: bool = _found(lambda trainer: any(part in type(trainer.strategy).__name__ for part in _FLATTENING))
     world_size: int = _read("world_size")
+    shares_buffers: bool = _found(lambda trainer: bool(getattr(trainer.strategy.model, "broadcast_buffers", False)))
     is_global_zero: bool = _read("is_global_zero")
 
     def settings(self) -> Mapping[str, Any]:

@@ -146,6 +146,9 @@ class TrainingView(Protocol):
     world_size: int = 1
     """Processes that train together."""
 
+    shares_buffers: bool = False
+    """True if DistributedDataParallel broadcasts the buffers of rank 0 before each forward pass."""
+
     is_global_zero: bool = True
     """True if this process is the one that writes and logs."""
 

@@ -1,0 +1,53 @@
+"""The verdicts on processes that did not report how their run went, and on ranks that wait for each other."""
+
+from __future__ import annotations
+
+import signal
+
+from faultlab.catalogue.failure_mode import FailureMode
+from faultlab.core.collectives import STOCK_PATIENCE, standstill
+from faultlab.core.detection import Detection
+from faultlab.core.report import Status
+from faultlab.core.results import Outcome
+from faultlab.core.verdict import Answer
+
+EXITED = "the process exits with status 0 before the training is done"
+
+
+def timed_out(mode: FailureMode, outcome: Outcome) -> Answer:
+    """Return the verdict on a run that was ended at its deadline."""
+    late = f"still running after its deadline of {outcome.seconds:.0f} s"
+    if where := standstill(outcome.collectives):
+        late = f"the ranks wait for each other: {where}; unless told otherwise, torch waits {STOCK_PATIENCE:,} s"
+    if mode.hangs and outcome.acting is not None:
+        return Answer(Status.DETECTED, detected_by=[Detection("process", "deadline", outcome.acting, 0, False, late)])
+    return Answer(Status.TIMEOUT, late if outcome.acting is not None else f"{late}, and the fault had not acted")
+
+
+def died(outcome: Outcome) -> Answer:
+    """Return the verdict on a run whose process ended without a result."""
+    killed = f"the process was killed by {_signal_name(-outcome.exit)}"
+    how = killed if outcome.exit < 0 else f"the process ended with status {outcome.exit}"
+    if outcome.acting is None:
+        return Answer(Status.ERROR, f"{how} before the fault acted")
+    if outcome.exit == 0:
+        return Answer(Status.SILENT, EXITED)
+    return Answer(Status.DETECTED, detected_by=[Detection("process", "exit", outcome.acting, 0, False, how)])
+
+
+def dead_ranks(outcome: Outcome) -> list[Detection]:
+    """Return the ranks of several whose process ended without a result, with another status than 0."""
+    found = []
+    for rank, (result, exit) in enumerate(zip(outcome.results, outcome.exits)):
+        if result is None and exit:
+            how = f"was killed by {_signal_name(-exit)}" if exit < 0 else f"ended with status {exit}"
+            step = outcome.acting or 0
+            found.append(Detection("process", "exit", step, 0, False, f"the process of rank {rank} {how}", rank=rank))
+    return found
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,52 @@
+"""Injection points of trainings on several ranks: collectives, the replica that wraps the module, and the sampler."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from faultlab.catalogue.injection_points.point import InjectionPoint
+
+if TYPE_CHECKING:
+    from faultlab.core.target_profile import TargetProfile
+
+_AFTER_FORWARD = frozenset({"batches", "forward", "metrics"})
+
+
+@dataclass(frozen=True)
+class OfRanks(InjectionPoint):
+    """The base class of points that only trainings on several ranks reach."""
+
+    kind = "around"
+
+    def inapplicable(self, profile: TargetProfile) -> str:
+        return "" if profile.ranks > 1 else "the training has one rank"
+
+
+@dataclass(frozen=True)
+class Collective(OfRanks):
+    """A collective of the process group. The injector receives the call, which returns when the collective has ended.
+
+    ``ctx.memory["collective"]`` has its name, its tensors, which hold the result after the call, and the number of
+    ranks. With ``of="gradients"``, only those that a backward pass calls, as DistributedDataParallel's reducer does.
+    """
+
+    of: str = ""
+    leaves = _AFTER_FORWARD
+
+
+@dataclass(frozen=True)
+class Replica(OfRanks):
+    """The forward of DistributedDataParallel around the module. The injector receives the call.
+
+    ``ctx.memory["replica"]`` is the wrapper. What it is told to synchronize during the call holds for the backward too.
+    """
+
+    leaves = frozenset({"batches", "metrics"})
+
+
+@dataclass(frozen=True)
+class SamplerEpoch(OfRanks):
+    """The call ``set_epoch`` of a DistributedSampler with another epoch. The injector receives the call."""
+
+    leaves = frozenset({"backward", "forward", "metrics"})

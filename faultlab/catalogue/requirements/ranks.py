@@ -1,0 +1,21 @@
+"""Requirements on the ranks of the training."""
+
+from __future__ import annotations
+
+from faultlab.catalogue.requirements import requirement
+from faultlab.core.target_profile import TargetProfile
+
+
+@requirement("several-ranks")
+def _several_ranks(profile: TargetProfile) -> str:
+    return "" if profile.ranks > 1 else "the training has one rank"
+
+
+@requirement("synced-metrics")
+def _synced_metrics(profile: TargetProfile) -> str:
+    return "" if profile.synced else "the module logs nothing with sync_dist=True"
+
+
+@requirement("own-sampler")
+def _own_sampler(profile: TargetProfile) -> str:
+    return "" if profile.shards else "the training loader has no DistributedSampler"

@@ -1,0 +1,80 @@
+"""The position of each rank in the sequence of collectives, and what it shows about a hang.
+
+Every rank keeps its position in a file, which outlives the process: a rank that is killed can't report.
+"""
+
+# faultlab: runs around each test while a mutant is on
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+STOCK_PATIENCE = 1800
+"""The seconds that torch waits for a collective of gloo, unless told otherwise."""
+SIZE = 256
+"""The bytes of a rank's file."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """The last collective that a rank entered; ``number`` counts them from 1, and is 0 before the first.
+
+    ``step`` is the training step of that call.
+    """
+
+    rank: int
+    number: int = 0
+    name: str = ""
+    step: int = 0
+
+    @property
+    def told(self) -> str:
+        """The position in words."""
+        return f"{self.name} {self.number} of step {self.step}" if self.number else "no collective yet"
+
+
+def file_of(meeting: str, rank: int) -> str:
+    """Return the path of a rank's file for the run whose ranks meet there."""
+    return f"{meeting}.rank-{rank}"
+
+
+def to_bytes(number: int, name: str, step: int) -> bytes:
+    """Return the content of a rank's file."""
+    return json.dumps([number, name, step]).encode().ljust(SIZE)
+
+
+def read(meeting: str, ranks: int) -> list[Position]:
+    """Return the positions of all ranks; one that has entered no collective is at number 0."""
+    found = []
+    for rank in range(ranks):
+        try:
+            with open(file_of(meeting, rank), "rb") as file:
+                number, name, step = json.loads(file.read(SIZE))
+            found.append(Position(rank, int(number), str(name), int(step)))
+        except (OSError, ValueError, TypeError):
+            found.append(Position(rank))
+    return found
+
+
+def standstill(positions: Sequence[Position]) -> str:
+    """Return in words which ranks wait for which others; empty if nothing is known."""
+    if not any(position.number for position in positions):
+        return ""
+    ahead = max(position.number for position in positions)
+    waiting = [one for one in positions if one.number == ahead]
+    behind = [one for one in positions if one.number < ahead]
+    if behind:
+        awaited = "; ".join(f"rank {one.rank} has not entered it, after {one.told}" for one in behind)
+        return f"{_who([one.rank for one in waiting])} waits in {waiting[0].told}; {awaited}"
+    names = {one.name for one in waiting}
+    if len(names) > 1:
+        return "the ranks wait in different collectives: " + ", ".join(
+            f"rank {one.rank} in {one.told}" for one in waiting
+        )
+    return f"all ranks are in {waiting[0].told}, so this may be slowness"
+
+
+def _who(ranks: Sequence[int]) -> str:
+    return f"rank {ranks[0]}" if len(ranks) == 1 else "each of the ranks " + ", ".join(map(str, ranks))

@@ -1,0 +1,55 @@
+"""Lightning's trainings of several ranks: each rank runs in a process that is there already, so nothing is launched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch.nn.parallel import DistributedDataParallel
+
+from faultlab.errors import TargetError
+from faultlab.frameworks.lightning import namespaces
+from faultlab.ranks import membership
+
+_ALONE = {"devices": 1, "num_nodes": 1, "strategy": "auto"}
+
+
+def begin() -> None:
+    """Let Lightning know this process's rank before the user's code is called, as a launcher's variables would."""
+    if membership.present() is not None:
+        for namespace in namespaces.loaded():
+            namespaces.part(namespace, "utilities.rank_zero:rank_zero_only").rank = membership.rank()
+
+
+def for_this_process(arguments: Mapping[str, Any], ranks: int) -> dict[str, Any]:
+    """Return the Trainer's arguments; for a process that trains or evaluates alone what several ranks do, for one."""
+    alone = ranks > 1 and membership.present() is None
+    return {**arguments, **(_ALONE if alone else {})}
+
+
+def take_part(trainer: Any, namespace: str) -> None:
+    """Let a Trainer be this process's rank; raise TargetError if it would train on other processes than these."""
+    member = membership.present()
+    asked = trainer.num_devices * trainer.num_nodes
+    if member is None:
+        if asked > 1 or getattr(trainer.strategy, "launcher", None) is not None:
+            remedy = "Set `devices` under `trainer` in the scenario, as a number; or set `devices: 1` and no strategy."
+            raise TargetError(("trainer",), "its code asks for several devices or processes", remedy)
+        return
+    if asked != member.size:
+        message = f"the scenario's trainer names {member.size} devices, but the Trainer trains on {asked}"
+        raise TargetError(("trainer", "devices"), message, "Let the scenario and its code name the same number.")
+    if not isinstance(trainer.strategy, namespaces.part(namespace, "strategies.ddp:DDPStrategy")):
+        name = type(trainer.strategy).__name__
+        raise TargetError(("trainer", "strategy"), f"trainings of several ranks by {name} are not supported",
+                          "Use `strategy: ddp`.")  # fmt: skip
+    # The ranks are there: neither subprocesses nor spawned ones.
+    trainer.strategy._launcher = None
+
+
+def regroup(trainer: Any, group: Any) -> None:
+    """Let DDP's reducer use another process group, with the buckets that it has built."""
+    replica = trainer.strategy.model
+    if isinstance(replica, DistributedDataParallel):
+        replica.process_group = group
+        replica.reducer._update_process_group(group)

@@ -1,0 +1,56 @@
+"""Fingerprints of tensors for a comparison of ranks: equal if the bits are, and cheap enough for every step."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+
+_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+_PRIME = 1_000_003
+_WIDTH = 1 << 63
+
+
+def of_tensors(tensors: Iterable[Any]) -> int:
+    """Return the fingerprint of some tensors, in their order, by the sums of their bits as integers."""
+    sums = [bits.sum(dtype=torch.int64) for tensor in tensors if (bits := _bits(tensor)) is not None]
+    # One transfer from the device for all of them.
+    return _combined(torch.stack(sums).tolist() if sums else [])
+
+
+def of_states(optimizers: Iterable[Any]) -> int:
+    """Return the fingerprint of the tensors that optimizers keep between steps."""
+    return of_tensors(tensor for optimizer in optimizers for tensor in _held(optimizer))
+
+
+def of_rates(optimizers: Iterable[Any]) -> int:
+    """Return the fingerprint of the learning rates of all parameter groups."""
+    rates = (group.get("lr") for optimizer in optimizers for group in getattr(optimizer, "param_groups", ()))
+    numbers = [float(rate) for rate in rates if isinstance(rate, (int, float, torch.Tensor))]
+    return _combined(struct.unpack("<q", struct.pack("<d", number))[0] for number in numbers)
+
+
+def _combined(numbers: Iterable[int]) -> int:
+    total = 0
+    for number in numbers:
+        total = (total * _PRIME + number) % _WIDTH
+    return total
+
+
+def _bits(tensor: Any) -> torch.Tensor | None:
+    """Return the values of a tensor as integers; None if they can't be read."""
+    if not isinstance(tensor, torch.Tensor) or tensor.layout is not torch.strided or tensor.device.type == "meta":
+        return None
+    plain = tensor.detach()
+    plain = torch.view_as_real(plain.resolve_conj()) if plain.is_complex() else plain
+    return plain.contiguous().view(_INTEGERS[plain.element_size()])
+
+
+def _held(optimizer: Any) -> Iterator[Any]:
+    state = getattr(optimizer, "state", {})
+    for group in getattr(optimizer, "param_groups", ()):
+        for parameter in group["params"]:
+            own = state.get(parameter, {})
+            yield from (own[name] for name in sorted(own, key=str))

@@ -1,0 +1,89 @@
+"""The ranks of a run meet: at its beginning, again after a fork midway, and they part before each is judged."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from faultlab.core import collectives
+from faultlab.ranks import membership
+from faultlab.ranks.position import Recorder
+
+_MEETING = timedelta(seconds=300)
+_PATIENCE = (1.5, 30.0)
+_LATE = "Timed out waiting"
+
+
+@dataclass
+class Gang:
+    """The group that this process is a rank of; ``step`` returns its training step."""
+
+    rank: int
+    size: int
+    step: Callable[[], int]
+    group: Any = None
+    recorder: Recorder = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.recorder = Recorder(self.step)
+
+    def meet(self, meeting: str, deadline: float) -> Any:
+        """Wait for the other ranks and make a process group with them; forget an inherited one.
+
+        Args:
+            meeting: The path where they meet; no ranks have met there before.
+            deadline: The run's deadline in seconds: a collective waits for less than that, so that ranks that wait for
+                ever can report it.
+
+        Returns:
+            The process group.
+        """
+        # Not imported before: a run of one process needs none of it.
+        from torch.distributed import FileStore  # type: ignore[attr-defined]
+
+        from faultlab.ranks import process_group
+
+        if self.group is not None:
+            process_group.forget()
+        membership.enter(self.rank, self.size)
+        self.recorder.write_to(collectives.file_of(meeting, self.rank))
+        store = FileStore(meeting, self.size)
+        store.set_timeout(_MEETING)
+        store.set(f"here-{self.rank}", "")
+        store.wait([f"here-{rank}" for rank in range(self.size)])
+        least, most = _PATIENCE
+        patience = timedelta(seconds=min(most, max(least, deadline / 2)))
+        self.group = process_group.initialise(store, self.rank, self.size, patience, self.recorder)
+        return self.group
+
+    def part(self) -> None:
+        """Leave the group: from now on this process computes alone."""
+        from faultlab.ranks import process_group
+
+        process_group.forget()
+        membership.end()
+
+    def waited(self, error: BaseException) -> str:
+        """Return the collective that the error reports as never having come about; empty for any other error."""
+        seen: set[int] = set()
+        while error is not None and id(error) not in seen:
+            if isinstance(error, RuntimeError) and _LATE in str(error):
+                return self.recorder.last
+            seen.add(id(error))
+            error = error.__cause__ or error.__context__  # type: ignore[assignment]
+        return ""
+
+
+def threads_of_gloo() -> int:
+    """Return how many threads of this process belong to a process group: a fork may lose them (Linux)."""
+    names = []
+    for thread in os.listdir("/proc/self/task") if os.path.isdir("/proc/self/task") else ():
+        try:
+            with open(f"/proc/self/task/{thread}/comm") as file:
+                names.append(file.read())
+        except OSError:
+            continue
+    return sum("gloo" in name for name in names)

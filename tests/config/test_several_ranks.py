@@ -1,0 +1,41 @@
+"""What starts faultlab must not be what starts ranks."""
+
+from __future__ import annotations
+
+import pytest
+
+from faultlab.config.several_ranks import refuse_launchers
+from faultlab.errors import UsageError
+
+_SET = ("TORCHELASTIC_RUN_ID", "RANK", "WORLD_SIZE", "LOCAL_RANK", "SLURM_NTASKS", "SLURM_PROCID")
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"TORCHELASTIC_RUN_ID": "none", "RANK": "0", "WORLD_SIZE": "2"}, "torchrun"),
+        ({"RANK": "1", "WORLD_SIZE": "2"}, "a launcher of 2 processes"),
+        ({"LOCAL_RANK": "0"}, "LOCAL_RANK is set"),
+        ({"SLURM_NTASKS": "8", "SLURM_PROCID": "3"}, "srun with 8 tasks"),
+    ],
+)
+def test_a_launcher_around_faultlab_is_an_error_with_a_remedy(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], said: str
+) -> None:
+    for name in _SET:
+        monkeypatch.delenv(name, raising=False)
+    refuse_launchers()
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match="set `devices` under `trainer`") as refused:
+        refuse_launchers()
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize("environment", [{"SLURM_NTASKS": "1", "SLURM_PROCID": "0"}, {"WORLD_SIZE": "1", "RANK": "0"}])
+def test_one_process_is_no_group(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:
+    for name in _SET:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    refuse_launchers()
