@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from faultlab.core import framework_names
+from faultlab.core.leaf_names import SELECTORS, last_word
 
 DENSE = ("linear", "convolution", "transposed")
 ACTIVATIONS = ("relu", "bounded", "activation")
@@ -20,21 +21,10 @@ NO_BATCH = "none"
 IN_BACKWARD = "Optimizer.step in backward"
 """Among the hooks, if optimizers are stepped while the gradients are computed."""
 
-SELECTORS = ("mask", "length", "lengths", "len", "lens", "index", "ptr", "batch")
 _NOT_HIDDEN = ("batch", "class", "classes", "epoch", "epochs", "heads", "in", "input", "labels", "layers", "num", "out",
                "output", "patience", "seed", "steps", "vocab", "warmup", "workers")  # fmt: skip
 
 _AMID_STEP = ("on_before_zero_grad", "on_before_backward", "on_after_backward", "on_before_optimizer_step")
-
-
-def words(path: str) -> list[str]:
-    """Return the words of a leaf's name: ``attention`` and ``mask`` of ``text.attention_mask``."""
-    return path.rpartition(".")[2].lower().split("_")
-
-
-def last_word(path: str) -> str:
-    """Return the last word of a leaf's name: ``mask`` of ``text.attention_mask``."""
-    return words(path)[-1]
 
 
 @dataclass(frozen=True)

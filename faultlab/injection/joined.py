@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from faultlab.core.target_profile import words
+from faultlab.core.leaf_names import words
 from faultlab.injection import tree
 
 Joins = Mapping[tree.Path, str]

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from faultlab.core.target_profile import last_word, words
+from faultlab.core.leaf_names import last_word, words
 from faultlab.injection import tree
 
 IGNORED = -100

@@ -17,8 +17,8 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from faultlab.core.asking import has
+from faultlab.core.leaf_names import SELECTORS, last_word, words
 from faultlab.core.predictions import Call
-from faultlab.core.target_profile import SELECTORS, last_word, words
 from faultlab.injection import tree
 
 Item = TypeVar("Item")
