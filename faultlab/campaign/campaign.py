@@ -18,7 +18,7 @@ from faultlab.campaign.logs import Logs, ignore_by_git
 from faultlab.campaign.preparation import Findings, Preparation, deadline
 from faultlab.campaign.scenario_tests import Tests, join
 from faultlab.campaign.second_attempt import is_late, longer
-from faultlab.campaign.snapshot_run import SnapshotRun
+from faultlab.campaign.snapshot_run import SnapshotRun, unforked
 from faultlab.campaign.verdict import Twin
 from faultlab.catalogue import index
 from faultlab.catalogue.failure_mode import FailureMode
@@ -220,6 +220,7 @@ class Campaign:
             self._logs(records).write(outcome)
             compared[outcome.id] = twin
             self._drawn = twin if twin is not found.twin else self._drawn
+            report.baseline.findings += unforked(outcome)
             if outcome.id not in orders:
                 wrong = self._check_canary(outcome, twin, found.profile)
                 report.reasons += wrong

@@ -72,3 +72,14 @@ class SnapshotRun:
 def _forked(outcome: Outcome) -> bool:
     """Return True if the run was forked off the snapshot run; without snapshots, runs begin at construction."""
     return outcome.run is not None and outcome.run.born != "construct"
+
+
+def unforked(outcome: Outcome) -> list[dict[str, str]]:
+    """Return a finding if the snapshot run could not be copied at a place, for a reason that its user may remove."""
+    reasons = dict.fromkeys(note["unforked"] for note in outcome.notes if note.get("unforked"))
+    if outcome.id != SNAPSHOT_RUN or not reasons:
+        return []
+    what = f"the training could not be forked midway, because {' and '.join(reasons)}"
+    consequence = "these faults run from the beginning, which takes longer and leads to the same verdicts"
+    remedy = "Start these threads after the training; TOKENIZERS_PARALLELISM=false keeps those of tokenizers away."
+    return [{"kind": "unforked", "what": f"{what}; {consequence}", "evidence": "", "remedy": remedy}]

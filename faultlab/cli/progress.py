@@ -181,6 +181,8 @@ class Progress:
         # Not as the table's title, which rich wraps to the width of the columns.
         self._console.print(f"{escape(report.scenario)}: failure modes by family")
         self._console.print(_table(report), soft_wrap=False)
+        for line in target_lines([found for found in report.baseline.findings if found["kind"] == "unforked"]):
+            self._console.print(f"  [yellow]warning[/yellow] {escape(harmless(line))}")
         rows = silent_rows(report, _SILENT_SHOWN)
         for row in rows:
             self._console.print(f"  [red]silent[/red] {escape(harmless(row))}")

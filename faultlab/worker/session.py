@@ -259,7 +259,10 @@ class Session:
     def _reach(self, place: Place) -> None:
         """Leave a snapshot here if the order asks for one; in a victim forked from it, take over the new order."""
         self._steps_begun = self._steps_begun or place != "fit"
-        if self._snapshot is None or place not in self._task.snapshots or not snapshots.can_fork():
+        if self._snapshot is None or place not in self._task.snapshots:
+            return
+        if obstacle := snapshots.obstacle():
+            self._send({"note": {"unforked": obstacle if obstacle != snapshots.WORKERS else ""}})
             return
         old_root = self._order.root
         # All ranks write there; the first keeps the files for all.

@@ -1,4 +1,4 @@
-"""Forks of a training midway: whether its process can be copied, and the files that the copy needs in its folder."""
+"""Forks of a training midway: why its process can't be copied, and the files that the copy needs in its folder."""
 
 from __future__ import annotations
 
@@ -31,13 +31,24 @@ def empty(folder: str) -> None:
     os.makedirs(folder, exist_ok=True)
 
 
-def can_fork() -> bool:
-    """Return False if the process has threads, live workers or a GPU in use: it can't be copied whole."""
+WORKERS = "its loader's workers are alive"
+"""The obstacle that needs no explanation: every epoch of such a loader has it."""
+
+
+def obstacle() -> str:
+    """Return why the process can't be copied whole: live workers, threads or a GPU in use. Empty if it can be."""
     import torch
 
-    on_gpu: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    if active_children():
+        return WORKERS
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return "it uses a GPU"
+    if threading.active_count() > 1:
+        own = threading.current_thread()
+        names = dict.fromkeys(thread.name for thread in threading.enumerate() if thread is not own)
+        return f"threads run beside it: {', '.join(names)}"
     native = len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 1
     if membership.present() is not None:
         # A rank that is forked meets the others in a new process group, which has threads of its own.
         native -= gang.threads_of_gloo()
-    return threading.active_count() == native == 1 and not active_children() and not on_gpu
+    return "" if native == 1 else f"a library runs {native - 1} thread{'s' * (native > 2)} of its own beside it"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,18 @@ def evaluate(model: nn.Module) -> dict[str, float]:
 def train_step(model: nn.Module, batch: Any) -> torch.Tensor:
     points, labels = batch
     return F.cross_entropy(model(points), labels)
+
+
+def beside_a_thread() -> dict[str, float]:
+    """Train while a thread of a library's runs, as those of tokenizers do."""
+    ended = threading.Event()
+    beside = threading.Thread(target=ended.wait, name="prefetcher", daemon=True)
+    beside.start()
+    try:
+        return main()
+    finally:
+        ended.set()
+        beside.join()
 
 
 def main(epochs: int = 2, rate: float = 0.02) -> dict[str, float]:

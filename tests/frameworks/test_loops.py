@@ -68,6 +68,7 @@ faults: {{select: {SELECTED.split()}}}
 
 
 def run(tmp_path: Path, train: str, *select: str, **more: Any) -> Report:
+    tmp_path.mkdir(exist_ok=True)
     scenario = tmp_path / "loop.yaml"
     scenario.write_text(
         f"schema: 1\nname: loop\nframework: torch\ntrain: {{class_path: tests.frameworks.hand_written.{train}}}\n"
@@ -117,6 +118,17 @@ def test_a_loop_that_guards_watch_in_its_own_code_is_protected(tmp_path: Path) -
     assert found["loss.nan"].latency == 0
     assert "LossContract: the loss is nan" in found["loss.nan"].message
     assert "GradientsCleared" in found["optimizer.no-zero-grad"].message
+
+
+def test_where_a_thread_forbids_forks_the_report_names_it_and_the_verdicts_are_the_same(tmp_path: Path) -> None:
+    faults = ("loss.nan@step=3", "optimizer.drops-update@step=2", "mode.eval-in-training@always")
+    plain, threaded = (run(tmp_path / train, train, *faults) for train in ("main", "beside_a_thread"))
+    assert [found["kind"] for found in plain.baseline.findings] == []
+    (found,) = threaded.baseline.findings
+    assert found["kind"] == "unforked"
+    assert "threads run beside it: prefetcher; these faults run from the beginning" in found["what"]
+    told = [[(fault.id, fault.status, fault.first_step) for fault in one.faults] for one in (plain, threaded)]
+    assert told[0] == told[1]
 
 
 def test_harm_is_measured_by_what_the_function_returns(tmp_path: Path) -> None:
