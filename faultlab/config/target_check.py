@@ -123,7 +123,7 @@ def _arguments(scenario: Scenario, path: Sequence[str]) -> Iterator[_Found]:
                 remedy = nearest(argument, parameters) or f"Arguments: {', '.join(parameters) or 'none'}."
                 yield (*where[:-1], "init_args", argument), message, remedy
         for argument, required in parameters.items():
-            # An evaluation gets the modules that train, of which there may be several.
+            # An evaluation gets the modules that train, and there may be several.
             if required and argument not in entry.init_args and where[0] != "evaluate":
                 message = f"{class_path}: missing a required argument: {argument!r}"
                 at = (*where[:-1], "init_args") if entry.init_args else where

@@ -27,6 +27,7 @@ _LOOP = re.compile(r"\.backward\b|\.zero_grad\b|\boptim\.\w+\(")
 _BY_OTHERS = {"accelerate", "ignite", "sentence_transformers", "skorch", "transformers", "trl"}
 """Packages whose trainings are broken as loops, although backward is called in the package."""
 _LIGHTNING = re.compile(r"^\s*(?:from|import)\s+(?:pytorch_lightning|lightning(?!\.fabric))\b", re.MULTILINE)
+_TRAINER = re.compile(r"\bTrainer\b")
 _WITHOUT_TRAINING = {"numpy", "pandas", "scipy", "matplotlib", "yaml", "requests", "tqdm", "PIL"}
 """Packages that no script trains by."""
 _MOST_FILES = 40
@@ -249,7 +250,9 @@ def _elsewhere(source: Source) -> bool:
     """Return whether a script trains by what it imports: a loop in a file of the project, or in a package."""
     near = list(_imported_files(source))
     texts = [one.text for one in near]
-    if not source.acts or source.modules or any(_LIGHTNING.search(text) for text in texts):
+    # What a script calls Trainer is Lightning's, but for those of the packages that are known to run loops.
+    of_lightning = _TRAINER.search(source.text) or any(_LIGHTNING.search(text) for text in texts)
+    if not source.acts or source.modules or of_lightning:
         return False
     if any(_BACKWARD.search(text) for text in texts):
         return True

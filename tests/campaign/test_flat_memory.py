@@ -53,7 +53,7 @@ class Listener:
 class Replayed:
     """An engine whose runs all end like the clean one but for their weights, and which watches what becomes of them."""
 
-    jobs, root, capabilities = 1, "unused", Capabilities(snapshots=True)
+    jobs, ranks, root, capabilities = 1, 1, "unused", Capabilities(snapshots=True)
 
     def __init__(self) -> None:
         self.alive: list[int] = []

@@ -67,7 +67,7 @@ def test_without_a_training_that_continues_the_last_weights_are_loaded_and_evalu
     assert (found["bit-flip"].status, found["bit-flip"].harm.harmful) == (Status.SILENT, True)
     assert found["optimizer-missing"].reason == "the training saves no state of an optimizer"
     assert found["non-strict"].reason == found["resume-ignored"].reason
-    assert "does not name how the loop continues" in found["resume-ignored"].reason
+    assert "does not name how the training continues" in found["resume-ignored"].reason
 
 
 def test_a_loop_that_saves_nothing_has_no_checkpoints_to_break(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_guards_beside_a_training_that_continues_know_what_it_has_behind_it() ->
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
     for behind in ((), (8, 1)):
         advising = Advising(started, batches=False)
-        advising.begin(module, [optimizer], *behind)
+        advising.begin([module], [optimizer], *behind)
         module(torch.randn(4, 4)).sum().backward()
         optimizer.step()
         advising.end(None)

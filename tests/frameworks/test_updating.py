@@ -106,7 +106,7 @@ def test_a_batch_is_part_of_the_optimizer_steps_that_it_is_learned_in(
 def test_an_optimizer_step_that_never_comes_is_known_before_anything_runs() -> None:
     profile = TargetProfile(steps=6, updated_at=(2, 5), updates=2)
     assert (profile.first_step_of(1), profile.first_step_of(2)) == (3, None)
-    assert plan._too_late(Trigger.parse("@update=2"), profile) == "the clean run has only 2 optimizer steps"
+    assert plan._never_met(Trigger.parse("@update=2"), profile) == "the clean run has only 2 optimizer steps"
 
 
 @pytest.mark.nightly(reason="two campaigns, of a loop and of the same loop with the mistake in its source")

@@ -55,7 +55,7 @@ def _adversaries(run: Loop, together: Any, sees_loader: bool = True, turns: int 
 SETTLED = Goal("distance", "min", 0.5)
 
 
-@healthy("A GAN of two modules with an optimizer each, all of which guards watch.", SETTLED, by=Loop)
+@healthy("A GAN of two modules with an optimizer each; guards watch both.", SETTLED, by=Loop)
 def adversarial_loop(run: Loop) -> None:
     _adversaries(run, lambda g, d, of_g, of_d: ((g, d), (of_g, of_d)))
 
@@ -70,7 +70,7 @@ def adversarial_loop_without_loader(run: Loop) -> None:
     _adversaries(run, lambda g, d, of_g, of_d: ((g, d), (of_g, of_d)), sees_loader=False)
 
 
-@healthy("The same GAN, of which guards watch the discriminator alone.", SETTLED, by=Loop)
+@healthy("The same GAN; guards watch the discriminator alone.", SETTLED, by=Loop)
 def discriminator_of_a_loop(run: Loop) -> None:
     _adversaries(run, lambda g, d, of_g, of_d: (d, of_d))
 

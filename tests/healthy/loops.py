@@ -64,7 +64,7 @@ def plain_loop(run: Loop) -> None:
     classify(run, train, validation, loader=train, validation=validation)
 
 
-@healthy("The same, of which guards are told only the model and the optimizer.", LEARNED, by=Loop)
+@healthy("The same; guards get only the model and the optimizer.", LEARNED, by=Loop)
 def unknown_loaders(run: Loop) -> None:
     classify(run, *data.loaders(data.digits()))
 

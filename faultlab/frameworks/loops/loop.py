@@ -307,7 +307,7 @@ class Loop(Optimizing):
         return calling
 
     def _called(self, module: nn.Module) -> None:
-        """Note a call from outside of the modules that train, of which it may be one that existed before."""
+        """Note a call from outside of the modules that train: it may be of one that existed before."""
         self.roots.called(module, path_of(type(module)))
         if not self.roots.awaits and self.steps_begun:
             # The step began as its batch was fetched.

@@ -116,7 +116,7 @@ class LoopProbe:
             if self._first_validation is None:
                 self._first_validation = self._clock.step
                 self._validation_leaves = {path: leaf(tensor) for path, tensor in tree.tensors(batch)}
-        elif self._batch is None or (self._following and self._clock.step > self._followed_step):
+        elif self._batch is None or self._followed_in_vain():
             # The batches before it were only evaluated: a loop may do so before it trains.
             self._stop_following()
             self._flow, self._layer_calls, self._followed = _Followed(), LayerCalls(), False
@@ -129,6 +129,10 @@ class LoopProbe:
         elif not self._batches_differ:
             self._batches_differ = not tree.identical(self._first_batch, dict(tree.tensors(batch)))
         return batch
+
+    def _followed_in_vain(self) -> bool:
+        """Return whether the step that is followed has ended without a backward."""
+        return self._following and self._clock.step > self._followed_step and not self._clock.early
 
     def _start_following(self) -> None:
         if not self._followed:
