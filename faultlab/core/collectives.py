@@ -7,6 +7,7 @@ Every rank keeps its position in a file, which outlives the process: a rank that
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,18 +63,21 @@ def standstill(positions: Sequence[Position]) -> str:
     """Return in words which ranks wait for which others; empty if nothing is known."""
     if not any(position.number for position in positions):
         return ""
-    ahead = max(position.number for position in positions)
-    waiting = [one for one in positions if one.number == ahead]
-    behind = [one for one in positions if one.number < ahead]
-    if behind:
-        awaited = "; ".join(f"rank {one.rank} has not entered it, after {one.told}" for one in behind)
-        return f"{_who([one.rank for one in waiting])} waits in {waiting[0].told}; {awaited}"
-    names = {one.name for one in waiting}
+    least = min(position.number for position in positions)
+    # A broadcast doesn't wait for its receivers, so ranks may wait in different collectives for the one behind them.
+    waiting = sorted((one for one in positions if one.number > least), key=lambda one: (one.number, one.rank))
+    behind = [one for one in positions if one.number == least]
+    if waiting:
+        places = [list(ranks) for _, ranks in itertools.groupby(waiting, key=lambda one: (one.number, one.name))]
+        told = "; ".join(f"{_who([one.rank for one in ranks])} waits in {ranks[0].told}" for ranks in places)
+        them = "it" if len(places) == 1 else "them"
+        return f"{told}; " + "; ".join(f"rank {one.rank} has not entered {them}, after {one.told}" for one in behind)
+    names = {one.name for one in behind}
     if len(names) > 1:
         return "the ranks wait in different collectives: " + ", ".join(
-            f"rank {one.rank} in {one.told}" for one in waiting
+            f"rank {one.rank} in {one.told}" for one in behind
         )
-    return f"all ranks are in {waiting[0].told}, so this may be slowness"
+    return f"all ranks are in {behind[0].told}, so this may be slowness"
 
 
 def _who(ranks: Sequence[int]) -> str:
