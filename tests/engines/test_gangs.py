@@ -162,8 +162,9 @@ def test_spawned_gangs_have_the_verdicts_of_forked_ones(lab: Lab, outcomes: dict
         assert other.trajectory.same_as(lab.trajectory)
         for id, outcome in other.run(list(outcomes), at="construct", deadline=60.0).items():
             one, forked = other.judge(outcome), lab.judge(outcomes[id])
-            seen, expected = ((each.status, each.activations, each.first_step) for each in (one, forked))
-            assert seen == expected, id
+            # A fault that always acts has acted since the first step here, and since the fork there.
+            assert one.status == forked.status, id
+            assert bool(one.activations) == bool(forked.activations), id
     finally:
         spawning.close()
 
