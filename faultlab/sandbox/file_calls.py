@@ -95,7 +95,10 @@ def take_over(patches: Patches, overlay: Overlay) -> None:
         wrap(torch._C, "PyTorchFileWriter", taken.written_by_torch)
     for module, name in list(_of_safetensors()):
         # It opens files itself, in Rust.
-        wrap(module, name, taken.written_by_safetensors if name == _SAFE_WRITER else taken.read_by_safetensors)
+        wrap(module, name, taken.written_by_safetensors if name == _SAFE_WRITER else taken.read_by_library)
+    if (tokenizer := getattr(_installed("tokenizers"), "Tokenizer", None)) is not None:
+        wrap(tokenizer, "save", taken.written_by_tokenizers)
+        wrap(tokenizer, "from_file", taken.read_by_library)
     _lend_to_numpy(patches)
 
 
@@ -108,13 +111,17 @@ def _lend_to_numpy(patches: Patches) -> None:
         patches.on_exit(lambda: openers.__setitem__(None, before))
 
 
+def _installed(package: str) -> Any:
+    """Import a package, so that whatever imports it later finds its functions replaced; return None without it."""
+    try:
+        return importlib.import_module(package)
+    except ImportError:
+        return None
+
+
 def _of_safetensors() -> Iterator[tuple[Any, str]]:
     """Yield each module that has one of the functions of safetensors for files, with the function's name."""
-    try:
-        # Whatever imports it later shall find its functions replaced.
-        safetensors = importlib.import_module("safetensors")
-    except ImportError:
-        return
+    safetensors = _installed("safetensors")
     functions = {id(found): name for name in (_SAFE_WRITER, "safe_open") if (found := getattr(safetensors, name, None))}
     for module in list(sys.modules.values()):
         for name, value in list(getattr(module, "__dict__", {}).items()):
@@ -301,7 +308,10 @@ class _Taken:
     def written_by_safetensors(self, original: Call, tensors: Any, filename: Any, *args: Any, **kwargs: Any) -> Any:
         return original(tensors, self._overlay.place(filename), *args, **kwargs)
 
-    def read_by_safetensors(self, original: Call, filename: Any, *args: Any, **kwargs: Any) -> Any:
+    def written_by_tokenizers(self, original: Call, tokenizer: Any, path: Any, *args: Any, **kwargs: Any) -> Any:
+        return original(tokenizer, self._overlay.place(path), *args, **kwargs)
+
+    def read_by_library(self, original: Call, filename: Any, *args: Any, **kwargs: Any) -> Any:
         return original(self._overlay.seen(filename), *args, **kwargs)
 
 

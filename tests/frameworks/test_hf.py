@@ -199,6 +199,7 @@ def test_a_trainer_that_continues_shows_what_is_wrong_with_its_checkpoints(tmp_p
         "optimizer-emptied": "silent",
         "optimizer-missing": "detected",
         "partial-write": "detected",
+        "reinitialised-after-load": "silent",
         "resume-ignored": "silent",
         "scrambled": "detected",
         "stale": "silent",

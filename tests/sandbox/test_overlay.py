@@ -452,3 +452,15 @@ def test_a_script_that_was_read_under_an_earlier_overlay_writes_to_the_later(
         save()
         assert pathlib.Path("best.ckpt").read_text() == "broken"
     assert pathlib.Path("best.ckpt").read_text() == "the user's best"
+
+
+def test_tokenizers_are_written_to_the_runs_folder_and_read_back_from_it(home: Home, tmp_path: pathlib.Path) -> None:
+    tokenizers = pytest.importorskip("tokenizers")
+    words = tokenizers.Tokenizer(tokenizers.models.WordLevel({"a": 0, "b": 1}, unk_token="a"))
+    with file_calls.redirected(str(tmp_path / "run" / "files"), [str(home)]):
+        pathlib.Path("tiny").mkdir()
+        words.save("tiny/tokenizer.json")
+        assert tokenizers.Tokenizer.from_file("tiny/tokenizer.json").get_vocab() == {"a": 0, "b": 1}
+    assert not (home / "tiny").exists()
+    words.save("tokenizer.json")
+    assert tokenizers.Tokenizer.from_file("tokenizer.json").get_vocab_size() == 2
