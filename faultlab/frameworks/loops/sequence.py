@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 else:
     _Loop = object
 
-_OF_A_TRAINER = ("runs", "fetched")
-
 
 class InTurn(_Loop):
     """Mixed into the class of a loop: one loop after another, each with its own layout, modules and steps.
@@ -82,7 +80,8 @@ class InTurn(_Loop):
             "_configured": False,
             "_notified": set(),
         }
-        return {**own, **{name: getattr(self, name) for name in _OF_A_TRAINER if hasattr(self, name)}}
+        # The Trainer that runs it, where one does.
+        return {**own, "runs": self.runs} if hasattr(self, "runs") else own
 
     @property
     def position(self) -> tuple[int, int, int]:
