@@ -1,4 +1,4 @@
-"""Which trainings of several ranks can run here: by their number, a Trainer's arguments, and by what started faultlab itself."""
+"""Which trainings of several ranks can run here: by a Trainer's arguments, and by what started faultlab itself."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def refuse_launchers() -> None:
         return
     raise UsageError(
         f"faultlab was started by {by}, but it starts the ranks of a training itself\n"
-        "    Start one faultlab without the launcher, and set `devices` under `trainer` in the scenario; for a training "
-        "loop, set `ranks`."
+        "    Start one faultlab without the launcher, and set `devices` under `trainer` in the scenario; "
+        "`ranks` for a training loop."
     )
 
 

@@ -56,7 +56,7 @@ class Joining:
         world = dist.distributed_c10d._world
         for group, (backend, _) in list(world.pg_map.items()):
             if isinstance(group, WatchedGroup):
-                prefixed = dist.PrefixStore(f"{world.pg_names[group]}/", store)
+                prefixed = dist.distributed_c10d.PrefixStore(f"{world.pg_names[group]}/", store)
                 keep_for_ever(group.inner)
                 group.inner = dist.ProcessGroupGloo(prefixed, group.rank(), group.size(), patience)
                 world.pg_map[group] = backend, prefixed

@@ -79,8 +79,9 @@ class Session:
         self._unevaluated_best = ""
         self._imported_before = set(sys.modules) if self._task.probe else set()
         self._started = time.perf_counter()
-        joins, step = self._framework.joins, lambda: self._clock.step
-        self._gang = Gang(order.rank, order.ranks, step, joins) if order.ranks > 1 else None
+        self._gang: Gang | None = None
+        if order.ranks > 1:
+            self._gang = Gang(order.rank, order.ranks, lambda: self._clock.step, self._framework.joins)
         self._states: dict[str, str] = {}
         self._waited = ""
 
@@ -354,10 +355,7 @@ class Session:
         self._trajectory.final = evaluation.take()
         self._in_place, self._unevaluated = evaluation.in_place, evaluation.failed
 
-    def _result(self) -> Result:
-        return self._run_result()
-
-    def _run_result(self) -> RunResult:
+    def _result(self) -> RunResult:
         armed, mutant = self._armed, self._task.mutant
         activations, first_step = (mutant.calls, mutant.first_step) if mutant else (0, None)
         if armed:
