@@ -79,7 +79,7 @@ def _trained(
     """Train as this rank; give the training that has ended, in a process that computes alone again."""
     trajectory, clock, root = Trajectory(), LoopClock(), os.path.join(folder, "files")
     training = LoopTraining(target.build(root), Assembly(root, trajectory, clock))
-    gang = Gang(rank, ranks, lambda: clock.step, joins=True) if ranks > 1 else None
+    gang = Gang.of(rank, ranks, lambda: clock.step, joins=True)
     if gang is not None:
         gang.meet(os.path.join(folder, "meeting"), _DEADLINE)
     with file_calls.redirected(root, [os.getcwd(), *target.code.folders]), Patches() as patches:

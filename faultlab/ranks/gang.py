@@ -40,6 +40,11 @@ class Gang:
     def __post_init__(self) -> None:
         self.recorder = Recorder(self.step)
 
+    @classmethod
+    def of(cls, rank: int, size: int, step: Callable[[], int], joins: bool) -> Gang | None:
+        """Return the group of a rank; None for a training of one process."""
+        return cls(rank, size, step, joins) if size > 1 else None
+
     def meet(self, meeting: str, deadline: float) -> Any:
         """Wait for the other ranks, and make a process group with them unless the training does; forget the last.
 

@@ -79,9 +79,7 @@ class Session:
         self._unevaluated_best = ""
         self._imported_before = set(sys.modules) if self._task.probe else set()
         self._started = time.perf_counter()
-        self._gang: Gang | None = None
-        if order.ranks > 1:
-            self._gang = Gang(order.rank, order.ranks, lambda: self._clock.step, self._framework.joins)
+        self._gang = Gang.of(order.rank, order.ranks, lambda: self._clock.step, self._framework.joins)
         self._states: dict[str, str] = {}
         self._waited = ""
 
@@ -355,7 +353,10 @@ class Session:
         self._trajectory.final = evaluation.take()
         self._in_place, self._unevaluated = evaluation.in_place, evaluation.failed
 
-    def _result(self) -> RunResult:
+    def _result(self) -> Result:
+        return self._run_result()
+
+    def _run_result(self) -> RunResult:
         armed, mutant = self._armed, self._task.mutant
         activations, first_step = (mutant.calls, mutant.first_step) if mutant else (0, None)
         if armed:

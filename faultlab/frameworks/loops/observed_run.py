@@ -95,7 +95,7 @@ def _observed(run: _Run, rank: int) -> dict[str, Any]:
     mutant_activation.rest()
     try:
         with Patches() as patches:
-            gang = Gang(rank, run.ranks, lambda: 0, joins=True) if run.ranks > 1 else None
+            gang = Gang.of(rank, run.ranks, lambda: 0, joins=True)
             if gang is not None:
                 gang.meet(os.path.join(run.root, "meeting"), _DEADLINE)
             else:
