@@ -12,6 +12,7 @@ from transformers import trainer, trainer_callback
 from faultlab.core.patching import Patches
 from faultlab.frameworks.hf import callbacks
 from faultlab.frameworks.hf.logged import metrics_in
+from faultlab.frameworks.hf.solitude import alone
 from faultlab.frameworks.loops import trainers
 from faultlab.frameworks.loops.loop import Loop
 from faultlab.frameworks.loops.own_step import Make
@@ -214,7 +215,7 @@ class TrainerLoop(Loop):
         made = self.runs
         if made is None or made.eval_dataset is None:
             return {}
-        with Patches() as patches:
+        with Patches() as patches, alone():
             # The callbacks have judged the training, and losses that are not finite are part of the measure.
             patches.set(made.callback_handler, "callbacks", [])
             patches.set(made.args, "logging_nan_inf_filter", False)
