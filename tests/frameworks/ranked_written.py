@@ -1,4 +1,4 @@
-"""Trainings on several ranks by other packages: Fabric, Accelerate and the Trainer of transformers, as users write them."""
+"""Trainings on several ranks by Fabric, Accelerate and the Trainer of transformers, as users write them."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ def transformers() -> dict[str, float]:
     from transformers import Trainer, TrainingArguments
 
     data = [{"x": x, "labels": y} for x, y in zip(_INPUTS, _LABELS)]
-    arguments = TrainingArguments("out", num_train_epochs=2, learning_rate=0.05, per_device_train_batch_size=4, use_cpu=True,
-                                  report_to=[], save_strategy="no", disable_tqdm=True, logging_steps=4)  # fmt: skip
+    arguments = TrainingArguments("out", num_train_epochs=2, learning_rate=0.05, per_device_train_batch_size=4,
+                                  use_cpu=True, report_to=[], save_strategy="no", logging_steps=4)  # fmt: skip
     trainer = Trainer(WithLoss(), arguments, train_dataset=data, eval_dataset=data[:8])
     trainer.train()
     return dict(trainer.evaluate())
