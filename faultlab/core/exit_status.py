@@ -6,7 +6,7 @@ import signal
 
 
 def in_words(status: int) -> str:
-    """Return what became of a process, to stand after its name.
+    """Return how a process ended, as the predicate of a sentence about it.
 
     Args:
         status: As `subprocess.Popen.returncode` has it: negative for the signal that killed the process.
