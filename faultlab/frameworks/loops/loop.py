@@ -103,6 +103,7 @@ class Loop(Optimizing):
 
     criterion = ""  # of the target profile, where it is known without a clean run
     packages: tuple[str, ...] = ()  # that run the loop, besides torch
+    evaluates = False  # True if `evaluated` has metrics
     begins_steps = False  # True if the adapter itself begins a step, whose batch was fetched before
 
     @property
