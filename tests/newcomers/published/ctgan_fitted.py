@@ -11,5 +11,5 @@ small = {"generator_dim": (32, 32), "discriminator_dim": (32, 32), "embedding_di
 model = CTGAN(epochs=3, batch_size=50, pac=5, verbose=True, enable_gpu=False, **small)
 model.set_random_state(0)
 model.fit(table, ["kind"])
-distance = abs(float(model.sample(200)["size"].mean()) - float(table["size"].mean()))
-print(f"distance: {distance:.4f}")
+error = abs(float(model.sample(200)["size"].mean()) - float(table["size"].mean()))
+print(f"error: {error:.4f}")
