@@ -1,8 +1,8 @@
 """How a training that makes its process group itself joins the ranks of its run, whatever it names as its rendezvous.
 
 The training calls ``init_process_group`` as it would under ``torchrun``. Its ranks meet at the file of their run, so no
-port is taken, and every group it makes of gloo's is watched. A copy of it that was forked midway keeps its groups; only
-the connections below them are made anew.
+port is taken, and every group it makes of gloo's is watched. A copy of it that was forked midway keeps its groups;
+only new connections are made below them.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Joining:
         take_spawn(patches, self._spawning)
 
     def meet(self, store: Any, patience: timedelta) -> None:
-        """Let the ranks meet at this store from now on, and connect the groups of this process there anew."""
+        """Let the ranks meet at this store from now on, and connect this process's groups there again."""
         self._store, self._patience = store, patience
         world = dist.distributed_c10d._world
         for group, (backend, _) in list(world.pg_map.items()):

@@ -70,7 +70,7 @@ ILL = [
     Ill("unused", (("model = nn", "net.add_module('unused', nn.Identity())\nnet.unused.weight = nn.Parameter("
         "torch.ones(1))\nmodel = nn"),), "ranks", "have no part in the loss", "find_unused_parameters"),
     Ill("barrier-of-one", (("    dist.barrier()\n", "    if dist.get_rank() == 0:\n        dist.barrier()\n"),),
-        "ranks", "the ranks wait for each other: rank ", "under `if rank == 0`"),
+        "ranks", "the ranks wait for each other: ", "under `if rank == 0`"),
     Ill("nccl", (('"gloo"', '"nccl"'),), "ranks", "one of nccl", "torch.cuda.is_available()"),
     Ill("fixed-rank", (('"gloo"', '"gloo", "tcp://localhost:29600", rank=0, world_size=2'),), "ranks",
         "has rank=0 in the process of rank 1", "environment variable RANK"),
