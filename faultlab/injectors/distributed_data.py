@@ -88,7 +88,7 @@ def count_epochs_apart(call: Call, ctx: Context) -> Any:
     cause=("ranks", "shard", "overlap", "same sample", "disjoint", "sampler", "never seen", "differ", "order"),
     on_rank=1,
     needs=("several-ranks", "own-sampler", "sized-dataset"),
-    evidence=("pytorch/pytorch#70103",),
+    evidence=("pytorch/pytorch#70103", "QwenLM/Qwen3-VL#1947"),
 )
 def reorder(loading: Loading, ctx: Context) -> Loading:
     """The dataset of one rank has its samples in another order.
@@ -114,7 +114,7 @@ def reorder(loading: Loading, ctx: Context) -> Loading:
     on_rank=1,
     needs=("several-ranks", "own-sampler", "sized-dataset", "synced-validation", "data-of-its-own-for-validation"),
     judged_by="report",
-    evidence=("Lightning-AI/pytorch-lightning#7728",),
+    evidence=("Lightning-AI/pytorch-lightning#7728", "TensorAuto/OpenTau#498"),
 )
 def split_apart(loading: Loading, ctx: Context) -> Loading:
     """One rank splits the data into training and validation by random numbers of its own.

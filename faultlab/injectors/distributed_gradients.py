@@ -22,7 +22,10 @@ from faultlab.injection.registry import failure_mode
     on_rank=0,
     needs=("several-ranks",),
     doses=(Dose("norm", 0.1, 0.0, 1e6, "largest norm of the gradients on that rank", harmless=1e6),),
-    evidence=("bigscience-workshop/bigscience#1801",),
+    evidence=(
+        "OrderLab/TrainCheck (docs/successful-stories.md: BLOOM-176B, clipping out of sync)",
+        "deepspeedai/DeepSpeed#1801",
+    ),
 )
 def clip_on_first_rank(parameters: list[torch.nn.Parameter], ctx: Context) -> None:
     """Gradients are clipped on one rank only.
@@ -102,7 +105,7 @@ def read_too_early(call: Call, ctx: Context) -> Any:
     effect="silent",
     cause=("learning rate", "lr", "scale", "update"),
     needs=("several-ranks", "configured-optimizers"),
-    evidence=("Lightning-AI/pytorch-lightning#21023",),
+    evidence=("Lightning-AI/pytorch-lightning#3706", "imbue-ai/self_supervised#1"),
 )
 def scale_rate(optimizers: Any, ctx: Context) -> Any:
     """The learning rate is multiplied by the number of ranks for a batch that did not grow.
@@ -127,7 +130,7 @@ def scale_rate(optimizers: Any, ctx: Context) -> Any:
     effect="silent",
     cause=("learning rate", "lr", "scheduler", "decay"),
     needs=("several-ranks",),
-    evidence=("huggingface/accelerate#3797",),
+    evidence=("huggingface/accelerate#3797", "huggingface/transformers#24088"),
 )
 def step_scheduler_for_each_rank(call: Call, ctx: Context) -> Any:
     """The scheduler is stepped once for each rank.

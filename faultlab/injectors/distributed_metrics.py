@@ -19,7 +19,7 @@ from faultlab.injection.values import Logged
     stages=("train", "validate"),
     needs=("several-ranks", "synced-metrics"),
     judged_by="report",
-    evidence=("Lightning-AI/pytorch-lightning#3713", "Lightning-AI/pytorch-lightning#9100"),
+    evidence=("Lightning-AI/pytorch-lightning#5759", "Lightning-AI/pytorch-lightning#9100"),
 )
 def add_up(logged: Logged, ctx: Context) -> Logged:
     """A metric is added up over batches and ranks instead of averaged.

@@ -145,7 +145,7 @@ def broadcast_from_oneself(call: Call, ctx: Context) -> Any:
     on_rank=1,
     hangs=True,
     needs=("several-ranks",),
-    evidence=("Lightning-AI/pytorch-lightning#7773", "pytorch/gloo#456"),
+    evidence=("Lightning-AI/pytorch-lightning#7773",),
 )
 def send_less(call: Call, ctx: Context) -> Any:
     """One rank takes part in an all-reduce with fewer values than the others.

@@ -46,7 +46,7 @@ def lose_hooks(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
     cause=("ranks", "synchron", "differ", "diverge", "parameter"),
     needs=("several-ranks",),
     doses=(Dose("every", 2.0, 1.0, 1e6, "the gradients of every n-th batch only are shared"),),
-    evidence=("pytorch/pytorch#69031", "Lightning-AI/pytorch-lightning#2595"),
+    evidence=("modelscope/FunASR#3472", "pytorch/pytorch#69031"),
 )
 def share_now_and_then(call: Call, ctx: Context) -> Any:
     """The gradients are shared in fewer batches than the optimizer steps in.
