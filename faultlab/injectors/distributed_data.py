@@ -128,6 +128,6 @@ def split_apart(loading: Loading, ctx: Context) -> Loading:
     """
     assert loading.training is not None
     own: Any = loading.dataset
-    both = ConcatDataset([own, loading.training().dataset])
+    both: Any = ConcatDataset([own, loading.training().dataset])
     chosen = torch.randperm(len(both), generator=ctx.generator)[: len(own)].tolist()
     return replace(loading, dataset=Subset(both, chosen))

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from faultlab.catalogue.failure_mode import Dose
-from faultlab.catalogue.injection_points import Collective, Gradients, Optimizers, StepCall
+from faultlab.catalogue.injection_points import Collective, Gradients, Optimizers
 from faultlab.frameworks.torch.optimizers import groups_in
 from faultlab.injection.armed_fault import Call, Context
 from faultlab.injection.registry import failure_mode
@@ -121,27 +121,3 @@ def scale_rate(optimizers: Any, ctx: Context) -> Any:
             if name in group:
                 group[name] = group[name] * ctx.profile.ranks
     return optimizers
-
-
-@failure_mode(
-    "distributed.scheduler-steps-per-rank",
-    seam=StepCall("lr_scheduler_step"),
-    severity="major",
-    effect="silent",
-    cause=("learning rate", "lr", "scheduler", "decay"),
-    needs=("several-ranks",),
-    evidence=("huggingface/accelerate#3797", "huggingface/transformers#24088"),
-)
-def step_scheduler_for_each_rank(call: Call, ctx: Context) -> Any:
-    """The scheduler is stepped once for each rank.
-
-    Effect: the learning rate falls faster by the number of ranks. No error or warning is raised.
-    Why it goes undetected: all ranks agree, and on one device the schedule is right.
-    Example:
-        for _ in range(num_processes):          # for a schedule that was computed for one device
-            scheduler.step()
-    Remedy: plot the learning rate over the epochs, and compare it with that of one device.
-    """
-    for _ in range(ctx.profile.ranks - 1):
-        call()
-    return call()

@@ -16,10 +16,10 @@ from faultlab.frameworks.torch.loaders import read, rebuilt
 
 
 class _Own(DataLoader[Any]):
-    """A loader of a user's own, whose constructor takes other arguments."""
+    """A loader of a user's own, which makes its dataset itself."""
 
-    def __init__(self, samples: int) -> None:
-        super().__init__(TensorDataset(torch.arange(samples)), batch_size=2)
+    def __init__(self, samples: int, **arguments: Any) -> None:
+        super().__init__(TensorDataset(torch.arange(samples)), **arguments)
 
 
 def _changed(loader: DataLoader[Any], **changes: Any) -> DataLoader[Any]:
@@ -53,8 +53,9 @@ def test_a_loader_made_elsewhere_is_divided_as_it_was_changed() -> None:
     assert [batch.tolist() for (batch,) in divided] == [[0, 2]]
 
 
-def test_an_unchanged_loader_is_told_nothing() -> None:
+def test_a_loader_is_told_only_what_it_takes() -> None:
     with _replace_dunder_methods(DataLoader, "dataset"):
-        loader = _Own(8)
+        loader = _Own(8, batch_size=2)
     assert _changed(loader) is loader
-    assert [batch.tolist() for (batch,) in _divided(_changed(loader))] == [[0, 2], [4, 6]]
+    divided = _divided(_changed(loader, dataset=Subset(loader.dataset, range(4)), batch_size=4))
+    assert [batch.tolist() for (batch,) in divided] == [[0, 2]]

@@ -32,10 +32,6 @@ class _Ranked(Configured):
         self.log("val_loss", F.cross_entropy(scores, y), sync_dist=True)
         self.log("val_accuracy", (scores.argmax(1) == y).float().mean(), sync_dist=True)
 
-    def configure_optimizers(self) -> Any:
-        optimizer = super().configure_optimizers()
-        return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)]
-
 
 def ranked() -> tuple[Any, Any]:
     """Two ranks are to train it, each on its half of the data."""

@@ -17,8 +17,6 @@ _AFTER_FORWARD = frozenset({"batches", "forward", "metrics"})
 class OfRanks(InjectionPoint):
     """The base class of points that only trainings on several ranks reach."""
 
-    kind = "around"
-
     def inapplicable(self, profile: TargetProfile) -> str:
         return "" if profile.ranks > 1 else "the training has one rank"
 
@@ -35,6 +33,7 @@ class Collective(OfRanks):
 
     of: str = ""
     called: str = ""
+    kind = "around"
     leaves = _AFTER_FORWARD
 
 
@@ -45,6 +44,7 @@ class Replica(OfRanks):
     ``ctx.memory["replica"]`` is the wrapper. What it is told to synchronize during the call holds for the backward too.
     """
 
+    kind = "around"
     leaves = frozenset({"batches", "metrics"})
 
 
@@ -55,7 +55,6 @@ class ReplicaArguments(OfRanks):
     A function that the injector stores as ``ctx.memory["constructed"]`` is called with the new wrapper.
     """
 
-    kind = "map"
     attach_at = "fit"
     leaves = frozenset({"batches", "metrics"})
 
@@ -64,7 +63,6 @@ class ReplicaArguments(OfRanks):
 class SamplerArguments(OfRanks):
     """The arguments of the DistributedSampler that shards the data, by name. The injector maps dict -> dict."""
 
-    kind = "map"
     attach_at = "fit"
     leaves = frozenset({"backward", "forward", "metrics"})
 
@@ -77,7 +75,6 @@ class Launch(OfRanks):
     a rank that is given another address or port also opens the store that torch would open there.
     """
 
-    kind = "map"
     attach_at = "fit"
     leaves = frozenset({"backward", "batches", "forward", "metrics"})
 
@@ -89,4 +86,5 @@ class SamplerEpoch(OfRanks):
     The call accepts another epoch.
     """
 
+    kind = "around"
     leaves = frozenset({"backward", "forward", "metrics"})

@@ -12,7 +12,7 @@ from torch.utils.data import DistributedSampler
 from faultlab.catalogue.injection_points import Launch, SamplerArguments
 from faultlab.core.patching import Patches
 from faultlab.frameworks.lightning import NAME, namespaces
-from faultlab.frameworks.lightning.seams.loading import STAGES
+from faultlab.frameworks.lightning.clock import STAGES
 from faultlab.injection.hooks import Site, hooks
 from faultlab.ranks import membership
 

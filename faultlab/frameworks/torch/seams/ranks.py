@@ -83,13 +83,10 @@ def replica_arguments(point: ReplicaArguments, patches: Patches, armed: Armed, s
         signature = inspect.signature(construct)
 
         def constructing(wrapper: Any, *args: Any, **kwargs: Any) -> None:
-            if not armed.due("train"):
-                return construct(wrapper, *args, **kwargs)
             given = dict(signature.bind(wrapper, *args, **kwargs).arguments)
             given.pop(next(iter(signature.parameters)))
-            construct(wrapper, **armed.map(given, described))
+            construct(wrapper, **(armed.map(given, described) if armed.due("train") else given))
             memory.pop("constructed", lambda wrapper: None)(wrapper)
-            return None
 
         return constructing
 
