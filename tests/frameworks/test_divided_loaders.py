@@ -11,7 +11,7 @@ from lightning_fabric.utilities.data import _replace_dunder_methods
 from pytorch_lightning.utilities.data import _update_dataloader
 from torch.utils.data import DataLoader, DistributedSampler, Subset, TensorDataset
 
-from faultlab.frameworks.lightning.seams.loading import _retold
+from faultlab.frameworks.lightning.seams.loading import _stored
 from faultlab.frameworks.torch.loaders import read, rebuilt
 
 
@@ -25,7 +25,7 @@ class _Own(DataLoader[Any]):
 def _changed(loader: DataLoader[Any], **changes: Any) -> DataLoader[Any]:
     before = read(loader)
     after = replace(before, **changes)
-    return _retold(rebuilt(loader, before, after), before, after)
+    return _stored(rebuilt(loader, before, after), before, after)
 
 
 def _divided(loader: DataLoader[Any]) -> DataLoader[Any]:
