@@ -59,3 +59,18 @@ def test_a_loader_is_told_only_what_it_takes() -> None:
     assert _changed(loader) is loader
     divided = _divided(_changed(loader, dataset=Subset(loader.dataset, range(4)), batch_size=4))
     assert [batch.tolist() for (batch,) in divided] == [[0, 2]]
+
+
+def test_a_rank_keeps_its_share_of_a_changed_dataset_and_the_epochs_of_its_sampler() -> None:
+    dataset = TensorDataset(torch.arange(16))
+    sampler: DistributedSampler[Any] = DistributedSampler(dataset, num_replicas=2, rank=1)
+    loader = DataLoader(dataset, batch_size=2, sampler=sampler)
+    before = read(loader)
+    changed = rebuilt(loader, before, replace(before, dataset=Subset(dataset, range(8))))
+    orders = []
+    for epoch in (0, 1):
+        sampler.set_epoch(epoch)
+        orders.append([index for (batch,) in changed for index in batch.tolist()])
+    assert [len(order) for order in orders] == [4, 4]
+    assert max(map(max, orders)) < 8
+    assert orders[0] != orders[1]
