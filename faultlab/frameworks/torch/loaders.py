@@ -99,7 +99,7 @@ class _Sharing(DistributedSampler[Any]):
         super().__init__(dataset, own.num_replicas, own.rank, own.shuffle, own.seed, own.drop_last)
 
     @property
-    def epoch(self) -> int:  # type: ignore[override]
+    def epoch(self) -> int:
         return self._own.epoch
 
     @epoch.setter
