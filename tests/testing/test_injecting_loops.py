@@ -160,7 +160,7 @@ def test_a_loop_that_fails_by_itself_proves_nothing() -> None:
         assert_detected("loss.nan", failing)
 
 
-@pytest.mark.nightly("the Trainer of transformers, whose guards are its callbacks; the quick ring has loops")
+@pytest.mark.nightly(reason="the Trainer of transformers, whose guards are its callbacks; the quick ring has loops")
 def test_callbacks_of_the_trainer_are_observed() -> None:
     if find_spec("transformers") is None:
         pytest.skip("the extra `hf` is not installed")
