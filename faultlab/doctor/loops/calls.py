@@ -105,7 +105,7 @@ class Calls(LossInputs):
             self.ignored.append((value, float((target == value).float().mean())))
             if scores.dim() == 2 and len(self.classes) < 2:
                 counted = target[target != value]
-                self.classes.update(counted.unique().tolist())
+                self.classes.update(counted.flatten()[:_SAMPLES].tolist())
                 self.classified += counted.numel()
         x = self.inputs
         if not isinstance(target, torch.Tensor) or x is None or not target.dim() or len(target) != len(x):
