@@ -17,7 +17,7 @@ from importlib.metadata import version
 from typing import Any
 
 BUSY = 12.0
-PATIENCE = 20.0
+PATIENCE = 4.0
 RANK = "STOCK_RANKS"
 
 
@@ -36,7 +36,7 @@ def train(case: str, code: int) -> None:
     """Run one of the trainings as a rank of it."""
     import pytorch_lightning as pl
     import torch
-    from pytorch_lightning.strategies import DDPStrategy
+    from torch.distributed.distributed_c10d import _set_pg_timeout as set_timeout
     from torch.utils.data import DataLoader, TensorDataset
 
     class Module(pl.LightningModule):
@@ -48,6 +48,11 @@ def train(case: str, code: int) -> None:
             if case == "exit" and batch_idx == 1:
                 _end_or_work(self.global_rank, code)
             return self.layer(batch[0]).sum()
+
+        def on_train_start(self) -> None:
+            if case == "timeout":
+                # Once the ranks have met: a busy machine takes longer than this to start them.
+                set_timeout(timedelta(seconds=PATIENCE), torch.distributed.group.WORLD)
 
         def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
             if case == "timeout" and self.global_rank == 0 and batch_idx == 0:
@@ -65,8 +70,7 @@ def train(case: str, code: int) -> None:
 
     loader = DataLoader(TensorDataset(torch.ones(8, 1)), batch_size=2)
     quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-    strategy = DDPStrategy(timeout=timedelta(seconds=PATIENCE)) if case == "timeout" else "ddp"
-    trainer = pl.Trainer(accelerator="cpu", strategy=strategy, devices=2, max_epochs=1, num_sanity_val_steps=0, **quiet)
+    trainer = pl.Trainer(accelerator="cpu", strategy="ddp", devices=2, max_epochs=1, num_sanity_val_steps=0, **quiet)
     try:
         trainer.fit(Module(), loader, loader)
     except RuntimeError as error:
