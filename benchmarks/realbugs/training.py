@@ -144,3 +144,23 @@ def evaluate(model: nn.Module, loader: Any, score: Callable[[Any, Any], Any]) ->
 def error_rate(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Return the share of wrong classes."""
     return (outputs.argmax(-1) != labels).float().mean()
+
+
+def optimizer_of(parts: Parts, model: Any = None) -> Any:
+    """Return the optimizer of a training, or one like it for a copy of its model."""
+    of = parts.model if model is None else model
+    if isinstance(parts, Fit):
+        made = of.configure_optimizers()
+        while isinstance(made, list | tuple):
+            made = made[0]
+        return made["optimizer"] if isinstance(made, dict) else made
+    if isinstance(parts, Tuning):
+        return torch.optim.AdamW(of.parameters(), lr=parts.settings["learning_rate"])
+    if model is None:
+        return parts.optimizer  # type: ignore[attr-defined]
+    ours = {id(one): theirs for one, theirs in zip(parts.model.parameters(), model.parameters())}
+    groups = [
+        {**group, "params": [ours[id(one)] for one in group["params"] if id(one) in ours]}
+        for group in parts.optimizer.param_groups  # type: ignore[attr-defined]
+    ]
+    return type(parts.optimizer)(groups)  # type: ignore[attr-defined]
