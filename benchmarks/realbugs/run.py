@@ -84,6 +84,10 @@ class Run:
         """Have a function called with the optimizer before each of its steps in `train`, after backward."""
         self._before_steps.append(call)
 
+    def _look(self, optimizer: Any) -> None:
+        for call in self._before_steps:
+            call(optimizer)
+
     def batch(self) -> Any:
         """Return the first batch of the training loader; random numbers are drawn as if it had not been asked for."""
         state = torch.get_rng_state()
@@ -96,7 +100,8 @@ class Run:
         with self._counted(), warnings.catch_warnings(record=True) as shown:
             warnings.simplefilter("always")
             try:
-                training.run(self.script, self.parts, callbacks, **more)
+                looks = [training.before_steps(self._look)] if self.framework == "lightning" else []
+                training.run(self.script, self.parts, [*callbacks, *looks], **more)
             finally:
                 self.outcome.warnings = sorted({str(one.message) for one in shown})
                 self.outcome.steps = self.steps
@@ -108,8 +113,9 @@ class Run:
     @contextlib.contextmanager
     def _counted(self) -> Iterator[None]:
         def before(optimizer: Any, *_: Any) -> None:
-            for call in self._before_steps:
-                call(optimizer)
+            # Lightning's step calls backward itself.
+            if self.framework != "lightning":
+                self._look(optimizer)
 
         def after(*_: Any) -> None:
             self.steps += 1

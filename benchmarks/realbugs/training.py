@@ -100,6 +100,17 @@ def fit(parts: Fit, callbacks: Sequence[Any] = (), **more: Any) -> None:
         trainer.fit(parts.model, parts.loader, parts.validation)
 
 
+def before_steps(call: Callable[[Any], None]) -> Any:
+    """Return a callback of Lightning that calls a function with the optimizer before each step."""
+    import pytorch_lightning as pl
+
+    class BeforeSteps(pl.Callback):
+        def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+            call(optimizer)
+
+    return BeforeSteps()
+
+
 def tune(parts: Tuning, callbacks: Sequence[Any] = ()) -> None:
     """Run a training by the Trainer of transformers to its end, with further callbacks."""
     import tempfile

@@ -6,7 +6,7 @@ from typing import Any
 from benchmarks.realbugs.registry import detector
 from benchmarks.realbugs.run import Run
 
-_ALARMS = ("warning", "critical", "error", "alarm")
+_ALARMS = ("warning", "critical", "proof")
 
 
 @detector(

@@ -19,8 +19,8 @@ class _Objective(nn.Module):
         super().__init__()
         self.model, self.loss = model, loss
 
-    def forward(self, batch: Any) -> torch.Tensor:
-        return self.loss(self.model, batch)
+    def forward(self, *parts: Any, **fields: Any) -> torch.Tensor:
+        return self.loss(self.model, fields or (parts if len(parts) > 1 else parts[0]))
 
 
 @detector(
@@ -39,17 +39,17 @@ def watch(run: Run) -> None:
     parts, batch = run.parts, run.batch()
     model = _Objective(copy.deepcopy(parts.model), parts.loss)
 
-    def passed(output: Any, _: Any) -> Any:
+    def passed(output: Any, *_: Any) -> Any:
         return output
 
     def healthy() -> None:
         if run.framework == "lightning":
             setup, step = pt.from_lightning(lambda: copy.deepcopy(parts.model), epoch_length=len(parts.loader))
         else:
-            step = pt.standard_step(passed)
+            step = pt.standard_step(lambda whole, batch: parts.loss(whole.model, batch))
 
             def setup() -> Any:
-                whole = _Objective(*copy.deepcopy((parts.model,)), parts.loss)
+                whole = _Objective(copy.deepcopy(parts.model), parts.loss)
                 return pt.TrainingSetup(whole, optimizer_of(parts, whole.model))
 
         pt.run_training(setup, [run.batch() for _ in range(8)], step, steps=20, seed=run.seed).assert_healthy()

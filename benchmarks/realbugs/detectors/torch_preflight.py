@@ -22,6 +22,6 @@ def watch(run: Run) -> None:
     tool = Path(sys.executable).with_name("torch-preflight")
     command = [str(tool), "check", str(run.file), "--format", "json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    for one in json.loads(done.stdout)["findings"]:
+    for one in json.loads(done.stdout)["diagnostics"]:
         if one["severity"] in ("error", "warning"):
-            run.alert(one["rule_id"], one["message"])
+            run.alert(one["code"], one["message"])

@@ -20,12 +20,17 @@ def watch(run: Run) -> None:
     import torchtest2
 
     parts, batch = run.parts, run.batch()
-    inputs, targets = batch if isinstance(batch, (list, tuple)) else (batch, None)
+    if isinstance(batch, dict):
+        inputs, targets = {name: value for name, value in batch.items() if name != "labels"}, batch["labels"]
+    else:
+        inputs, targets = batch if isinstance(batch, (list, tuple)) else (batch, None)
 
     class WithLoss(torchtest2.Plugin):
         name = "with-loss"
 
         def forward(self, model: Any, inputs: Any, targets: Any) -> Any:
+            if isinstance(inputs, dict):
+                return parts.loss(model, {**inputs, "labels": targets})
             return parts.loss(model, inputs if targets is None else (inputs, targets))
 
         def eval_forward(self, model: Any, inputs: Any) -> Any:

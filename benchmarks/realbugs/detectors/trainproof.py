@@ -13,6 +13,10 @@ from benchmarks.realbugs.run import Run
 
 
 def _logged(run: Run, file: Path) -> None:
+    if run.framework == "transformers":
+        run.train()
+        run.parts.kept["trainer"].state.save_to_json(str(file))
+        return
     lines = []
 
     def note(optimizer: Any) -> None:
@@ -31,10 +35,16 @@ def _logged(run: Run, file: Path) -> None:
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
+def _name(run: Run, stem: str) -> str:
+    # trainproof knows the Trainer's own record by its suffix.
+    return f"{stem}.json" if run.framework == "transformers" else f"{stem}.jsonl"
+
+
 def _judged(run: Run, *arguments: str) -> None:
     tool = Path(sys.executable).with_name("trainproof")
     done = subprocess.run([str(tool), *arguments, "--json"], capture_output=True, text=True, check=False)
-    for one in json.loads(done.stdout)["findings"]:
+    (report,) = json.loads(done.stdout)["reports"]
+    for one in report["findings"]:
         if one["level"] in ("WARN", "FAIL"):
             run.alert(one["id"], f"{one['message']} {one.get('evidence', '')}")
 
@@ -42,12 +52,12 @@ def _judged(run: Run, *arguments: str) -> None:
 @detector(
     "trainproof epoch",
     "public",
-    "`trainproof epoch LOG.jsonl`, with loss, learning rate and gradient norm of each step; WARN and FAIL count.",
+    "`trainproof epoch LOG.jsonl`, with loss, learning rate and gradient norm of each step, or the state that the Trainer of transformers saves; WARN and FAIL count.",
     environment="peers",
     package="trainproof",
 )
 def alone(run: Run) -> None:
-    log = run.folder / "run.jsonl"
+    log = run.folder / _name(run, "run")
     _logged(run, log)
     _judged(run, "epoch", str(log))
 
@@ -60,7 +70,7 @@ def alone(run: Run) -> None:
     package="trainproof",
 )
 def compared(run: Run) -> None:
-    good, log = run.folder / "good.jsonl", run.folder / "run.jsonl"
+    good, log = run.folder / _name(run, "good"), run.folder / _name(run, "run")
     _logged(Run(run.baseline, run.baseline, run.folder, run.seed + 1000), good)
     again = Run(run.file, run.baseline, run.folder, run.seed)
     _logged(again, log)
