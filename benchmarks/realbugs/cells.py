@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -92,10 +93,8 @@ def in_child(cell: Cell, time_limit: float = TIME_LIMIT) -> Outcome:
             os._exit(0)
     os.close(writing)
     text = _read(reading, time_limit)
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
     os.waitpid(child, 0)
     shutil.rmtree(folder, ignore_errors=True)
     if text:

@@ -10,11 +10,29 @@ from sklearn.datasets import load_diabetes, load_digits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-_ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+_ONES = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+]
+_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 PAD, END = 0, 1
 LETTERS = " abcdefghijklmnopqrstuvwxyz"
 VOCABULARY = 2 + len(LETTERS)
@@ -63,7 +81,7 @@ def text(length: int = 30) -> torch.Tensor:
     """Return the names of the numbers below 1000 as letters, each with an end, padded to a length."""
     rows = torch.full((1000, length), PAD)
     for number in range(1000):
-        codes = [2 + LETTERS.index(letter) for letter in spelled(number)][: length - 1] + [END]
+        codes = [*[2 + LETTERS.index(letter) for letter in spelled(number)][: length - 1], END]
         rows[number, : len(codes)] = torch.tensor(codes)
     return rows[torch.randperm(1000, generator=torch.Generator().manual_seed(0))]
 

@@ -59,9 +59,7 @@ def detector(
     def register(watch: Callable[[Run], None]) -> Callable[[Run], None]:
         if name in _REGISTERED:
             raise ValueError(f"duplicate detector {name!r}")
-        _REGISTERED[name] = Detector(
-            name, group, usage, watch, tuple(frameworks), environment, package, static, before
-        )
+        _REGISTERED[name] = Detector(name, group, usage, watch, tuple(frameworks), environment, package, static, before)
         return watch
 
     return register

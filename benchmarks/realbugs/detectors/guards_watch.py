@@ -14,9 +14,7 @@ def _watch(run: Run, level: Literal["cheap", "full"]) -> None:
         if run.framework == "transformers":
             run.train([guards.hf(level=level)])
             return
-        with guards.watch(
-            parts.model, parts.optimizer, loader=parts.loader, validation=parts.validation, level=level
-        ):
+        with guards.watch(parts.model, parts.optimizer, loader=parts.loader, validation=parts.validation, level=level):
             run.train()
     except guards.Alarm as alarm:
         run.alert(f"{alarm.guard}.{alarm.check}", f"{alarm} {alarm.causes}")

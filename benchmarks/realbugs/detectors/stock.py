@@ -4,7 +4,9 @@ from benchmarks.realbugs.registry import detector
 from benchmarks.realbugs.run import Run
 
 
-@detector("stock", "stock", "The training as it is. A warning counts as detection if the fixed version does not have it.")
+@detector(
+    "stock", "stock", "The training as it is. A warning counts as detection if the fixed version does not have it."
+)
 def watch(run: Run) -> None:
     run.train()
     for text in run.outcome.warnings:

@@ -52,7 +52,8 @@ def _judged(run: Run, *arguments: str) -> None:
 @detector(
     "trainproof epoch",
     "public",
-    "`trainproof epoch LOG.jsonl`, with loss, learning rate and gradient norm of each step, or the state that the Trainer of transformers saves; WARN and FAIL count.",
+    "`trainproof epoch LOG.jsonl`, with loss, learning rate and gradient norm of each step, or the state that the "
+    "Trainer of transformers saves; WARN and FAIL count.",
     environment="peers",
     package="trainproof",
 )

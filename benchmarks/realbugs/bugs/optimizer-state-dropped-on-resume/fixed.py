@@ -50,9 +50,7 @@ def build():
     trainer = Trainer()
     trainer.setup()
     trainer.resume(checkpoint)
-    parts = Loop(
-        trainer.model, loader, objective, batches(held_out, 128, False), 10, optimizer=trainer.optimizer
-    )
+    parts = Loop(trainer.model, loader, objective, batches(held_out, 128, False), 10, optimizer=trainer.optimizer)
     parts.kept.update(trainer=trainer, uninterrupted=first.model)
     return parts
 

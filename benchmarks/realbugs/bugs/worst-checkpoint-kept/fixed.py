@@ -34,9 +34,7 @@ def build():
     train_set, held_out = digits()
     keep = pl.callbacks.ModelCheckpoint("kept", monitor="val_loss", mode="min")
     validation = batches(held_out, 128, False)
-    return Fit(
-        Classifier(), batches(train_set), step_loss, validation, 10, trainer={"max_epochs": 3}, callbacks=[keep]
-    )
+    return Fit(Classifier(), batches(train_set), step_loss, validation, 10, trainer={"max_epochs": 3}, callbacks=[keep])
 
 
 def measure(parts):
