@@ -31,7 +31,8 @@ KINDS = set(get_args(bugs.Kind))
 @pytest.fixture(scope="module")
 def imported() -> None:
     """What the scripts of bugs import, so that their processes do not each import it again."""
-    importlib.import_module("benchmarks.realbugs.material")
+    for name in ("pytorch_lightning", "benchmarks.realbugs.material"):
+        importlib.import_module(name)
 
 
 @pytest.mark.parametrize("bug", ALL, ids=lambda bug: bug.id)
