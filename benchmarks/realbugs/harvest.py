@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +57,9 @@ class Harvest:
             if cell not in self.outcomes:
                 waiting.put(cell)
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        threads = [threading.Thread(target=self._work, args=(waiting, pythons)) for _ in range(jobs)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        with ThreadPoolExecutor(jobs) as pool:
+            for job in [pool.submit(self._work, waiting, pythons) for _ in range(jobs)]:
+                job.result()
 
     def _work(self, waiting: queue.SimpleQueue[Cell], pythons: dict[str, str]) -> None:
         workers: dict[str, subprocess.Popen[str]] = {}
