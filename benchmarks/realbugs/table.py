@@ -47,6 +47,12 @@ same seeds, each in a process of its own.
 - **CPU**: the CPU time with the detector as a multiple of that of the training alone, in the median of fixed
   versions without alarms; for detectors that look before the training, of their own time. These trainings take a
   fraction of a second, so that fixed costs weigh more than in real ones.
+
+**Read it with care.** faultlab's authors wrote the bugs, the words for their causes and the adapters of all tools. Some
+of faultlab's guards were written after bugs of this kind, some of them after the very threads cited here (schedules in
+steps, dropout as a function, padding, accumulation, shared metrics, frozen statistics), so that the rates of its rows
+say little about bugs to come; those set aside are protected from now on only. The trainings are tiny, and tools that
+compare a layer with its long history have little of it here.
 """
 _LEFT_OUT = """\
 Not in the table:
