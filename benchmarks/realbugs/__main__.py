@@ -30,7 +30,7 @@ def main() -> int:
     parser.add_argument("--detector", action="append", default=[], help="Run this detector only; repeatable.")
     parser.add_argument("--jobs", type=int, default=2, help="Workers that run at the same time.")
     parser.add_argument("--peers", default="", help="The python of an environment with peers.txt.")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="Keeps outcomes, so that a run can go on.")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="Keeps outcomes, so that a run can be continued.")
     parser.add_argument("--page", type=Path, default=PAGE, help="The page to write.")
     parser.add_argument("--table-only", action="store_true", help="Write the page from the kept outcomes.")
     asked = parser.parse_args()

@@ -55,9 +55,9 @@ class Bug(BaseModel):
     ``source`` is a public thread that was opened and describes the bug; ``date`` is that of the description.
     ``nearest`` is the id of the failure mode that is most like it, or "none". ``reader`` says what a reader of the code
     would have to see. An alert names the cause if it matches one of the patterns in ``cause``. ``measure`` describes
-    what the script's function of that name returns, of which more is worse; in at least ``share`` of the seeds the
-    buggy version has to be worse than the fixed one by ``margin``. ``first_step`` is the number of optimizer steps
-    before the bug can act.
+    what the script's function of that name returns, and grows as the training gets worse; in at least ``share`` of the
+    seeds the buggy version has to be worse than the fixed one by ``margin``. ``first_step`` is the number of optimizer
+    steps before the bug can act.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -120,14 +120,14 @@ def held_out(name: str) -> bool:
 
 
 def changed(text: str, change: Change, where: Path) -> str:
-    """Return the text with the change applied, at the only place where its lines stand."""
+    """Return the text with the change applied, at the only place that has its lines."""
     wanted = textwrap.dedent(change.fixed).strip("\n").splitlines()
     lines = text.splitlines()
     places = [at for at in range(len(lines)) if _dedented(lines[at : at + len(wanted)]) == wanted]
     if len(places) != 1:
         raise InvalidBug(
             f"{where}: the lines of a change occur {len(places)} times in fixed.py: expected once: {wanted[0]!r}. "
-            "Give more lines, as they stand there."
+            "Give more lines of it."
         )
     at = places[0]
     indent = lines[at][: len(lines[at]) - len(lines[at].lstrip())]

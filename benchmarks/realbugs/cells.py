@@ -89,7 +89,7 @@ def in_child(cell: Cell, time_limit: float = TIME_LIMIT) -> Outcome:
             with os.fdopen(writing, "w") as pipe:
                 json.dump(outcome.to_json(), pipe)
         finally:
-            # Whatever happens, the copy must not go on with the work of the original.
+            # Whatever happens, the copy must not do the work of the original.
             os._exit(0)
     os.close(writing)
     text = _read(reading, time_limit)

@@ -1,4 +1,4 @@
-"""All cells, run by the workers of the environments; outcomes are kept in a file, so that a harvest can go on."""
+"""All cells, run by the workers of the environments; outcomes are kept in a file, to continue a harvest."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def cells(bugs: Iterable[Bug], detectors: Iterable[Detector], seeds: int) -> lis
 class Harvest:
     """Outcomes by cell, in memory and in a file of JSON lines.
 
-    An outcome counts only for the files with which it was made: the bug's, the detector's and faultlab's guards.
+    An outcome counts only for the files that it was made with: the bug's, the detector's and faultlab's guards.
     """
 
     def __init__(self, file: Path, bugs: Sequence[Bug], detectors: dict[str, Detector]) -> None:

@@ -57,7 +57,7 @@ class Run:
         folder: An empty folder.
         seed: The seed.
         steps: The number of optimizer steps taken so far.
-        last_loss: The value on which backward was called last.
+        last_loss: The last value that backward was called on.
         last_batch: The last batch that a DataLoader of the training yielded.
     """
 
@@ -107,7 +107,7 @@ class Run:
                 self.outcome.steps = self.steps
 
     def measure(self) -> float:
-        """Return the script's measure of the training, of which more is worse."""
+        """Return the script's measure of the training, which grows as it gets worse."""
         return float(self.script.measure(self.parts))
 
     @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""What the outcomes come to, for one detector or several together: counts with intervals, latency, alarms and cost."""
+"""Scores of the outcomes, for one detector or several together: counts with intervals, latency, alarms and cost."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def on_bug(bug: Bug, detector: str, outcomes: Outcomes, seeds: int) -> OnBug:
 
 @dataclass(frozen=True)
 class Score:
-    """A detector, or several of which one is enough, on some bugs."""
+    """A detector, or several where one is enough, on some bugs."""
 
     on: Mapping[str, OnBug]
     bugs: Sequence[Bug]
@@ -124,7 +124,7 @@ def score(bugs: Sequence[Bug], detector: str, outcomes: Outcomes, seeds: int) ->
 
 
 def together(scores: Sequence[Score]) -> Score:
-    """Return the score of several detectors of which one is enough, on all bugs that any of them was run on."""
+    """Return the score of several detectors, where one is enough, on all bugs that any of them was run on."""
     joined: dict[str, OnBug] = {}
     for bug in scores[0].bugs:
         ran = [one.on[bug.id] for one in scores if bug.id in one.on and one.on[bug.id].seeds]

@@ -25,7 +25,7 @@ TOGETHER = {
 _HEAD = """\
 # Real bugs: who detects them
 
-Written by `python -m benchmarks.realbugs`; [benchmarks/realbugs/README.md](../benchmarks/realbugs/README.md) has
+Written by `python -m benchmarks.realbugs`; `benchmarks/realbugs/README.md` has
 the format of a bug and of a detector, and how to add one.
 
 Each bug is a small training of our own after a public thread, commit or post-mortem about a training that raised
@@ -40,7 +40,7 @@ same seeds, each in a process of its own.
   these when a guard is changed.
 - **Names the cause**: of the detected ones, those where an alert matches words for the cause that were written down
   before any detector was run.
-- **False alarms**: fixed versions on which the detector raises an alert with any seed. Warnings of torch and
+- **False alarms**: fixed versions that make the detector raise an alert with any seed. Warnings of torch and
   Lightning do not count as alarms.
 - **Steps**: the median number of optimizer steps from the first one in which the bug can act to the first alert;
   "before" for detectors that look before the training.
@@ -61,7 +61,7 @@ Not in the table:
   trace of a single one of these trainings took 25 CPU seconds, where the training alone takes 0.2, and each bug needs
   two traces and an inference. It has not been run on all of them.
 - **ckpt-chaos** (0.1.8) installs. It kills a script at each file operation of a save and compares what a resumed run
-  comes to; none of these scripts saves to an output folder and resumes from it, so that it has nothing to kill.
+  results in; none of these scripts saves to an output folder and resumes from it, so that it has nothing to kill.
 - **KnownGood** and prescribed sets of guards, which need recorded runs of each training.
 """
 
@@ -102,7 +102,7 @@ def _extent(bugs: Sequence[Bug], ran: Mapping[str, Score], outcomes: Outcomes) -
         + ", ".join(f"{name} {count}" for name, count in kinds.most_common())
         + f". Seeds: {max(most.values(), default=0)}"
         + (f" ({fewest})" if fewest else "")
-        + ".\n"
+        + ". A detector that has fewer bugs in the table than its frameworks have was not run on the rest yet.\n"
     )
 
 

@@ -1,7 +1,7 @@
 """The parts of a training, as a bug's script builds them, and the way to run them to their end.
 
-A script defines ``build() -> Parts``, for a loop of its own ``train(parts)``, and ``measure(parts) -> float``, of which
-more is worse.
+A script defines ``build() -> Parts``, for a loop of its own ``train(parts)``, and ``measure(parts) -> float``, which
+grows as the training gets worse.
 """
 
 from __future__ import annotations
