@@ -18,20 +18,23 @@ if TYPE_CHECKING:
 
 _MEETING = timedelta(seconds=300)
 _PATIENCE = (1.5, 30.0)
-_LATE = "Timed out waiting"
+# The second one is of a later collective: a timeout closes gloo's connections, and the training may have caught it.
+_LATE = ("Timed out waiting", "Application timeout caused pair closure")
 
 
 @dataclass
 class Gang:
     """The group that this process is a rank of; ``step`` returns its training step.
 
-    ``joins`` is set if the training makes its process group itself.
+    ``joins`` is set if the training makes its process group itself, and ``strict`` if the number of ranks and the rank
+    that it names have to be these.
     """
 
     rank: int
     size: int
     step: Callable[[], int]
     joins: bool = False
+    strict: bool = True
     group: Any = None
     recorder: Recorder = field(init=False)
     _joining: Joining | None = field(init=False, default=None)
@@ -81,7 +84,7 @@ class Gang:
         if self._joining is None:
             from faultlab.ranks.joining import Joining
 
-            self._joining = Joining(self.rank, self.size, self.recorder)
+            self._joining = Joining(self.rank, self.size, self.recorder, self.strict)
             self._joining.attach(self._patches)
         self._joining.meet(store, patience)
 
@@ -102,7 +105,7 @@ class Gang:
         """Return the collective that the error reports as never having come about; empty for any other error."""
         seen: set[int] = set()
         while error is not None and id(error) not in seen:
-            if isinstance(error, RuntimeError) and _LATE in str(error):
+            if isinstance(error, RuntimeError) and any(late in str(error) for late in _LATE):
                 return self.recorder.last
             seen.add(id(error))
             error = error.__cause__ or error.__context__  # type: ignore[assignment]
