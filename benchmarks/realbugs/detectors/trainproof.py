@@ -1,0 +1,79 @@
+"""trainproof: rules on the log of a training, alone or beside the log of a run known to be good."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.realbugs.registry import detector
+from benchmarks.realbugs.run import Run
+
+
+def _logged(run: Run, file: Path) -> None:
+    if run.framework == "transformers":
+        run.train()
+        run.parts.kept["trainer"].state.save_to_json(str(file))
+        return
+    lines = []
+
+    def note(optimizer: Any) -> None:
+        norms = [p.grad.norm() for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        lines.append(
+            {
+                "step": run.steps + 1,
+                "loss": float(run.last_loss) if run.last_loss is not None else None,
+                "learning_rate": float(optimizer.param_groups[0]["lr"]),
+                "grad_norm": float(torch.stack(norms).norm()) if norms else 0.0,
+            }
+        )
+
+    run.before_step(note)
+    run.train()
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def _name(run: Run, stem: str) -> str:
+    # trainproof knows the Trainer's own record by its suffix.
+    return f"{stem}.json" if run.framework == "transformers" else f"{stem}.jsonl"
+
+
+def _judged(run: Run, *arguments: str) -> None:
+    tool = Path(sys.executable).with_name("trainproof")
+    done = subprocess.run([str(tool), *arguments, "--json"], capture_output=True, text=True, check=False)
+    (report,) = json.loads(done.stdout)["reports"]
+    for one in report["findings"]:
+        if one["level"] in ("WARN", "FAIL"):
+            run.alert(one["id"], f"{one['message']} {one.get('evidence', '')}")
+
+
+@detector(
+    "trainproof epoch",
+    "public",
+    "`trainproof epoch LOG.jsonl`, with loss, learning rate and gradient norm of each step, or the state that the "
+    "Trainer of transformers saves; WARN and FAIL count.",
+    environment="peers",
+    package="trainproof",
+)
+def alone(run: Run) -> None:
+    log = run.folder / _name(run, "run")
+    _logged(run, log)
+    _judged(run, "epoch", str(log))
+
+
+@detector(
+    "trainproof compare",
+    "public",
+    "`trainproof compare GOOD.jsonl LOG.jsonl`, where the good run is one of the fixed version with another seed.",
+    environment="peers",
+    package="trainproof",
+)
+def compared(run: Run) -> None:
+    good, log = run.folder / _name(run, "good"), run.folder / _name(run, "run")
+    _logged(Run(run.baseline, run.baseline, run.folder, run.seed + 1000), good)
+    again = Run(run.file, run.baseline, run.folder, run.seed)
+    _logged(again, log)
+    run.steps = again.steps
+    _judged(run, "compare", str(good), str(log))

@@ -1,0 +1,205 @@
+"""The page: who detects what, with intervals, and each bug with its source."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from benchmarks.realbugs.bug import Bug
+from benchmarks.realbugs.coupling import coupling
+from benchmarks.realbugs.registry import Detector
+from benchmarks.realbugs.scores import Outcomes, Score, score, together
+
+TOGETHER = {
+    "*torch and Lightning, all of the above*": (
+        "stock",
+        "fast_dev_run",
+        "detect_anomaly, check_finite",
+        "overfit one batch",
+    ),
+    "*guards, cheap: all, watch*": ("guards.all(cheap)", "guards.watch(cheap)"),
+    "*guards, full: all, watch*": ("guards.all(full)", "guards.watch(full)"),
+}
+_HEAD = """\
+# Real bugs: who detects them
+
+Written by `python -m benchmarks.realbugs`; `benchmarks/realbugs/README.md` has
+the format of a bug and of a detector, and how to add one.
+
+Each bug is a small training of our own after a public thread, commit or post-mortem about a training that raised
+nothing. It has a fixed and a buggy version that differ by one change. The buggy version is worse than the fixed one
+by a stated measure, over its seeds, and raises nothing. Every detector trains, or reads, both versions with the
+same seeds, each in a process of its own.
+
+- **Detected**: a check raises an alert on the buggy version and not on the fixed one with the same seed, with at
+  least half of the seeds; with the 95 % interval by Wilson's score. A detector is judged on the bugs of the
+  frameworks that it supports.
+- **Set aside**: the same for every fifth bug, chosen by the hash of its id. Nobody looks at how guards fare on
+  these when a guard is changed.
+- **Names the cause**: of the detected ones, those where an alert matches words for the cause that were written down
+  before any detector was run.
+- **False alarms**: fixed versions that make the detector raise an alert with any seed. Warnings of torch and
+  Lightning do not count as alarms.
+- **Steps**: the median number of optimizer steps from the first one in which the bug can act to the first alert;
+  "before" for detectors that look before the training.
+- **CPU**: the CPU time with the detector as a multiple of that of the training alone, in the median of fixed
+  versions without alarms; for detectors that look before the training, of their own time. These trainings take a
+  fraction of a second, so that fixed costs weigh more than in real ones.
+
+**Read it with care.** faultlab's authors wrote the bugs, the words for their causes and the adapters of all tools. Some
+of faultlab's guards were written after bugs of this kind, some of them after the very threads cited here (schedules in
+steps, dropout as a function, padding, accumulation, shared metrics, frozen statistics), so that the rates of its rows
+say little about bugs to come; those set aside are protected from now on only. The trainings are tiny, and tools that
+compare a layer with its long history have little of it here.
+"""
+_LEFT_OUT = """\
+Not in the table:
+
+- **TrainCheck** (traincheck 0.2.0) installs and runs on these scripts. It learns invariants from traces: to collect the
+  trace of a single one of these trainings took 25 CPU seconds, where the training alone takes 0.2, and each bug needs
+  two traces and an inference. It has not been run on all of them.
+- **ckpt-chaos** (0.1.8) installs. It kills a script at each file operation of a save and compares what a resumed run
+  results in; none of these scripts saves to an output folder and resumes from it, so that it has nothing to kill.
+- **KnownGood** and prescribed sets of guards, which need recorded runs of each training.
+"""
+
+
+def page(
+    bugs: Sequence[Bug],
+    detectors: Mapping[str, Detector],
+    outcomes: Outcomes,
+    seeds: int,
+    pythons: Mapping[str, str],
+) -> str:
+    """Return the page as Markdown."""
+    scores = {name: score(bugs, name, outcomes, seeds) for name in detectors}
+    ran = {name: one for name, one in scores.items() if one.detected().of or one.errors()}
+    parts = [
+        _HEAD,
+        _extent(bugs, ran, outcomes),
+        "## Detectors\n",
+        _table(detectors, ran),
+        _usages(detectors, ran, pythons),
+        _LEFT_OUT,
+        _coupled(bugs, ran),
+        _bugs(bugs, ran),
+    ]
+    return "\n".join(parts)
+
+
+def _extent(bugs: Sequence[Bug], ran: Mapping[str, Score], outcomes: Outcomes) -> str:
+    frameworks, kinds = Counter(bug.framework for bug in bugs), Counter(bug.kind for bug in bugs)
+    recent = sum(bug.date.isoformat() >= "2024-12" for bug in bugs)
+    numbers = Counter(cell.detector for cell in outcomes)
+    most = {name: len({cell.seed for cell in outcomes if cell.detector == name}) for name in ran if numbers[name]}
+    fewest = ", ".join(f"{name} {count}" for name, count in most.items() if count < max(most.values()))
+    return (
+        f"{len(bugs)} bugs ("
+        + ", ".join(f"{count} {name}" for name, count in frameworks.most_common())
+        + f"), {recent} of them described since December 2024, {sum(bug.held_out for bug in bugs)} set aside; by kind: "
+        + ", ".join(f"{name} {count}" for name, count in kinds.most_common())
+        + f". Seeds: {max(most.values(), default=0)}"
+        + (f" ({fewest})" if fewest else "")
+        + ". A detector that has fewer bugs in the table than its frameworks have was not run on the rest yet.\n"
+    )
+
+
+def _table(detectors: Mapping[str, Detector], ran: Mapping[str, Score]) -> str:
+    lines = [
+        "| detector | detected | set aside | names the cause | false alarms | steps | CPU |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    rows = list(ran.items())
+    for title, names in TOGETHER.items():
+        have = [ran[name] for name in names if name in ran]
+        if len(have) > 1:
+            at = max(index for index, (name, _) in enumerate(rows) if name in names)
+            rows.insert(at + 1, (title, together(have)))
+    public = [ran[name] for name in ran if detectors[name].group == "public"]
+    if len(public) > 1:
+        rows.append(("*the public tools together*", together(public)))
+    for name, one in rows:
+        detector = detectors.get(name)
+        latency, cost = one.latency(), one.cost()
+        steps = "—" if latency is None else f"{latency:g}"
+        if detector is not None and detector.before:
+            steps = "before"
+        aside = one.detected(held_out=True)
+        price = "—" if cost is None or (detector is not None and detector.static) else f"{cost:.1f}"
+        named = one.named()
+        lines.append(
+            f"| {name} | {one.detected()} | {aside.count} of {aside.of} | "
+            f"{f'{named.count} of {named.of}' if named.of else '—'} | {one.alarms()} | {steps} | {price} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _usages(detectors: Mapping[str, Detector], ran: Mapping[str, Score], pythons: Mapping[str, str]) -> str:
+    packages = {detectors[name].package: detectors[name].environment for name in ran}
+    versions: dict[str, str] = {}
+    for environment in {"own", *packages.values()}:
+        names = ["torch", "pytorch-lightning", *(name for name, where in packages.items() if where == environment)]
+        versions |= _versions(pythons[environment], [name for name in names if name])
+    lines = ["How each one is used here, and its version:\n"]
+    for name, one in ran.items():
+        detector = detectors[name]
+        version = f" ({detector.package} {versions[detector.package]})" if detector.package in versions else ""
+        failures = Counter(one.errors())
+        failed = ""
+        if failures:
+            text, _ = failures.most_common(1)[0]
+            failed = f" It failed in {sum(failures.values())} runs, which are left out: `{text[:160]}`."
+        lines.append(f"- **{name}**{version}: {detector.usage}{failed}")
+    lines.append(f"\ntorch {versions.get('torch')}, Lightning {versions.get('pytorch-lightning')}, CPU, one thread.\n")
+    return "\n".join(lines)
+
+
+def _versions(python: str, packages: Sequence[str]) -> dict[str, str]:
+    code = (
+        "import importlib.metadata as m, json, sys; r = {}\n"
+        "for name in sys.argv[1:]:\n"
+        "    try: r[name] = m.version(name)\n"
+        "    except m.PackageNotFoundError: pass\n"
+        "print(json.dumps(r))"
+    )
+    done = subprocess.run([python, "-c", code, *packages], capture_output=True, text=True, check=True)
+    return dict(json.loads(done.stdout))
+
+
+def _coupled(bugs: Sequence[Bug], ran: Mapping[str, Score]) -> str:
+    from faultlab import guards
+
+    lines = [
+        "## Does the catalogue predict it?\n",
+        "Each bug names the failure mode that is most like it. If coverage of failure modes predicts anything, guards "
+        "detect a bug more often if they detect that mode on one of the models that the catalogue is measured with.\n",
+        "| guards | bugs detected where the nearest mode is | where it is not | bugs without a mode |",
+        "| --- | --- | --- | --- |",
+    ]
+    for level in ("cheap", "full"):
+        have = [ran[name] for name in (f"guards.all({level})", f"guards.watch({level})") if name in ran]
+        if not have:
+            continue
+        found = coupling(bugs, together(have), [cls.__name__ for cls in guards.classes(level)])
+        lines.append(f"| {level} | {found.where_detected} | {found.where_not} | {found.without} |")
+    unlike = ", ".join(f"`{bug.id}`" for bug in bugs if bug.nearest == "none")
+    lines.append(f"\nNo failure mode is like {unlike}.\n" if unlike else "")
+    return "\n".join(lines)
+
+
+def _bugs(bugs: Sequence[Bug], ran: Mapping[str, Score]) -> str:
+    lines = [
+        "## The bugs\n",
+        "By whom each one is detected is left out for those that are set aside.\n",
+        "| bug | kind | source | what is silent | nearest mode | detected by |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for bug in bugs:
+        by = [name for name, one in ran.items() if bug.id in one.on and one.on[bug.id].detected]
+        told = "*set aside*" if bug.held_out else ", ".join(by) or "nobody"
+        nearest = "none" if bug.nearest == "none" else f"`{bug.nearest}`"
+        source = f"[{bug.framework}, {bug.date:%Y-%m}]({bug.source})"
+        lines.append(f"| `{bug.id}` | {bug.kind} | {source} | {bug.symptom} | {nearest} | {told} |")
+    return "\n".join(lines) + "\n"

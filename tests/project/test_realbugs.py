@@ -1,0 +1,227 @@
+"""Real bugs and the detectors that are measured on them: the format, the registry, one run, and the scores."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import textwrap
+import time
+from collections import Counter
+from datetime import date
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from benchmarks.realbugs import bug as bugs
+from benchmarks.realbugs import cells, coupling, registry, scores, table
+from benchmarks.realbugs.bug import VERSIONS, Bug, Change, InvalidBug
+from benchmarks.realbugs.cells import Cell
+from benchmarks.realbugs.checking import check
+from benchmarks.realbugs.harvest import Harvest
+from benchmarks.realbugs.harvest import cells as cells_of
+from benchmarks.realbugs.run import Alert, Outcome, Run
+from faultlab.catalogue import index
+
+ALL = bugs.all_bugs()
+KINDS = set(get_args(bugs.Kind))
+
+
+@pytest.fixture(scope="module")
+def imported() -> None:
+    """What the scripts of bugs import, so that their processes do not each import it again."""
+    for name in ("pytorch_lightning", "benchmarks.realbugs.material"):
+        importlib.import_module(name)
+
+
+@pytest.mark.parametrize("bug", ALL, ids=lambda bug: bug.id)
+def test_both_versions_of_a_bug_compile_and_differ_by_its_change(bug: Bug) -> None:
+    fixed, buggy = (bug.script(version) for version in VERSIONS)
+    for text in (fixed, buggy):
+        compile(text, bug.id, "exec")
+    assert fixed != buggy
+    changed = [line for line in bug.diff().splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")]
+    assert len(changed) <= 8
+
+
+def test_bugs_are_spread_over_kinds_frameworks_and_years() -> None:
+    kinds = Counter(bug.kind for bug in ALL)
+    assert set(kinds) == KINDS
+    assert min(kinds.values()) >= 2
+    assert sum(bug.framework != "lightning" for bug in ALL) >= 10
+    assert sum(bug.date >= date(2024, 12, 1) for bug in ALL) >= 10
+    assert len({bug.source for bug in ALL}) == len(ALL) >= 30
+
+
+def test_the_nearest_failure_mode_of_a_bug_exists() -> None:
+    assert {bug.nearest for bug in ALL} - {"none"} <= set(index.modes())
+
+
+def test_every_fifth_bug_is_set_aside_by_the_hash_of_its_id_alone() -> None:
+    names = [f"bug-{number}" for number in range(2000)]
+    assert 350 < sum(bugs.held_out(name) for name in names) < 450
+    assert bugs.held_out("labels-shifted-twice")
+    assert not bugs.held_out("gradients-never-cleared")
+
+
+def test_a_change_keeps_the_indentation_of_the_lines_that_it_replaces() -> None:
+    text = "def f():\n    if a:\n        b()\n    return c\n"
+    change = Change(fixed="if a:\n    b()\n", buggy="while a:\n    d()\n")
+    assert bugs.changed(text, change, Path("bug.yaml")) == "def f():\n    while a:\n        d()\n    return c\n"
+
+
+@pytest.mark.parametrize("lines", ["a = 1\n", "c = 3\n"])
+def test_a_change_must_find_its_lines_exactly_once(lines: str) -> None:
+    with pytest.raises(InvalidBug, match=r"bug\.yaml: the lines of a change occur . times in fixed\.py: expected once"):
+        bugs.changed("a = 1\na = 1\n", Change(fixed=lines, buggy=""), Path("bug.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("kind: step", "kind: steps", "kind"),
+        ("measure: error", "measured: error", "measured"),
+        ('cause: ["zero_?grad"', 'cause: ["(zero"', "invalid pattern"),
+        ("id: gradients", "id: other", "expected the folder's name"),
+    ],
+)
+def test_an_invalid_bug_names_its_file_and_what_is_wrong(tmp_path: Path, old: str, new: str, told: str) -> None:
+    source = bugs.BUGS / "gradients-never-cleared"
+    text = (source / "bug.yaml").read_text()
+    assert old in text
+    folder = tmp_path / "gradients-never-cleared"
+    folder.mkdir()
+    (folder / "fixed.py").write_text((source / "fixed.py").read_text())
+    (folder / "bug.yaml").write_text(text.replace(old, new))
+    with pytest.raises(InvalidBug, match=r"bug\.yaml") as raised:
+        bugs.load(folder)
+    assert told in str(raised.value)
+
+
+def test_an_unknown_bug_is_refused_with_the_closest_one() -> None:
+    with pytest.raises(InvalidBug, match=r"unknown bug 'sigmoid-twize'\. Did you mean 'sigmoid-twice'\?"):
+        bugs.chosen(["sigmoid-twize"])
+
+
+def test_every_detector_registers_itself_and_names_the_frameworks_that_it_supports() -> None:
+    files = {file.stem for file in (Path(registry.__file__).parent / "detectors").glob("[a-z]*.py")}
+    found = registry.detectors()
+    assert {Path(one.watch.__code__.co_filename).stem for one in found.values()} == files
+    for one in found.values():
+        assert set(one.frameworks) <= set(registry.ALL_FRAMEWORKS)
+        assert one.usage.endswith(".")
+    pinned = (Path(registry.__file__).parent / "peers.txt").read_text()
+    assert all(f"{one.package}==" in pinned for one in found.values() if one.environment == "peers")
+
+
+@pytest.mark.usefixtures("imported")
+def test_a_bug_is_worse_than_its_fixed_version_and_a_guard_detects_it_in_its_first_step() -> None:
+    (bug,) = bugs.chosen(["gradients-never-cleared"])
+    assert not check(bug, seeds=2).problems
+    fixed, buggy = (cells.in_child(Cell(bug.id, version, "guards.watch(cheap)", 0)) for version in VERSIONS)
+    assert (fixed.alerts, fixed.error) == ([], "")
+    assert [alert.check for alert in buggy.alerts] == ["GradientsCleared.not-cleared"]
+    assert buggy.alerts[0].step == 1
+    assert bug.names_cause(buggy.alerts[0].text)
+
+
+@pytest.mark.usefixtures("imported")
+def test_a_bug_that_is_no_worse_does_not_pass_its_check() -> None:
+    (bug,) = bugs.chosen(["mean-of-uneven-batches"])
+    assert check(bug.model_copy(update={"margin": 1e9}), seeds=2).problems == ["worse by 1e+09 in 0 of 2 seeds"]
+
+
+@pytest.mark.usefixtures("imported")
+def test_a_detector_that_hangs_dies_or_raises_is_an_error_and_no_detection(monkeypatch: pytest.MonkeyPatch) -> None:
+    def raises(run: Run) -> None:
+        raise KeyError("findings")
+
+    what = {"hangs": lambda run: time.sleep(60), "dies": lambda run: os._exit(3), "raises": raises}
+    made = {name: registry.Detector(name, "public", "A test.", watch) for name, watch in what.items()}
+    monkeypatch.setattr(registry, "detectors", lambda: made)
+    found = {
+        name: cells.in_child(Cell("sigmoid-twice", "buggy", name, 0), 2.0 if name == "hangs" else 100.0)
+        for name in made
+    }
+    assert found["raises"].error == "KeyError: 'findings'"
+    assert found["dies"].error == "no result within 100 s, or the process died"
+    assert found["hangs"].error == "no result within 2 s, or the process died"
+    assert not any(outcome.alerts for outcome in found.values())
+
+
+def _outcomes(bug: Bug, fixed: list[Outcome], buggy: list[Outcome]) -> dict[Cell, Outcome]:
+    pairs = {"fixed": fixed, "buggy": buggy}
+    return {Cell(bug.id, version, "x", seed): one for version in VERSIONS for seed, one in enumerate(pairs[version])}
+
+
+def test_an_alert_counts_if_its_check_is_quiet_on_the_fixed_version_with_the_same_seed() -> None:
+    (bug,) = bugs.chosen(["gradients-never-cleared"])
+    loud, spike = Alert("always", "something", 0), Alert("grads", "no zero_grad was called", 3)
+    fixed = [Outcome([loud]), Outcome(), Outcome([spike]), Outcome(error="KeyError")]
+    buggy = [Outcome([loud]), Outcome([spike]), Outcome([spike]), Outcome([spike])]
+    found = scores.on_bug(bug, "x", _outcomes(bug, fixed, buggy), 4)
+    assert (found.seeds, found.detecting, found.naming, found.latencies) == (3, 1, 1, [3])
+    assert not found.detected
+    assert found.alarmed
+    assert found.errors == ["KeyError"]
+
+
+def test_a_rate_has_the_interval_of_wilson() -> None:
+    low, high = scores.Rate(8, 10).interval
+    assert (round(low, 3), round(high, 3)) == (0.490, 0.943)
+    assert str(scores.Rate(0, 0)) == "—"
+
+
+def test_several_detectors_together_detect_what_one_of_them_does() -> None:
+    first, second = ALL[:2]
+    one = scores.Score({first.id: scores.OnBug(1, 1), second.id: scores.OnBug(1, 0)}, ALL)
+    other = scores.Score({first.id: scores.OnBug(1, 0, alarmed=True)}, ALL)
+    both = scores.together([one, other])
+    assert (both.detected().count, both.detected().of) == (1, 2)
+    assert both.alarms().count == 1
+
+
+def test_coupling_compares_bugs_by_whether_guards_detect_their_nearest_mode() -> None:
+    chosen = bugs.chosen(["gradients-never-cleared", "validation-augmented", "rate-not-used"])
+    score = scores.Score({bug.id: scores.OnBug(1, int(bug.id[0] == "g"), latencies=[0]) for bug in chosen}, chosen)
+    found = coupling.coupling(chosen, score, ["GradientsCleared"])
+    assert (found.where_detected.count, found.where_detected.of) == (1, 1)
+    assert (found.where_not.count, found.where_not.of) == (0, 1)
+    assert found.without == 1
+
+
+def test_the_page_does_not_tell_who_detects_a_bug_that_is_set_aside() -> None:
+    chosen = bugs.chosen(["labels-shifted-twice", "gradients-never-cleared"])
+    detector = registry.detectors()["guards.watch(cheap)"]
+    outcomes = {
+        Cell(bug.id, version, detector.name, 0): Outcome([Alert("check", "text", 0)] if version == "buggy" else [])
+        for bug in chosen
+        for version in VERSIONS
+    }
+    text = table.page(chosen, {detector.name: detector}, outcomes, 1, {"own": sys.executable})
+    rows = {line.split("`")[1]: line for line in text.splitlines() if line.startswith("| `")}
+    assert rows["gradients-never-cleared"].endswith("| guards.watch(cheap) |")
+    assert rows["labels-shifted-twice"].endswith("| *set aside* |")
+    assert "| guards.watch(cheap) | 2 of 2 (34% to 100%) | 1 of 1 |" in text
+
+
+def test_a_harvest_goes_on_where_it_was_interrupted_unless_a_file_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen, known = bugs.chosen(["sigmoid-twice"]), registry.detectors()
+    wanted = cells_of(chosen, [known["stock"]], 1)
+    assert len(wanted) == 2
+    first = Harvest(tmp_path / "kept.jsonl", chosen, known)
+    first._keep(wanted[0], Outcome(measure=1.0))
+    assert Harvest(tmp_path / "kept.jsonl", chosen, known).outcomes == {wanted[0]: Outcome(measure=1.0)}
+    monkeypatch.setattr(Bug, "script", lambda self, version: textwrap.dedent(version))
+    assert not Harvest(tmp_path / "kept.jsonl", chosen, known).outcomes
+
+
+@pytest.mark.nightly(reason="Trains every bug six times; the quick ring checks one bug")
+@pytest.mark.parametrize("bug", ALL, ids=lambda bug: bug.id)
+def test_every_bug_is_worse_than_its_fixed_version(bug: Bug) -> None:
+    if bug.framework == "transformers":
+        pytest.importorskip("transformers")
+    assert not check(bug, seeds=3).problems
