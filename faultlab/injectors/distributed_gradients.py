@@ -24,7 +24,6 @@ from faultlab.injection.registry import failure_mode
     doses=(Dose("norm", 0.1, 0.0, 1e6, "largest norm of the gradients on that rank", harmless=1e6),),
     evidence=(
         "OrderLab/TrainCheck (docs/successful-stories.md: BLOOM-176B, clipping out of sync)",
-        "deepspeedai/DeepSpeed#1801",
     ),
 )
 def clip_on_first_rank(parameters: list[torch.nn.Parameter], ctx: Context) -> None:
