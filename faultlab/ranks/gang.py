@@ -30,24 +30,19 @@ class Gang:
     def __post_init__(self) -> None:
         self.recorder = Recorder(self.step)
 
-    def meet(self, meeting: str, deadline: float) -> Any:
-        """Wait for the other ranks and make a process group with them; forget an inherited one.
+    def meet(self, meeting: str, deadline: float) -> None:
+        """Wait for the other ranks and make a process group with them, or connect the inherited groups again.
 
         Args:
             meeting: The path where they meet; no ranks have met there before.
             deadline: The run's deadline in seconds: a collective waits for less than that, so that ranks that wait for
                 ever can report it.
-
-        Returns:
-            The process group.
         """
         # Not imported before: a run of one process needs none of it.
         from torch.distributed import FileStore  # type: ignore[attr-defined]
 
         from faultlab.ranks import process_group
 
-        if self.group is not None:
-            process_group.forget()
         membership.enter(self.rank, self.size)
         self.recorder.write_to(collectives.file_of(meeting, self.rank))
         store = FileStore(meeting, self.size)
@@ -56,8 +51,10 @@ class Gang:
         store.wait([f"here-{rank}" for rank in range(self.size)])
         least, most = _PATIENCE
         patience = timedelta(seconds=min(most, max(least, deadline / 2)))
-        self.group = process_group.initialise(store, self.rank, self.size, patience, self.recorder)
-        return self.group
+        if self.group is None:
+            self.group = process_group.initialise(store, self.rank, self.size, patience, self.recorder)
+        else:
+            process_group.connect_again(store, patience)
 
     def part(self) -> None:
         """Leave the group: from now on this process computes alone."""

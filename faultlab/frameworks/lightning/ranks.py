@@ -45,11 +45,3 @@ def take_part(trainer: Any, namespace: str) -> None:
                           "Use `strategy: ddp`.")  # fmt: skip
     # The ranks are there: neither subprocesses nor spawned ones.
     trainer.strategy._launcher = None
-
-
-def regroup(trainer: Any, group: Any) -> None:
-    """Let DDP's reducer use another process group, with the buckets that it has built."""
-    replica = trainer.strategy.model
-    if isinstance(replica, DistributedDataParallel):
-        replica.process_group = group
-        replica.reducer._update_process_group(group)

@@ -85,9 +85,6 @@ class LightningTraining:
                     with contextlib.suppress(AttributeError):
                         setattr(owner, name, moved)
 
-    def regroup(self, group: Any) -> None:
-        ranks.regroup(self.trainer, group)
-
     def _experiments(self) -> Iterator[Any]:
         for logger in self.trainer.loggers:
             if (experiment := asked(logger, "_experiment")) is not None:
