@@ -224,4 +224,4 @@ def _parameters(file: Path, name: str) -> Iterator[str]:
 def _devices(scenario: Scenario) -> Iterator[_Found]:
     where, arguments = _trainer_arguments(scenario)
     for key, message, remedy in several_ranks.refused(arguments, scenario.ranks):
-        yield (*where, key), message, remedy
+        yield (*where, *key), message, remedy

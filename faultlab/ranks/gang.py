@@ -26,6 +26,8 @@ class Gang:
     step: Callable[[], int]
     group: Any = None
     recorder: Recorder = field(init=False)
+    _store: Any = None
+    _patience: timedelta = _MEETING
 
     def __post_init__(self) -> None:
         self.recorder = Recorder(self.step)
@@ -45,16 +47,28 @@ class Gang:
 
         membership.enter(self.rank, self.size)
         self.recorder.write_to(collectives.file_of(meeting, self.rank))
-        store = FileStore(meeting, self.size)
+        store = self._store = FileStore(meeting, self.size)
         store.set_timeout(_MEETING)
         store.set(f"here-{self.rank}", "")
         store.wait([f"here-{rank}" for rank in range(self.size)])
         least, most = _PATIENCE
-        patience = timedelta(seconds=min(most, max(least, deadline / 2)))
+        patience = self._patience = timedelta(seconds=min(most, max(least, deadline / 2)))
         if self.group is None:
             self.group = process_group.initialise(store, self.rank, self.size, patience, self.recorder)
         else:
             process_group.connect_again(store, patience)
+
+    def all_well(self, well: bool) -> bool:
+        """Return True if all ranks have ended their training well, as ``well`` tells for this one."""
+        self._store.set(f"ended-{self.rank}", "well" if well else "")
+        if not well:
+            return False
+        others = [f"ended-{rank}" for rank in range(self.size)]
+        try:
+            self._store.wait(others, self._patience)
+        except RuntimeError:  # one of them is gone, or still waits
+            return False
+        return all(self._store.get(other) for other in others)
 
     def part(self) -> None:
         """Leave the group: from now on this process computes alone."""

@@ -21,27 +21,36 @@ from faultlab.ranks.position import Recorder
 BACKEND = "faultlab"
 _GLOO = ("gloo", "cpu:gloo", BACKEND)
 GRADIENTS = "gradients"
-_NAMES = {
-    "allreduce": "all_reduce",
-    "allreduce_coalesced": "all_reduce",
-    "broadcast": "broadcast",
-    "allgather": "all_gather",
-    "_allgather_base": "all_gather",
-    "allgather_coalesced": "all_gather",
-    "allgather_into_tensor_coalesced": "all_gather",
-    "reduce_scatter": "reduce_scatter",
-    "_reduce_scatter_base": "reduce_scatter",
-    "reduce_scatter_tensor_coalesced": "reduce_scatter",
-    "reduce": "reduce",
-    "gather": "gather",
-    "scatter": "scatter",
-    "alltoall": "all_to_all",
-    "alltoall_base": "all_to_all",
-    "barrier": "barrier",
-    "send": "send",
-    "recv": "recv",
-    "recv_anysource": "recv",
+_CALLS = {
+    "allreduce": ("all_reduce", "allreduce"),
+    "allreduce_coalesced": ("all_reduce", "allreduce_coalesced"),
+    "broadcast": ("broadcast", "broadcast"),
+    "allgather": ("all_gather", "allgather"),
+    "_allgather_base": ("all_gather", "_allgather_base"),
+    "all_gather_single": ("all_gather", "_allgather_base"),
+    "allgather_coalesced": ("all_gather", "allgather_coalesced"),
+    "reduce_scatter": ("reduce_scatter", "reduce_scatter"),
+    "_reduce_scatter_base": ("reduce_scatter", "_reduce_scatter_base"),
+    "reduce_scatter_single": ("reduce_scatter", "_reduce_scatter_base"),
+    "reduce": ("reduce", "reduce"),
+    "gather": ("gather", "gather"),
+    "scatter": ("scatter", "scatter"),
+    "alltoall": ("all_to_all", "alltoall"),
+    "alltoall_base": ("all_to_all", "alltoall_base"),
+    "all_to_all_single": ("all_to_all", "alltoall_base"),
+    "barrier": ("barrier", "barrier"),
+    "send": ("send", "send"),
+    "recv": ("recv", "recv"),
+    "recv_anysource": ("recv", "recv_anysource"),
 }
+"""The methods of a process group: their names in records, and the methods of gloo, which keep their old names."""
+_TOGETHER = {
+    "allgather_into_tensor_coalesced": "_allgather_base",
+    "all_gather_single_coalesced": "_allgather_base",
+    "reduce_scatter_tensor_coalesced": "_reduce_scatter_base",
+    "reduce_scatter_single_coalesced": "_reduce_scatter_base",
+}
+"""Methods for several tensors at once, and those for one."""
 
 
 @dataclass
@@ -97,6 +106,20 @@ class WatchedGroup(dist.ProcessGroup):
         self.recorder.enter("barrier")
         self.inner.monitored_barrier(*args, **kwargs)
 
+    @property
+    def group_name(self) -> str:  # type: ignore[override]
+        """The name by which device meshes find the group; torch keeps it only for groups of its own."""
+        return str(dist.distributed_c10d._world.pg_names[self])
+
+    def getGroupName(self) -> str:  # noqa: N802
+        """Return the name to code in C++."""
+        return self.group_name
+
+    @property
+    def group_desc(self) -> str:  # type: ignore[override]
+        """A description; see ``group_name``."""
+        return "undefined"
+
     def getBackendName(self) -> str:  # noqa: N802
         """Return a name that keeps C++ code from casting this group to gloo's."""
         return "watched"
@@ -113,9 +136,20 @@ def _forwarding(method: str, name: str) -> Callable[..., Any]:
     return forwarding
 
 
-for _method, _name in _NAMES.items():
-    if hasattr(dist.ProcessGroup, _method):
-        setattr(WatchedGroup, _method, _forwarding(_method, _name))
+def _one_by_one(method: str) -> Callable[..., Any]:
+    def forwarding(group: WatchedGroup, outputs: Any, inputs: Any, options: Any) -> Any:
+        *others, last = [getattr(group, method)(output, own, options) for output, own in zip(outputs, inputs)]
+        for work in others:
+            work.wait()
+        return last
+
+    return forwarding
+
+
+for _method, (_name, _of_gloo) in _CALLS.items():
+    setattr(WatchedGroup, _method, _forwarding(_of_gloo, _name))
+for _method, _single in _TOGETHER.items():
+    setattr(WatchedGroup, _method, _one_by_one(_single))
 
 
 def _tensors(value: Any) -> list[torch.Tensor]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Mapping
 from typing import Any
-
-from torch.nn.parallel import DistributedDataParallel
 
 from faultlab.errors import TargetError
 from faultlab.frameworks.lightning import namespaces
 from faultlab.ranks import membership
 
+# By name, because older Lightning has not all of them.
+_STRATEGIES = frozenset({"DDPStrategy", "ModelParallelStrategy"})
 _ALONE = {"devices": 1, "num_nodes": 1, "strategy": "auto"}
 
 
@@ -27,7 +28,13 @@ def for_this_process(arguments: Mapping[str, Any], ranks: int) -> dict[str, Any]
     return {**arguments, **(_ALONE if alone else {})}
 
 
-def take_part(trainer: Any, namespace: str) -> None:
+def stay_alone(module: Any) -> None:
+    """Let a module that several ranks have trained be evaluated by this process, without sharding it again."""
+    # In the instance: Lightning asks whether the method is the base class's own.
+    module.configure_model = types.MethodType(namespaces.base_module(type(module)).configure_model, module)
+
+
+def take_part(trainer: Any) -> None:
     """Let a Trainer be this process's rank; raise TargetError if it would train on other processes than these."""
     member = membership.present()
     asked = trainer.num_devices * trainer.num_nodes
@@ -39,9 +46,9 @@ def take_part(trainer: Any, namespace: str) -> None:
     if asked != member.size:
         message = f"the scenario's trainer names {member.size} devices, but the Trainer trains on {asked}"
         raise TargetError(("trainer", "devices"), message, "Let the scenario and its code name the same number.")
-    if not isinstance(trainer.strategy, namespaces.part(namespace, "strategies.ddp:DDPStrategy")):
-        name = type(trainer.strategy).__name__
+    name = type(trainer.strategy).__name__
+    if _STRATEGIES.isdisjoint(cls.__name__ for cls in type(trainer.strategy).__mro__):
         raise TargetError(("trainer", "strategy"), f"trainings of several ranks by {name} are not supported",
-                          "Use `strategy: ddp`.")  # fmt: skip
+                          "Use `strategy: ddp`, or ModelParallelStrategy.")  # fmt: skip
     # The ranks are there: neither subprocesses nor spawned ones.
     trainer.strategy._launcher = None

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from faultlab.frameworks.torch.shards import local
+
 
 def digest(module: Any) -> str:
     """Return a hash of every parameter and buffer, bit for bit."""
@@ -21,7 +23,8 @@ def states(module: Any) -> dict[str, str]:
 
 def _hash(named: Iterable[tuple[str, Any]]) -> str:
     total = hashlib.sha256()
-    for name, tensor in named:
+    for name, distributed in named:
+        tensor = local(distributed)
         total.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
         if not tensor.is_sparse and tensor.device.type != "meta":
             raw = tensor.detach().cpu().contiguous().reshape(-1)
@@ -32,7 +35,8 @@ def _hash(named: Iterable[tuple[str, Any]]) -> str:
 
 def not_finite(module: Any) -> str:
     """Return the first parameter or buffer that holds NaN or an infinity; empty if none does."""
-    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+    for name, distributed in [*module.named_parameters(), *module.named_buffers()]:
+        tensor = local(distributed)
         known = tensor.is_floating_point() and not tensor.is_sparse and tensor.device.type != "meta"
         if known and not torch.isfinite(tensor).all():
             return str(name)

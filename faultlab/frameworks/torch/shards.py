@@ -1,0 +1,81 @@
+"""Modules that are sharded over the ranks of a training: by FSDP2, by tensor parallelism, or as distributed tensors.
+
+Parameters are distributed tensors then, and each process holds a part of each of them. What is not sharded passes
+unchanged.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+_TENSORS = "torch.distributed.tensor"
+_FSDP2 = "torch.distributed.fsdp"
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks", "_state_dict_pre_hooks",
+          "_state_dict_hooks", "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks")  # fmt: skip
+
+
+def is_sharded(tensor: Any) -> bool:
+    """Return True for a tensor that is distributed over ranks, even if each of them holds all of it."""
+    # No process that has such tensors can have got them without the import.
+    known = sys.modules.get(_TENSORS)
+    return known is not None and isinstance(tensor, known.DTensor)
+
+
+def has_shards(module: Any) -> bool:
+    """Return True if a parameter or buffer of the module is distributed, or is gathered for the moment only."""
+    return any(map(is_sharded, _tensors(module))) or any(True for _ in _fully_sharded(module))
+
+
+def local(tensor: Any) -> Any:
+    """Return the part of a tensor that this process holds, which shares its memory."""
+    return tensor._local_tensor if is_sharded(tensor) else tensor
+
+
+def unite(module: Any) -> None:
+    """Let this process hold the whole module, as one that was never sharded. All ranks have to call it."""
+    # After an evaluation, the outermost parameters stay gathered: what the module shows is a copy.
+    for part in _fully_sharded(module):
+        part.reshard()
+    whole: dict[int, Any] = {}
+    for part in list(module.modules()):
+        for held in (part._parameters, part._buffers):
+            for name, tensor in list(held.items()):
+                if is_sharded(tensor):
+                    if id(tensor) not in whole:
+                        whole[id(tensor)] = _whole(tensor)
+                    held[name] = whole[id(tensor)]
+    for part in list(_fully_sharded(module)):
+        part.__class__ = type(part).__bases__[1]
+    for part in module.modules():
+        for name in _HOOKS:
+            hooks = getattr(part, name, {})
+            for key in [key for key, hook in hooks.items() if _of_torch(hook)]:
+                del hooks[key]
+
+
+def _whole(tensor: Any) -> Any:
+    full = tensor.detach().full_tensor().clone()
+    return nn.Parameter(full, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else full
+
+
+def _tensors(module: Any) -> Iterator[torch.Tensor]:
+    yield from module.parameters()
+    yield from module.buffers()
+
+
+def _fully_sharded(module: Any) -> Iterator[Any]:
+    known = getattr(sys.modules.get(_FSDP2), "FSDPModule", None)
+    if known is not None:
+        yield from (part for part in module.modules() if isinstance(part, known))
+
+
+def _of_torch(hook: Any) -> bool:
+    """Return True for a hook that torch itself set, to gather, spread or convert tensors."""
+    while (inner := getattr(hook, "hook", None) or getattr(hook, "func", None)) is not None:
+        hook = inner
+    return str(getattr(hook, "__module__", "")).startswith("torch.distributed.")
