@@ -16,6 +16,7 @@ import torch
 
 from faultlab.core.asking import asked, has
 from faultlab.injection import tensordicts
+from faultlab.ranks.shards import local
 
 _MAX_DEPTH = 8
 _OPAQUE_PACKAGES = ("numpy", "pandas", "polars", "torch", "builtins", "datetime", "pathlib", "PIL")
@@ -94,7 +95,9 @@ def identical(one: Any, other: Any) -> bool:
 
 
 def same_values(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Return True if two tensors hold the same values; NaN equals NaN."""
+    """Return True if two tensors, or this process's parts of them, hold the same values; NaN equals NaN."""
+    # A comparison of distributed tensors would wait for the other ranks.
+    one, other = local(one), local(other)
     if one.dtype != other.dtype or one.shape != other.shape or one.device != other.device:
         return False
     if one.layout is not torch.strided or other.layout is not torch.strided:

@@ -29,11 +29,11 @@ from faultlab.detectors.guard_observer import Observer
 from faultlab.detectors.warnings_shown import Warnings
 from faultlab.errors import TargetError
 from faultlab.frameworks.base import Assembly, Target, Training
-from faultlab.frameworks.torch import shards
 from faultlab.frameworks.torch.weights import digest, not_finite, states
 from faultlab.injection import compilation, hooks, mutant_activation, registry
 from faultlab.injection.armed_fault import Armed, BrokenInjector
 from faultlab.injection.hooks import Site
+from faultlab.ranks import shards
 from faultlab.ranks.gang import Gang
 from faultlab.sandbox import file_calls
 from faultlab.sandbox.overlay import Overlay

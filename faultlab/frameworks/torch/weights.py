@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from faultlab.frameworks.torch.shards import local
+from faultlab.ranks.shards import local
 
 
 def digest(module: Any) -> str:

@@ -14,6 +14,7 @@ from faultlab.frameworks.lightning import NAME
 from faultlab.frameworks.torch.optimizers import held_optimizers
 from faultlab.frameworks.torch.states import configuration, identities, memories, replaced, structure, values
 from faultlab.injection.hooks import Site, hooks
+from faultlab.ranks import shards
 
 if TYPE_CHECKING:
     from faultlab.injection.armed_fault import Armed
@@ -62,7 +63,8 @@ def weights(point: Weights, patches: Patches, armed: Armed, site: Site) -> None:
         def around(*args: Any, **kwargs: Any) -> Any:
             if armed.due("train"):
                 module = site.present(armed.clock)
-                armed.in_place(module, values)
+                with shards.at_hand(module):
+                    armed.in_place(module, values)
             return step(*args, **kwargs)
 
         return around

@@ -6,6 +6,7 @@ unchanged.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -36,11 +37,75 @@ def local(tensor: Any) -> Any:
     return tensor._local_tensor if is_sharded(tensor) else tensor
 
 
-def unite(module: Any) -> None:
-    """Let this process hold the whole module, as one that was never sharded. All ranks have to call it."""
+@contextlib.contextmanager
+def at_hand(module: Any) -> Iterator[None]:
+    """Let a module show this process's parts of its parameters, and of their gradients, as plain parameters.
+
+    They share the memory of what is distributed. What code inside does to them is done to it: values, gradients that are
+    replaced or removed, and whether they are trained. Other ranks need not take part.
+    """
+    _gather_no_more(module)
+    plain: dict[int, tuple[Any, nn.Parameter, Any]] = {}
+    places = []
+    for part in module.modules():
+        for name, tensor in part._parameters.items():
+            if is_sharded(tensor):
+                if id(tensor) not in plain:
+                    plain[id(tensor)] = (tensor, *_plain(tensor))
+                places.append((part, name, tensor, plain[id(tensor)][1]))
+    for part, name, _, own in places:
+        part._parameters[name] = own
+    try:
+        yield
+    finally:
+        for part, name, tensor, own in places:
+            # One that is no longer there was replaced on purpose.
+            if part._parameters.get(name) is own:
+                part._parameters[name] = tensor
+        for tensor, own, gradient in plain.values():
+            _take_over(tensor, own, gradient)
+
+
+_views: dict[int, tuple[Any, nn.Parameter]] = {}
+
+
+def _plain(tensor: Any) -> tuple[nn.Parameter, Any]:
+    """Return this process's part of a parameter, always the same object, and the gradient that it has got."""
+    held = tensor._local_tensor
+    known, own = _views.get(id(tensor), (None, None))
+    if known is not tensor or own is None or own.data_ptr() != held.data_ptr() or own.shape != held.shape:
+        own = nn.Parameter(held.detach(), tensor.requires_grad)
+        _views[id(tensor)] = (tensor, own)
+    own.requires_grad_(tensor.requires_grad)
+    gradient = local(tensor.grad)
+    own.grad = gradient
+    return own, gradient
+
+
+def _take_over(tensor: Any, own: nn.Parameter, gradient: Any) -> None:
+    held = tensor._local_tensor
+    if own.data_ptr() != held.data_ptr() and own.shape == held.shape:
+        held.copy_(own.detach())
+    if tensor.requires_grad != own.requires_grad:
+        tensor.requires_grad_(own.requires_grad)
+    if own.grad is None:
+        tensor.grad = None
+    elif own.grad is not gradient:
+        known = sys.modules[_TENSORS].DTensor
+        tensor.grad = known.from_local(own.grad, tensor.device_mesh, tensor.placements, run_check=False,
+                                       shape=tensor.shape, stride=tensor.stride())  # fmt: skip
+    own.grad = None
+
+
+def _gather_no_more(module: Any) -> None:
     # After an evaluation, the outermost parameters stay gathered: what the module shows is a copy.
     for part in _fully_sharded(module):
         part.reshard()
+
+
+def unite(module: Any) -> None:
+    """Let this process hold the whole module, as one that was never sharded. All ranks have to call it."""
+    _gather_no_more(module)
     whole: dict[int, Any] = {}
     for part in list(module.modules()):
         for held in (part._parameters, part._buffers):
