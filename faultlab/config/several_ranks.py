@@ -85,8 +85,10 @@ def _refused_mesh(sizes: Mapping[str, Any], ranks: int) -> Iterator[tuple[Key, s
     if ranks % columns:
         yield key, f"{told}: tensor_parallel_size {columns} does not divide {ranks}", f"Use one of {_divisors(ranks)}."
     else:
-        yield key, f"{told}: data_parallel_size times tensor_parallel_size has to be {ranks}", (
-            f"Set `data_parallel_size: {ranks // columns}`."
+        yield (
+            key,
+            f"{told}: data_parallel_size times tensor_parallel_size has to be {ranks}",
+            (f"Set `data_parallel_size: {ranks // columns}`."),
         )
 
 

@@ -178,6 +178,8 @@ class TargetProfile:
         ranks: The number of processes that train together.
         synced: True if the module logs a value with ``sync_dist=True``.
         shards: True if the training loader's sampler is a DistributedSampler.
+        replicas: The number of ranks that train on different samples, according to that sampler.
+        sharded: True if the ranks share the parameters (FSDP2, tensor parallelism) instead of having all of them.
     """
 
     framework: str = framework_names.DEFAULT
@@ -263,6 +265,8 @@ class TargetProfile:
     ranks: int = 1
     synced: bool = False
     shards: bool = False
+    replicas: int = 1
+    sharded: bool = False
 
     @property
     def workers(self) -> int:

@@ -1,8 +1,8 @@
 """Process groups that record every collective and let faults act on it, around gloo's own.
 
 DDP's reducer calls the group from C++, past the functions of ``torch.distributed``: only the group itself sees its
-collectives. Reducers, device meshes and users' code keep groups, so a process that was forked midway keeps them too, and
-connects each of them to the other ranks again.
+collectives. Reducers, device meshes and users' code keep groups, so a process that was forked midway keeps them too,
+and connects each of them to the other ranks again.
 """
 
 from __future__ import annotations
@@ -202,7 +202,6 @@ def connect_again(store: Any, patience: timedelta) -> Any:
     for group, (backend, _) in list(world.pg_map.items()):
         if not isinstance(group, WatchedGroup):
             continue
-        default = group is dist.group.WORLD
         prefixed = dist.PrefixStore(f"{world.pg_names[group]}/", store)
         group.connect(dist.PrefixStore("cpu/", prefixed), patience)
         # Later groups meet at the default group's store.

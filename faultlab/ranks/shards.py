@@ -37,14 +37,27 @@ def local(tensor: Any) -> Any:
     return tensor._local_tensor if is_sharded(tensor) else tensor
 
 
+def spread(part: torch.Tensor, like: Any) -> Any:
+    """Return a distributed tensor like another one, of which this process holds that part; any other part unchanged."""
+    held = like._local_tensor
+    if part is held:
+        return like
+    if is_sharded(part) or part.shape != held.shape:
+        return part
+    known = sys.modules[_TENSORS].DTensor
+    return known.from_local(
+        part, like.device_mesh, like.placements, run_check=False, shape=like.shape, stride=like.stride()
+    )
+
+
 @contextlib.contextmanager
 def at_hand(module: Any) -> Iterator[None]:
     """Let a module show this process's parts of its parameters, and of their gradients, as plain parameters.
 
-    They share the memory of what is distributed. What code inside does to them is done to it: values, gradients that are
-    replaced or removed, and whether they are trained. Other ranks need not take part.
+    They share the memory of what is distributed. What code inside does to them is done to it: values, gradients that
+    are replaced or removed, and whether they are trained. Other ranks need not take part.
     """
-    _gather_no_more(module)
+    reshard(module)
     plain: dict[int, tuple[Any, nn.Parameter, Any]] = {}
     places = []
     for part in module.modules():
@@ -91,21 +104,19 @@ def _take_over(tensor: Any, own: nn.Parameter, gradient: Any) -> None:
     if own.grad is None:
         tensor.grad = None
     elif own.grad is not gradient:
-        known = sys.modules[_TENSORS].DTensor
-        tensor.grad = known.from_local(own.grad, tensor.device_mesh, tensor.placements, run_check=False,
-                                       shape=tensor.shape, stride=tensor.stride())  # fmt: skip
+        tensor.grad = spread(own.grad, tensor)
     own.grad = None
 
 
-def _gather_no_more(module: Any) -> None:
-    # After an evaluation, the outermost parameters stay gathered: what the module shows is a copy.
+def reshard(module: Any) -> None:
+    """Let a module show its shards: after an evaluation, it shows copies of the outermost parameters, gathered."""
     for part in _fully_sharded(module):
         part.reshard()
 
 
 def unite(module: Any) -> None:
     """Let this process hold the whole module, as one that was never sharded. All ranks have to call it."""
-    _gather_no_more(module)
+    reshard(module)
     whole: dict[int, Any] = {}
     for part in list(module.modules()):
         for held in (part._parameters, part._buffers):

@@ -44,6 +44,13 @@ class Replica(OfRanks):
 
     leaves = frozenset({"batches", "metrics"})
 
+    def inapplicable(self, profile: TargetProfile) -> str:
+        return (
+            "the ranks share the parameters: no replica is wrapped"
+            if profile.sharded
+            else super().inapplicable(profile)
+        )
+
 
 @dataclass(frozen=True)
 class SamplerEpoch(OfRanks):
