@@ -180,6 +180,7 @@ class TargetProfile:
         shards: True if the training loader's sampler is a DistributedSampler.
         replicas: The number of ranks that train on different samples, according to that sampler.
         sharded: True if the ranks share the parameters (FSDP2, tensor parallelism) instead of having all of them.
+        fully_sharded: True if FSDP2 shards a module.
     """
 
     framework: str = framework_names.DEFAULT
@@ -267,6 +268,7 @@ class TargetProfile:
     shards: bool = False
     replicas: int = 1
     sharded: bool = False
+    fully_sharded: bool = False
 
     @property
     def workers(self) -> int:

@@ -29,7 +29,7 @@ def is_sharded(tensor: Any) -> bool:
 
 def has_shards(module: Any) -> bool:
     """Return True if a parameter or buffer of the module is distributed, or is gathered for the moment only."""
-    return any(map(is_sharded, _tensors(module))) or any(True for _ in _fully_sharded(module))
+    return any(map(is_sharded, _tensors(module))) or bool(fully_sharded(module))
 
 
 def local(tensor: Any) -> Any:
@@ -110,7 +110,7 @@ def _take_over(tensor: Any, own: nn.Parameter, gradient: Any) -> None:
 
 def reshard(module: Any) -> None:
     """Let a module show its shards: after an evaluation, it shows copies of the outermost parameters, gathered."""
-    for part in _fully_sharded(module):
+    for part in fully_sharded(module):
         part.reshard()
 
 
@@ -125,7 +125,7 @@ def unite(module: Any) -> None:
                     if id(tensor) not in whole:
                         whole[id(tensor)] = _whole(tensor)
                     held[name] = whole[id(tensor)]
-    for part in list(_fully_sharded(module)):
+    for part in fully_sharded(module):
         part.__class__ = type(part).__bases__[1]
     for part in module.modules():
         for name in _HOOKS:
@@ -144,10 +144,20 @@ def _tensors(module: Any) -> Iterator[torch.Tensor]:
     yield from module.buffers()
 
 
-def _fully_sharded(module: Any) -> Iterator[Any]:
+def fully_sharded(module: Any) -> list[Any]:
+    """Return the parts that FSDP2 has sharded."""
     known = getattr(sys.modules.get(_FSDP2), "FSDPModule", None)
-    if known is not None:
-        yield from (part for part in module.modules() if isinstance(part, known))
+    return [] if known is None else [part for part in module.modules() if isinstance(part, known)]
+
+
+def settings(parts: list[Any]) -> list[tuple[Any, ...]]:
+    """Return how the parts that FSDP2 has sharded reduce their gradients."""
+    states = [part._get_fsdp_state() for part in parts]
+    groups = [group for state in states for group in getattr(state, "_fsdp_param_groups", [state._fsdp_param_group])]
+    return [tuple(repr(vars(group).get(name)) for name in _SETTINGS) for group in groups]
+
+
+_SETTINGS = ("reduce_grads", "all_reduce_grads", "gradient_divide_factor", "reduce_scatter_divide_factor")
 
 
 def _of_torch(hook: Any) -> bool:

@@ -24,7 +24,7 @@ from faultlab.catalogue.injection_points.optimisation import (
     ZeroGrad,
 )
 from faultlab.catalogue.injection_points.point import InjectionPoint
-from faultlab.catalogue.injection_points.ranks import Collective, Replica, SamplerEpoch
+from faultlab.catalogue.injection_points.ranks import Collective, Replica, SamplerEpoch, Sharding
 from faultlab.catalogue.injection_points.steps import Definition, Mode, StepCall, StepOutput
 from faultlab.catalogue.injection_points.surroundings import (
     CallbackHook,

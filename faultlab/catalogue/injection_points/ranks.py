@@ -53,6 +53,20 @@ class Replica(OfRanks):
 
 
 @dataclass(frozen=True)
+class Sharding(OfRanks):
+    """The modules that FSDP2 has sharded, at the start of a training step. The injector changes their settings.
+
+    A change of how they reduce gradients counts as an activation.
+    """
+
+    kind = "in_place"
+    leaves = _AFTER_FORWARD
+
+    def inapplicable(self, profile: TargetProfile) -> str:
+        return super().inapplicable(profile) or ("" if profile.fully_sharded else "FSDP2 shards no module")
+
+
+@dataclass(frozen=True)
 class SamplerEpoch(OfRanks):
     """The call ``set_epoch`` of a DistributedSampler with another epoch. The injector receives the call."""
 

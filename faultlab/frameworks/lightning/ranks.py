@@ -11,7 +11,8 @@ from faultlab.frameworks.lightning import namespaces
 from faultlab.ranks import membership
 
 # By name, because older Lightning has not all of them.
-_STRATEGIES = frozenset({"DDPStrategy", "ModelParallelStrategy"})
+_SHARDING = "ModelParallelStrategy"
+_STRATEGIES = frozenset({"DDPStrategy", _SHARDING})
 _ALONE = {"devices": 1, "num_nodes": 1, "strategy": "auto"}
 
 
@@ -47,8 +48,17 @@ def take_part(trainer: Any) -> None:
         message = f"the scenario's trainer names {member.size} devices, but the Trainer trains on {asked}"
         raise TargetError(("trainer", "devices"), message, "Let the scenario and its code name the same number.")
     name = type(trainer.strategy).__name__
-    if _STRATEGIES.isdisjoint(cls.__name__ for cls in type(trainer.strategy).__mro__):
+    if _STRATEGIES.isdisjoint(_names(trainer)):
         raise TargetError(("trainer", "strategy"), f"trainings of several ranks by {name} are not supported",
                           "Use `strategy: ddp`, or ModelParallelStrategy.")  # fmt: skip
     # The ranks are there: neither subprocesses nor spawned ones.
     trainer.strategy._launcher = None
+
+
+def shares_parameters(trainer: Any) -> bool:
+    """Return True if the Trainer's ranks share the parameters of a module."""
+    return _SHARDING in _names(trainer)
+
+
+def _names(trainer: Any) -> set[str]:
+    return {cls.__name__ for cls in type(trainer.strategy).__mro__}

@@ -60,9 +60,14 @@ def _save(armed: Armed, save: Callable[..., Any]) -> Callable[..., Any]:
         if not armed.due():
             return save(storage, checkpoint, path, *args, **kwargs)
         armed.ctx.memory["path"] = path
-        return armed.around(lambda: save(storage, checkpoint, path, *args, **kwargs))
+        return armed.around(lambda: save(storage, checkpoint, path, *args, **kwargs), lambda: _written(Path(path)))
 
     return saving
+
+
+def _written(path: Path) -> list[str]:
+    """Return the names of the files that make up a checkpoint."""
+    return sorted(map(str, path.iterdir())) if path.is_dir() else [str(path)] * path.exists()
 
 
 def _file(armed: Armed, save: Callable[..., Any]) -> Callable[..., Any]:
