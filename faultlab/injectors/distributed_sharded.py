@@ -86,9 +86,12 @@ def sum_shards(modules: list[Any], ctx: Context) -> None:
     Why it goes undetected: on one device the factor is 1, and the loss falls.
     Example:
         model.set_gradient_divide_factor(1.0)           # for a loss that is already a mean over all tokens; this is not
-    Remedy: compare the gradients' norm of one batch on one and on several devices.
+    Remedy: compare the gradients' norm of one batch on one and on several devices. With gloo, a factor raises a
+    `RuntimeError` unless `set_force_sum_reduction_for_comms(True)` is called too.
     """
     for module in modules:
+        if force := getattr(module, "set_force_sum_reduction_for_comms", None):
+            force(True)
         setter = getattr(module, "set_gradient_divide_factor", None) or module.set_reduce_scatter_divide_factor
         setter(1.0)
 
@@ -208,8 +211,8 @@ def keep_files_of_rank_zero(call: Call, ctx: Context) -> Any:
     judged_by="reload",
     evidence=("huggingface/accelerate#3971", "verl-project/verl#7283"),
 )
-def leave_out_steps(checkpoint: dict[str, Any], ctx: Context) -> dict[str, Any]:
-    """The optimizer's numbers of steps are not in a checkpoint that all ranks write.
+def leave_out_part(checkpoint: dict[str, Any], ctx: Context) -> dict[str, Any]:
+    """A part of the optimizer's state, such as the number of steps, is not in a checkpoint that all ranks write.
 
     Effect: saving raises no error. Loading raises a `CheckpointException` about a missing key on every rank, since
     torch asks the checkpoint for each key of a new optimizer's state.
@@ -218,11 +221,14 @@ def leave_out_steps(checkpoint: dict[str, Any], ctx: Context) -> dict[str, Any]:
     Remedy: resume from the first checkpoint that is written, before the long training.
     """
     states = [
-        {**state, "state": {name: _without_step(held) for name, held in state.get("state", {}).items()}}
+        {**state, "state": {name: _without_one(held) for name, held in state.get("state", {}).items()}}
         for state in checkpoint.get("optimizer_states", [])
     ]
     return {**checkpoint, "optimizer_states": states}
 
 
-def _without_step(held: Any) -> Any:
-    return {key: value for key, value in held.items() if key != "step"} if isinstance(held, dict) else held
+def _without_one(held: Any) -> Any:
+    if not isinstance(held, dict) or not held:
+        return held
+    gone = "step" if "step" in held else min(held, key=str)
+    return {key: value for key, value in held.items() if key != gone}

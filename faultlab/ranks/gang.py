@@ -58,7 +58,7 @@ class Gang:
         else:
             process_group.connect_again(store, patience)
 
-    def all_well(self, well: bool) -> bool:
+    def _all_well(self, well: bool) -> bool:
         """Return True if all ranks have ended their training well, as ``well`` tells for this one."""
         self._store.set(f"ended-{self.rank}", "well" if well else "")
         if not well:
@@ -70,10 +70,18 @@ class Gang:
             return False
         return all(self._store.get(other) for other in others)
 
-    def part(self) -> None:
-        """Leave the group: from now on this process computes alone."""
-        from faultlab.ranks import process_group
+    def part(self, module: Any, well: bool) -> None:
+        """Leave the group: from now on this process computes alone.
 
+        Args:
+            module: The module that the ranks have trained. If they shared its parameters, and all of them ended well,
+                this process has all of them afterwards.
+            well: This rank has ended its training without an error.
+        """
+        from faultlab.ranks import process_group, shards
+
+        if module is not None and shards.has_shards(module) and self._all_well(well):
+            shards.unite(module)
         process_group.forget()
         membership.end()
 

@@ -33,7 +33,6 @@ from faultlab.frameworks.torch.weights import digest, not_finite, states
 from faultlab.injection import compilation, hooks, mutant_activation, registry
 from faultlab.injection.armed_fault import Armed, BrokenInjector
 from faultlab.injection.hooks import Site
-from faultlab.ranks import shards
 from faultlab.ranks.gang import Gang
 from faultlab.sandbox import file_calls
 from faultlab.sandbox.overlay import Overlay
@@ -110,23 +109,16 @@ class Session:
             file_calls.take_over(confined, self._overlay)
             error = self._train(confined)
             if self._gang is not None:
-                self._part(self._gang, error is None)
+                # What follows is each rank's own: no rank may wait for another.
+                self._gang.part(self._training.module if self._training is not None else None, error is None)
             if self._training is not None and self._training.module is not None:
-                if self._gang is not None and not shards.has_shards(self._training.module):
+                if self._gang is not None:
                     self._states = states(self._training.module)
                 self._trajectory.digest = digest(self._training.module)
                 self._trajectory.not_finite = not_finite(self._training.module)
                 if error is None and self._order.rank == 0:
                     self._evaluate()
         return self._result()
-
-    def _part(self, gang: Gang, well: bool) -> None:
-        """Leave the other ranks, with the whole of a module whose parts they held if all of them ended well."""
-        module = self._training.module if self._training is not None else None
-        if module is not None and shards.has_shards(module) and gang.all_well(well):
-            shards.unite(module)
-        # What follows is each rank's own: no rank may wait for another.
-        gang.part()
 
     def _meet(self, first: Callable[[], None]) -> None:
         """Prepare the folder of the run, as its only rank or as the first of several, which then meet."""

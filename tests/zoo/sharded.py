@@ -53,9 +53,9 @@ def _data() -> Any:
     return DataLoader(data, batch_size=4, shuffle=True), DataLoader(data, batch_size=24)
 
 
-def sharded() -> tuple[Any, Any]:
-    """FSDP2 over all ranks."""
-    return _Sharded(), _data()
+def sharded() -> tuple[Any, Any, dict[str, Any]]:
+    """FSDP2 over all ranks, which clip the gradients together."""
+    return _Sharded(), _data(), {"gradient_clip_val": 0.3}
 
 
 def split() -> tuple[Any, Any]:

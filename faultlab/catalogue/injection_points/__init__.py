@@ -66,6 +66,7 @@ __all__ = [
     "Replica",
     "Sample",
     "SamplerEpoch",
+    "Sharding",
     "StepCall",
     "StepOutput",
     "TrainerArguments",

@@ -34,6 +34,12 @@ class Collective(OfRanks):
     of: str = ""
     leaves = _AFTER_FORWARD
 
+    def inapplicable(self, profile: TargetProfile) -> str:
+        alike = profile.sharded and profile.shards and profile.replicas == 1
+        if self.of == "gradients" and alike:
+            return "all ranks train on the same samples, so they average no gradients"
+        return super().inapplicable(profile)
+
 
 @dataclass(frozen=True)
 class Replica(OfRanks):

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from faultlab.ranks.shards import local
+from faultlab.ranks.shards import has_shards, local
 
 
 def digest(module: Any) -> str:
@@ -17,7 +17,12 @@ def digest(module: Any) -> str:
 
 
 def states(module: Any) -> dict[str, str]:
-    """Return separate hashes of the parameters and of the buffers, which ranks may differ in on purpose."""
+    """Return separate hashes of the parameters and of the buffers, which ranks may differ in on purpose.
+
+    There are none of a module whose parameters they still share.
+    """
+    if has_shards(module):
+        return {}
     return {"parameters": _hash(module.named_parameters()), "buffers": _hash(module.named_buffers())}
 
 
