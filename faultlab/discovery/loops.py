@@ -17,6 +17,7 @@ import yaml
 
 from faultlab.catalogue.failure_mode import nearest
 from faultlab.core import packages
+from faultlab.core.exit_status import in_words
 from faultlab.core.threads import one_thread_environment
 from faultlab.discovery import printed_metrics
 from faultlab.discovery.project_index import Source, read
@@ -149,7 +150,7 @@ def tried(found: LoopFound, seconds: float) -> dict[str, Any]:
     try:
         answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except (ValueError, IndexError):
-        last = (done.stderr.strip().splitlines() or [f"its process ended with status {done.returncode}"])[-1]
+        last = (done.stderr.strip().splitlines() or [f"its process {in_words(done.returncode)}"])[-1]
         raise UsageError(f"{found.shown} can't be tried: {last}") from None
     if "error" in answer:
         raise UsageError(f"{found.shown}: {answer['error']}. {answer['remedy']}")

@@ -210,10 +210,14 @@ class TrainerLoop(Loop):
         super().restart()
         self.runs, self.guards, self.callbacks = None, {}, {}
 
+    @property
+    def evaluates(self) -> bool:  # type: ignore[override]
+        return self.runs is not None and self.runs.eval_dataset is not None
+
     def evaluated(self, module: Any) -> dict[str, float]:
-        made = self.runs
-        if made is None or made.eval_dataset is None:
+        if not self.evaluates:
             return {}
+        made = self.runs
         with Patches() as patches:
             # The callbacks have judged the training, and losses that are not finite are part of the measure.
             patches.set(made.callback_handler, "callbacks", [])

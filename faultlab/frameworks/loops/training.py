@@ -148,8 +148,12 @@ class LoopTraining:
 
     def evaluate_best(self, build_again: BuildAgain) -> None:
         file = self._loop.checkpoints.best()
-        if self._built.resume is not None and self._built.evaluate is not None and file:
+        if self._built.resume is None or not file:
+            return
+        if self._built.evaluate is not None:
             self._trajectory.reloaded = self._evaluated([self._loaded(file), *self._loop.roots.found[1:]])
+        elif self._loop.evaluates:
+            self._trajectory.reloaded = self._loop.evaluated(self._loaded(file))
 
     def _with_others(self, main: nn.Module) -> nn.Module:
         others = self._loop.roots.found[1:]
