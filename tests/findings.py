@@ -63,6 +63,11 @@ def opened(working: Engine, framework: str, model: str) -> Lab:
     return Lab(working, FACTORIES[model])
 
 
+def whole(framework: str) -> tuple[str, ...]:
+    """The models that all modes are tried with."""
+    return tuple(model for model in ZOOS[framework] if model not in LAST)
+
+
 def effect(result: FaultResult) -> str:
     """What the framework did, as the table has it; an inconclusive status is its own word, which no table holds."""
     return _EFFECTS.get(result.status, result.status.value)
@@ -92,7 +97,7 @@ class Findings:
         modes = {
             mode: {model: effect(result) for model, result in found.items()} for mode, found in self.results.items()
         }
-        return Table(self.versions, tuple(ZOOS[self.framework]), modes)
+        return Table(self.versions, whole(self.framework), modes)
 
     def _study(self, model: str, lab: Lab) -> None:
         # Without the part that names a build, for the CPU or a GPU, of the same release.

@@ -81,9 +81,9 @@ def _refused_mesh(sizes: Mapping[str, Any], ranks: int) -> Iterator[tuple[Key, s
     rows, columns = shape.values()
     if rows * columns == ranks:
         return
-    told = f"a mesh of {rows} x {columns} has {rows * columns} ranks, but `devices` is {ranks}"
+    told = f"a mesh of {rows} x {columns} does not fit {ranks} devices"
     if ranks % columns:
-        yield key, f"{told}: tensor_parallel_size {columns} does not divide {ranks}", f"Use one of {_divisors(ranks)}."
+        yield key, f"{told}: tensor_parallel_size does not divide {ranks}", f"Use one of {_divisors(ranks)}."
     else:
         yield (
             key,

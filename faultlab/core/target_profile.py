@@ -180,8 +180,7 @@ class TargetProfile:
         synced: True if the module logs a value with ``sync_dist=True``.
         shards: True if the training loader's sampler is a DistributedSampler.
         replicas: The number of ranks that train on different samples, according to that sampler.
-        sharded: True if the ranks share the parameters (FSDP2, tensor parallelism) instead of having all of them.
-        fully_sharded: True if FSDP2 shards a module.
+        sharded: How the ranks share the parameters: ``fully`` (FSDP2), ``tensors`` (tensor parallelism alone), or empty.
     """
 
     framework: str = framework_names.DEFAULT
@@ -269,8 +268,7 @@ class TargetProfile:
     synced: bool = False
     shards: bool = False
     replicas: int = 1
-    sharded: bool = False
-    fully_sharded: bool = False
+    sharded: str = ""
 
     @property
     def workers(self) -> int:

@@ -80,7 +80,7 @@ class Gang:
         """
         from faultlab.ranks import process_group, shards
 
-        if module is not None and shards.has_shards(module) and self._all_well(well):
+        if module is not None and shards.kind(module) and self._all_well(well):
             shards.unite(module)
         process_group.forget()
         membership.end()

@@ -27,9 +27,11 @@ def is_sharded(tensor: Any) -> bool:
     return known is not None and isinstance(tensor, known.DTensor)
 
 
-def has_shards(module: Any) -> bool:
-    """Return True if a parameter or buffer of the module is distributed, or is gathered for the moment only."""
-    return any(map(is_sharded, _tensors(module))) or bool(fully_sharded(module))
+def kind(module: Any) -> str:
+    """Return how a module is sharded: ``fully`` by FSDP2, in its ``tensors`` by tensor parallelism alone, or empty."""
+    if fully_sharded(module):
+        return "fully"
+    return "tensors" if any(map(is_sharded, _tensors(module))) else ""
 
 
 def local(tensor: Any) -> Any:

@@ -35,7 +35,7 @@ class Collective(OfRanks):
     leaves = _AFTER_FORWARD
 
     def inapplicable(self, profile: TargetProfile) -> str:
-        alike = profile.sharded and profile.shards and profile.replicas == 1
+        alike = bool(profile.sharded) and profile.shards and profile.replicas == 1
         if self.of == "gradients" and alike:
             return "all ranks train on the same samples, so they average no gradients"
         return super().inapplicable(profile)
@@ -66,10 +66,11 @@ class Sharding(OfRanks):
     """
 
     kind = "in_place"
+    lightnings = "the hook configure_model, in which FSDP2 shards a module"
     leaves = _AFTER_FORWARD
 
     def inapplicable(self, profile: TargetProfile) -> str:
-        return super().inapplicable(profile) or ("" if profile.fully_sharded else "FSDP2 shards no module")
+        return super().inapplicable(profile) or ("" if profile.sharded == "fully" else "FSDP2 shards no module")
 
 
 @dataclass(frozen=True)

@@ -372,8 +372,7 @@ class Probe:
             "ranks": int(trainer.world_size),
             "shards": bool(samplers),
             "replicas": max((one.num_replicas for one in samplers), default=1),
-            "sharded": shards.has_shards(self._site.module),
-            "fully_sharded": bool(shards.fully_sharded(self._site.module)),
+            "sharded": shards.kind(self._site.module),
             "ranking": tuple(name for name, callback in given if ranks(callback)),
         }
 

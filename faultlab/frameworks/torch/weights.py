@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from faultlab.ranks.shards import has_shards, local
+from faultlab.ranks import shards
+from faultlab.ranks.shards import local
 
 
 def digest(module: Any) -> str:
@@ -21,7 +22,7 @@ def states(module: Any) -> dict[str, str]:
 
     There are none of a module whose parameters they still share.
     """
-    if has_shards(module):
+    if shards.kind(module):
         return {}
     return {"parameters": _hash(module.named_parameters()), "buffers": _hash(module.named_buffers())}
 
