@@ -37,8 +37,8 @@ def refused(arguments: Mapping[str, Any], ranks: int) -> Iterator[tuple[Key, str
         yield ("num_nodes",), "training on several machines is not supported", "Set `num_nodes: 1`."
     if _several(devices) and not str(devices).isdecimal():
         yield ("devices",), "the ranks of a training on the CPU are a number", "Write `devices: 2`."
-    elif ranks > (most := max(_LEAST, 2 * cores())):
-        yield ("devices",), f"{ranks} ranks on {cores()} cores are more than this machine bears", f"Use at most {most}."
+    elif (message := too_many(ranks)) is not None:
+        yield ("devices",), *message
     if isinstance(strategy, Mapping):
         yield from _refused_class(strategy, ranks)
     elif isinstance(strategy, str) and strategy != "auto":
@@ -96,6 +96,13 @@ def _divisors(number: int) -> str:
     return ", ".join(str(one) for one in range(1, number + 1) if number % one == 0)
 
 
+def too_many(ranks: int) -> tuple[str, str] | None:
+    """Return the message and the remedy if this machine doesn't bear so many ranks."""
+    if ranks <= (most := max(_LEAST, 2 * cores())):
+        return None
+    return f"{ranks} ranks on {cores()} cores are more than this machine bears", f"Use at most {most}."
+
+
 def refuse_launchers() -> None:
     """Raise UsageError inside a launcher: each of its processes would run the whole command, as one rank of many."""
     environment = os.environ
@@ -111,7 +118,8 @@ def refuse_launchers() -> None:
         return
     raise UsageError(
         f"faultlab was started by {by}, but it starts the ranks of a training itself\n"
-        "    Start one faultlab without the launcher, and set `devices` under `trainer` in the scenario."
+        "    Start one faultlab without the launcher, and set `devices` under `trainer` in the scenario; "
+        "`ranks` for a training loop."
     )
 
 

@@ -236,10 +236,13 @@ class Framework(Protocol):
 
     Attributes:
         name: Its name in scenarios, under ``framework``.
+        joins: True if its trainings of several ranks make their process group themselves.
         foreign: The access to trainings that faultlab did not build.
     """
 
     name: str
+
+    joins: bool
 
     foreign: Foreign
 

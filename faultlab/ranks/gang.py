@@ -6,11 +6,15 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from faultlab.core import collectives
+from faultlab.core.patching import Patches
 from faultlab.ranks import membership
 from faultlab.ranks.position import Recorder
+
+if TYPE_CHECKING:
+    from faultlab.ranks.joining import Joining
 
 _MEETING = timedelta(seconds=300)
 _PATIENCE = (1.5, 30.0)
@@ -19,21 +23,32 @@ _LATE = "Timed out waiting"
 
 @dataclass
 class Gang:
-    """The group that this process is a rank of; ``step`` returns its training step."""
+    """The group that this process is a rank of; ``step`` returns its training step.
+
+    ``joins`` is set if the training makes its process group itself.
+    """
 
     rank: int
     size: int
     step: Callable[[], int]
+    joins: bool = False
     group: Any = None
     recorder: Recorder = field(init=False)
+    _joining: Joining | None = field(init=False, default=None)
+    _patches: Patches = field(init=False, default_factory=Patches)
     _store: Any = None
     _patience: timedelta = _MEETING
 
     def __post_init__(self) -> None:
         self.recorder = Recorder(self.step)
 
+    @classmethod
+    def of(cls, rank: int, size: int, step: Callable[[], int], joins: bool) -> Gang | None:
+        """Return the group of a rank; None for a training of one process."""
+        return cls(rank, size, step, joins) if size > 1 else None
+
     def meet(self, meeting: str, deadline: float) -> None:
-        """Wait for the other ranks and make a process group with them, or connect the inherited groups again.
+        """Wait for the other ranks, and make a process group with them unless the training does; or connect anew.
 
         Args:
             meeting: The path where they meet; no ranks have met there before.
@@ -53,10 +68,25 @@ class Gang:
         store.wait([f"here-{rank}" for rank in range(self.size)])
         least, most = _PATIENCE
         patience = self._patience = timedelta(seconds=min(most, max(least, deadline / 2)))
-        if self.group is None:
+        if self.joins:
+            self._join(store, patience)
+        elif self.group is None:
             self.group = process_group.initialise(store, self.rank, self.size, patience, self.recorder)
         else:
             process_group.connect_again(store, patience)
+
+    def _join(self, store: Any, patience: timedelta) -> None:
+        if self._joining is None:
+            from faultlab.ranks.joining import Joining
+
+            self._joining = Joining(self.rank, self.size, self.recorder)
+            self._joining.attach(self._patches)
+        self._joining.meet(store, patience)
+
+    @property
+    def joined(self) -> bool:
+        """True if the training has made its process group."""
+        return self._joining is not None and self._joining.joined
 
     def _all_well(self, well: bool) -> bool:
         """Return True if all ranks have ended their training well, as ``well`` tells for this one."""
@@ -82,6 +112,7 @@ class Gang:
 
         if module is not None and shards.kind(module) and self._all_well(well):
             shards.unite(module)
+        self._patches.close()
         process_group.forget()
         membership.end()
 

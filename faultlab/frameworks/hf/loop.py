@@ -12,6 +12,7 @@ from transformers import trainer, trainer_callback
 from faultlab.core.patching import Patches
 from faultlab.frameworks.hf import callbacks
 from faultlab.frameworks.hf.logged import metrics_in
+from faultlab.frameworks.hf.solitude import alone
 from faultlab.frameworks.loops import trainers
 from faultlab.frameworks.loops.loop import Loop
 from faultlab.frameworks.loops.own_step import Make
@@ -218,7 +219,7 @@ class TrainerLoop(Loop):
         if not self.evaluates:
             return {}
         made = self.runs
-        with Patches() as patches:
+        with Patches() as patches, alone():
             # The callbacks have judged the training, and losses that are not finite are part of the measure.
             patches.set(made.callback_handler, "callbacks", [])
             patches.set(made.args, "logging_nan_inf_filter", False)

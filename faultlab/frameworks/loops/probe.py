@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 from torch.nn.modules import module as modules
+from torch.utils.data import DistributedSampler
 
 from faultlab.core import predictions
 from faultlab.core.class_paths import path_of
@@ -34,6 +35,7 @@ from faultlab.frameworks.torch.seams.backward import DIRECT
 from faultlab.injection import compilation, joined, samples, tree
 from faultlab.injection.clock import Clock
 from faultlab.injection.hooks import offered
+from faultlab.ranks import membership
 
 
 class LoopProbe:
@@ -328,6 +330,8 @@ class LoopProbe:
             resumes=self._resumes,
             updates=loop.updates,
             learning_rate=self._rate,
+            ranks=member.size if (member := membership.present()) is not None else 1,
+            shards=any(isinstance(getattr(one, "sampler", None), DistributedSampler) for one in training),
         )
 
 

@@ -27,6 +27,7 @@ from faultlab.frameworks.loops.probe import LoopProbe
 from faultlab.frameworks.loops.roots import Together
 from faultlab.frameworks.loops.target import BuiltLoop
 from faultlab.frameworks.profiling import Profiling
+from faultlab.ranks.joining import RankEnds
 from faultlab.sandbox.overlay import Overlay
 
 
@@ -78,7 +79,7 @@ class LoopTraining:
     def _call(self, train: Callable[[], Any]) -> None:
         try:
             result = train()
-        except Interruption:
+        except (Interruption, RankEnds):
             result = None
         except BaseException as error:
             self._loop.advising.end(error)
