@@ -76,7 +76,7 @@ def _keeps_more(tensor: torch.Tensor) -> bool:
 
 
 def _undress(tensor: torch.Tensor) -> torch.Tensor:
-    return local(tensor) if is_sharded(tensor) else tensor.as_subclass(torch.Tensor)
+    return local(tensor) if is_sharded(tensor) else tensor.as_subclass(torch.Tensor)  # type: ignore[no-any-return]
 
 
 def _dress(tensor: torch.Tensor, original: torch.Tensor) -> torch.Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -141,11 +140,12 @@ def draw_by_rank(loading: Loading, ctx: Context) -> Loading:
     Remedy: give the sampler the size and the rank of the mesh's data-parallel dimension; compare the first batch
     within a group.
     """
-    if not isinstance(loading.dataset, Sized):
+    samples: Any = loading.dataset
+    if not hasattr(samples, "__len__"):
         return loading
     ranks = ctx.profile.ranks
-    own = range(ctx.rank, len(loading.dataset) // ranks * ranks, ranks)
-    return replace(loading, dataset=Subset(loading.dataset, own))
+    own = range(ctx.rank, len(samples) // ranks * ranks, ranks)
+    return replace(loading, dataset=Subset(samples, own))
 
 
 @failure_mode(

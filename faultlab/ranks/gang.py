@@ -100,7 +100,7 @@ class Gang:
             return False
         return all(self._store.get(other) for other in others)
 
-    def part(self, module: Any, well: bool) -> None:
+    def part(self, module: Any = None, well: bool = False) -> None:
         """Leave the group: from now on this process computes alone.
 
         Args:

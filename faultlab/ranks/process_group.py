@@ -116,7 +116,7 @@ class WatchedGroup(dist.ProcessGroup):
         return self.group_name
 
     @property
-    def group_desc(self) -> str:  # type: ignore[override]
+    def group_desc(self) -> str:
         """A description; see ``group_name``."""
         return "undefined"
 
@@ -166,7 +166,7 @@ def initialise(store: Any, rank: int, size: int, patience: timedelta, recorder: 
     """Make the default process group of this process and return it; groups that are made later are watched too."""
 
     def create(prefixed: Any, rank: int, size: int, timeout: timedelta) -> WatchedGroup:
-        own = timeout if timeout > dist.default_pg_timeout else None  # type: ignore[attr-defined]
+        own = timeout if timeout > dist.default_pg_timeout else None
         group = WatchedGroup(rank, size, recorder, own)
         group.connect(prefixed, patience)
         return group
@@ -193,7 +193,7 @@ def _make_groups_watched() -> None:
             world.pg_map[made[0]] = (dist.Backend("gloo"), world.pg_map[made[0]][1])
         return made
 
-    c10d._new_process_group_helper = making
+    c10d._new_process_group_helper = making  # type: ignore[assignment]
 
 
 def connect_again(store: Any, patience: timedelta) -> Any:
@@ -202,8 +202,8 @@ def connect_again(store: Any, patience: timedelta) -> Any:
     for group, (backend, _) in list(world.pg_map.items()):
         if not isinstance(group, WatchedGroup):
             continue
-        prefixed = dist.PrefixStore(f"{world.pg_names[group]}/", store)
-        group.connect(dist.PrefixStore("cpu/", prefixed), patience)
+        prefixed = dist.distributed_c10d.PrefixStore(f"{world.pg_names[group]}/", store)
+        group.connect(dist.distributed_c10d.PrefixStore("cpu/", prefixed), patience)
         # Later groups meet at the default group's store.
         world.pg_map[group] = (backend, prefixed)
     return dist.group.WORLD

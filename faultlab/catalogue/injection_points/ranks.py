@@ -65,7 +65,7 @@ class Sharding(OfRanks):
     A change of how they reduce gradients counts as an activation.
     """
 
-    kind = "in_place"
+    kind = "in_place"  # type: ignore[assignment]
     lightnings = "the hook configure_model, in which FSDP2 shards a module"
     leaves = _AFTER_FORWARD
 

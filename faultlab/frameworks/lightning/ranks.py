@@ -32,7 +32,8 @@ def for_this_process(arguments: Mapping[str, Any], ranks: int) -> dict[str, Any]
 def stay_alone(module: Any) -> None:
     """Let a module that several ranks have trained be evaluated by this process, without sharding it again."""
     # In the instance: Lightning asks whether the method is the base class's own.
-    module.configure_model = types.MethodType(namespaces.base_module(type(module)).configure_model, module)
+    base: Any = namespaces.base_module(type(module))
+    module.configure_model = types.MethodType(base.configure_model, module)
 
 
 def take_part(trainer: Any) -> None:

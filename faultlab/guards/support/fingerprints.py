@@ -46,7 +46,7 @@ def _bits(tensor: Any) -> torch.Tensor | None:
     if hasattr(tensor, "placements"):
         if not all(one.is_replicate() for one in tensor.placements):
             return None
-        tensor = tensor.to_local()
+        tensor = tensor.to_local()  # type: ignore[attr-defined]
     if tensor.layout is not torch.strided or tensor.device.type == "meta":
         return None
     plain = tensor.detach()
