@@ -76,12 +76,12 @@ def _keeps_more(tensor: torch.Tensor) -> bool:
 
 
 def _undress(tensor: torch.Tensor) -> torch.Tensor:
-    return local(tensor) if is_sharded(tensor) else tensor.as_subclass(torch.Tensor)  # type: ignore[no-any-return]
+    return local(tensor) if is_sharded(tensor) else tensor.as_subclass(torch.Tensor)
 
 
 def _dress(tensor: torch.Tensor, original: torch.Tensor) -> torch.Tensor:
     if is_sharded(original):
-        return spread(tensor, original)
+        return spread(tensor, original)  # type: ignore[no-any-return]
     if type(tensor) is not torch.Tensor:
         return tensor
     new = tensor.as_subclass(type(original))

@@ -89,7 +89,7 @@ class Gang:
         return self._joining is not None and self._joining.joined
 
     def _all_well(self, well: bool) -> bool:
-        """Return True if all ranks have ended their training well, as ``well`` tells for this one."""
+        """Return True if all ranks have ended their training well; ``well`` is True if this one has."""
         self._store.set(f"ended-{self.rank}", "well" if well else "")
         if not well:
             return False
