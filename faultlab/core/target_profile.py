@@ -180,7 +180,7 @@ class TargetProfile:
         synced: True if the module logs a value with ``sync_dist=True``.
         shards: True if the training loader's sampler is a DistributedSampler.
         replicas: The number of ranks that train on different samples, according to that sampler.
-        sharded: How the ranks share the parameters: ``fully`` (FSDP2), ``tensors`` (tensor parallelism alone), or empty.
+        sharded: How the ranks share the parameters: ``fully`` (FSDP2), ``tensors`` (tensor parallelism), or empty.
     """
 
     framework: str = framework_names.DEFAULT

@@ -48,7 +48,7 @@ class Gang:
         return cls(rank, size, step, joins) if size > 1 else None
 
     def meet(self, meeting: str, deadline: float) -> None:
-        """Wait for the other ranks, and make a process group with them unless the training does; or connect anew.
+        """Wait for the other ranks, and make a process group with them unless the training does; or connect again.
 
         Args:
             meeting: The path where they meet; no ranks have met there before.

@@ -51,7 +51,7 @@ class Joining:
         take_spawn(patches, self._spawning)
 
     def meet(self, store: Any, patience: timedelta) -> None:
-        """Let the ranks meet at this store from now on, and connect the groups of this process there anew."""
+        """Let the ranks meet at this store from now on, and connect the groups of this process there again."""
         self._store, self._patience = store, patience
         connect_again(store, patience)
 
