@@ -10,15 +10,18 @@ from faultlab.core import framework_names
 from faultlab.core.fault import Fault
 from faultlab.core.report import FaultResult, Status
 from faultlab.engines import Engine
-from tests.lab import Lab, engine
+from tests.lab import Lab, engine, sharing
 
 _FILES = {
     "models": ("classifier", "regressor", "language", "adversarial", "streaming"),
     "equipped": ("equipped", "stopped", "mixed", "crewed", "paired", "seeing", "tuned"),
     "ranked": ("ranked",),
+    "sharded": ("sharded", "split"),
 }
-RANKED = "ranked"
-"""The model that two ranks train."""
+RANKED: dict[str, Any] = {"ranked": "ddp", "sharded": sharing(2, 1), "split": sharing(1, 2)}
+"""The models that two ranks train, and their strategies."""
+LAST = frozenset({"sharded", "split"})
+"""The models that are only tried with modes that apply to no other one."""
 FACTORIES = {model: f"tests.zoo.{file}.{model}" for file, models in _FILES.items() for model in models}
 _HAND_WRITTEN = "tests.frameworks.hand_written"
 # Without checks of their own, as stock Lightning has none. The forms of the zoo's first models come first.
@@ -55,7 +58,14 @@ def opened(working: Engine, framework: str, model: str) -> Lab:
     """A lab with a model of the framework's zoo."""
     if framework == "torch":
         return Lab.of_loop(working, **LOOPS[model])
-    return Lab.of_ranks(working, 2, FACTORIES[model]) if model == RANKED else Lab(working, FACTORIES[model])
+    if model in RANKED:
+        return Lab.of_ranks(working, 2, FACTORIES[model], RANKED[model])
+    return Lab(working, FACTORIES[model])
+
+
+def whole(framework: str) -> tuple[str, ...]:
+    """The models that all modes are tried with."""
+    return tuple(model for model in ZOOS[framework] if model not in LAST)
 
 
 def effect(result: FaultResult) -> str:
@@ -87,7 +97,7 @@ class Findings:
         modes = {
             mode: {model: effect(result) for model, result in found.items()} for mode, found in self.results.items()
         }
-        return Table(self.versions, tuple(ZOOS[self.framework]), modes)
+        return Table(self.versions, whole(self.framework), modes)
 
     def _study(self, model: str, lab: Lab) -> None:
         # Without the part that names a build, for the CPU or a GPU, of the same release.
@@ -96,7 +106,7 @@ class Findings:
         self.reasons[model] = {Fault.parse(id).mode: reason for id, reason in plan.items()}
         applicable = {Fault.parse(id).mode: id for id, reason in plan.items() if not reason}
         new = [mode for mode in applicable if not self.results[mode]]
-        tried = [applicable[mode] for mode in (new if self.first_alone else applicable)]
+        tried = [applicable[mode] for mode in (new if self.first_alone or model in LAST else applicable)]
         for outcome in lab.run(tried).values():
             result = lab.judge(outcome)
             self.results[result.mode][model] = result

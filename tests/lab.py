@@ -41,7 +41,7 @@ class Lab:
         return lab
 
     @classmethod
-    def of_ranks(cls, engine: Engine, ranks: int, factory: str, strategy: str = "ddp", **init_args: Any) -> Lab:
+    def of_ranks(cls, engine: Engine, ranks: int, factory: str, strategy: Any = "ddp", **init_args: Any) -> Lab:
         """A model that several ranks train together."""
         lab = cls.__new__(cls)
         trainer = {"max_epochs": 2, "devices": ranks, "strategy": strategy}
@@ -122,6 +122,12 @@ def trained(outcome: Outcome) -> RunResult:
     """What came of a training; what it printed is shown where it did not live to say so."""
     assert outcome.run is not None, (outcome.result, outcome.output)
     return outcome.run
+
+
+def sharing(data: int, tensors: int) -> dict[str, Any]:
+    """The strategy with which ranks share parameters, as a scenario names it, by the sizes of its mesh."""
+    sizes = {"data_parallel_size": data, "tensor_parallel_size": tensors}
+    return {"class_path": "pytorch_lightning.strategies.ModelParallelStrategy", "init_args": sizes}
 
 
 def _reloads(fault: Fault) -> bool:

@@ -24,7 +24,8 @@ EFFECTS = ("raises", "warns", "silent", "no effect")
 class Table:
     """A framework's measured versions and models, and for each failure mode its effect by model.
 
-    A failure mode without an effect was tried and applies to none of the models.
+    A failure mode without an effect was tried and applies to none of the models. An effect may be on another model,
+    which was tried only with the failure modes that apply to none of these.
     """
 
     versions: Mapping[str, str]
@@ -42,7 +43,8 @@ class Table:
     def to_text(self) -> str:
         """Return the text of its section of the file, with one line per failure mode to keep diffs readable."""
         modes = {
-            mode: {model: found[model] for model in self.models if model in found} for mode, found in self.modes.items()
+            mode: {model: found[model] for model in dict.fromkeys((*self.models, *found)) if model in found}
+            for mode, found in self.modes.items()
         }
         rows = ",\n".join(f"   {json.dumps(mode)}: {json.dumps(modes[mode])}" for mode in sorted(modes))
         versions, models = json.dumps(dict(self.versions)), json.dumps(self.models)

@@ -226,4 +226,4 @@ def _parameters(file: Path, name: str) -> Iterator[str]:
 def _devices(scenario: Scenario) -> Iterator[_Found]:
     where, arguments = _trainer_arguments(scenario)
     for key, message, remedy in several_ranks.refused(arguments, scenario.processes):
-        yield (*where, key), message, remedy
+        yield (*where, *key), message, remedy

@@ -179,6 +179,8 @@ class TargetProfile:
         ranks: The number of processes that train together.
         synced: True if the module logs a value with ``sync_dist=True``.
         shards: True if the training loader's sampler is a DistributedSampler.
+        replicas: The number of ranks that train on different samples, according to that sampler.
+        sharded: How the ranks share the parameters: ``fully`` (FSDP2), ``tensors`` (tensor parallelism), or empty.
     """
 
     framework: str = framework_names.DEFAULT
@@ -265,6 +267,8 @@ class TargetProfile:
     ranks: int = 1
     synced: bool = False
     shards: bool = False
+    replicas: int = 1
+    sharded: str = ""
 
     @property
     def workers(self) -> int:

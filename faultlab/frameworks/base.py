@@ -149,15 +149,6 @@ class Training(Protocol):
             new_root: The folder to write to from now on.
         """
 
-    def regroup(self, group: Any) -> None:
-        """Let the parts of a training that was forked midway use a new process group instead of the inherited one.
-
-        It is not called if the training made its group itself: such a group gets new connections.
-
-        Args:
-            group: The process group of this rank.
-        """
-
     def watch_loggers(self, patches: Patches) -> None:
         """Let the trajectory count the calls of loggers.
 

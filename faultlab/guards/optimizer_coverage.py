@@ -125,7 +125,7 @@ class OptimizerCoverage(Guard):
         if trainer.optimizers is None:
             self.skip("the optimizers are not known")
             return []
-        if trainer.is_flattened:
+        if trainer.is_flattened or trainer.is_sharded:
             self.skip("the optimizers hold sharded parameters")
             return []
         self.looked += 1
@@ -187,7 +187,7 @@ class OptimizerCoverage(Guard):
     def _candidates(self, trainer: TrainingView, module: Any) -> list[Any]:
         """Return the trainable parameters that no optimizer holds, without those that rest on purpose."""
         optimizers = optimizers_of(trainer)
-        if not optimizers or trainer.is_flattened:
+        if not optimizers or trainer.is_flattened or trainer.is_sharded:
             return []
         held = {id(p) for optimizer in optimizers for p in parameters_of(optimizer)}
         unheld = [(name, p) for name, p in module.named_parameters() if p.requires_grad and id(p) not in held]

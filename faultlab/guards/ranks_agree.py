@@ -35,8 +35,9 @@ class RanksAgree(Guard):
 
     Every few steps, all ranks exchange fingerprints of their parameters, optimizer states, learning rates and numbers
     of steps, by one small collective, and of their buffers during validation if DistributedDataParallel broadcasts
-    them. All ranks see the same fingerprints, so the alarm is raised on all of them, and none waits for another. In a
-    training of one process, or with sharded parameters, it does nothing.
+    them. All ranks see the same fingerprints, so the alarm is raised on all of them, and none waits for another. Of
+    parameters that FSDP2 or tensor parallelism shares among the ranks, each has another part: only what is whole on
+    every rank is compared. In a training of one process, or with flattened parameters, it does nothing.
 
     Args:
         every: The number of training batches from one exchange to the next.

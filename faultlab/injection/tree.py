@@ -16,6 +16,7 @@ import torch
 
 from faultlab.core.asking import asked, has
 from faultlab.injection import tensordicts
+from faultlab.ranks.shards import is_sharded, local, spread
 
 _MAX_DEPTH = 8
 _OPAQUE_PACKAGES = ("numpy", "pandas", "polars", "torch", "builtins", "datetime", "pathlib", "PIL")
@@ -56,9 +57,10 @@ def map_tensors(value: Any, function: Callable[[torch.Tensor], Any]) -> Any:
 def bare(value: Any) -> Any:
     """Return the tree with plain tensors in place of those whose class stores more than values, such as column names.
 
-    What such a class stores does not survive most operations; `dressed` restores it in the result.
+    What such a class stores does not survive most operations; `dressed` restores it in the result. Of a distributed
+    tensor, it has the part that this process holds.
     """
-    return replace(value, {path: leaf.as_subclass(torch.Tensor) for path, leaf in tensors(value) if _keeps_more(leaf)})
+    return replace(value, {path: _undress(leaf) for path, leaf in tensors(value) if _keeps_more(leaf)})
 
 
 def dressed(value: Any, like: Any) -> Any:
@@ -70,10 +72,16 @@ def dressed(value: Any, like: Any) -> Any:
 
 
 def _keeps_more(tensor: torch.Tensor) -> bool:
-    return type(tensor).__module__.partition(".")[0] != "torch"
+    return type(tensor).__module__.partition(".")[0] != "torch" or is_sharded(tensor)
+
+
+def _undress(tensor: torch.Tensor) -> torch.Tensor:
+    return local(tensor) if is_sharded(tensor) else tensor.as_subclass(torch.Tensor)
 
 
 def _dress(tensor: torch.Tensor, original: torch.Tensor) -> torch.Tensor:
+    if is_sharded(original):
+        return spread(tensor, original)  # type: ignore[no-any-return]
     if type(tensor) is not torch.Tensor:
         return tensor
     new = tensor.as_subclass(type(original))
@@ -94,7 +102,9 @@ def identical(one: Any, other: Any) -> bool:
 
 
 def same_values(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Return True if two tensors hold the same values; NaN equals NaN."""
+    """Return True if two tensors, or this process's parts of them, hold the same values; NaN equals NaN."""
+    # A comparison of distributed tensors would wait for the other ranks.
+    one, other = local(one), local(other)
     if one.dtype != other.dtype or one.shape != other.shape or one.device != other.device:
         return False
     if one.layout is not torch.strided or other.layout is not torch.strided:

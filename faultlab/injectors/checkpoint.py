@@ -258,6 +258,11 @@ def save_to_full_disk(call: Call, ctx: Context) -> Any:
         except Exception as error:
             # The writers of torch and safetensors, whose errors have no number.
             raise ctx.intended(RuntimeError(str(error))) from error
+        except BaseException as error:
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                raise
+            # torch's CheckpointException, of checkpoints that several ranks write, is not an Exception.
+            raise ctx.intended(type(error)(*error.args)) from error
 
 
 @failure_mode(

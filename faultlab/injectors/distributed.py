@@ -83,7 +83,7 @@ def keep_buffers_apart(call: Call, ctx: Context) -> Any:
     cause=("ranks", "parameter", "differ", "diverge"),
     when="middle",
     on_rank=1,
-    needs=("several-ranks",),
+    needs=("several-ranks", "replicated"),
     doses=(Dose("scale", 0.1, 0.0, 10.0, "standard deviation of the noise, relative to that of each parameter"),),
     evidence=("pytorch/pytorch#36613", "facebookresearch/fairscale#584"),
 )
@@ -113,7 +113,7 @@ def move_parameters(module: Any, ctx: Context) -> None:
     cause=("ranks", "parameter", "optimizer step", "differ", "diverge", "skipped"),
     when="middle",
     on_rank=1,
-    needs=("several-ranks",),
+    needs=("several-ranks", "clips-alone"),
     evidence=("facebookresearch/fairscale#179",),
 )
 def skip_step_on_one_rank(call: Call, ctx: Context) -> Any:

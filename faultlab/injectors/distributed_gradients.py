@@ -22,9 +22,7 @@ from faultlab.injection.registry import failure_mode
     on_rank=0,
     needs=("several-ranks",),
     doses=(Dose("norm", 0.1, 0.0, 1e6, "largest norm of the gradients on that rank", harmless=1e6),),
-    evidence=(
-        "OrderLab/TrainCheck (docs/successful-stories.md: BLOOM-176B, clipping out of sync)",
-    ),
+    evidence=("OrderLab/TrainCheck (docs/successful-stories.md: BLOOM-176B, clipping out of sync)",),
 )
 def clip_on_first_rank(parameters: list[torch.nn.Parameter], ctx: Context) -> None:
     """Gradients are clipped on one rank only.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -326,10 +327,13 @@ def slow_loader(stream: Stream, ctx: Context) -> Stream:
     """
 
     def slowly() -> Iterator[Any]:
+        # The shortest: a step of several ranks takes as long as the others', and their waits would add up.
+        shortest = math.inf
         for item in stream.iterator:
             asked = time.perf_counter()
             yield item
-            time.sleep(ctx.dose.factor * (time.perf_counter() - asked))
+            shortest = min(shortest, time.perf_counter() - asked)
+            time.sleep(ctx.dose.factor * shortest)
 
     return replace(stream, iterator=slowly())
 

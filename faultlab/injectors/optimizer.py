@@ -291,6 +291,7 @@ def forget_weight_decay(result: Any, ctx: Context) -> Any:
     severity="major",
     effect="silent",
     cause=("optimizer", "did not change", "replaced", "foreign", "not trained", "frozen"),
+    needs=("own-layers",),
     evidence=("microsoft/nni#4521",),
 )
 def replace_layer(result: Any, ctx: Context) -> Any:

@@ -39,6 +39,8 @@ class Gang:
     recorder: Recorder = field(init=False)
     _joining: Joining | None = field(init=False, default=None)
     _patches: Patches = field(init=False, default_factory=Patches)
+    _store: Any = None
+    _patience: timedelta = _MEETING
 
     def __post_init__(self) -> None:
         self.recorder = Recorder(self.step)
@@ -48,37 +50,33 @@ class Gang:
         """Return the group of a rank; None for a training of one process."""
         return cls(rank, size, step, joins) if size > 1 else None
 
-    def meet(self, meeting: str, deadline: float) -> Any:
-        """Wait for the other ranks, and make a process group with them unless the training does; forget the last.
+    def meet(self, meeting: str, deadline: float) -> None:
+        """Wait for the other ranks, and make a process group with them unless the training does; or connect again.
 
         Args:
             meeting: The path where they meet; no ranks have met there before.
             deadline: The run's deadline in seconds: a collective waits for less than that, so that ranks that wait for
                 ever can report it.
-
-        Returns:
-            The process group; None if the training makes it.
         """
         # Not imported before: a run of one process needs none of it.
         from torch.distributed import FileStore  # type: ignore[attr-defined]
 
         from faultlab.ranks import process_group
 
-        if self.group is not None:
-            process_group.forget()
         membership.enter(self.rank, self.size)
         self.recorder.write_to(collectives.file_of(meeting, self.rank))
-        store = FileStore(meeting, self.size)
+        store = self._store = FileStore(meeting, self.size)
         store.set_timeout(_MEETING)
         store.set(f"here-{self.rank}", "")
         store.wait([f"here-{rank}" for rank in range(self.size)])
         least, most = _PATIENCE
-        patience = timedelta(seconds=min(most, max(least, deadline / 2)))
+        patience = self._patience = timedelta(seconds=min(most, max(least, deadline / 2)))
         if self.joins:
             self._join(store, patience)
-        else:
+        elif self.group is None:
             self.group = process_group.initialise(store, self.rank, self.size, patience, self.recorder)
-        return self.group
+        else:
+            process_group.connect_again(store, patience)
 
     def _join(self, store: Any, patience: timedelta) -> None:
         if self._joining is None:
@@ -93,10 +91,30 @@ class Gang:
         """True if the training has made its process group."""
         return self._joining is not None and self._joining.joined
 
-    def part(self) -> None:
-        """Leave the group: from now on this process computes alone."""
-        from faultlab.ranks import process_group
+    def _all_well(self, well: bool) -> bool:
+        """Return True if all ranks have ended their training well; ``well`` is True if this one has."""
+        self._store.set(f"ended-{self.rank}", "well" if well else "")
+        if not well:
+            return False
+        others = [f"ended-{rank}" for rank in range(self.size)]
+        try:
+            self._store.wait(others, self._patience)
+        except RuntimeError:  # one of them is gone, or still waits
+            return False
+        return all(self._store.get(other) for other in others)
 
+    def part(self, module: Any = None, well: bool = False) -> None:
+        """Leave the group: from now on this process computes alone.
+
+        Args:
+            module: The module that the ranks have trained. If they shared its parameters, and all of them ended well,
+                this process has all of them afterwards.
+            well: This rank has ended its training without an error.
+        """
+        from faultlab.ranks import process_group, shards
+
+        if module is not None and shards.kind(module) and self._all_well(well):
+            shards.unite(module)
         self._patches.close()
         process_group.forget()
         membership.end()

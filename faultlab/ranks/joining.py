@@ -18,7 +18,7 @@ import torch.distributed as dist
 from faultlab.core.patching import Patches
 from faultlab.errors import TargetError
 from faultlab.ranks.position import Recorder
-from faultlab.ranks.process_group import BACKEND, WatchedGroup, keep_for_ever
+from faultlab.ranks.process_group import BACKEND, WatchedGroup, connect_again
 
 _WHERE = ("ranks",)
 _OF_GLOO = ("gloo", "undefined", "cpu:gloo")
@@ -54,19 +54,14 @@ class Joining:
         take_spawn(patches, self._spawning)
 
     def meet(self, store: Any, patience: timedelta) -> None:
-        """Let the ranks meet at this store from now on, and connect this process's groups there again."""
+        """Let the ranks meet at this store from now on, and connect the groups of this process there again."""
         self._store, self._patience = store, patience
-        world = dist.distributed_c10d._world
-        for group, (backend, _) in list(world.pg_map.items()):
-            if isinstance(group, WatchedGroup):
-                prefixed = dist.distributed_c10d.PrefixStore(f"{world.pg_names[group]}/", store)
-                keep_for_ever(group.inner)
-                group.inner = dist.ProcessGroupGloo(prefixed, group.rank(), group.size(), patience)
-                world.pg_map[group] = backend, prefixed
+        connect_again(store, patience)
 
     def _create(self, prefixed: Any, rank: int, size: int, timeout: timedelta) -> WatchedGroup:
-        patience = min(timeout, self._patience)
-        return WatchedGroup(dist.ProcessGroupGloo(prefixed, rank, size, patience), rank, size, self._recorder)
+        group = WatchedGroup(rank, size, self._recorder)
+        group.connect(prefixed, min(timeout, self._patience))
+        return group
 
     def _rendezvous(self, url: str, rank: int = -1, world_size: int = -1, **more: Any) -> Iterator[Any]:
         if self._strict and world_size not in (-1, self._size):

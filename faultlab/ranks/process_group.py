@@ -1,11 +1,13 @@
-"""A process group that records every collective and lets faults act on it, around gloo's own.
+"""Process groups that record every collective and let faults act on it, around gloo's own.
 
 DDP's reducer calls the group from C++, past the functions of ``torch.distributed``: only the group itself sees its
-collectives.
+collectives. Reducers, device meshes and users' code keep groups, so a process that was forked midway keeps them too,
+and connects each of them to the other ranks again.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,35 +19,38 @@ import torch.distributed as dist
 from faultlab.ranks.position import Recorder
 
 BACKEND = "faultlab"
+_GLOO = ("gloo", "cpu:gloo", BACKEND)
 GRADIENTS = "gradients"
-_NAMES = {
-    "allreduce": "all_reduce",
-    "allreduce_coalesced": "all_reduce",
-    "broadcast": "broadcast",
-    "allgather": "all_gather",
-    "_allgather_base": "all_gather",
-    "allgather_coalesced": "all_gather",
-    "allgather_into_tensor_coalesced": "all_gather",
-    "reduce_scatter": "reduce_scatter",
-    "_reduce_scatter_base": "reduce_scatter",
-    "reduce_scatter_tensor_coalesced": "reduce_scatter",
-    "reduce": "reduce",
-    "gather": "gather",
-    "scatter": "scatter",
-    "alltoall": "all_to_all",
-    "alltoall_base": "all_to_all",
-    "barrier": "barrier",
-    "send": "send",
-    "recv": "recv",
-    "recv_anysource": "recv",
-    "monitored_barrier": "barrier",
+_CALLS = {
+    "allreduce": ("all_reduce", "allreduce"),
+    "allreduce_coalesced": ("all_reduce", "allreduce_coalesced"),
+    "broadcast": ("broadcast", "broadcast"),
+    "allgather": ("all_gather", "allgather"),
+    "_allgather_base": ("all_gather", "_allgather_base"),
+    "all_gather_single": ("all_gather", "_allgather_base"),
+    "allgather_coalesced": ("all_gather", "allgather_coalesced"),
+    "reduce_scatter": ("reduce_scatter", "reduce_scatter"),
+    "_reduce_scatter_base": ("reduce_scatter", "_reduce_scatter_base"),
+    "reduce_scatter_single": ("reduce_scatter", "_reduce_scatter_base"),
+    "reduce": ("reduce", "reduce"),
+    "gather": ("gather", "gather"),
+    "scatter": ("scatter", "scatter"),
+    "alltoall": ("all_to_all", "alltoall"),
+    "alltoall_base": ("all_to_all", "alltoall_base"),
+    "all_to_all_single": ("all_to_all", "alltoall_base"),
+    "barrier": ("barrier", "barrier"),
+    "send": ("send", "send"),
+    "recv": ("recv", "recv"),
+    "recv_anysource": ("recv", "recv_anysource"),
 }
-_SINGLE = {
-    "all_gather_single": "_allgather_base",
-    "reduce_scatter_single": "_reduce_scatter_base",
-    "all_to_all_single": "alltoall_base",
+"""The methods of a process group: their names in records, and the methods of gloo, which keep their old names."""
+_TOGETHER = {
+    "allgather_into_tensor_coalesced": "_allgather_base",
+    "all_gather_single_coalesced": "_allgather_base",
+    "reduce_scatter_tensor_coalesced": "_reduce_scatter_base",
+    "reduce_scatter_single_coalesced": "_reduce_scatter_base",
 }
-"""The methods that torch.distributed calls from torch 2.13 on, with what gloo's group still calls them."""
+"""Methods for several tensors at once, and those for one."""
 
 
 @dataclass
@@ -79,12 +84,40 @@ def performed(collective: Collective, call: Callable[..., Any]) -> Any:
 
 
 class WatchedGroup(dist.ProcessGroup):
-    """The process group of a rank; ``recorder`` keeps its position."""
+    """A process group of a rank; ``recorder`` keeps its position.
 
-    def __init__(self, inner: Any, rank: int, size: int, recorder: Recorder) -> None:
+    ``timeout`` is the group's own, if it has one that a run's patience does not replace.
+    """
+
+    def __init__(self, rank: int, size: int, recorder: Recorder, timeout: timedelta | None = None) -> None:
         super().__init__(rank, size)  # type: ignore[call-arg]
-        self.inner = inner
+        self.inner: Any = None
         self.recorder = recorder
+        self.timeout = timeout
+
+    def connect(self, store: Any, patience: timedelta) -> None:
+        """Connect with the other ranks of the group, which meet at the store; forget an earlier connection."""
+        _forgotten.append(self.inner)
+        self.inner = dist.ProcessGroupGloo(store, self.rank(), self.size(), self.timeout or patience)
+
+    def monitored_barrier(self, *args: Any, **kwargs: Any) -> None:
+        """Wait for the other ranks, as gloo's barrier that names the missing ones."""
+        self.recorder.enter("barrier")
+        self.inner.monitored_barrier(*args, **kwargs)
+
+    @property
+    def group_name(self) -> str:  # type: ignore[override]
+        """The name by which device meshes find the group; torch keeps it only for groups of its own."""
+        return str(dist.distributed_c10d._world.pg_names[self])
+
+    def getGroupName(self) -> str:  # noqa: N802
+        """Return the name to code in C++."""
+        return self.group_name
+
+    @property
+    def group_desc(self) -> str:
+        """A description; see ``group_name``."""
+        return "undefined"
 
     def getBackendName(self) -> str:  # noqa: N802
         """Return a name that keeps C++ code from casting this group to gloo's."""
@@ -108,12 +141,20 @@ def _forwarding(method: str, name: str) -> Callable[..., Any]:
     return forwarding
 
 
-for _method, _name in _NAMES.items():
-    if hasattr(dist.ProcessGroup, _method):
-        setattr(WatchedGroup, _method, _forwarding(_method, _name))
-for _method, _of_gloo in _SINGLE.items():
-    if hasattr(dist.ProcessGroup, _method):
-        setattr(WatchedGroup, _method, _forwarding(_of_gloo, _NAMES[_of_gloo]))
+def _one_by_one(method: str) -> Callable[..., Any]:
+    def forwarding(group: WatchedGroup, outputs: Any, inputs: Any, options: Any) -> Any:
+        *others, last = [getattr(group, method)(output, own, options) for output, own in zip(outputs, inputs)]
+        for work in others:
+            work.wait()
+        return last
+
+    return forwarding
+
+
+for _method, (_name, _of_gloo) in _CALLS.items():
+    setattr(WatchedGroup, _method, _forwarding(_of_gloo, _name))
+for _method, _single in _TOGETHER.items():
+    setattr(WatchedGroup, _method, _one_by_one(_single))
 
 
 def _tensors(value: Any) -> list[torch.Tensor]:
@@ -122,36 +163,59 @@ def _tensors(value: Any) -> list[torch.Tensor]:
     return [tensor for one in value for tensor in _tensors(one)] if isinstance(value, (list, tuple)) else []
 
 
+_forgotten: list[Any] = []
+"""What is kept for ever: its destructors join threads that a fork has not, and wait for other ranks."""
+
+
 def initialise(store: Any, rank: int, size: int, patience: timedelta, recorder: Recorder) -> Any:
-    """Make the default process group of this process and return it."""
+    """Make the default process group of this process and return it; groups that are made later are watched too."""
 
     def create(prefixed: Any, rank: int, size: int, timeout: timedelta) -> WatchedGroup:
-        return WatchedGroup(dist.ProcessGroupGloo(prefixed, rank, size, timeout), rank, size, recorder)
+        own = timeout if timeout > dist.default_pg_timeout else None
+        group = WatchedGroup(rank, size, recorder, own)
+        group.connect(prefixed, patience)
+        return group
 
     dist.Backend._plugins.pop(BACKEND.upper(), None)
     dist.Backend.register_backend(BACKEND, create, devices=["cpu"])
+    _make_groups_watched()
     dist.init_process_group(BACKEND, store=store, rank=rank, world_size=size, timeout=patience)
-    group = dist.group.WORLD
-    assert group is not None
+    return dist.group.WORLD
+
+
+def _make_groups_watched() -> None:
+    c10d = dist.distributed_c10d
+    make = c10d._new_process_group_helper
+    if hasattr(make, "__wrapped__"):
+        return
+
+    @functools.wraps(make)
+    def making(size: int, rank: int, ranks: list[int], backend: Any, *args: Any, **kwargs: Any) -> Any:
+        made = make(size, rank, ranks, BACKEND if str(backend) in _GLOO else backend, *args, **kwargs)
+        if isinstance(made[0], WatchedGroup):
+            world = c10d._world
+            # Frameworks ask for the backend's name, because gloo does not support every reduction.
+            world.pg_map[made[0]] = (dist.Backend("gloo"), world.pg_map[made[0]][1])
+        return made
+
+    c10d._new_process_group_helper = making  # type: ignore[assignment]
+
+
+def connect_again(store: Any, patience: timedelta) -> Any:
+    """Connect all groups of a process that was forked with those of the other ranks; return the default one."""
     world = dist.distributed_c10d._world
-    # Frameworks ask for the backend's name, because gloo does not support every reduction.
-    world.pg_map[group] = (dist.Backend("gloo"), world.pg_map[group][1])
-    return group
-
-
-_forgotten: list[Any] = []
-
-
-def keep_for_ever(group: Any) -> None:
-    """Keep a group that is used no more: its destructor joins threads that a fork has not, and waits for others."""
-    _forgotten.append(group)
+    for group, (backend, _) in list(world.pg_map.items()):
+        if not isinstance(group, WatchedGroup):
+            continue
+        prefixed = dist.distributed_c10d.PrefixStore(f"{world.pg_names[group]}/", store)
+        group.connect(dist.distributed_c10d.PrefixStore("cpu/", prefixed), patience)
+        # Later groups meet at the default group's store.
+        world.pg_map[group] = (backend, prefixed)
+    return dist.group.WORLD
 
 
 def forget() -> None:
-    """Forget all process groups of this process, without ending them.
-
-    They are kept for ever: their destructors join threads that a fork has not, and wait for other ranks.
-    """
+    """Forget all process groups of this process, without ending them."""
     c10d = dist.distributed_c10d
     world = c10d._world
     _forgotten.extend([dict(world.pg_map), c10d.GroupMember.WORLD])

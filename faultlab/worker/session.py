@@ -110,7 +110,7 @@ class Session:
             error = self._train(confined)
             if self._gang is not None:
                 # What follows is each rank's own: no rank may wait for another.
-                self._gang.part()
+                self._gang.part(self._training.module if self._training is not None else None, error is None)
             if self._training is not None and self._training.module is not None:
                 if self._gang is not None:
                     self._states = states(self._training.module)
@@ -120,11 +120,12 @@ class Session:
                     self._evaluate()
         return self._result()
 
-    def _meet(self, first: Callable[[], None]) -> Any:
+    def _meet(self, first: Callable[[], None]) -> None:
         """Prepare the folder of the run, as its only rank or as the first of several, which then meet."""
         if self._order.rank == 0:
             first()
-        return self._gang.meet(self._order.meeting, self._order.deadline) if self._gang is not None else None
+        if self._gang is not None:
+            self._gang.meet(self._order.meeting, self._order.deadline)
 
     def _train(self, confined: Patches) -> BaseException | None:
         """Build and train; return the exception that ended it."""
@@ -275,11 +276,9 @@ class Session:
         self._born = place
         self._warnings.root = self._order.root
         self._started = time.perf_counter()
-        group = self._meet(lambda: snapshots.take_files(written, self._order.root))
+        self._meet(lambda: snapshots.take_files(written, self._order.root))
         self._overlay.succeed(old_root)
         assert self._training is not None
-        if group is not None:
-            self._training.regroup(group)
         self._training.relocate(old_root, self._order.root)
         self._switch()
         if self._task.fault is not None:

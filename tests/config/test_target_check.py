@@ -90,6 +90,12 @@ def test_a_class_that_can_be_found_or_may_be_there_is_no_error(project: Path, mo
     assert found(written(project, "", module)) == []
 
 
+def strategy(name: str, sizes: str = "", devices: int = 2) -> str:
+    """A scenario's line with a strategy that is named by its class."""
+    path = f"pytorch_lightning.strategies.{name}"
+    return f"trainer: {{devices: {devices}, strategy: {{class_path: {path}, init_args: {{{sizes}}}}}}}"
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -107,6 +113,30 @@ def test_a_class_that_can_be_found_or_may_be_there_is_no_error(project: Path, mo
         ("trainer: {strategy: fsdp}", "4:11: FSDPStrategy needs a GPU"),
         ("trainer: {strategy: deepspeed}", "4:11: deepspeed is not installed"),
         ("trainer: {strategy: xla}", "4:11: trainings by the strategy xla are not supported"),
+        (
+            strategy("FSDPStrategy"),
+            "4:34: FSDPStrategy needs a GPU, and faultlab trains on the CPU\n    Use ModelParallel",
+        ),
+        (strategy("DeepSpeedStrategy"), "4:34: deepspeed is not installed"),
+        (strategy("XLAStrategy"), "4:34: trainings by the strategy xla are not supported"),
+        (strategy("ModelParallelStrategy", devices=1), "4:34: ModelParallelStrategy has one device"),
+        (
+            strategy("ModelParallelStrategy", "data_parallel_size: 1, tensor_parallel_size: 3"),
+            "4:133: a mesh of 1 x 3 does not fit 2 devices: tensor_parallel_size does not divide 2\n"
+            "    Use one of 1, 2.",
+        ),
+        (
+            strategy("ModelParallelStrategy", "tensor_parallel_size: 1"),
+            "4:110: a mesh of 1 x 1 does not fit 2 devices: data_parallel_size times",
+        ),
+        (
+            strategy("ModelParallelStrategy", "data_parallel_size: 2"),
+            "4:110: a mesh of 2 x 2 does not fit 2 devices: data_parallel_size times",
+        ),
+        (
+            strategy("ModelParallelStrategy", "data_parallel_size: two, tensor_parallel_size: 1"),
+            "4:110: data_parallel_size is not a number of ranks",
+        ),
         ("guards: [{class_path: pkg.model.Plain}]", "4:11: 'pkg.model.Plain' is not a Callback"),
         ("guards: [{class_path: pkg.model.Derived}]", "4:11: 'pkg.model.Derived' is not a Callback"),
         ("trainer: {class_path: pkg.model.Trainr}", "4:11: 'pkg.model' has no 'Trainr'"),

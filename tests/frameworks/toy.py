@@ -205,9 +205,6 @@ class ToyTraining:
     def named_folders(self) -> list[str]:
         return []
 
-    def regroup(self, group: Any) -> None:
-        """This framework trains in one process."""
-
     def relocate(self, old_root: str, new_root: str) -> None:
         """It was told of no folder."""
 

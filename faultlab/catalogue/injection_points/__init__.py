@@ -31,6 +31,7 @@ from faultlab.catalogue.injection_points.ranks import (
     ReplicaArguments,
     SamplerArguments,
     SamplerEpoch,
+    Sharding,
 )
 from faultlab.catalogue.injection_points.steps import Definition, Mode, StepCall, StepOutput
 from faultlab.catalogue.injection_points.surroundings import (
@@ -76,6 +77,7 @@ __all__ = [
     "Sample",
     "SamplerArguments",
     "SamplerEpoch",
+    "Sharding",
     "StepCall",
     "StepOutput",
     "TrainerArguments",

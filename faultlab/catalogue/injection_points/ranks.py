@@ -36,6 +36,12 @@ class Collective(OfRanks):
     kind = "around"
     leaves = _AFTER_FORWARD
 
+    def inapplicable(self, profile: TargetProfile) -> str:
+        alike = bool(profile.sharded) and profile.shards and profile.replicas == 1
+        if self.of == "gradients" and alike:
+            return "all ranks train on the same samples, so they average no gradients"
+        return super().inapplicable(profile)
+
 
 @dataclass(frozen=True)
 class Replica(OfRanks):
@@ -46,6 +52,28 @@ class Replica(OfRanks):
 
     kind = "around"
     leaves = frozenset({"batches", "metrics"})
+
+    def inapplicable(self, profile: TargetProfile) -> str:
+        return (
+            "the ranks share the parameters: no replica is wrapped"
+            if profile.sharded
+            else super().inapplicable(profile)
+        )
+
+
+@dataclass(frozen=True)
+class Sharding(OfRanks):
+    """The modules that FSDP2 has sharded, at the start of a training step. The injector changes their settings.
+
+    A change of how they reduce gradients counts as an activation.
+    """
+
+    kind = "in_place"
+    lightnings = "the hook configure_model, in which FSDP2 shards a module"
+    leaves = _AFTER_FORWARD
+
+    def inapplicable(self, profile: TargetProfile) -> str:
+        return super().inapplicable(profile) or ("" if profile.sharded == "fully" else "FSDP2 shards no module")
 
 
 @dataclass(frozen=True)

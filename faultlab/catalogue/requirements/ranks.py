@@ -11,6 +11,33 @@ def _several_ranks(profile: TargetProfile) -> str:
     return "" if profile.ranks > 1 else "the training has one rank"
 
 
+@requirement("replicated")
+def _replicated(profile: TargetProfile) -> str:
+    return "the ranks share the parameters, so no rank has another version of them" if profile.sharded else ""
+
+
+@requirement("own-layers")
+def _own_layers(profile: TargetProfile) -> str:
+    return "sharding has taken hold of the layers: one that replaces another is not used" if profile.sharded else ""
+
+
+@requirement("clips-alone")
+def _clips_alone(profile: TargetProfile) -> str:
+    together = profile.sharded and profile.clips
+    return "clipping shared gradients is a collective: a rank that skips it stops the others" if together else ""
+
+
+@requirement("sharded")
+def _sharded(profile: TargetProfile) -> str:
+    return "" if profile.sharded else "every rank has all parameters"
+
+
+@requirement("shared-batches")
+def _shared_batches(profile: TargetProfile) -> str:
+    alike = profile.shards and profile.replicas < profile.ranks
+    return "" if alike else "no two ranks have to train on the same samples"
+
+
 @requirement("synced-metrics")
 def _synced_metrics(profile: TargetProfile) -> str:
     return "" if profile.synced else "the module logs nothing with sync_dist=True"

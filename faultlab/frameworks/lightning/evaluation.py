@@ -37,6 +37,8 @@ def evaluate(built: Built, validates: bool, arguments: Mapping[str, Any]) -> dic
     ``arguments`` are the Trainer's arguments besides the target's own.
     """
     arguments = ranks.for_this_process({**built.trainer_arguments, **_ARGUMENTS, **arguments}, built.ranks)
+    if built.ranks > 1:
+        ranks.stay_alone(built.module)
     _reset_metrics(built.module)
     return (_validate(built, arguments) if validates else {}) or _training_loss(built, arguments)
 

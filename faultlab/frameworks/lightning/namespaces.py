@@ -60,6 +60,11 @@ def part(namespace: str, path: str) -> Any:
     return getattr(module, attribute)
 
 
+def sharding_strategy(namespace: str) -> Any:
+    """Return the strategy of FSDP2 and tensor parallelism; None if this Lightning has none."""
+    return getattr(importlib.import_module(f"{namespace}.strategies"), "ModelParallelStrategy", None)
+
+
 def overrides(cls: type, hook: str) -> bool:
     """Return True if the user's class, or a base class of the user's, defines the hook."""
     base = base_module(cls)

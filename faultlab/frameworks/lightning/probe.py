@@ -50,6 +50,7 @@ from faultlab.frameworks.torch.seams import clipping
 from faultlab.injection import compilation, joined, samples, tree
 from faultlab.injection.clock import Clock
 from faultlab.injection.hooks import Site, offered
+from faultlab.ranks import shards
 
 _HOOKS = ("training_step", "validation_step", "test_step", "predict_step", "backward", "manual_backward", "forward",
           "optimizer_step", "optimizer_zero_grad", "lr_scheduler_step", "configure_optimizers",
@@ -332,11 +333,14 @@ class Probe:
         )
 
     def _of_trainer(self, trainer: Any, steps: int, validation_batches: int) -> dict[str, Any]:
+        shards.reshard(self._site.module)
         optimizers = optimizers_in(trainer.optimizers)
         groups = groups_in(optimizers)
         held = {id(parameter) for group in groups for parameter in group["params"]}
         given = self._callbacks.given(trainer)
         training, validation = training_loaders(trainer), validation_loaders(trainer)
+        drawing = (getattr(one, "sampler", None) for one in training)
+        samplers = [one for one in drawing if isinstance(one, DistributedSampler)]
         return {
             "epochs": int(trainer.current_epoch),
             "validation_batches": validation_batches,
@@ -366,7 +370,9 @@ class Probe:
             "patience": {name: callback.patience for name, callback in given if stops_early(callback)},
             "directions": directions.merged([*self._logs.directions, *directions.of_trainer(trainer)]),
             "ranks": int(trainer.world_size),
-            "shards": any(isinstance(getattr(one, "sampler", None), DistributedSampler) for one in training),
+            "shards": bool(samplers),
+            "replicas": max((one.num_replicas for one in samplers), default=1),
+            "sharded": shards.kind(self._site.module),
             "ranking": tuple(name for name, callback in given if ranks(callback)),
         }
 

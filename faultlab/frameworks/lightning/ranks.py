@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Mapping
 from typing import Any
-
-from torch.nn.parallel import DistributedDataParallel
 
 from faultlab.errors import TargetError
 from faultlab.frameworks.lightning import namespaces
 from faultlab.ranks import membership
 
+# By name, because older Lightning has not all of them.
+_SHARDING = "ModelParallelStrategy"
+_STRATEGIES = frozenset({"DDPStrategy", _SHARDING})
 _ALONE = {"devices": 1, "num_nodes": 1, "strategy": "auto"}
 
 
@@ -27,7 +29,14 @@ def for_this_process(arguments: Mapping[str, Any], ranks: int) -> dict[str, Any]
     return {**arguments, **(_ALONE if alone else {})}
 
 
-def take_part(trainer: Any, namespace: str) -> None:
+def stay_alone(module: Any) -> None:
+    """Let a module that several ranks have trained be evaluated by this process, without sharding it again."""
+    # In the instance: Lightning asks whether the method is the base class's own.
+    base: Any = namespaces.base_module(type(module))
+    module.configure_model = types.MethodType(base.configure_model, module)
+
+
+def take_part(trainer: Any) -> None:
     """Let a Trainer be this process's rank; raise TargetError if it would train on other processes than these."""
     member = membership.present()
     asked = trainer.num_devices * trainer.num_nodes
@@ -39,17 +48,18 @@ def take_part(trainer: Any, namespace: str) -> None:
     if asked != member.size:
         message = f"the scenario's trainer names {member.size} devices, but the Trainer trains on {asked}"
         raise TargetError(("trainer", "devices"), message, "Let the scenario and its code name the same number.")
-    if not isinstance(trainer.strategy, namespaces.part(namespace, "strategies.ddp:DDPStrategy")):
-        name = type(trainer.strategy).__name__
+    name = type(trainer.strategy).__name__
+    if _STRATEGIES.isdisjoint(_names(trainer)):
         raise TargetError(("trainer", "strategy"), f"trainings of several ranks by {name} are not supported",
-                          "Use `strategy: ddp`.")  # fmt: skip
+                          "Use `strategy: ddp`, or ModelParallelStrategy.")  # fmt: skip
     # The ranks are there: neither subprocesses nor spawned ones.
     trainer.strategy._launcher = None
 
 
-def regroup(trainer: Any, group: Any) -> None:
-    """Let DDP's reducer use another process group, with the buckets that it has built."""
-    replica = trainer.strategy.model
-    if isinstance(replica, DistributedDataParallel):
-        replica.process_group = group
-        replica.reducer._update_process_group(group)
+def shares_parameters(trainer: Any) -> bool:
+    """Return True if the Trainer's ranks share the parameters of a module."""
+    return _SHARDING in _names(trainer)
+
+
+def _names(trainer: Any) -> set[str]:
+    return {cls.__name__ for cls in type(trainer.strategy).__mro__}

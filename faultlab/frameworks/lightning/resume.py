@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from faultlab.core.trajectory import Trajectory
+from faultlab.frameworks.lightning import ranks
 from faultlab.frameworks.lightning.target import Built
 
 if TYPE_CHECKING:
@@ -66,10 +67,13 @@ def evaluate_best(trained: LightningTraining, trajectory: Trajectory, build_agai
 
     With the training's data, as after a training: a data module need not support a set-up for validation alone.
     """
-    evaluated, fit, resumed = build_again({}).built, trained.built.fit, trained.trainer
+    fresh, fit, resumed = build_again({}), trained.built.fit, trained.trainer
+    evaluated: Built = fresh.built
     data = {"datamodule": fit["datamodule"]} if "datamodule" in fit else _loaders(evaluated)
     best = getattr(_keeper(resumed), "best_model_path", "") or "best"
-    found = resumed.validate(evaluated.module, ckpt_path=best, verbose=False, **trusting(resumed.validate), **data)
+    # With shared parameters, a Trainer would load the best checkpoint's optimizer states into the trained module's.
+    trainer = fresh.trainer if ranks.shares_parameters(resumed) else resumed
+    found = trainer.validate(evaluated.module, ckpt_path=best, verbose=False, **trusting(trainer.validate), **data)
     trajectory.reloaded = {str(name): float(value) for metrics in found for name, value in metrics.items()}
 
 

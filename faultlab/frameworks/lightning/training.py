@@ -48,7 +48,7 @@ class LightningTraining:
         extra.append(recorder(built.namespace, wanted.trajectory, wanted.clock))
         arguments["callbacks"] = [*arguments["callbacks"], *extra]
         trainer = built.trainer_class(**arguments)
-        ranks.take_part(trainer, built.namespace.__name__)
+        ranks.take_part(trainer)
         confinement.move(trainer, wanted.root)
         return cls(built, trainer, wanted.trajectory, wanted.clock)
 
@@ -84,9 +84,6 @@ class LightningTraining:
                 if moved is not value:
                     with contextlib.suppress(AttributeError):
                         setattr(owner, name, moved)
-
-    def regroup(self, group: Any) -> None:
-        ranks.regroup(self.trainer, group)
 
     def _experiments(self) -> Iterator[Any]:
         for logger in self.trainer.loggers:

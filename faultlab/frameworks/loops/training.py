@@ -112,9 +112,6 @@ class LoopTraining:
     def named_folders(self) -> Iterable[str]:
         return ()
 
-    def regroup(self, group: Any) -> None:
-        """Do nothing: a loop makes its process group itself."""
-
     def relocate(self, old_root: str, new_root: str) -> None:
         """Do nothing: no part of the loop was given a folder."""
 

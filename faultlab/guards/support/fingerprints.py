@@ -40,8 +40,14 @@ def _combined(numbers: Iterable[int]) -> int:
 
 
 def _bits(tensor: Any) -> torch.Tensor | None:
-    """Return the values of a tensor as integers; None if they can't be read."""
-    if not isinstance(tensor, torch.Tensor) or tensor.layout is not torch.strided or tensor.device.type == "meta":
+    """Return the values of a tensor as integers; None if they can't be read, or if other ranks hold other parts."""
+    if not isinstance(tensor, torch.Tensor):
+        return None
+    if hasattr(tensor, "placements"):
+        if not all(one.is_replicate() for one in tensor.placements):
+            return None
+        tensor = tensor.to_local()  # type: ignore[attr-defined]
+    if tensor.layout is not torch.strided or tensor.device.type == "meta":
         return None
     plain = tensor.detach()
     plain = torch.view_as_real(plain.resolve_conj()) if plain.is_complex() else plain

@@ -26,7 +26,7 @@ _SETTINGS = (
     "check_val_every_n_epoch",
     "world_size",
 )
-_FLATTENING = ("FSDP", "DeepSpeed", "ModelParallel", "XLA")
+_FLATTENING = ("FSDP", "DeepSpeed", "XLA")
 
 
 def view_of(training: Any) -> TrainingView:
@@ -127,6 +127,7 @@ class LightningView(TrainingView):
     default_root_dir: str = _read("default_root_dir")
     is_scaled: bool = _found(lambda trainer: getattr(trainer.precision_plugin, "scaler", None) is not None)
     is_flattened: bool = _found(lambda trainer: any(part in type(trainer.strategy).__name__ for part in _FLATTENING))
+    is_sharded: bool = _found(lambda trainer: "ModelParallel" in type(trainer.strategy).__name__)
     world_size: int = _read("world_size")
     shares_buffers: bool = _found(lambda trainer: bool(getattr(trainer.strategy.model, "broadcast_buffers", False)))
     is_global_zero: bool = _read("is_global_zero")

@@ -143,6 +143,9 @@ class TrainingView(Protocol):
     is_flattened: bool = False
     """True if optimizers hold flattened or sharded parameters instead of the module's own."""
 
+    is_sharded: bool = False
+    """True if the ranks share the module's own parameters: FSDP2 and tensor parallelism."""
+
     world_size: int = 1
     """Processes that train together."""
 

@@ -26,6 +26,8 @@ def checkpoint(point: Checkpoint, patches: Patches, armed: Armed, site: Site) ->
         for namespace in namespaces.loaded():
             storage = importlib.import_module(f"{_FABRIC[namespace]}.plugins.io.torch_io").TorchCheckpointIO
             patches.wrap(storage, "save_checkpoint", lambda save: make(armed, save))
+            if (strategy := namespaces.sharding_strategy(namespace)) is not None:
+                patches.wrap(strategy, "save_checkpoint", lambda save: _of_all_ranks(save, make(armed, save)))
     elif point.part == "resume":
         for namespace in namespaces.loaded():
             connector = "trainer.connectors.checkpoint_connector:_CheckpointConnector"
@@ -33,6 +35,16 @@ def checkpoint(point: Checkpoint, patches: Patches, armed: Armed, site: Site) ->
     else:
         base = namespaces.base_module(site.cls)
         patches.wrap(base, "load_state_dict", lambda load: _weights(armed, load))
+
+
+def _of_all_ranks(save: Callable[..., Any], faulty: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a strategy's method that saves a checkpoint: if every rank writes a file of its own, the faulty one."""
+
+    def saving(strategy: Any, *args: Any, **kwargs: Any) -> Any:
+        # Else it goes to the storage, whose method is faulty too.
+        return (faulty if strategy._save_distributed_checkpoint else save)(strategy, *args, **kwargs)
+
+    return saving
 
 
 def _state(armed: Armed, save: Callable[..., Any]) -> Callable[..., Any]:
@@ -48,24 +60,36 @@ def _save(armed: Armed, save: Callable[..., Any]) -> Callable[..., Any]:
         if not armed.due():
             return save(storage, checkpoint, path, *args, **kwargs)
         armed.ctx.memory["path"] = path
-        return armed.around(lambda: save(storage, checkpoint, path, *args, **kwargs))
+        return armed.around(lambda: save(storage, checkpoint, path, *args, **kwargs), lambda: _written(Path(path)))
 
     return saving
+
+
+def _written(path: Path) -> list[str]:
+    """Return the names of the files that make up a checkpoint."""
+    return sorted(map(str, path.iterdir())) if path.is_dir() else [str(path)] * path.exists()
 
 
 def _file(armed: Armed, save: Callable[..., Any]) -> Callable[..., Any]:
     def saving(storage: Any, checkpoint: dict[str, Any], path: Any, *args: Any, **kwargs: Any) -> Any:
         result = save(storage, checkpoint, path, *args, **kwargs)
-        file = Path(path)
-        if armed.due() and file.is_file():
-            armed.ctx.memory["path"] = path
-            before = file.read_bytes()
-            after = armed.map(before)
-            if after != before:
-                file.write_bytes(after)
+        for file in _files(Path(path), armed.clock.rank):
+            if armed.due():
+                armed.ctx.memory["path"] = file
+                before = file.read_bytes()
+                after = armed.map(before)
+                if after != before:
+                    file.write_bytes(after)
         return result
 
     return saving
+
+
+def _files(path: Path, rank: int) -> list[Path]:
+    """Return the files of a checkpoint that this rank has written: the checkpoint itself, or some in a folder."""
+    if path.is_dir():
+        return sorted(path.glob(f"__{rank}_*.distcp"))
+    return [path] if path.is_file() else []
 
 
 def _resume(armed: Armed, start: Callable[..., Any]) -> Callable[..., Any]:

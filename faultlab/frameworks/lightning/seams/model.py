@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from faultlab.catalogue.injection_points import Architecture, Optimizers, OptimizerState, Weights
+from faultlab.catalogue.injection_points import Architecture, Optimizers, OptimizerState, Sharding, Weights
 from faultlab.core.patching import Patches
 from faultlab.frameworks.lightning import NAME
 from faultlab.frameworks.torch.optimizers import held_optimizers
 from faultlab.frameworks.torch.states import configuration, identities, memories, replaced, structure, values
 from faultlab.injection.hooks import Site, hooks
+from faultlab.ranks import shards
 
 if TYPE_CHECKING:
     from faultlab.injection.armed_fault import Armed
@@ -62,7 +63,21 @@ def weights(point: Weights, patches: Patches, armed: Armed, site: Site) -> None:
         def around(*args: Any, **kwargs: Any) -> Any:
             if armed.due("train"):
                 module = site.present(armed.clock)
-                armed.in_place(module, values)
+                with shards.at_hand(module):
+                    armed.in_place(module, values)
+            return step(*args, **kwargs)
+
+        return around
+
+    patches.wrap(site.owner("training_step"), "training_step", make)
+
+
+@hooks(Sharding, framework=NAME)
+def sharding(point: Sharding, patches: Patches, armed: Armed, site: Site) -> None:
+    def make(step: Callable[..., Any]) -> Callable[..., Any]:
+        def around(*args: Any, **kwargs: Any) -> Any:
+            if armed.due("train"):
+                armed.in_place(shards.fully_sharded(site.present(armed.clock)), shards.settings)
             return step(*args, **kwargs)
 
         return around

@@ -10,6 +10,7 @@ import torch
 from faultlab.catalogue.injection_points import Backward, Gradients, Loss, ZeroGrad
 from faultlab.core.patching import Patches
 from faultlab.injection.hooks import Site, hooks
+from faultlab.ranks import shards
 
 if TYPE_CHECKING:
     from faultlab.injection.armed_fault import Armed
@@ -61,9 +62,10 @@ def gradients(point: Gradients, patches: Patches, armed: Armed, site: Site) -> N
             for parameter, _ in earlier:
                 parameter.grad = None
             result = backward(*args, **kwargs)
-            parameters = [p for p in module.parameters() if p.grad is not None]
-            if parameters:
-                armed.in_place(parameters, _gradients)
+            with shards.at_hand(module):
+                parameters = [p for p in module.parameters() if p.grad is not None]
+                if parameters:
+                    armed.in_place(parameters, _gradients)
             for parameter, gradient in earlier:
                 parameter.grad = gradient if parameter.grad is None else gradient.add_(parameter.grad)
             return result
