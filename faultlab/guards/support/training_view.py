@@ -179,6 +179,13 @@ class TrainingView(Protocol):
         """Return the context that gives a forward pass the training's precision."""
         return contextlib.nullcontext()
 
+    def call_after_guards(self, callback: Any) -> bool:
+        """Have a callback called after the guards at each hook, and return whether that is possible."""
+        return False
+
+    def call_no_more(self, callback: Any) -> None:
+        """Have a callback called no more."""
+
     def refuses_checkpoint(self) -> str:
         """Return why this process can't save a checkpoint, empty if it can."""
         return "there is no Trainer to save it"
