@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
 from faultlab.guards.support import announcement, consensus, rescue
-from faultlab.guards.support.exchange import Exchange, Unreachable, meets, ranks_named
+from faultlab.guards.support.exchange import Exchange, UnreachableError, meets, ranks_named
 from faultlab.guards.support.lightning_callback import HOOKS, Callback
 from faultlab.guards.support.lightning_view import view_of
 from faultlab.guards.support.listening import Ears
@@ -107,7 +107,7 @@ def held(hook: Callable[..., Any]) -> Callable[..., Any]:
             training = self._view
         try:
             return hook(self, training, *args, **kwargs)
-        except (Alarm, Unreachable):
+        except (Alarm, UnreachableError):
             raise
         except Exception as error:
             self._mistake(error)

@@ -26,8 +26,8 @@ from tests.guards.rig import QUIET, Healthy, loaders
 def gang(work: Callable[[], Any], ranks: int = 2, patience: float = 20.0, deadline: float = 120.0) -> list[Any]:
     """Return what the work comes to on each rank; the text of its exception, where it raised one.
 
-    A collective waits for as long as ``patience``, and a rank that is not ready by the deadline is killed: its result is
-    None.
+    A collective waits for as long as ``patience``. A rank that is not ready by the deadline is killed, and its result
+    is None.
     """
     with tempfile.TemporaryDirectory() as folder:
         begun, pids = time.monotonic(), [_forked(work, rank, ranks, patience, Path(folder)) for rank in range(ranks)]
@@ -48,9 +48,7 @@ def _forked(work: Callable[[], Any], rank: int, ranks: int, patience: float, fol
     try:
         membership.enter(rank, ranks)
         store = dist.FileStore(str(folder / "meeting"), ranks)  # type: ignore[attr-defined]
-        dist.init_process_group(
-            "gloo", store=store, rank=rank, world_size=ranks, timeout=timedelta(seconds=patience)
-        )
+        dist.init_process_group("gloo", store=store, rank=rank, world_size=ranks, timeout=timedelta(seconds=patience))
         try:
             result: Any = work()
         except BaseException as error:

@@ -22,14 +22,14 @@ from tests.guards.rig import fit as fit_alone
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can't fork")
 GUARDS = guards.classes()
-# In the order in which a training calls them; alarms from the last two are of a training that ends anyway.
-LOOKS = [hook for hook in HOOKS if hook not in ("teardown", "on_exception") and "test" not in hook]
+ELSEWHERE = ("teardown", "exception", "test", "predict", "sanity", "checkpoint")
+LOOKS = [hook for hook in HOOKS if not any(word in hook for word in ELSEWHERE)]
 ORDINARY = ("on_train_batch_end", "on_before_backward", "on_before_optimizer_step", "on_train_batch_start")
 SHORT: dict[str, Any] = {"max_epochs": 1, "limit_train_batches": 3, "limit_val_batches": 1, "num_sanity_val_steps": 0}
 
 
 def raising(cls: type[Guard], hook: str, **arguments: Any) -> Guard:
-    """A guard that raises its first alarm at its second call of a hook, or the first if there is no second, on rank 1."""
+    """A guard that raises its first alarm on rank 1, at the second call of a hook of batches, or the first call."""
     check = next(iter(cls.checks))
     calls = []
 
@@ -62,7 +62,8 @@ def ended(callbacks: Any, module: Any = None, **trainer: Any) -> tuple[str, str,
 def cases(every: bool) -> list[tuple[type[Guard], str]]:
     found = []
     for cls in GUARDS:
-        own = [hook for hook in LOOKS if overrides(cls, hook)]
+        guard = cls(**cls.arguments("val_loss", "min"))
+        own = [hook for hook in LOOKS if overrides(guard, hook)]
         usual = [hook for hook in ORDINARY if hook in own] or own[-1:]
         found += [(cls, hook) for hook in (own if every else usual[:1])]
     return found

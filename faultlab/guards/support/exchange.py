@@ -44,7 +44,7 @@ def device_of(module: Any) -> torch.device:
     return next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
 
 
-class Unreachable(RuntimeError):
+class UnreachableError(RuntimeError):
     """Another rank is gone, or late: what the next collective of the training would raise."""
 
 
@@ -74,7 +74,7 @@ class Exchange:
             size: How many numbers.
 
         Raises:
-            Unreachable: Another rank is gone.
+            UnreachableError: Another rank is gone.
         """
         if self.ended:
             return None
@@ -95,7 +95,7 @@ class Exchange:
             guard.skip("another rank can't be reached")
             if not guard.together:
                 return None  # the training goes on, and its next collective shows it
-            raise Unreachable(f"another rank can't be reached: {lost}") from lost
+            raise UnreachableError(f"another rank can't be reached: {lost}") from lost
         rows: list[list[int]] = torch.stack(gathered).tolist()
         if failed := [rank for rank, row in enumerate(rows) if row[0]]:
             self.ended = True

@@ -139,6 +139,18 @@ class LightningView(TrainingView):
         loop = self.trainer().fit_loop.epoch_loop
         return _epoch_metrics(loop), _epoch_metrics(loop.val_loop)
 
+    def epoch_names(self) -> tuple[Sequence[str], Sequence[str]]:
+        loop = self.trainer().fit_loop.epoch_loop
+        return list(_logged_for_epochs(loop)), list(_logged_for_epochs(loop.val_loop))
+
+    def validation_sums(self) -> Mapping[str, tuple[Any, Any]]:
+        entries = _logged_for_epochs(self.trainer().fit_loop.epoch_loop.val_loop)
+        return {
+            name: (entry.value, entry.cumulated_batch_size.clone())
+            for name, entry in entries.items()
+            if entry.is_tensor and entry.meta.is_mean_reduction and entry._computed is None
+        }
+
     def forward_context(self) -> contextlib.AbstractContextManager[Any]:
         plugin = self.trainer().precision_plugin
         context: contextlib.AbstractContextManager[Any] = getattr(plugin, "forward_context", contextlib.nullcontext)()
@@ -211,6 +223,20 @@ def _has_validation_data(trainer: Any) -> bool:
     source = getattr(trainer.fit_loop.epoch_loop.val_loop, "_data_source", None)
     is_defined = getattr(source, "is_defined", None)
     return bool(is_defined()) if callable(is_defined) else trainer.val_dataloaders is not None
+
+
+def _logged_for_epochs(loop: Any) -> dict[str, Any]:
+    """Return a loop's results that every rank logs for a whole epoch, by the names that metrics have then."""
+    results = getattr(loop, "_results", None)
+    found = {}
+    for entry in results.values() if isinstance(results, dict) else ():
+        meta = getattr(entry, "meta", None)
+        if meta is None or not meta.on_epoch or getattr(meta.sync, "rank_zero_only", False):
+            continue
+        name = meta.forked_name(on_step=False)
+        several = meta.dataloader_idx is not None and meta.add_dataloader_idx
+        found[f"{name}/dataloader_idx_{meta.dataloader_idx}" if several else name] = entry
+    return found
 
 
 def _epoch_metrics(loop: Any) -> set[int]:

@@ -175,6 +175,17 @@ class TrainingView(Protocol):
         """Return the identities of the metric objects that are logged for whole epochs, in training and validation."""
         return set(), set()
 
+    def epoch_names(self) -> tuple[Sequence[str], Sequence[str]]:
+        """Return the names that every rank logs for whole epochs, in training and validation."""
+        return (), ()
+
+    def validation_sums(self) -> Mapping[str, tuple[Any, Any]]:
+        """Return this rank's sum and number of samples of each mean that is logged for a whole validation, by name.
+
+        They are tensors, so that none has to be read after each batch. After the last one they are reduced and unknown.
+        """
+        return {}
+
     def forward_context(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context that gives a forward pass the training's precision."""
         return contextlib.nullcontext()
