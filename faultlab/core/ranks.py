@@ -79,7 +79,7 @@ def merged(groups: Sequence[Sequence[Alert]], ranks: Sequence[int] = ()) -> list
 
 
 def _advised(runs: Sequence[RunResult], ranks: Sequence[int]) -> Advisory | None:
-    """Return what the ready-made guards of all ranks observed; their costs, and known good runs, are the first rank's."""
+    """Return what the ready-made guards of all ranks observed; their costs and known good runs are the first's."""
     said = [run.advice for run in runs]
     first, given = said[0], [one for one in said if one is not None]
     if first is None:

@@ -114,7 +114,7 @@ class CollectivesAgree(Guard):
 
         found: list[tuple[int, list[str]] | None] = [None] * dist.get_world_size()
         with contextlib.suppress(Exception):
-            store: Any = dist.distributed_c10d._get_default_store()  # type: ignore[attr-defined]
+            store: Any = dist.distributed_c10d._get_default_store()
             own = dist.get_rank()
             found[own] = record.state()
             store.set(f"{self._key}/{own}", json.dumps(found[own]))

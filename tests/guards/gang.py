@@ -23,6 +23,16 @@ from faultlab.ranks import membership
 from tests.guards.rig import QUIET, Healthy, loaders
 
 
+class Synced(Healthy):
+    """Averages its metrics over the ranks."""
+
+    def log(self, *args: Any, **options: Any) -> None:
+        super().log(*args, **{"sync_dist": True, **options})
+
+    def log_dict(self, *args: Any, **options: Any) -> None:
+        super().log_dict(*args, **{"sync_dist": True, **options})
+
+
 def gang(work: Callable[[], Any], ranks: int = 2, patience: float = 20.0, deadline: float = 120.0) -> list[Any]:
     """Return what the work comes to on each rank; the text of its exception, where it raised one.
 

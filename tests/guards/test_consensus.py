@@ -16,7 +16,7 @@ from faultlab import guards
 from faultlab.guards import Alarm, Guard, GuardSet
 from faultlab.guards.support import consensus
 from faultlab.guards.support.lightning_callback import HOOKS, overrides
-from tests.guards.gang import fit, gang
+from tests.guards.gang import Synced, fit, gang
 from tests.guards.rig import Healthy
 from tests.guards.rig import fit as fit_alone
 
@@ -168,7 +168,7 @@ def test_nothing_of_it_is_left_and_the_training_is_the_same_to_the_bit() -> None
         found = []
         for callbacks in ([], [guards.StepsTaken()], guards.all("full", action="raise")):
             torch.manual_seed(0)
-            module = Healthy()
+            module = Synced()
             trainer = fit(callbacks, module)
             names = [type(one).__name__ for one in trainer.callbacks]
             assert "Consensus" not in names

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, DistributedSampler, IterableDataset, Ra
 
 from faultlab.guards import Alarm, CollectivesAgree, DataSharded, MetricsSynced, RanksAgree, Stragglers
 from faultlab.guards.support import collective_record, sample_keys
-from tests.guards.gang import fit, gang
+from tests.guards.gang import Synced, fit, gang
 from tests.guards.rig import Healthy, points
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can't fork")
@@ -32,14 +32,6 @@ def told(guard: Any, module: Any = None, *args: Any, **trainer: Any) -> str:
 def loader(sampler: Any = None, data: Any = None, **arguments: Any) -> DataLoader[Any]:
     data = points() if data is None else data
     return DataLoader(data, batch_size=16, sampler=sampler, **arguments)
-
-
-class Synced(Healthy):
-    def log(self, *args: Any, **options: Any) -> None:
-        super().log(*args, **{"sync_dist": True, **options})
-
-    def log_dict(self, *args: Any, **options: Any) -> None:
-        super().log_dict(*args, **{"sync_dist": True, **options})
 
 
 class OtherNames(Synced):

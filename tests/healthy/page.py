@@ -42,8 +42,8 @@ _TABLE = """
 _KINDS: dict[type, tuple[str, str]] = {
     Fit: ("Lightning", "Under `guards.all(level, ...)`, which got that metric, and was placed before or after the "
           "training's own callbacks in\nturn."),
-    Ranks: ("Several ranks", "Under `guards.all(level, ...)`, on each of two ranks. Alarms of either count, and both are "
-            "compared."),
+    Ranks: ("Several ranks", "Under `guards.all(level, ...)` on each of two ranks. Alarms of either count, and both\n"
+            "are compared with the run without guards."),
     Loop: ("Loops", "Written by hand, under `guards.watch(model, optimizer, level=level, ...)`."),
     Trained: ("Hugging Face Trainer", "Under `guards.hf(level=level)`. The models are built from configurations."),
 }  # fmt: skip

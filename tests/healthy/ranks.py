@@ -55,9 +55,7 @@ class Ranks:
                 raise RuntimeError(f"a rank failed: {course}")
         first = self._courses[0]
         return Course(
-            state={
-                f"{rank}.{name}": value for rank, one in enumerate(self._courses) for name, value in one.state.items()
-            },
+            state={f"{rank}.{name}": of for rank, one in enumerate(self._courses) for name, of in one.state.items()},
             random=[value for one in self._courses for value in one.random],
             steps=first.steps,
             metric=first.metric,

@@ -99,7 +99,7 @@ def begin() -> Record:
 def end(record: Record | None) -> None:
     """End a record, and leave process groups as they were with the last one."""
     if record in _records:
-        _records.remove(record)  # type: ignore[arg-type]
+        _records.remove(record)
     while _undo and not _records:
         _undo.pop()()
 

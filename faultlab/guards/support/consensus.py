@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import pickle
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -29,7 +30,8 @@ def join(trainer: TrainingView) -> None:
     """Let the ranks of a training agree on alarms, if there are several; once, whichever guard asks first."""
     if trainer not in _meetings and meets(trainer):
         consensus = Consensus()
-        if trainer.call_after_guards(consensus):
+        if (leave := trainer.call_after_guards(consensus)) is not None:
+            consensus.leave = leave
             _meetings[trainer] = consensus
 
 
@@ -52,6 +54,7 @@ class Consensus(Callback):
         _count += 1
         self._number = _count
         self._held: Any = None
+        self.leave: Callable[[], None] = lambda: None
 
     def hold(self, alarm: Any) -> None:
         """Hold the first alarm of this rank."""
@@ -123,10 +126,9 @@ class Consensus(Callback):
         return alarm
 
     def _leave(self, trainer: Any) -> None:
-        view = view_of(trainer)
         self._held = None
-        _meetings.pop(view, None)
-        view.call_no_more(self)
+        _meetings.pop(view_of(trainer), None)
+        self.leave()
 
     def _key(self, rank: int) -> str:
         return f"faultlab/alarm/{self._number}/{rank}"
@@ -145,4 +147,4 @@ class Consensus(Callback):
 
 
 def _store() -> Any:
-    return dist.distributed_c10d._get_default_store()  # type: ignore[attr-defined]
+    return dist.distributed_c10d._get_default_store()

@@ -156,20 +156,21 @@ class LightningView(TrainingView):
         context: contextlib.AbstractContextManager[Any] = getattr(plugin, "forward_context", contextlib.nullcontext)()
         return context
 
-    def call_after_guards(self, callback: Any) -> bool:
+    def call_after_guards(self, callback: Any) -> Callable[[], None] | None:
         # Before callbacks that save: they come last.
         called = self.trainer().callbacks
         places = [place for place, one in enumerate(called) if hasattr(one, "leave_out") or hasattr(one, "guards")]
         if not places:
-            return False
+            return None
         # In place, since the Trainer is going through the list.
         called.insert(places[-1] + 1, callback)
-        return True
 
-    def call_no_more(self, callback: Any) -> None:
-        # Another list, since the Trainer is going through this one.
-        trainer = self.trainer()
-        trainer.callbacks = [one for one in trainer.callbacks if one is not callback]
+        def leave() -> None:
+            # Another list, since the Trainer is going through this one.
+            if (trainer := self.trainer()) is not None:
+                trainer.callbacks = [one for one in trainer.callbacks if one is not callback]
+
+        return leave
 
     def refuses_checkpoint(self) -> str:
         # An alarm in one process can't make the others take part in saving.

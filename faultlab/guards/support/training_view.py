@@ -7,7 +7,7 @@ read nothing else, and report looks that they skip for lack of a value by `Guard
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 
@@ -190,12 +190,9 @@ class TrainingView(Protocol):
         """Return the context that gives a forward pass the training's precision."""
         return contextlib.nullcontext()
 
-    def call_after_guards(self, callback: Any) -> bool:
-        """Have a callback called after the guards at each hook, and return whether that is possible."""
-        return False
-
-    def call_no_more(self, callback: Any) -> None:
-        """Have a callback called no more."""
+    def call_after_guards(self, callback: Any) -> Callable[[], None] | None:
+        """Have a callback called after the guards at each hook, and return what ends that; None if it is impossible."""
+        return None
 
     def refuses_checkpoint(self) -> str:
         """Return why this process can't save a checkpoint, empty if it can."""
