@@ -94,9 +94,9 @@ _PAGE = """# The first ten minutes
 <!-- Recorded by benchmarks/first_ten_minutes.py. Change that file, not this one. -->
 
 This page starts with an empty folder and one file of the kind that people post with a question. No file is edited by
-hand. The environment had torch and Lightning installed, as every Lightning user's has, but not torchvision, so the
-script itself could not run there. faultlab was installed from a checkout. Python {python}, {cores} cores at a load of
-{load:.0f}, {total:.0f} s in all.
+hand. Torch and Lightning were installed in the environment, but torchvision was not, so the script could not run there
+on its own. faultlab was installed from a checkout. Python {python}, {cores} cores at a load of {load:.0f},
+{total:.0f} s in all.
 
 `mnist.py`:
 
@@ -119,14 +119,15 @@ It wrote `scenarios/mnist-model.yaml`:
 
 ## Break it
 
-`faultlab run` trains the module without a fault, and then once for each failure mode that applies to it.
+`faultlab run` trains the module without a fault, and then once with each failure mode. Failure modes that can't
+occur in this module are listed as n/a.
 
 {run}
 `reports/mnist-model/index.html` shows every fault with its curves, the undetected ones first.
 
 ## Add guards
 
-A guard is a callback that checks the training. `faultlab prescribe` finds the smallest set of ready-made guards that
+A guard is a callback that checks the training. `faultlab prescribe` finds the fewest ready-made guards that
 detects the silent faults, proves it with a second campaign, and writes the guards into the scenario. To use them in the
 training itself, paste the printed lines into your script.
 

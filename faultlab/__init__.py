@@ -21,7 +21,7 @@ _HOMES = {
     "Scenario": "faultlab.config.scenario",
     "run": "faultlab.api",
     "inject": "faultlab.testing.injecting",
-    "assert_detected": "faultlab.testing.injecting",
+    "assert_detected": "faultlab.testing.detecting",
     "__version__": "faultlab.core.version",
 }
 
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from faultlab.core.report import Report, Status
     from faultlab.core.version import __version__ as __version__
     from faultlab.injection.registry import failure_mode
-    from faultlab.testing.injecting import assert_detected, inject
+    from faultlab.testing.detecting import assert_detected
+    from faultlab.testing.injecting import inject
 
 __all__ = [
     "Dose",

@@ -250,7 +250,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
         raise pytest.UsageError(
             "a test has one mark `detects`: for more failure modes, parametrize it and use faultlab.assert_detected"
         )
-    from faultlab.testing.injecting import assert_detected
+    from faultlab.testing.detecting import assert_detected
 
     detecting, result = assert_detected(*marks[0].args, **marks[0].kwargs), None
     detecting.folders += [str(pyfuncitem.path.parent), str(pyfuncitem.config.rootpath)]

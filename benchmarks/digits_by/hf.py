@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.data import TensorDataset
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from torch.utils.data import RandomSampler, Sampler, TensorDataset
+from transformers import Trainer, TrainingArguments
 
 from scenarios.digits.loop import Digits
 from scenarios.digits.splits import load_splits
@@ -41,17 +41,16 @@ def accuracy(evaluated: Any) -> dict[str, float]:
     return {"accuracy": float((evaluated.predictions.argmax(axis=1) == evaluated.label_ids).mean())}
 
 
-class ShortEpochs(TrainerCallback):
-    """Ends each epoch after a few batches."""
+class ShortEpochs(Trainer):
+    """Trains on a few batches of the shuffled samples in each epoch, and knows it when it resumes."""
 
-    def __init__(self, batches: int) -> None:
-        self.batches = batches
+    batches: int
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        control.should_epoch_stop = state.global_step % self.batches == 0
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        return RandomSampler(self.train_dataset, num_samples=self.batches * self.args.train_batch_size)
 
 
-def train(epochs: int = 2, batches: int = 8, learning_rate: float = 0.02) -> None:
+def train(epochs: int = 2, batches: int = 8, learning_rate: float = 0.02, resume: bool = False) -> None:
     """Train for some epochs of a few batches, with an evaluation and a checkpoint after each."""
     model = DigitsWithLoss()
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=1e-4)
@@ -72,7 +71,7 @@ def train(epochs: int = 2, batches: int = 8, learning_rate: float = 0.02) -> Non
         remove_unused_columns=False,  # the samples are pairs without names
         use_cpu=True,
     )
-    trainer = Trainer(
+    trainer = ShortEpochs(
         model,
         arguments,
         data_collator=collate,
@@ -80,6 +79,6 @@ def train(epochs: int = 2, batches: int = 8, learning_rate: float = 0.02) -> Non
         eval_dataset=samples("validation"),
         compute_metrics=accuracy,
         optimizers=(optimizer, schedule),
-        callbacks=[ShortEpochs(batches)],
     )
-    trainer.train()
+    trainer.batches = batches
+    trainer.train(resume_from_checkpoint=resume)

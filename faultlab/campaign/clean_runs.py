@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from faultlab.core.exit_status import in_words
 from faultlab.core.orders import Order, Task, Train
 from faultlab.core.records import Records
 from faultlab.core.results import Outcome
@@ -40,7 +41,7 @@ class CleanRuns:
             if outcome.timed_out:
                 raise BaselineError(f"the clean run exceeds {DEADLINE:.0f} s; limit its steps")
             if (run := outcome.run) is None:
-                ended = f"the clean run's process ended with status {outcome.exit}"
+                ended = f"the clean run's process {in_words(outcome.exit)}"
                 raise BaselineError(ended, log=log)
             if run.trajectory.end != "finished":
                 message = run.alerts[-1].message if run.alerts else "the process exits"

@@ -19,6 +19,7 @@ from faultlab.config.scenario import Scenario
 from faultlab.config.selection import Selection
 from faultlab.core import framework_names
 from faultlab.core.alert import Alert, is_false_alarm
+from faultlab.core.exit_status import in_words
 from faultlab.core.orders import Planned
 from faultlab.core.records import Records
 from faultlab.core.report import Baseline
@@ -249,7 +250,7 @@ def _why_unreloadable(outcomes: Sequence[Outcome], findings: Findings) -> str:
             return f"the clean run saves no checkpoint{past if _past_lightning(findings.profile) else ''}"
         if run is None or run.trajectory.end != "finished":
             alerts = run.alerts if run is not None else []
-            said = alerts[-1].message if alerts else f"it ended with status {outcome.exit}"
+            said = alerts[-1].message if alerts else f"its process {in_words(outcome.exit)}"
             said = said.partition("\n")[0]
             blamed = next((f", for the guard {name}" for name in findings.guards if name in said), "")
             return f"the clean run can't continue from its own checkpoints{blamed}: {said}"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import signal
-
 from faultlab.catalogue.failure_mode import FailureMode
 from faultlab.core.collectives import STOCK_PATIENCE, standstill
 from faultlab.core.detection import Detection
+from faultlab.core.exit_status import in_words
 from faultlab.core.report import Status
 from faultlab.core.results import Outcome
 from faultlab.core.verdict import Answer
@@ -26,8 +25,7 @@ def timed_out(mode: FailureMode, outcome: Outcome) -> Answer:
 
 def died(outcome: Outcome) -> Answer:
     """Return the verdict on a run whose process ended without a result."""
-    killed = f"the process was killed by {_signal_name(-outcome.exit)}"
-    how = killed if outcome.exit < 0 else f"the process ended with status {outcome.exit}"
+    how = f"the process {in_words(outcome.exit)}"
     if outcome.acting is None:
         return Answer(Status.ERROR, f"{how} before the fault acted")
     if outcome.exit == 0:
@@ -40,14 +38,6 @@ def dead_ranks(outcome: Outcome) -> list[Detection]:
     found = []
     for rank, (result, exit) in enumerate(zip(outcome.results, outcome.exits)):
         if result is None and exit:
-            how = f"was killed by {_signal_name(-exit)}" if exit < 0 else f"ended with status {exit}"
-            step = outcome.acting or 0
-            found.append(Detection("process", "exit", step, 0, False, f"the process of rank {rank} {how}", rank=rank))
+            step, how = outcome.acting or 0, f"the process of rank {rank} {in_words(exit)}"
+            found.append(Detection("process", "exit", step, 0, False, how, rank=rank))
     return found
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

@@ -20,6 +20,7 @@ from faultlab.config.scenario import Gate, Scenario
 from faultlab.config.selection import Selection
 from faultlab.core import atomic_write
 from faultlab.core.detection import Detection
+from faultlab.core.exit_status import in_words
 from faultlab.core.fault import Fault
 from faultlab.core.orders import Order
 from faultlab.core.reason import texts
@@ -266,8 +267,7 @@ def ending(outcome: Outcome, deadline: float) -> str:
     if outcome.timed_out:
         return f"it was still running at its deadline of {deadline:.3g} s, and was ended"
     if run is None or trajectory is None:
-        how = f"was killed by signal {-outcome.exit}" if outcome.exit < 0 else f"ended with status {outcome.exit}"
-        return f"its process {how}"
+        return f"its process {in_words(outcome.exit)}"
     if trajectory.end == "exited":
         return f"it exits with status {trajectory.exit_code} after {trajectory.steps} steps"
     if trajectory.end == "raised":

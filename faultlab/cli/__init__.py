@@ -23,7 +23,7 @@ _COMMANDS = {
     "init": "Write a scenario for a training script or module.",
     "demo": "Inject faults into a small example model; needs no project.",
     "run": "Inject the faults of scenarios and report which were detected.",
-    "prescribe": "Find the smallest set of guards that detects the silent faults.",
+    "prescribe": "Find the fewest guards that detect the silent faults.",
     "sweep": "Find the smallest dose of a failure mode that each guard detects.",
     "mutate": "Mutate source code and report the mutants that no test or guard detects.",
     "replay": "Run one fault in the foreground, optionally in a debugger.",
@@ -84,8 +84,9 @@ class _Lazy(click.Group):
 def group(debug: bool) -> None:
     """Inject faults into a working PyTorch training, one failure mode at a time, and report which are detected.
 
-    Exit codes: 0 the gate passed, 1 it did not pass, 2 usage or scenario error, 3 the clean run failed or raised a
-    false alarm, 4 inconclusive, 70 internal error, 130 interrupted.
+    Exit codes: 0 success, 1 the limits that you set (the gate) were not met, 2 usage or scenario error, 3 the clean run
+    failed or raised a false alarm, 4 inconclusive, 70 internal error, 130 interrupted. Some commands have others: see
+    their help.
 
     Options can also be set in pyproject.toml, under [tool.faultlab] for every command or [tool.faultlab.COMMAND] for
     one, and by environment variables such as FAULTLAB_RUN_JOBS.

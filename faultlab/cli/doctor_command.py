@@ -27,10 +27,10 @@ def command(target: str | None, timeout: float, as_json: bool, quiet: bool) -> i
     A scenario is trained as it is configured. A script is run up to Trainer.fit, and its module is then trained for 100
     steps; the same is done for the config of a LightningCLI. A script without a Trainer, or a function such as
     train.py:main, runs to its end, but at most for half of the time limit. If it learns nothing, it is run again with
-    other learning rates. A class, such as package.module.LitModel, is built without arguments and trained with its own
+    other learning rates. A class, such as package.module:LitModel, is built without arguments and trained with its own
     loaders.
 
-    A training that hangs or crashes does not end the check. Everything after -- is passed to your script.
+    If the training hangs or crashes, the check goes on and reports it. Everything after -- is passed to your script.
 
     Exit codes: 0 no problem found, 1 a problem found, 2 usage error.
     """

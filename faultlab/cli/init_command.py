@@ -61,7 +61,9 @@ def command(target: str | None, out: Path | None, force: bool, timeout: float, a
 
     show(f"{found.shown}: looking for a way to train it")
     with candidates.Scouting() as scouting:
-        guess = candidates.guess(scouting, found, file, lambda what: show(f"  trying {harmless(what)}"), timeout, given)
+        guess = candidates.guess(
+            scouting, found, file, lambda what: show(f"  trying: {harmless(what)}"), timeout, given
+        )
     for line in scenario_writer.failures(guess):
         show(f"  failed: {harmless(line)}", fg="yellow")
     if guess.found is not None:

@@ -46,7 +46,7 @@ _SCENARIO = re.compile(r"^schema\s*:", re.MULTILINE)
     help="Mutate only these functions, such as 'Lit*.forward' (repeatable).",
 )
 @click.option("--since", default="", metavar="REF", help="Mutate only functions that changed since this commit.")
-@click.option("--shard", default="1/1", metavar="K/N", help="Judge only shard K of N.")
+@click.option("--shard", default="1/1", metavar="K/N", help="Judge only part K of N of the mutants.")
 @click.option("--again", is_flag=True, help="Discard the verdicts of earlier runs.")
 @click.option(
     "--also-copy",
@@ -76,10 +76,10 @@ def command(paths: tuple[Path, ...], tests: tuple[str, ...], functions: tuple[st
             fail_under: float | None, advice: bool, ci: str | None, as_json: bool, quiet: bool) -> int:  # fmt: skip
     """Mutate source code, one small change at a time, and report the mutants that no test or guard detects.
 
-    With a SCENARIO, its tests and guards judge the mutants. If PATHs are given, only those Python files are mutated;
-    otherwise, the files of the scenario's module or loop, data and guards. Without a SCENARIO, the project's tests
-    judge the mutants. If nothing is given, scenarios/ is used. Everything runs in a copy of the project. mutmut
-    generates the mutants.
+    With a SCENARIO, a mutant is detected if one of the scenario's tests or guards fails because of it. Without one, the
+    project's tests are run. By default, the files that define the scenario's module or loop, its data and its guards
+    are mutated; give PATHs to mutate other Python files instead. If nothing is given, scenarios/ is used. Everything
+    runs in a copy of the project. mutmut generates the mutants.
     """
     scenarios, sources = _sorted(paths or tuple(find(())))
     asked = Asked(

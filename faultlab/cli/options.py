@@ -54,9 +54,15 @@ seed = click.option(
 jobs = click.option(
     "--jobs", "-j", type=click.IntRange(1), help="Number of parallel runs.  [default: the number of cores]"
 )
-engine = click.option("--engine", type=EngineName(), help="Start runs with this engine.  [default: fork]")
+engine = click.option(
+    "--engine",
+    type=EngineName(),
+    help="How runs start: fork copies the clean run, spawn starts each from the beginning (slower).  [default: fork]",
+)
 no_warm = click.option(
-    "--no-warm", is_flag=True, help="Start without a warm process, and leave none for the next command."
+    "--no-warm",
+    is_flag=True,
+    help="Neither use nor leave a process in the background, which would start the next command faster.",
 )
 resume = click.option("--resume", is_flag=True, help="Continue an interrupted run.")
 out = click.option(

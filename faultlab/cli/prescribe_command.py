@@ -1,4 +1,4 @@
-"""``faultlab prescribe``: find the smallest set of guards that detects the silent faults."""
+"""``faultlab prescribe``: find the fewest guards that detect the silent faults."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ _LOOPS = "torch"
 @options.select
 @options.ignore
 @click.option("--seeds", type=click.IntRange(3), default=10, show_default=True,
-              help="Clean runs for KnownGood to compare with. As many others test for false alarms.")  # fmt: skip
+              help="Number of clean runs that KnownGood compares with. The same number of further clean runs "
+                   "tests for false alarms.")  # fmt: skip
 @click.option(
     "--early", is_flag=True, help="Detect each fault at the earliest possible step, even if this takes more guards."
 )
@@ -63,12 +64,12 @@ _LOOPS = "torch"
 def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: int, early: bool, records: bool,
             write: bool, jobs: int | None, seed: int, resume: bool, out: Path, engine: str | None, no_warm: bool,
             as_json: bool, quiet: bool) -> int:  # fmt: skip
-    """Find the smallest set of ready-made guards that detects the silent faults of SCENARIO, and verify it.
+    """Find the fewest ready-made guards that detect the silent faults of SCENARIO, as far as any of them can.
 
     The first campaign runs SCENARIO with all ready-made guards. The second campaign adds the chosen guards to those of
-    SCENARIO, and verifies that they detect the faults. A guard can have several checks. A check that raises a false
-    alarm in a clean run is left out, and the guard's other checks are kept. Some of these clean runs have slightly
-    varied settings.
+    SCENARIO, and verifies their detections. A guard can have several checks. A check that raises a false alarm in a
+    clean run is left out, and the guard's other checks are kept. The clean runs include some with changed settings,
+    such as half or twice the batch size.
 
     Paths in the printed guards are relative to the folder of SCENARIO. SCENARIO can be omitted if scenarios/ holds only
     one scenario.
@@ -199,9 +200,9 @@ def _worth(found: Prescription) -> dict[str, str]:
     worth: dict[str, str] = {}
     for one in found.chosen:
         count = len(silent.intersection(one.detects))
-        warned = f" and {len(one.detects) - count} only warned of" if len(one.detects) > count else ""
+        warned = f" and {len(one.detects) - count} that only caused a warning" if len(one.detects) > count else ""
         faults = f"{count} of {len(silent)} silent fault{'s' * (len(silent) != 1)}{warned}"
-        worth[one.guard] = f"{faults}, {100 * one.cost:.1f} %"
+        worth[one.guard] = f"{faults}; overhead {100 * one.cost:.1f} %"
     return worth
 
 
@@ -215,9 +216,9 @@ def _compare(console: Console, found: Prescription, after: Report) -> None:
         ratio, harmful = report.ratio or 0.0, harmful_ratio(report)
         alarms = len(report.baseline.false_alarms)
         of_harmful = f" ({harmful:.2f} of the harmful failure modes)" if harmful is not None else ""
-        runs = f"{len(report.baseline.seeds)} clean seeds"
+        runs = f"clean runs with {len(report.baseline.seeds)} seeds"
         false = f"{alarms} false alarm{'s' * (alarms != 1)}"
-        console.print(f"{name}: coverage {ratio:.2f}{of_harmful}; {false} on {runs} and variations")
+        console.print(f"{name}: coverage {ratio:.2f}{of_harmful}; {false} in {runs} and with changed settings")
     for promise in found.broken:
         console.print(f"[red]not verified:[/red] {escape(promise)} was not detected by the chosen guards")
     if not found.proven:

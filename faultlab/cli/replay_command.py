@@ -56,14 +56,15 @@ def command(fault: str, file: Path, debug: bool, without_fault: bool, seed: int,
     """Run one FAULT in the foreground, and show your code's output, what changes at each step, and what detects it.
 
     FAULT is a fault as it is written in reports (loss.nan@step=8), a failure mode (loss.nan, which is injected at its
-    default step), or a glob with exactly one match. The clean run comes first, then the faulted run. Its verdict is the
-    same as in `faultlab run`. Records are written to reports/SCENARIO/replays/.
+    default step), or a glob with exactly one match. The clean run comes first, then the faulted run. The
+    result is the same as in `faultlab run`. Records are written to reports/SCENARIO/replays/.
 
     With --debug, the faulted run is repeated in this process under pdb, without a time limit. It stops in your
-    training_step right after the fault has first acted. It stops again if an exception ends the run. Detections by
+    training_step right after the fault first takes effect. It stops again if an exception ends the run. Detections by
     guards are recorded but do not stop the training.
 
-    Exit codes: 0 the fault acted, 2 usage error, 3 the clean run failed, 4 the fault did not act, 130 interrupted.
+    Exit codes: 0 the fault took effect, 2 usage error, 3 the clean run failed, 4 the fault never took effect,
+    130 interrupted.
     """
     if debug and as_json:
         raise click.UsageError("--debug and --json can't be combined: pdb needs the terminal")

@@ -50,7 +50,12 @@ from faultlab.gate.demands import exit_code, gravest
     type=click.Path(path_type=Path, dir_okay=False),
     help="Fail on any regression from this baseline file.",
 )
-@click.option("--shard", default="1/1", metavar="K/N", help="Run only shard K of N; merge them with `faultlab merge`.")
+@click.option(
+    "--shard",
+    default="1/1",
+    metavar="K/N",
+    help="Run only part K of N of the faults. `faultlab merge` combines the reports of all parts.",
+)
 @click.option("--since", default="", metavar="REF", help="Skip scenarios that did not change since this commit.")
 @click.option(
     "--advice/--no-advice",
@@ -60,7 +65,7 @@ from faultlab.gate.demands import exit_code, gravest
 @click.option(
     "--mutants/--no-mutants",
     default=True,
-    help="Also judge mutants of the source code, if the scenario asks for them.  [default: yes]",
+    help="Also try small changes of your source code (mutants), if the scenario asks for them.  [default: yes]",
 )
 @click.option("--live", is_flag=True, help="Print the address of the report page, and update the page during the run.")
 @click.option("--lesson", is_flag=True, help="Also write lesson.html, a quiz that hides each fault until you guess it.")
@@ -73,8 +78,8 @@ def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, .
             ci: str | None, as_json: bool, quiet: bool) -> int:  # fmt: skip
     """Inject the faults of the scenarios at PATH (files or folders, default: scenarios/) and report which are detected.
 
-    A scenario imports and runs the code that it names. Its training script gets the arguments after --, in place of
-    those that the scenario names.
+    Running a scenario imports and runs the code that it names. If that is a script, the arguments after -- replace
+    those in the scenario.
 
     With --select or --ignore, the report is partial. A partial report is written to reports/SCENARIO/selected, so the
     complete report is kept. `faultlab gate` rejects partial reports.

@@ -32,7 +32,7 @@ from faultlab.errors import FaultlabError
     "--dose",
     default="",
     metavar="NAME",
-    help="Parameter of the failure mode to vary.  [default: the first]",
+    help="Name of the dose to vary, if the failure mode has several.  [default: the first]",
 )
 @options.jobs
 @options.seed
@@ -46,7 +46,8 @@ def command(mode: str, file: Path, dose: str, jobs: int | None, seed: int, out: 
     """Find the smallest dose of FAILURE_MODE that each guard detects.
 
     The dose is how strong a fault is, such as the share of labels that label.noisy changes. The smallest dose is found
-    by bisection. The fault is also injected at different steps, to find the steps at which each guard detects it.
+    by bisection. The fault is also injected at different steps, to find the steps of the training at which a guard
+    would miss it.
 
     The guards are the scenario's own and all ready-made ones. A chart of the metric for each dose is added to the
     scenario's report.

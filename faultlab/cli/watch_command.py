@@ -17,16 +17,18 @@ import click
     "--grace", type=click.FloatRange(0), default=10, show_default=True, metavar="SECONDS",
     help="After a request to stop, wait this long before killing the command.",
 )  # fmt: skip
-@click.option("--expect-finish", is_flag=True, help="Fail on exit code 0 unless a training reported that it finished.")
+@click.option(
+    "--expect-finish", is_flag=True, help="Also fail on exit code 0 if no training reported that it finished."
+)
 @click.option("--json", "as_json", is_flag=True, help="Report the result as one line of JSON.")
 def command(command: tuple[str, ...], stall: float, grace: float, expect_finish: bool, as_json: bool) -> int:
     """Run a training and report how its process ended: killed, crashed, hung, or exited before the training finished.
 
-    If the training has the guard Heartbeat, this guard gives signs of life. Otherwise, any output is one. The result is
-    printed to standard error.
+    A training hangs if it shows no sign of life: with the guard Heartbeat, the guard's signals count as signs of life,
+    otherwise any output does. The result is printed to standard error.
 
-    Exit codes: the command's own; 1 if it exited with 0 before the training finished, 124 if it hung, 126 or 127 if it
-    could not be started, 128 + N if signal N ended it.
+    Exit codes: the command's own; 1 if it exited with 0 although Heartbeat reported no end of the training, 124 if it
+    hung, 126 or 127 if it could not be started, 128 + N if signal N ended it.
     """
     if sys.platform == "win32":
         raise click.UsageError("watch is supported on POSIX systems only")

@@ -6,7 +6,7 @@ import datetime
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -159,6 +159,8 @@ class Scenario(_Part):
     """Where the loop prints or writes its metrics, with `framework: torch`."""
     step: str | None = None
     """The function or method that runs one training step, such as `pkg.train.train_step`, with `framework: torch`."""
+    ranks: Annotated[int, Field(ge=1)] = 1
+    """The number of processes that train together, with `framework: torch`; each calls `train`, as under `torchrun`."""
     trainer: dict[str, Any] = {}
     """The Trainer's arguments, or `class_path` and `init_args` of a subclass."""
     guards: list[Guard] = []
@@ -249,16 +251,17 @@ class Scenario(_Part):
         for guard in plain.get("guards", ()):
             if str(guard.get("class_path")).startswith(_GUARDS) and "profile" in guard.get("init_args", {}):
                 guard["init_args"]["profile"] = self._beside(guard["init_args"]["profile"])
-        several = {"ranks": self.ranks} if self.ranks > 1 else {}
+        several = {"ranks": self.processes} if self.processes > 1 else {}
         return {**plain, **several, "path": import_path(self._file)}
 
     @property
-    def ranks(self) -> int:
-        """The number of processes of the training: the devices that ``trainer`` names."""
+    def processes(self) -> int:
+        """The number of processes of the training: its ranks, or the devices that ``trainer`` names."""
+        if self.framework != framework_names.DEFAULT:
+            return self.ranks
         given = dict(self.trainer or {})
         devices = (given.get("init_args") or {} if "class_path" in given else given).get("devices", 1)
-        number = int(devices) if str(devices).isdecimal() else 1
-        return max(1, number) if self.framework == framework_names.DEFAULT else 1
+        return max(1, int(devices) if str(devices).isdecimal() else 1)
 
     def _beside(self, path: Any) -> Any:
         """Return the absolute path of a file that exists relative to the scenario's; any other value unchanged."""
@@ -343,6 +346,9 @@ def _inconsistencies(data: Mapping[str, Any]) -> list[tuple[Key, str, str]]:
         for key in ("train", "evaluate", "resume", "metrics", "step")
         if data.get(key) is not None
     ]
+    if data.get("ranks") is not None and data.get("framework", framework_names.DEFAULT) == framework_names.DEFAULT:
+        remedy = f"Name them as `trainer: {{strategy: ddp, devices: {data['ranks']}}}`."
+        found.append((("ranks",), f"`ranks` is for `framework: {_LOOP}`", remedy))
     if (data.get("module") is None) == (data.get("build") is None):
         found.append(
             ((), "either `module` or `build` is required, and not both", "`build` names a factory of (module, data).")

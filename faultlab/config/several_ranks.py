@@ -26,8 +26,8 @@ def refused(arguments: Mapping[str, Any], ranks: int) -> Iterator[tuple[str, str
         yield "num_nodes", "training on several machines is not supported", "Set `num_nodes: 1`."
     if _several(devices) and not str(devices).isdecimal():
         yield "devices", "the ranks of a training on the CPU are a number", "Write `devices: 2`."
-    elif ranks > (most := max(_LEAST, 2 * cores())):
-        yield "devices", f"{ranks} ranks on {cores()} cores are more than this machine bears", f"Use at most {most}."
+    elif (message := too_many(ranks)) is not None:
+        yield "devices", *message
     if not isinstance(strategy, str) or strategy == "auto":
         return
     if strategy.startswith("deepspeed") and importlib.util.find_spec("deepspeed") is None:
@@ -38,6 +38,13 @@ def refused(arguments: Mapping[str, Any], ranks: int) -> Iterator[tuple[str, str
         yield "strategy", f"trainings by the strategy {strategy} are not supported", _USE_DDP
     elif strategy in STRATEGIES and ranks == 1:
         yield "strategy", f"the strategy {strategy} has one device", "Set `devices: 2`, or remove the strategy."
+
+
+def too_many(ranks: int) -> tuple[str, str] | None:
+    """Return the message and the remedy if this machine doesn't bear so many ranks."""
+    if ranks <= (most := max(_LEAST, 2 * cores())):
+        return None
+    return f"{ranks} ranks on {cores()} cores are more than this machine bears", f"Use at most {most}."
 
 
 def refuse_launchers() -> None:
@@ -55,7 +62,8 @@ def refuse_launchers() -> None:
         return
     raise UsageError(
         f"faultlab was started by {by}, but it starts the ranks of a training itself\n"
-        "    Start one faultlab without the launcher, and set `devices` under `trainer` in the scenario."
+        "    Start one faultlab without the launcher, and set `devices` under `trainer` in the scenario; "
+        "`ranks` for a training loop."
     )
 
 

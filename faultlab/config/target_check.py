@@ -33,6 +33,8 @@ def check(scenario: Scenario) -> list[Problem]:
     found += _files(scenario, path)
     if scenario.framework == framework_names.DEFAULT:
         found += [*_trainer(scenario), *_devices(scenario)]
+    elif message := several_ranks.too_many(scenario.ranks):
+        found.append((("ranks",), *message))
     return [
         problem for where, message, remedy in found for problem in scenario.problem(where, message, remedy).problems
     ]
@@ -223,5 +225,5 @@ def _parameters(file: Path, name: str) -> Iterator[str]:
 
 def _devices(scenario: Scenario) -> Iterator[_Found]:
     where, arguments = _trainer_arguments(scenario)
-    for key, message, remedy in several_ranks.refused(arguments, scenario.ranks):
+    for key, message, remedy in several_ranks.refused(arguments, scenario.processes):
         yield (*where, key), message, remedy

@@ -120,6 +120,7 @@ class TargetProfile:
         steps: The number of training steps.
         epochs: The number of epochs.
         validation_batches: The number of validation batches.
+        validates_in_training: Every module is in training mode in all of a loop's validations.
         layers: The class names of all submodules.
         parts: The submodules that the first training step calls, by path, in call order.
         trainable_layers: The number of layers with trainable parameters.
@@ -206,6 +207,7 @@ class TargetProfile:
     steps: int = 0
     epochs: int = 0
     validation_batches: int = 0
+    validates_in_training: bool = False
     layers: tuple[str, ...] = ()
     parts: Mapping[str, Part] = field(default_factory=dict)
     trainable_layers: int = 0

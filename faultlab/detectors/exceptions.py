@@ -2,7 +2,8 @@
 
 A ``raise`` or ``assert`` in the user's code is a deliberate check, and counts as ``module``. Any other exception is an
 incidental crash, whatever frame raised it: unpacking a tensor into two names fails for some batch sizes and not for
-others. Those count as ``framework``. The raising instruction distinguishes the two.
+others. Those count as ``framework``. The raising instruction distinguishes the two. The alarm of a ready-made guard that
+the user's own loop lets watch it counts as ``guard``.
 """
 
 # faultlab: runs around each test while a mutant is on
@@ -10,8 +11,10 @@ others. Those count as ``framework``. The raising instruction distinguishes the 
 from __future__ import annotations
 
 import dis
+import sys
 import traceback
 from types import CodeType, FrameType, TracebackType
+from typing import Any
 
 from faultlab.core.alert import Alert, causes_of, safe_text
 from faultlab.core.user_code import UserCode
@@ -26,6 +29,8 @@ def classify(error: BaseException, step: int, code: UserCode, flags: tuple[str, 
     for flag in flags:
         if flag in _FLAG_MESSAGES and _FLAG_MESSAGES[flag] in message:
             return Alert("guard", flag, step, message, reason=type(error).__name__)
+    if (alarm := alarm_in(error)) is not None:
+        return Alert("guard", alarm.guard, step, message, "raised", alarm.check, causes_of(error))
     place = place_of(error.__traceback__)
     if isinstance(error, SystemExit):
         return Alert("process", "exit", step, f"the process exits with status {error.code}", "exited", str(error.code))
@@ -35,6 +40,13 @@ def classify(error: BaseException, step: int, code: UserCode, flags: tuple[str, 
         return Alert("framework", "exception", step, message, reason=type(error).__name__, causes=causes_of(error))
     function = _function(place[0].f_code)
     return Alert("module", function, step, message, reason=type(error).__name__, causes=causes_of(error))
+
+
+def alarm_in(error: BaseException) -> Any:
+    """Return the exception if it is the alarm of a ready-made guard, else None."""
+    # Not imported here: the first import of the guards decides which framework their callbacks belong to.
+    module = sys.modules.get("faultlab.guards.guard")
+    return error if module is not None and isinstance(error, module.Alarm) else None
 
 
 def text(error: BaseException) -> str:

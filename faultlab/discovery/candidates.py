@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from faultlab.config.scenario import import_path
+from faultlab.core.exit_status import in_words
 from faultlab.core.threads import one_thread_environment
 from faultlab.discovery import arguments, cli_config, project_index
 from faultlab.discovery.module_source import Reading, methods_of, read_module
@@ -266,7 +267,7 @@ class Scouting:
     def _last_words(self) -> str:
         self._errors.seek(0)
         said = self._errors.read().decode(errors="replace").strip().splitlines()
-        return said[-1] if said else f"its process ended with status {self._process.wait()}"
+        return said[-1] if said else f"its process {in_words(self._process.wait())}"
 
     def _end(self) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):

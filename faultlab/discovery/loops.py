@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ import yaml
 
 from faultlab.catalogue.failure_mode import nearest
 from faultlab.core import packages
+from faultlab.core.exit_status import in_words
 from faultlab.core.threads import one_thread_environment
-from faultlab.discovery import printed_metrics
+from faultlab.discovery import asked_ranks, printed_metrics
 from faultlab.discovery.project_index import Source, read
 from faultlab.errors import UsageError
 
@@ -57,7 +58,8 @@ class LoopFound:
 
     ``train`` is the entry of that name, ``evaluate`` and ``step`` are class paths, empty if no function of the
     source has such a name. ``resume`` is the switch of the function that trains which lets it continue from its
-    checkpoint, empty without one. ``path`` has the folders to import from.
+    checkpoint, empty without one. ``path`` has the folders to import from. ``ranks`` is the number of processes that
+    the source asks for.
     """
 
     name: str
@@ -67,6 +69,7 @@ class LoopFound:
     step: str = ""
     resume: str = ""
     path: tuple[str, ...] = ()
+    ranks: int = 1
 
 
 def find(target: str, given: Sequence[str], ill: bool = False) -> LoopFound | None:
@@ -104,7 +107,8 @@ def find(target: str, given: Sequence[str], ill: bool = False) -> LoopFound | No
     module = _module_path(file)
     if not name and source.acts:
         train: dict[str, Any] = {"script": str(file), **({"arguments": list(given)} if given else {})}
-        return LoopFound(file.stem, str(file), {"class_path": SCRIPT, "init_args": train})
+        ranks = asked_ranks.of([source.text, *(one.text for one in _imported_files(source))])
+        return LoopFound(file.stem, str(file), {"class_path": SCRIPT, "init_args": train}, ranks=ranks)
     name = name or next((one for one in _TRAINS if one in functions and not _required(functions[one])), "")
     if not name or not module:
         callable_ones = [one for one in functions if not _required(functions[one])]
@@ -123,15 +127,29 @@ def find(target: str, given: Sequence[str], ill: bool = False) -> LoopFound | No
         f"{module}.{step}" if step else "",
         _switch(functions[name]),
         (str(Path.cwd()),),
+        asked_ranks.of([source.text, *(one.text for one in _imported_files(source))]),
     )
 
 
 def tried(found: LoopFound, seconds: float) -> dict[str, Any]:
-    """Return what one clean run of the loop shows: steps, seconds, losses, metrics, and its layout.
+    """Return what one clean run of the loop shows: steps, seconds, losses, metrics, ranks, and its layout.
+
+    A loop for several ranks that fails on them may be one for a GPU each, and train by itself on the CPU.
 
     Raises:
         UsageError: It does not train to its end in time.
     """
+    try:
+        return _tried(found, seconds)
+    except UsageError as error:
+        if found.ranks == 1:
+            raise
+        with contextlib.suppress(UsageError):
+            return {**_tried(replace(found, ranks=1), seconds), "on_ranks": f"On {found.ranks} ranks: {error}"}
+        raise
+
+
+def _tried(found: LoopFound, seconds: float) -> dict[str, Any]:
     request = {"framework": "torch", **parts(found), "path": list(found.path)}
     try:
         done = subprocess.run(
@@ -149,11 +167,11 @@ def tried(found: LoopFound, seconds: float) -> dict[str, Any]:
     try:
         answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except (ValueError, IndexError):
-        last = (done.stderr.strip().splitlines() or [f"its process ended with status {done.returncode}"])[-1]
+        last = (done.stderr.strip().splitlines() or [f"its process {in_words(done.returncode)}"])[-1]
         raise UsageError(f"{found.shown} can't be tried: {last}") from None
     if "error" in answer:
         raise UsageError(f"{found.shown}: {answer['error']}. {answer['remedy']}")
-    return answer
+    return {**answer, "ranks": found.ranks}
 
 
 def _shortened(shown: str) -> str:
@@ -169,6 +187,7 @@ def _shortened(shown: str) -> str:
 def parts(found: LoopFound) -> dict[str, Any]:
     """Return the entries of a scenario that name the loop."""
     others = {
+        "ranks": found.ranks if found.ranks > 1 else None,
         "resume": {"init_args": {found.resume: True}} if found.resume else None,
         "evaluate": {"class_path": found.evaluate} if found.evaluate else None,
         "step": found.step,
@@ -193,6 +212,10 @@ def findings(answer: Mapping[str, Any]) -> list[str]:
     told = [f"The module that trains is {answer['root']}.", f"A clean run has {answer['steps']} steps."]
     if losses:
         told[-1] = f"A clean run has {answer['steps']} steps; its loss goes from {losses[0]:.3g} to {losses[-1]:.3g}."
+    if answer["ranks"] > 1:
+        told.append(f"It trains on {answer['ranks']} ranks, each in a process of its own, as under torchrun.")
+    elif "on_ranks" in answer:
+        told.append(f"It trains in one process. {answer['on_ranks']}")
     told.append(f"Training batches come from {loaders or 'no'} DataLoader{'' if loaders == 1 else 's'}.")
     if chosen := monitor(metrics):
         told.append(f"Harm is measured by {chosen['metric']}, which it returns or logs.")
@@ -214,7 +237,7 @@ def render(found: LoopFound, answer: Mapping[str, Any], command: str) -> str:
     """Return the text of the scenario file."""
     lines = [f"# Written by `{command}`.", *(f"# {line}" for line in findings(answer))]
     lines += ["schema: 1", f"name: {scenario_name(found)}", "framework: torch"]
-    entries = parts(found)
+    entries = parts(replace(found, ranks=answer["ranks"]))
     if chosen := monitor(answer["metrics"]):
         entries["monitor"] = chosen
     elif printed := printed_metrics.find(answer["printed"], monitor):

@@ -116,7 +116,7 @@ def render(guess: Guess, command: str) -> str:
     overriding = " These settings override the script's." if found["how"] == "script" else ""
     if said := unproven(guess):
         lines += _comment(said)
-    lines += _comment(f"Short on purpose: every fault costs one such run.{overriding}")
+    lines += _comment(f"Short on purpose: every fault costs up to one such run.{overriding}")
     lines += _dumped({"trainer": found["trainer"]})
     if given.get("detect_anomaly"):
         lines += _dumped({"guards": [{"trainer_flag": {"detect_anomaly": True}}]})
@@ -141,9 +141,9 @@ _UNPROVEN = (
     "faults are detected, but not how much harm they do. Increase max_epochs or limit_train_batches to measure harm."
 )
 _MADE_UP = (
-    "The data is synthetic: random patterns with labels that can be learned from them. What you see of optimizers, "
-    "gradients, modes, checkpoints and guards holds for your module, but harm measured on synthetic data does not. "
-    "Replace `data:` with your own to measure harm."
+    "The data is synthetic: random patterns with labels that can be learned from them. Results about "
+    "optimizers, gradients, train and eval mode, checkpoints and guards apply to your module. Harm measured on "
+    "synthetic data proves nothing about your own data: replace `data:` with it to measure harm."
 )
 
 

@@ -11,7 +11,6 @@ import json
 import os
 import re
 import select
-import signal
 import sys
 import tempfile
 import time
@@ -19,6 +18,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
+from faultlab.core.exit_status import in_words
 from faultlab.core.messages import encode
 from faultlab.core.orders import Order, Train
 from faultlab.core.results import read_result
@@ -204,8 +204,7 @@ class Scout:
         if not ended:
             return {"failed": f"it was still running after {seconds:.0f} s"}
         code = os.waitstatus_to_exitcode(status)
-        how = f"its process was killed by {signal.Signals(-code).name}" if code < 0 else f"it exited with status {code}"
-        return {"failed": f"{how}. {_tail(log)}".strip()}
+        return {"failed": f"its process {in_words(code)}. {_tail(log)}".strip()}
 
     def _say(self, **message: Any) -> None:
         self._out.write(encode(message))

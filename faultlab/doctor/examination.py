@@ -17,6 +17,7 @@ from faultlab.config.lint import require_lightning
 from faultlab.config.scenario import Scenario, load, project_root
 from faultlab.config.source_lookup import file_of
 from faultlab.core.close_files import did_you_mean, misspelled
+from faultlab.core.exit_status import in_words
 from faultlab.core.orders import Examine, Train
 from faultlab.core.results import ExaminedRun, Outcome, RunResult
 from faultlab.discovery import candidates, cli_config
@@ -240,10 +241,9 @@ def _lost(outcome: Outcome, timeout: float) -> Finding:
             "--timeout."
         )
         return replace(wrong(what, place, remedy), check="clean run")
-    how = f"was killed by signal {-outcome.exit}" if outcome.exit < 0 else f"ended with status {outcome.exit}"
     printed = outcome.output.strip().splitlines()[-1:] or [""]
     remedy = "Look for os._exit, sys.exit or a crash in native code there."
-    return replace(wrong(f"the process {how}, {when}", printed[0][:300], remedy), check="clean run")
+    return replace(wrong(f"the process {in_words(outcome.exit)}, {when}", printed[0][:300], remedy), check="clean run")
 
 
 def _broken(check: str, scenario: Scenario, error: TargetError) -> Finding:

@@ -16,17 +16,18 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from faultlab.core.exit_status import in_words
 from faultlab.core.orders import OpenScenario, Order, Place
 from faultlab.core.results import Outcome
 from faultlab.core.threads import one_thread_environment
 from faultlab.engines import Capabilities, keeping
 from faultlab.engines.admission import Admission
+from faultlab.engines.folder import Folder
 from faultlab.engines.gangs import Gangs
 from faultlab.engines.link import Link
 from faultlab.engines.processes import show
@@ -63,11 +64,11 @@ class ForkEngine:
         self.jobs = jobs
         self.ranks = self._width = 1
         self.alone = False
-        self._folder = tempfile.TemporaryDirectory(prefix="faultlab-", ignore_cleanup_errors=True)
+        self._folder = Folder()
         self._address = os.path.join(self._folder.name, "s")
         if len(self._address) > _LONGEST_ADDRESS:
-            self._folder.cleanup()
-            self._folder = tempfile.TemporaryDirectory(prefix="faultlab-", dir="/tmp", ignore_cleanup_errors=True)
+            self._folder.remove()
+            self._folder = Folder("/tmp")
             self._address = os.path.join(self._folder.name, "s")
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(self._address)
@@ -157,7 +158,7 @@ class ForkEngine:
         self._end_warm()
         self._listener.close()
         self._selector.close()
-        self._folder.cleanup()
+        self._folder.remove()
 
     @property
     def root(self) -> str:
@@ -255,7 +256,7 @@ class ForkEngine:
             if ended is not None:
                 if ended.target_error is not None:
                     raise ended.target_error
-                message = f"importing the target ended the process with status {ended.exit}"
+                message = f"the process that imports the target {in_words(ended.exit)}"
                 raise TargetError((), f"{message}\n{ended.output}")
             if self._link("warm") is None:
                 raise TargetError((), "the process that imports the target was killed")
@@ -281,7 +282,7 @@ class ForkEngine:
             )
             if not self._greeted(self._warm):
                 status = self._warm.returncode
-                raise TargetError((), f"the process that imports torch ended with status {status}")
+                raise TargetError((), f"the process that imports torch {in_words(status)}")
         for package in self._preload:
             self._link("warm").send({"import": package})  # type: ignore[union-attr]
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from faultlab.core.exit_status import in_words
 from faultlab.core.orders import Order
 from faultlab.engines import processes
 from faultlab.engines.fork import ForkEngine
@@ -48,7 +49,8 @@ class CollectedEngine(ForkEngine):
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
                 self._children.remove(pid)
-                raise TargetError((), f"the copy of this process ended with status {status}")
+                how = in_words(os.waitstatus_to_exitcode(status))
+                raise TargetError((), f"the copy of this process {how}")
             if time.monotonic() - asked > self.patience:
                 processes.kill_group(pid)
                 raise TargetError((), f"making the copy of this process ready takes more than {self.patience:.0f} s")

@@ -78,6 +78,7 @@ class ForkServer:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._driver, selectors.EVENT_READ)
         self.on_control: Callable[[dict[str, Any]], None] = lambda message: None
+        self.on_end: Callable[[], None] = lambda: None
         processes.adopt_orphans()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         # A training that is paused here may have its own handler, which its victims keep.
@@ -117,6 +118,7 @@ class ForkServer:
                 os.waitpid(victim.pid, 0)
         # Snapshots too: they would end by themselves, but where init does not reap them they would remain as zombies.
         processes.sweep_orphans(set())
+        self.on_end()
         os._exit(0)
 
     def _end_run(self, id: str) -> None:

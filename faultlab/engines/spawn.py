@@ -20,6 +20,7 @@ from faultlab.core.orders import Order
 from faultlab.core.results import Outcome, read_result
 from faultlab.core.threads import one_thread_environment
 from faultlab.engines import Capabilities
+from faultlab.engines.folder import Folder
 from faultlab.engines.gangs import Gangs
 from faultlab.engines.processes import Output, kill_group, show
 
@@ -46,7 +47,7 @@ class SpawnEngine:
         self.jobs = jobs
         self.ranks = 1
         self.alone = False
-        self._folder = tempfile.TemporaryDirectory(prefix="faultlab-", ignore_cleanup_errors=True)
+        self._folder = Folder()
         self._scenario: Mapping[str, Any] = {}
         self._runs: list[_Run] = []
         self._finished: list[Outcome] = []
@@ -105,7 +106,7 @@ class SpawnEngine:
         for run in self._runs:
             _kill(run.process)
             run.process.wait()
-        self._folder.cleanup()
+        self._folder.remove()
 
     def _start(self, order: Order) -> _Run:
         descriptor, report = tempfile.mkstemp(dir=self._folder.name, suffix=".jsonl")

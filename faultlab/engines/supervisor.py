@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from faultlab.core.exit_status import in_words
 from faultlab.engines import memory_kills, terminal
 from faultlab.engines.processes import adopt_orphans, children_of, die_with_parent, kill_group, sweep_orphans
 
@@ -272,7 +273,7 @@ class Supervisor:
             return self._judge_signal(-status, where, deaths, ending)
         if status > 0:
             hint = self._hint() or "See its last output for the reason."
-            return ending("failed", status, f"the command ended with status {status}, {where}", hint)
+            return ending("failed", status, f"the command {in_words(status)}, {where}", hint)
         state = beat.get("state")
         if state in ("begun", "failed") or (self._expect_finish and state != "finished"):
             how = f"by {beat['error']}" if beat.get("error") else ""

@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import shutil
+import socket
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -30,8 +32,18 @@ def main(address: str, learning: Learning | None = None) -> NoReturn:
 
     threads.use_one()
     warm.on_control = lambda message: import_quietly(message["import"])
+    warm.on_end = lambda: _clean_up_after_driver(address)
     order, channel = warm.serve()
     _scenario(address, order, channel, learning)
+
+
+def _clean_up_after_driver(address: str) -> None:
+    """Remove the engine's folder if its driver was killed; one that only hangs up still listens."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(address)
+        except OSError:
+            shutil.rmtree(os.path.dirname(address), ignore_errors=True)
 
 
 def _scenario(address: str, order: Order, channel: Channel, learning: Learning | None) -> NoReturn:

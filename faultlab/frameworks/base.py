@@ -152,6 +152,8 @@ class Training(Protocol):
     def regroup(self, group: Any) -> None:
         """Let the parts of a training that was forked midway use a new process group instead of the inherited one.
 
+        It is not called if the training made its group itself: such a group is connected anew.
+
         Args:
             group: The process group of this rank.
         """
@@ -243,10 +245,13 @@ class Framework(Protocol):
 
     Attributes:
         name: Its name in scenarios, under ``framework``.
+        joins: True if its trainings of several ranks make their process group themselves.
         foreign: The access to trainings that faultlab did not build.
     """
 
     name: str
+
+    joins: bool
 
     foreign: Foreign
 

@@ -242,7 +242,9 @@ def _short(values: Cell) -> Any:
 
 
 def _long(values: Any) -> Cell:
-    return values if isinstance(values, list) else [1, values, 0.0, values, values]
+    cell = values if isinstance(values, list) else [1, values, 0.0, values, values]
+    # JSON knows no number that is not finite.
+    return [math.nan if value is None else value for value in cell]
 
 
 def _rounded(value: float) -> float:

@@ -38,6 +38,7 @@ def train_in_eval(module: torch.nn.Module, ctx: Context) -> None:
     effect="silent",
     cause=("eval", "mode", "training", "dropout", "batchnorm"),
     stages=("validate",),
+    needs=("evaluation-mode",),
     evidence=("wdoppenberg/ellipse-rcnn#13", "ipolharvard/ethos-ares#20"),
 )
 def validate_in_training(module: torch.nn.Module, ctx: Context) -> None:

@@ -6,11 +6,15 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from faultlab.core import collectives
+from faultlab.core.patching import Patches
 from faultlab.ranks import membership
 from faultlab.ranks.position import Recorder
+
+if TYPE_CHECKING:
+    from faultlab.ranks.joining import Joining
 
 _MEETING = timedelta(seconds=300)
 _PATIENCE = (1.5, 30.0)
@@ -19,19 +23,30 @@ _LATE = "Timed out waiting"
 
 @dataclass
 class Gang:
-    """The group that this process is a rank of; ``step`` returns its training step."""
+    """The group that this process is a rank of; ``step`` returns its training step.
+
+    ``joins`` is set if the training makes its process group itself.
+    """
 
     rank: int
     size: int
     step: Callable[[], int]
+    joins: bool = False
     group: Any = None
     recorder: Recorder = field(init=False)
+    _joining: Joining | None = field(init=False, default=None)
+    _patches: Patches = field(init=False, default_factory=Patches)
 
     def __post_init__(self) -> None:
         self.recorder = Recorder(self.step)
 
+    @classmethod
+    def of(cls, rank: int, size: int, step: Callable[[], int], joins: bool) -> Gang | None:
+        """Return the group of a rank; None for a training of one process."""
+        return cls(rank, size, step, joins) if size > 1 else None
+
     def meet(self, meeting: str, deadline: float) -> Any:
-        """Wait for the other ranks and make a process group with them; forget an inherited one.
+        """Wait for the other ranks, and make a process group with them unless the training does; forget the last.
 
         Args:
             meeting: The path where they meet; no ranks have met there before.
@@ -39,7 +54,7 @@ class Gang:
                 ever can report it.
 
         Returns:
-            The process group.
+            The process group; None if the training makes it.
         """
         # Not imported before: a run of one process needs none of it.
         from torch.distributed import FileStore  # type: ignore[attr-defined]
@@ -56,13 +71,30 @@ class Gang:
         store.wait([f"here-{rank}" for rank in range(self.size)])
         least, most = _PATIENCE
         patience = timedelta(seconds=min(most, max(least, deadline / 2)))
-        self.group = process_group.initialise(store, self.rank, self.size, patience, self.recorder)
+        if self.joins:
+            self._join(store, patience)
+        else:
+            self.group = process_group.initialise(store, self.rank, self.size, patience, self.recorder)
         return self.group
+
+    def _join(self, store: Any, patience: timedelta) -> None:
+        if self._joining is None:
+            from faultlab.ranks.joining import Joining
+
+            self._joining = Joining(self.rank, self.size, self.recorder)
+            self._joining.attach(self._patches)
+        self._joining.meet(store, patience)
+
+    @property
+    def joined(self) -> bool:
+        """True if the training has made its process group."""
+        return self._joining is not None and self._joining.joined
 
     def part(self) -> None:
         """Leave the group: from now on this process computes alone."""
         from faultlab.ranks import process_group
 
+        self._patches.close()
         process_group.forget()
         membership.end()
 

@@ -39,7 +39,14 @@ _NAMES = {
     "send": "send",
     "recv": "recv",
     "recv_anysource": "recv",
+    "monitored_barrier": "barrier",
 }
+_SINGLE = {
+    "all_gather_single": "_allgather_base",
+    "reduce_scatter_single": "_reduce_scatter_base",
+    "all_to_all_single": "alltoall_base",
+}
+"""The methods that torch.distributed calls from torch 2.13 on, with what gloo's group still calls them."""
 
 
 @dataclass
@@ -108,6 +115,9 @@ def _is_of_guards() -> bool:
 for _method, _name in _NAMES.items():
     if hasattr(dist.ProcessGroup, _method):
         setattr(WatchedGroup, _method, _forwarding(_method, _name))
+for _method, _of_gloo in _SINGLE.items():
+    if hasattr(dist.ProcessGroup, _method):
+        setattr(WatchedGroup, _method, _forwarding(_of_gloo, _NAMES[_of_gloo]))
 
 
 def _tensors(value: Any) -> list[torch.Tensor]:
@@ -134,6 +144,11 @@ def initialise(store: Any, rank: int, size: int, patience: timedelta, recorder: 
 
 
 _forgotten: list[Any] = []
+
+
+def keep_for_ever(group: Any) -> None:
+    """Keep a group that is used no more: its destructor joins threads that a fork has not, and waits for others."""
+    _forgotten.append(group)
 
 
 def forget() -> None:

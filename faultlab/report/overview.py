@@ -74,8 +74,9 @@ def cost(fault: FaultResult) -> str:
     mode = known_modes()[0].get(fault.mode)
     if mode is not None and mode.judged_by == "report":
         said = "no number" if harm.faulty is None else f"{harm.faulty:.4g}"
-        verdict = "harmful" if harm.harmful else "as close as the clean run's report"
-        return f"{harm.metric} is reported as {said}, evaluated {harm.clean:.4g} ({verdict})"
+        if harm.harmful:
+            return f"{harm.metric} is reported as {said}, but is {harm.clean:.4g} (harmful)"
+        return f"{harm.metric} is reported as {said}, and is {harm.clean:.4g} (as close as the clean run's report)"
     return fault.reason if harm.faulty is None and fault.reason else measured(harm)
 
 
@@ -88,7 +89,7 @@ def measured(harm: Harm) -> str:
     if harm.clean is None:
         return ""
     if harm.faulty is None:
-        return f"{harm.metric} is no longer finite (clean {harm.clean:.4g})"
+        return f"{harm.metric} is no longer finite (harmful; clean {harm.clean:.4g})"
     verdict = "harmful" if harm.harmful else "within the spread of clean runs"
     return f"{harm.metric} {harm.faulty:.4g}, clean {harm.clean:.4g} ({verdict})"
 

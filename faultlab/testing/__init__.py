@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 _HOMES = {
     "assert_accumulation_equivalent": "faultlab.testing.equivalence",
     "assert_compiled_equivalent": "faultlab.testing.equivalence",
-    "assert_detected": "faultlab.testing.injecting",
+    "assert_detected": "faultlab.testing.detecting",
     "assert_double_precision_equivalent": "faultlab.testing.equivalence",
     "assert_resume_equivalent": "faultlab.testing.resuming",
     "inject": "faultlab.testing.injecting",
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
         assert_compiled_equivalent,
         assert_double_precision_equivalent,
     )
-    from faultlab.testing.injecting import assert_detected, inject
+    from faultlab.testing.detecting import assert_detected
+    from faultlab.testing.injecting import inject
     from faultlab.testing.resuming import assert_resume_equivalent
 
 __all__ = [

@@ -13,7 +13,7 @@ import pytest
 
 from faultlab.core.alert import safe_text
 from faultlab.core.user_code import UserCode
-from faultlab.detectors.exceptions import place_of, raises
+from faultlab.detectors.exceptions import alarm_in, place_of, raises
 from faultlab.testing.pytest_internals import PACKAGE
 
 # Packages whose frames may lie between a test's line and the exception that its assertion raises.
@@ -35,8 +35,8 @@ class Suspects:
 def why(error: BaseException, suspects: Suspects) -> str:
     """Return the kind of detector that made a test fail.
 
-    ``test`` is an assertion, or another deliberate exception, in the test itself, ``module`` one in the user's code,
-    ``framework`` an exception that was not meant as a check.
+    ``test`` is an assertion, or another deliberate exception, in the test itself, ``module`` one in the user's code or
+    of a ready-made guard that it uses, ``framework`` an exception that was not meant as a check.
     """
     # The members of a group, which hypothesis raises for several failures.
     each = [one for one in getattr(error, "exceptions", None) or () if isinstance(one, BaseException)]
@@ -44,6 +44,8 @@ def why(error: BaseException, suspects: Suspects) -> str:
         return min((why(one, suspects) for one in each), key=("test", "module", "framework").index)
     if isinstance(error, pytest.fail.Exception):
         return "test"
+    if alarm_in(error) is not None:
+        return "module"
     frames = list(_frames(error))
     if isinstance(error, AssertionError):
         meant = [frame for frame in frames if not _stands_between(frame, _ASSERTING)]

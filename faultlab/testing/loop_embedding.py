@@ -59,6 +59,10 @@ class LoopEmbedding:
     def _courses(self) -> Iterator[tuple[int, Any]]:
         return enumerate(list(self._loop.trajectories()))
 
+    def observe(self, observe: Callable[[Any, str], Any]) -> None:
+        """Call a function with each guard that a training makes itself, and its name."""
+        self._loop.observe = observe
+
     def profile(self, number: int) -> Callable[[], tuple[TargetProfile | None, int]]:
         """Take the target profile of one of the trainings; call it before entering.
 

@@ -23,6 +23,7 @@ import pytest
 
 from faultlab.campaign.clean_runs import DEADLINE, order
 from faultlab.core import packages
+from faultlab.core.exit_status import in_words
 from faultlab.core.messages import encode
 from faultlab.core.orders import Order, RunMutated
 from faultlab.core.results import Outcome, SuiteRun, message_of
@@ -324,7 +325,7 @@ def _ended(outcome: Outcome) -> dict[str, dict[str, Any]]:
 def _how(outcome: Outcome) -> str:
     if outcome.timed_out:
         return f"still running after {outcome.seconds:.0f} s"
-    return f"the process ended with status {outcome.exit}"
+    return f"the process {in_words(outcome.exit)}"
 
 
 def _file_of(module: str) -> str:

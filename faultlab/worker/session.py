@@ -79,7 +79,7 @@ class Session:
         self._unevaluated_best = ""
         self._imported_before = set(sys.modules) if self._task.probe else set()
         self._started = time.perf_counter()
-        self._gang = Gang(order.rank, order.ranks, lambda: self._clock.step) if order.ranks > 1 else None
+        self._gang = Gang.of(order.rank, order.ranks, lambda: self._clock.step, self._framework.joins)
         self._states: dict[str, str] = {}
         self._waited = ""
 

@@ -213,7 +213,7 @@ def test_what_is_to_be_pasted_names_the_record_that_is_kept_beside_the_scenario(
     assert (said.count(f"profile: {kept.name}"), said.count(str(recorded))) == (1, 0)
     assert f"profile={os.path.relpath(kept)!r}" in said
     assert "1 guard; added to" in said
-    assert "# 1 of 1 silent fault and 1 only warned of, 1.0 %" in said
+    assert "# 1 of 1 silent fault and 1 that only caused a warning; overhead 1.0 %" in said
 
 
 @pytest.mark.parametrize("chosen", [[], [Chosen("Modes", {}, 0.01, ["loss.nan@step=1"])]], ids=["nothing", "one"])

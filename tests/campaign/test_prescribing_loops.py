@@ -33,7 +33,7 @@ def test_guards_of_a_loop_are_proven_written_and_printed_as_lines_to_paste(tmp_p
     assert "2 guards; added to" in done.stdout
     assert "without these guards: coverage 0.00" in done.stdout
     assert "with these guards: coverage 1.00" in done.stdout
-    assert "; 0 false alarms on 6 clean seeds and variations" in done.stdout
+    assert "; 0 false alarms in clean runs with 6 seeds and with changed settings" in done.stdout
     code = done.stdout[done.stdout.index("  from faultlab.guards import") : done.stdout.index("without these guards")]
     assert "with watch(model, optimizer, loader=loader, validation=validation, guards=[" in code
     compile("\n".join(line[2:] for line in code.splitlines()), "snippet", "exec")

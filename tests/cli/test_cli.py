@@ -63,7 +63,7 @@ def _faultlab(*arguments: str | Path) -> Done:
 
 
 READS: list[tuple[list[str], str]] = [
-    (["--help"], "Exit codes: 0 the gate passed"),
+    (["--help"], "Exit codes: 0 success"),
     (["run", "--help"], "--fail-under"),
     (["gate", "--help"], "--baseline"),
     (["diff", "--help"], "--exit-code"),

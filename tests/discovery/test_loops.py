@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from faultlab.cli import group
 from faultlab.config.scenario import load
-from faultlab.discovery import loops
+from faultlab.discovery import asked_ranks, loops
 from faultlab.errors import UsageError
 from tests.frameworks import hand_written
 from tests.frameworks.test_loops import SCRIPT
@@ -142,3 +142,73 @@ def test_the_command_writes_a_scenario_for_a_script_without_lightning(project: P
     again = CliRunner().invoke(group, ["init", "train.py", "--", "--rate", "0.5"])
     assert isinstance(again.exception, UsageError)
     assert "--force" in str(again.exception)
+
+
+@pytest.mark.parametrize(
+    ("text", "ranks"),
+    [
+        ("loss.backward()", 1),
+        ("dist.init_process_group('gloo')", 2),
+        ("# torchrun --nproc_per_node=3 train.py", 3),
+        ("# accelerate launch --num_processes 4 train.py", 4),
+        ("mp.spawn(work, args=(1,), nprocs=64)", 4),
+        ("world_size = 4\n", 1),
+    ],
+)
+def test_the_source_of_a_loop_tells_its_ranks(text: str, ranks: int) -> None:
+    assert asked_ranks.of(["import torch", text]) == ranks
+
+
+RANKED = """
+import sys
+import torch
+import torch.distributed as dist
+from torch import nn
+
+dist.init_process_group(sys.argv[1] if dist.is_torchelastic_launched() or sys.argv[2:] else "gloo")
+model = nn.parallel.DistributedDataParallel(nn.Linear(2, 1))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for _ in range(4):
+    loss = model(torch.ones(4, 2)).square().mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+if dist.get_rank() == 0:
+    print(f"val_loss {loss.item():.4f}")
+dist.destroy_process_group()
+"""
+
+
+@pytest.mark.nightly(reason="two trainings of two ranks; the quick ring has how ranks are recognized")
+def test_a_script_for_several_ranks_is_tried_on_them(project: Path) -> None:
+    (project / "ranked.py").write_text(RANKED)
+    answer, scenario = written(found("ranked.py"), project)
+    assert (scenario["ranks"], answer["steps"]) == (2, 4)
+    assert scenario["monitor"] == {"metric": "val_loss", "mode": "min"}
+    assert "It trains on 2 ranks, each in a process of its own, as under torchrun." in loops.findings(answer)
+
+
+SELF_MADE = """
+import os
+import torch
+from torch import nn
+
+if "RANK" in os.environ:
+    torch.distributed.init_process_group("nccl")
+model = nn.Linear(2, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for _ in range(4):
+    loss = model(torch.ones(4, 2)).square().mean()
+    loss.backward()
+    optimizer.step()
+"""
+
+
+@pytest.mark.nightly(reason="three trainings in processes of their own; the quick ring has how ranks are recognized")
+def test_a_script_whose_ranks_need_gpus_is_tried_by_itself(project: Path) -> None:
+    (project / "ranked.py").write_text(SELF_MADE)
+    answer, scenario = written(found("ranked.py"), project)
+    assert "ranks" not in scenario
+    (told,) = [one for one in loops.findings(answer) if "one process" in one]
+    assert "On 2 ranks: ranked.py: the clean run ends on rank" in told
+    assert "NCCL" in told

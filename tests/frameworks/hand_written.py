@@ -397,17 +397,20 @@ def by_gradients() -> dict[str, float]:
 
 
 def with_workers(start: str = "spawn") -> dict[str, float]:
-    """Fetches by workers that are started by a method of its own."""
+    """Fetches by workers that are started by a method of its own, also to validate, which it does in training mode."""
     model = Net()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
     loader = DataLoader(_points(96, 0), 16, num_workers=1, multiprocessing_context=start)
+    validation = DataLoader(_points(64, 1), 16, num_workers=1)
+    loss = 0.0
     for _ in range(2):
-        model.train()
         for batch in loader:
             optimizer.zero_grad()
             train_step(model, batch).backward()
             optimizer.step()
-    return evaluate(model)
+        with torch.no_grad():
+            loss = sum(train_step(model, batch).item() for batch in validation)
+    return {"val_loss": loss}
 
 
 def with_start_method(start: str = "forkserver") -> dict[str, float]:

@@ -26,7 +26,7 @@ from faultlab.core.target_profile import TargetProfile
 from faultlab.core.trajectory import Trajectory
 from faultlab.frameworks.loops import trainers
 from faultlab.frameworks.loops.clock import LoopClock
-from faultlab.frameworks.loops.observation import observe
+from faultlab.frameworks.loops.observed_run import observe
 
 ROOT = Path(__file__).parents[2]
 SIZE = 4

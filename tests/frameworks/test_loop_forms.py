@@ -106,11 +106,20 @@ AGAIN = pytest.mark.nightly(reason="a campaign more, for another way to name the
 
 @pytest.mark.parametrize("form", ["with_workers", pytest.param("with_start_method", marks=AGAIN)])
 def test_faults_in_workers_act_whatever_starts_the_workers(form: str, tmp_path: Path) -> None:
-    faults = ["dataset.item-raises@step=3", "loader.worker-killed@step=2", "loader.worker-raises@step=4"]
+    # Step 6 is the first of the second epoch, before which workers have loaded the batches of a validation.
+    faults = ["dataset.item-raises@step=3", "loader.worker-killed@step=2", "loader.worker-raises@step=6"]
     report = campaign(tmp_path, form, *faults)
     assert report.reasons == []
     assert {fault.id: (fault.status.value, fault.first_step) for fault in report.faults} == {
         "dataset.item-raises@step=3": ("detected", 3),
         "loader.worker-killed@step=2": ("detected", 2),
-        "loader.worker-raises@step=4": ("detected", 4),
+        "loader.worker-raises@step=6": ("detected", 6),
     }
+
+
+def test_a_validation_in_training_mode_can_not_be_put_into_it(tmp_path: Path) -> None:
+    (fault,) = campaign(tmp_path, "with_workers", "mode.training-in-validation").faults
+    assert (fault.status, fault.reason) == (
+        Status.NOT_APPLICABLE,
+        "its validation leaves all modules in training mode",
+    )

@@ -14,7 +14,7 @@ from faultlab import api
 from faultlab.config.scenario import load
 from faultlab.core.report import Report, Status
 from faultlab.errors import TargetError
-from faultlab.frameworks.loops.observation import observe
+from faultlab.frameworks.loops.observed_run import observe
 from faultlab.frameworks.torch.wrappers import unwrapped
 
 ROOT = Path(__file__).parents[2]

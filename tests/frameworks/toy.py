@@ -242,6 +242,7 @@ class ToyTraining:
 
 class Toy:
     name = "toy"
+    joins = False
     foreign: Foreign = None  # type: ignore[assignment]  # no suite of tests is run by it
 
     def target(self, scenario: Mapping[str, Any]) -> ToyTarget:

@@ -96,6 +96,7 @@ def test_an_alarm_that_ends_a_run_keeps_its_causes() -> None:
     alarm = Alarm("Reworded", "spike", "something went up", "Look at it.", causes="spike")
     alert = exceptions.classify(alarm, 3, UserCode(frozenset(), ()))
     assert found_by(alert, "spike")
+    assert (alert.kind, alert.name, alert.reason) == ("guard", "Reworded", "spike")
     assert pickle.loads(pickle.dumps(alarm)).causes == "spike"
     assert GuardWarning("it failed itself").causes == ""
 

@@ -8,6 +8,7 @@ import logging
 import multiprocessing
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
+from faultlab.core.report import dump
 from faultlab.guards import GuardWarning, KnownGood, KnownGoodRecorder, known_good, known_profile
 from faultlab.guards.known_measures import coarse, fine, of_batch
 from faultlab.guards.known_profile import append, combine, read
@@ -363,6 +365,34 @@ def test_a_few_labels_have_the_numbers_that_many_have(values: list[int]) -> None
     many = of_batch(torch.tensor(values * 2000))
     assert few == pytest.approx(many, abs=1e-4)
     assert list(few) == list(many)
+
+
+class Masked(Declared):
+    """A module with a layer whose output is infinite by design, as a mask for attention is."""
+
+    class Mask(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.zeros_like(x).fill_diagonal_(-torch.inf)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mask = self.Mask()
+
+    def forward(self, x: Tensor) -> Any:
+        self.mask(x)
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("write", [dump, json.dumps], ids=["as in reports", "as the recorder does"])
+def test_numbers_that_are_not_finite_in_known_good_runs_have_no_band(
+    tmp_path: Path, write: Callable[[Any], str]
+) -> None:
+    file = tmp_path / "known.json"
+    file.write_text(write([summary(seed, module=Masked) for seed in (1, 2, 3)]))
+    found = combine([read(file)])["bands"]
+    assert found["activations"]["the mean of the output of mask"] == {}
+    assert found["loss"]
+    train(KnownGood(file), 4, module=Masked)
 
 
 def test_numbers_of_one_call_are_compared_up_to_the_first_outside() -> None:

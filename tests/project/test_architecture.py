@@ -147,7 +147,7 @@ def test_lightning_is_imported_where_its_hooks_are_and_nowhere_else() -> None:
 
 def test_the_trainer_of_transformers_is_imported_where_its_loop_is_followed_and_nowhere_else() -> None:
     named = {found.by for found in imports() if not found.own and home(found.what) in ("transformers", "accelerate")}
-    assert named == {"frameworks.hf.loop"}
+    assert named == {"frameworks.hf.loop", "frameworks.hf.solitude"}
 
 
 def test_injectors_name_no_framework_and_attach_nothing() -> None:

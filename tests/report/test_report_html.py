@@ -265,9 +265,9 @@ def test_the_worst_silent_faults_come_first(tmp_path: Path) -> None:
 
 def test_a_metric_that_lies_is_told_beside_what_the_evaluation_says() -> None:
     constant = fault("metric.constant", Status.SILENT, harm=Harm("val_loss", 0.57, 1.0, True))
-    assert overview.cost(constant) == "val_loss is reported as 1, evaluated 0.57 (harmful)"
+    assert overview.cost(constant) == "val_loss is reported as 1, but is 0.57 (harmful)"
     gone = fault("metric.missing", Status.SILENT, harm=Harm("val_loss", 0.57, None, True))
-    assert overview.cost(gone) == "val_loss is reported as no number, evaluated 0.57 (harmful)"
+    assert overview.cost(gone) == "val_loss is reported as no number, but is 0.57 (harmful)"
 
 
 def test_a_catalogue_that_can_not_be_read_costs_the_lessons_and_not_the_page(

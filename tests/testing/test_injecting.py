@@ -18,7 +18,8 @@ import faultlab
 from faultlab import assert_detected, inject
 from faultlab.errors import UsageError
 from faultlab.testing.dry_run import RehearsalError
-from faultlab.testing.injecting import Injection, NotActivatedError, NotDetectedError
+from faultlab.testing.detecting import NotDetectedError
+from faultlab.testing.injecting import Injection, NotActivatedError
 from tests.zoo.guards import CriesWolf, FiniteLoss, Stopper
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="a block is rehearsed in a copy of the process")
@@ -160,7 +161,7 @@ def test_a_guard_that_misses_it_fails_with_what_everybody_saw() -> None:
 
 
 def test_a_guard_that_is_not_there_is_said_to_be_missing() -> None:
-    with pytest.raises(NotDetectedError, match="Stopper is not among the Trainer's callbacks"):
+    with pytest.raises(NotDetectedError, match="Stopper is not among the guards of the training"):
         assert_detected("loss.nan", lambda: train(FiniteLoss()), by=Stopper)
 
 

@@ -18,6 +18,7 @@ from faultlab.core.kill_matrix import Matrix
 from faultlab.core.report import Status
 from faultlab.core.results import Outcome, SuiteRun
 from faultlab.core.user_code import UserCode
+from faultlab.guards import LossContract
 from faultlab.testing.failures import Suspects, why
 from faultlab.testing.outcome import judge, remaining
 from tests.support import detection, result
@@ -54,6 +55,10 @@ def _is_checked_by_the_users_code() -> None:
     guards.CriesWolf().on_train_start(None, None)
 
 
+def _alarms() -> None:
+    LossContract().alarm("not-finite", "the loss is nan", "Look at this batch.")
+
+
 @pytest.mark.parametrize(
     ("code", "kind"),
     [
@@ -65,6 +70,7 @@ def _is_checked_by_the_users_code() -> None:
         (lambda: np.testing.assert_array_equal([1], [2]), "test"),
         (lambda: pytest.fail("no"), "test"),
         (_is_checked_by_the_users_code, "module"),
+        (_alarms, "module"),
         (lambda: torch.ones(2) @ torch.ones(3), "framework"),
         (lambda: [][0], "framework"),
         (lambda: torch.nn.Linear(2, 2)(torch.ones(3)), "framework"),

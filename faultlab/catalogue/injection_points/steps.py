@@ -32,6 +32,9 @@ class StepOutput(InjectionPoint):
     leaves = frozenset({"batches", "forward", "metrics"})
     methods = IN_STEPS
 
+    def inapplicable(self, profile: TargetProfile) -> str:
+        return StepCall().inapplicable(profile) if profile.by_hand else ""
+
 
 @dataclass(frozen=True)
 class StepCall(InjectionPoint):

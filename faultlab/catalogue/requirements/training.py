@@ -25,6 +25,11 @@ def _validation(profile: TargetProfile) -> str:
     return "" if profile.validation_batches else "there is no validation loop"
 
 
+@requirement("evaluation-mode")
+def _evaluation_mode(profile: TargetProfile) -> str:
+    return "its validation leaves all modules in training mode" if profile.validates_in_training else ""
+
+
 @requirement("loss-returned")
 def _loss_returned(profile: TargetProfile) -> str:
     return "" if profile.output in ("tensor", "dict") else "the training step returns no loss"

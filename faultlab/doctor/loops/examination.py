@@ -9,6 +9,7 @@ from typing import Any
 from faultlab.campaign.applicability_survey import from_working_directory
 from faultlab.campaign.clean_runs import order
 from faultlab.config.scenario import Scenario
+from faultlab.core.exit_status import in_words
 from faultlab.core.orders import Examine, Train
 from faultlab.core.results import ExaminedRun, Outcome
 from faultlab.discovery import loops
@@ -94,7 +95,9 @@ def _lost(outcome: Outcome, timeout: float) -> Finding:
         what = f"the training is still running after {timeout:.0f} s, and has reached no batch or step since half of it"
         remedy = "Look at its last output; if it is only long before its first step, give a longer --timeout."
     else:
-        how = f"was killed by signal {-outcome.exit}" if outcome.exit < 0 else f"ended with status {outcome.exit}"
-        what, remedy = f"the process {how}", "Look for os._exit, sys.exit or a crash in native code."
+        what, remedy = (
+            f"the process {in_words(outcome.exit)}",
+            "Look for os._exit, sys.exit or a crash in native code.",
+        )
     printed = outcome.output.strip().splitlines()[-1:] or [""]
     return replace(wrong(what, printed[0][:300], remedy), check="clean run")

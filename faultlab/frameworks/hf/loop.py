@@ -12,6 +12,7 @@ from transformers import trainer, trainer_callback
 from faultlab.core.patching import Patches
 from faultlab.frameworks.hf import callbacks
 from faultlab.frameworks.hf.logged import metrics_in
+from faultlab.frameworks.hf.solitude import alone
 from faultlab.frameworks.loops import trainers
 from faultlab.frameworks.loops.loop import Loop
 from faultlab.frameworks.loops.own_step import Make
@@ -210,11 +211,15 @@ class TrainerLoop(Loop):
         super().restart()
         self.runs, self.guards, self.callbacks = None, {}, {}
 
+    @property
+    def evaluates(self) -> bool:  # type: ignore[override]
+        return self.runs is not None and self.runs.eval_dataset is not None
+
     def evaluated(self, module: Any) -> dict[str, float]:
-        made = self.runs
-        if made is None or made.eval_dataset is None:
+        if not self.evaluates:
             return {}
-        with Patches() as patches:
+        made = self.runs
+        with Patches() as patches, alone():
             # The callbacks have judged the training, and losses that are not finite are part of the measure.
             patches.set(made.callback_handler, "callbacks", [])
             patches.set(made.args, "logging_nan_inf_filter", False)

@@ -20,6 +20,7 @@ class Lightning:
     """Lightning, under both of its package names."""
 
     name = NAME
+    joins = False
     foreign: Foreign = ForeignLightning()
 
     def target(self, scenario: Mapping[str, Any]) -> Target:

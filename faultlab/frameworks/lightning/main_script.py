@@ -22,7 +22,7 @@ from faultlab.frameworks.lightning.interception import Reached, intercepted
 from faultlab.injection import mutant_activation
 from faultlab.sandbox.last_words import listening
 
-_REMEDY = "It has to get as far as Trainer.fit when it is run with these arguments and without faultlab."
+_REMEDY = "Make sure that it reaches Trainer.fit when you run it with these arguments and without faultlab."
 _ARGUMENTS = (
     "Pass the script's own arguments after --, as in `faultlab init train.py -- --lr 0.1`; in a scenario, under"
     "`build`, as `init_args: {arguments: [--lr, '0.1']}`."
@@ -161,7 +161,7 @@ def run_to_fit(run: Callable[[], object], file: Path, arguments: Sequence[str], 
                 exits = isinstance(error, SystemExit)
                 printed = f"; its last output: {words.last()}" if exits and words.last() else ""
                 remedy = _ARGUMENTS if exits and not arguments else _REMEDY
-                message = f"{file.name}{_line_in(file, error)} ends with {what}{printed}"
+                message = f"{file.name}{_line_in(file, error)} {'ends with' if exits else 'raises'} {what}{printed}"
                 raise TargetError(_WHERE, message, remedy) from error
     if not caught:
         message = f"{file.name} runs to its end and calls no Trainer.fit" + (f" of {trains}" if trains else "")

@@ -17,6 +17,7 @@ class PlainTorch:
     """Training loops in PyTorch alone."""
 
     name = NAME
+    joins = True
     # A loop of a test has no Trainer to be found by: see `faultlab.testing.loop_embedding`.
     foreign: Foreign = None  # type: ignore[assignment]
 

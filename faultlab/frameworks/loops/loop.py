@@ -103,6 +103,7 @@ class Loop(Optimizing):
 
     criterion = ""  # of the target profile, where it is known without a clean run
     packages: tuple[str, ...] = ()  # that run the loop, besides torch
+    evaluates = False  # True if `evaluated` has metrics
     begins_steps = False  # True if the adapter itself begins a step, whose batch was fetched before
 
     @property
@@ -343,7 +344,9 @@ class Loop(Optimizing):
             for mapped in list(self.loader_maps):
                 loader = mapped(loader, stage)
             self.advising.iterated(stage)
-            stream = Stream(numbered(iterate(loader)), length(loader))
+            # Workers start here, and know for which stage they fetch from their copy of the loop.
+            with self.staged(stage):
+                stream = Stream(numbered(iterate(loader)), length(loader))
             for changed in list(self.stream_maps):
                 stream = changed(stream, stage)
             return (Fetched if ahead else Batches)(self, stream, stage, counts)

@@ -1,30 +1,22 @@
-"""One observed clean run of a training loop, in a process of its own, which shows the loop's layout."""
+"""What is seen in one clean run of a training loop, and the layout that it shows."""
 
 from __future__ import annotations
 
 import itertools
-import json
-import os
-import select
 import shlex
-import shutil
-import signal
 import subprocess
 import sys
-import tempfile
-import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from multiprocessing.process import BaseProcess
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
 from faultlab.core import packages
-from faultlab.core.alert import safe_text
 from faultlab.core.class_paths import path_of
 from faultlab.core.patching import Patches
 from faultlab.errors import TargetError
@@ -33,11 +25,6 @@ from faultlab.frameworks.loops.layout import Layout, key_of
 from faultlab.frameworks.loops.sources import Sources, roles
 from faultlab.frameworks.loops.stepped import Seen, Stepped, in_turn, together
 from faultlab.frameworks.torch.wrappers import unwrapped
-from faultlab.injection import compilation, mutant_activation
-from faultlab.sandbox import file_calls
-
-_DEADLINE = 600.0
-"""Seconds that the observed run may take."""
 
 _BY_HAND = "A loop that changes its weights by hand is out of reach: step an optimizer, such as torch.optim.SGD."
 _NO_TRAINING = "Call the function that builds the model and trains it, in this process."
@@ -259,77 +246,3 @@ def _size(module: nn.Module, held: Mapping[int, int]) -> int:
 
 def _parts(module: nn.Module) -> set[int]:
     return set(map(id, module.modules()))
-
-
-def observe(train: Callable[[], object], folders: Sequence[str]) -> Layout:
-    """Run ``train`` in a copy of this process and return the layout of its loop.
-
-    Args:
-        train: Trains to its end.
-        folders: The user's folders, which nothing is written to.
-
-    Raises:
-        TargetError: It trains nothing, raises, exits, or takes longer than ten minutes.
-    """
-    reading, writing = os.pipe()
-    root = tempfile.mkdtemp(prefix="faultlab-observed-")
-    sys.stdout.flush()
-    pid = os.fork()
-    if not pid:
-        os.close(reading)
-        _in_copy(train, folders, root, writing)
-    os.close(writing)
-    try:
-        told = _read(reading, pid)
-    finally:
-        os.close(reading)
-        shutil.rmtree(root, ignore_errors=True)
-    if "error" in told:
-        raise TargetError(("train",), told["error"], told["remedy"])
-    return Layout.from_json(told)
-
-
-def _in_copy(train: Callable[[], object], folders: Sequence[str], root: str, writing: int) -> NoReturn:
-    try:
-        quiet = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(quiet, 1)
-        os.dup2(quiet, 2)
-        os.write(writing, json.dumps(_observed(train, folders, root)).encode())
-    finally:
-        # Nothing of the parent's is to be flushed or finalized here.
-        os._exit(0)
-
-
-def _observed(train: Callable[[], object], folders: Sequence[str], root: str) -> dict[str, Any]:
-    torch.set_num_threads(1)
-    observation = Observation()
-    mutant_activation.rest()
-    try:
-        redirected = file_calls.redirected(os.path.join(root, "files"), [os.getcwd(), *folders])
-        with compilation.lifted(), redirected, Patches() as patches:
-            observation.attach(patches)
-            train()
-        return observation.layout().to_json()
-    except TargetError as error:
-        return {"error": error.message, "remedy": error.remedy}
-    except BaseException as error:
-        message = f"the clean run ends with {type(error).__name__}: {safe_text(error)}"
-        return {"error": message, "remedy": "It has to train to its end before it can be broken."}
-
-
-def _read(reading: int, pid: int) -> dict[str, Any]:
-    text, deadline = b"", time.monotonic() + _DEADLINE
-    while (left := deadline - time.monotonic()) > 0:
-        if not select.select([reading], [], [], left)[0]:
-            break
-        part = os.read(reading, 1 << 16)
-        if not part:
-            os.waitpid(pid, 0)
-            if text:
-                told: dict[str, Any] = json.loads(text)
-                return told
-            return {"error": "the process of the clean run died", "remedy": "Run it by itself and see how it ends."}
-        text += part
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-    return {"error": f"the clean run takes more than {_DEADLINE:.0f} s", "remedy": "Give it less data or fewer epochs."}

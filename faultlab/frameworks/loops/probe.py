@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 from torch.nn.modules import module as modules
+from torch.utils.data import DistributedSampler
 
 from faultlab.core import predictions
 from faultlab.core.class_paths import path_of
@@ -34,6 +35,7 @@ from faultlab.frameworks.torch.seams.backward import DIRECT
 from faultlab.injection import compilation, joined, samples, tree
 from faultlab.injection.clock import Clock
 from faultlab.injection.hooks import offered
+from faultlab.ranks import membership
 
 
 class LoopProbe:
@@ -62,6 +64,7 @@ class LoopProbe:
         self._updated_at: list[int] = []
         self._scheduled: Counter[int] = Counter()
         self._first_validation: int | None = None
+        self._validation_modes: set[bool] = set()
         self._decays = False
         self._frozen = self._buffers = 0
         self._rate = 0.0
@@ -89,6 +92,7 @@ class LoopProbe:
             clipping.wrap_functions(patches, self._calling(clipping.BY_HAND))
             loop.wrap_own_step(patches, self._stepping)
             listening(patches, loop.around_callbacks, self._around_callback)
+            listening(patches, loop.before_evaluation, self._evaluating)
             loop.around_step.append(self._around_step)
             patches.on_exit(lambda: loop.around_step.remove(self._around_step))
             patches.on_exit(modules.register_module_forward_hook(self._after_forward, with_kwargs=True).remove)
@@ -129,6 +133,9 @@ class LoopProbe:
         elif not self._batches_differ:
             self._batches_differ = not tree.identical(self._first_batch, dict(tree.tensors(batch)))
         return batch
+
+    def _evaluating(self) -> None:
+        self._validation_modes.update(part.training for root in self._loop.roots.found for part in root.modules())
 
     def _followed_in_vain(self) -> bool:
         """Return whether the step that is followed has ended without a backward."""
@@ -286,6 +293,7 @@ class LoopProbe:
             steps=steps,
             epochs=loop.epochs,
             validation_batches=validation_batches,
+            validates_in_training=self._validation_modes == {True},
             layers=tuple(sorted({type(part).__name__ for part in module.modules()})),
             parts=self._parts,
             trainable_layers=len(
@@ -322,6 +330,8 @@ class LoopProbe:
             resumes=self._resumes,
             updates=loop.updates,
             learning_rate=self._rate,
+            ranks=member.size if (member := membership.present()) is not None else 1,
+            shards=any(isinstance(getattr(one, "sampler", None), DistributedSampler) for one in training),
         )
 
 

@@ -17,7 +17,7 @@ from faultlab.frameworks import registry
 from faultlab.frameworks.base import Framework
 from faultlab.frameworks.loops import NAME, trainers
 from faultlab.frameworks.loops.layout import Layout
-from faultlab.frameworks.loops.observation import observe
+from faultlab.frameworks.loops.observed_run import observe
 from faultlab.injection.mutant_activation import Executions
 
 PREPARE = "__faultlab_prepare__"
@@ -84,7 +84,7 @@ class LoopTarget:
     def layout(self) -> Layout:
         """The layout of the loop, observed when it is first asked for."""
         if self._layout is None:
-            self._layout = observe(self._train, self.code.folders)
+            self._layout = observe(self._train, self.code.folders, int(self._scenario.get("ranks", 1)))
             # Imported once, in the process that all runs are copies of.
             trainers.loop_of(self._layout)
         return self._layout

@@ -27,6 +27,7 @@ from faultlab.frameworks.loops.probe import LoopProbe
 from faultlab.frameworks.loops.roots import Together
 from faultlab.frameworks.loops.target import BuiltLoop
 from faultlab.frameworks.profiling import Profiling
+from faultlab.ranks.joining import RankEnds
 from faultlab.sandbox.overlay import Overlay
 
 
@@ -78,7 +79,7 @@ class LoopTraining:
     def _call(self, train: Callable[[], Any]) -> None:
         try:
             result = train()
-        except Interruption:
+        except (Interruption, RankEnds):
             result = None
         except BaseException as error:
             self._loop.advising.end(error)
@@ -112,7 +113,7 @@ class LoopTraining:
         return ()
 
     def regroup(self, group: Any) -> None:
-        """Do nothing: a loop has one rank."""
+        """Do nothing: a loop makes its process group itself."""
 
     def relocate(self, old_root: str, new_root: str) -> None:
         """Do nothing: no part of the loop was given a folder."""
@@ -151,8 +152,12 @@ class LoopTraining:
 
     def evaluate_best(self, build_again: BuildAgain) -> None:
         file = self._loop.checkpoints.best()
-        if self._built.resume is not None and self._built.evaluate is not None and file:
+        if self._built.resume is None or not file:
+            return
+        if self._built.evaluate is not None:
             self._trajectory.reloaded = self._evaluated([self._loaded(file), *self._loop.roots.found[1:]])
+        elif self._loop.evaluates:
+            self._trajectory.reloaded = self._loop.evaluated(self._loaded(file))
 
     def _with_others(self, main: nn.Module) -> nn.Module:
         others = self._loop.roots.found[1:]

@@ -119,7 +119,7 @@ def _most_bought(report: Report) -> str:
     said = ", ".join(f"{code(harmless(guard))} {len(modes)}" for guard, modes in best)
     return (
         f"Silent failure modes, of {number}, that one more guard would detect: {said}. "
-        "`faultlab prescribe` finds the smallest set of guards.\n\n"
+        "`faultlab prescribe` finds the fewest guards that detect them.\n\n"
     )
 
 
