@@ -94,6 +94,7 @@ class Call:
         result: What the last call returned.
         left: The state after the last call.
         raised: The exception that ended the last call that raised.
+        altered: A call was given arguments.
     """
 
     def __init__(self, function: Callable[..., Any], state: Callable[[], Any] | None = None) -> None:
@@ -103,9 +104,11 @@ class Call:
         self.result: Any = None
         self.left: Any = None
         self.raised: BaseException | None = None
+        self.altered = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         self.count += 1
+        self.altered = self.altered or bool(args or kwargs)
         try:
             self.result = self._function(*args, **kwargs)
         except BaseException as error:
@@ -214,12 +217,18 @@ class Armed:
             self._acted()
         return new
 
-    def around(self, function: Callable[..., Any], state: Callable[[], Any] | None = None) -> Any:
+    def around(
+        self,
+        function: Callable[..., Any],
+        state: Callable[[], Any] | None = None,
+        by_arguments: bool = False,
+    ) -> Any:
         """Run the injector around a call; count an activation if the call was skipped, repeated or ended differently.
 
         Args:
             function: The original call, without arguments.
             state: Returns a description of what the call leaves behind, if an injector may undo that.
+            by_arguments: Arguments that the injector passes to the call count too.
 
         Returns:
             The injector's result in place of the call's.
@@ -231,10 +240,11 @@ class Armed:
         try:
             result = self._inject(call, call)
         except BaseException as error:
-            if error is not call.raised or call.count != 1:
+            if error is not call.raised or call.count != 1 or (by_arguments and call.altered):
                 self._acted()
             raise
         untouched = call.count == 1 and call.raised is None and tree.identical(call.result, result)
+        untouched = untouched and not (by_arguments and call.altered)
         if not untouched or (state and not tree.identical(call.left, state())):
             self._acted()
         return result

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 _MEETING = timedelta(seconds=300)
 _PATIENCE = (1.5, 30.0)
-_LATE = "Timed out waiting"
+# The second one is of a later collective: a timeout closes gloo's connections, and the training may have caught it.
+_LATE = ("Timed out waiting", "Application timeout caused pair closure")
 
 
 @dataclass
@@ -102,7 +103,7 @@ class Gang:
         """Return the collective that the error reports as never having come about; empty for any other error."""
         seen: set[int] = set()
         while error is not None and id(error) not in seen:
-            if isinstance(error, RuntimeError) and _LATE in str(error):
+            if isinstance(error, RuntimeError) and any(late in str(error) for late in _LATE):
                 return self.recorder.last
             seen.add(id(error))
             error = error.__cause__ or error.__context__  # type: ignore[assignment]

@@ -5,17 +5,22 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Callable
+from typing import Any
 
 from faultlab.core import collectives
 
 
 class Recorder:
-    """Counts the collectives that this rank enters; ``step`` returns the training step."""
+    """Counts the collectives that this rank enters; ``step`` returns the training step.
+
+    After a collective that failed, it stays at that one: what comes later only shows that the connections are closed.
+    """
 
     def __init__(self, step: Callable[[], int]) -> None:
         self._step = step
         self._number = 0
         self._page: mmap.mmap | None = None
+        self._work: Any = None
         self.last = ""
 
     def write_to(self, path: str) -> None:
@@ -29,8 +34,16 @@ class Recorder:
 
     def enter(self, name: str) -> None:
         """Record that this rank enters a collective."""
+        if self._work is not None and self._work.is_completed() and not self._work.is_success():
+            return
+        self._work = None
         step = self._step()
         self._number += 1
         self.last = f"{name} {self._number} of step {step}"
         if self._page is not None:
             self._page[:] = collectives.to_bytes(self._number, name, step)
+
+    def begun(self, work: Any) -> None:
+        """Remember the work of the collective that was entered last, if none has failed."""
+        if self._work is None:
+            self._work = work

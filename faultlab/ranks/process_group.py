@@ -67,17 +67,16 @@ class Collective:
     arguments: tuple[Any, ...]
     tensors: list[torch.Tensor] = field(default_factory=list)
 
+    def skipped(self) -> Any:
+        """Return the work of a collective that does not take place."""
+        work = torch.futures.Future()  # type: ignore[var-annotated]
+        work.set_result(self.tensors)
+        return torch._C._distributed_c10d._create_work_from_future(work)  # type: ignore[attr-defined]
 
-def performed(collective: Collective, call: Callable[[], Any]) -> Any:
+
+def performed(collective: Collective, call: Callable[..., Any]) -> Any:
     """Perform a collective and return its work. The hook of the injection point wraps this function."""
-    return call()
-
-
-def done(tensors: list[torch.Tensor]) -> Any:
-    """Return the work of a collective that did not take place."""
-    work = torch.futures.Future()  # type: ignore[var-annotated]
-    work.set_result(tensors)
-    return torch._C._distributed_c10d._create_work_from_future(work)  # type: ignore[attr-defined]
+    return call(*collective.arguments)
 
 
 class WatchedGroup(dist.ProcessGroup):
@@ -101,7 +100,13 @@ def _forwarding(method: str, name: str) -> Callable[..., Any]:
         # The number of the running backward pass; -1 outside of one.
         of = GRADIENTS if torch._C._current_graph_task_id() != -1 else ""
         collective = Collective(name, of, group.size(), args, _tensors(args))
-        return performed(collective, lambda: getattr(group.inner, method)(*args, **kwargs))
+
+        def begin(*given: Any) -> Any:
+            work = getattr(group.inner, method)(*given, **kwargs)
+            group.recorder.begun(work)
+            return work
+
+        return performed(collective, begin)
 
     return forwarding
 

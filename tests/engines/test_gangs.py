@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
-from faultlab.core.collectives import Position, standstill
+from faultlab.core.collectives import Position, file_of, read, standstill
 from faultlab.core.fault import Fault
 from faultlab.core.orders import Order, Train
 from faultlab.core.report import Status
 from faultlab.core.results import Outcome
 from faultlab.engines import Engine, create
 from faultlab.engines.processes import children_of
+from faultlab.ranks.position import Recorder
 from tests.lab import Lab
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can't fork")
@@ -42,6 +43,7 @@ def outcomes(lab: Lab) -> dict[str, Outcome]:
         "distributed.rank-killed@step=3,rank=1",
         "distributed.rank-raises@step=3,rank=1",
         "distributed.rank-hangs@step=3,rank=1",
+        "distributed.timeout-swallowed@step=3",
         "weights.reinitialised@step=3,rank=1",
     ]
     return lab.run([never, *faults], at=3, deadline=60.0)
@@ -109,6 +111,36 @@ def test_a_hang_is_named_by_rank_collective_and_step_with_what_stock_torch_waits
     assert "rank 0 waits in " in said or "each of the ranks 0, 2 waits in " in said
     assert re.search("of step 3; rank 1 has not entered (it|them), after ", said)
     assert "torch waits 1,800 s" in said
+
+
+def test_a_timeout_that_the_training_catches_is_named_by_the_collective_that_it_ended(
+    lab: Lab, outcomes: dict[str, Outcome]
+) -> None:
+    outcome = outcomes["distributed.timeout-swallowed@step=3"]
+    assert outcome.timed_out
+    assert "in broadcast" in lab.judge(outcome).detected_by[0].message
+    assert "of step 3" in lab.judge(outcome).detected_by[0].message
+
+
+class _Work:
+    def __init__(self, successful: bool) -> None:
+        self.successful = successful
+
+    def is_completed(self) -> bool:
+        return True
+
+    def is_success(self) -> bool:
+        return self.successful
+
+
+def test_a_recorder_stays_at_the_collective_that_failed(tmp_path: Path) -> None:
+    recorder = Recorder(lambda: 4)
+    recorder.write_to(file_of(str(tmp_path / "meeting"), 0))
+    for name, successful in (("broadcast", True), ("all_reduce", False), ("barrier", True)):
+        recorder.enter(name)
+        recorder.begun(_Work(successful))
+    assert recorder.last == "all_reduce 2 of step 4"
+    assert read(str(tmp_path / "meeting"), 1) == [Position(0, 2, "all_reduce", 4)]
 
 
 def test_nothing_is_left_of_a_gang(lab: Lab, outcomes: dict[str, Outcome]) -> None:

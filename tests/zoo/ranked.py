@@ -28,10 +28,15 @@ class _Ranked(Configured):
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         x, y = batch
-        self.log("val_loss", F.cross_entropy(self(x), y), sync_dist=True)
+        scores = self(x)
+        self.log("val_loss", F.cross_entropy(scores, y), sync_dist=True)
+        self.log("val_accuracy", (scores.argmax(1) == y).float().mean(), sync_dist=True)
 
 
 def ranked() -> tuple[Any, Any]:
     """Two ranks are to train it, each on its half of the data."""
     data = TensorDataset(*_points())
-    return _Ranked(), (DataLoader(data, batch_size=4, shuffle=True), DataLoader(data, batch_size=24))
+    return _Ranked(), (
+        DataLoader(data, batch_size=4, shuffle=True),
+        DataLoader(TensorDataset(*_points(32)), batch_size=8),
+    )

@@ -24,7 +24,14 @@ from faultlab.catalogue.injection_points.optimisation import (
     ZeroGrad,
 )
 from faultlab.catalogue.injection_points.point import InjectionPoint
-from faultlab.catalogue.injection_points.ranks import Collective, Replica, SamplerEpoch
+from faultlab.catalogue.injection_points.ranks import (
+    Collective,
+    Launch,
+    Replica,
+    ReplicaArguments,
+    SamplerArguments,
+    SamplerEpoch,
+)
 from faultlab.catalogue.injection_points.steps import Definition, Mode, StepCall, StepOutput
 from faultlab.catalogue.injection_points.surroundings import (
     CallbackHook,
@@ -48,6 +55,7 @@ __all__ = [
     "Gradients",
     "HeadInput",
     "InjectionPoint",
+    "Launch",
     "Loader",
     "LoaderArguments",
     "Loaders",
@@ -64,7 +72,9 @@ __all__ = [
     "Process",
     "RandomState",
     "Replica",
+    "ReplicaArguments",
     "Sample",
+    "SamplerArguments",
     "SamplerEpoch",
     "StepCall",
     "StepOutput",

@@ -1,4 +1,4 @@
-"""Injection points of trainings on several ranks: collectives, the replica that wraps the module, and the sampler."""
+"""Injection points of trainings on several ranks: their launch, collectives, replicas and samplers."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ _AFTER_FORWARD = frozenset({"batches", "forward", "metrics"})
 class OfRanks(InjectionPoint):
     """The base class of points that only trainings on several ranks reach."""
 
-    kind = "around"
-
     def inapplicable(self, profile: TargetProfile) -> str:
         return "" if profile.ranks > 1 else "the training has one rank"
 
@@ -27,11 +25,15 @@ class OfRanks(InjectionPoint):
 class Collective(OfRanks):
     """A collective of the process group. The injector receives the call, which returns when the collective has ended.
 
-    ``ctx.memory["collective"]`` has its name, its tensors, which hold the result after the call, and the number of
-    ranks. With ``of="gradients"``, only those that a backward pass calls, as DistributedDataParallel's reducer does.
+    The call accepts other arguments than those of the training. ``ctx.memory["collective"]`` has its name, its
+    arguments, its tensors, which hold the result after the call, and the number of ranks; its method ``skipped``
+    returns the work of a collective that does not take place. With ``of="gradients"``, only those that a backward pass
+    calls, as DistributedDataParallel's reducer does; ``called`` names the collective, such as ``barrier``.
     """
 
     of: str = ""
+    called: str = ""
+    kind = "around"
     leaves = _AFTER_FORWARD
 
 
@@ -42,11 +44,47 @@ class Replica(OfRanks):
     ``ctx.memory["replica"]`` is the wrapper. What it is told to synchronize during the call holds for the backward too.
     """
 
+    kind = "around"
     leaves = frozenset({"batches", "metrics"})
 
 
 @dataclass(frozen=True)
-class SamplerEpoch(OfRanks):
-    """The call ``set_epoch`` of a DistributedSampler with another epoch. The injector receives the call."""
+class ReplicaArguments(OfRanks):
+    """The arguments of DistributedDataParallel, by name, with ``module``. The injector maps dict -> dict.
 
+    A function that the injector stores as ``ctx.memory["constructed"]`` is called with the new wrapper.
+    """
+
+    attach_at = "fit"
+    leaves = frozenset({"batches", "metrics"})
+
+
+@dataclass(frozen=True)
+class SamplerArguments(OfRanks):
+    """The arguments of the DistributedSampler that shards the data, by name. The injector maps dict -> dict."""
+
+    attach_at = "fit"
+    leaves = frozenset({"backward", "forward", "metrics"})
+
+
+@dataclass(frozen=True)
+class Launch(OfRanks):
+    """The variables that a launcher sets for each rank, such as NODE_RANK. The injector maps dict -> dict.
+
+    They are changed before the framework reads its ranks from them. The ranks of faultlab have met before, at a file;
+    a rank that is given another address or port also opens the store that torch would open there.
+    """
+
+    attach_at = "fit"
+    leaves = frozenset({"backward", "batches", "forward", "metrics"})
+
+
+@dataclass(frozen=True)
+class SamplerEpoch(OfRanks):
+    """The call ``set_epoch`` of a DistributedSampler with another epoch. The injector receives the call.
+
+    The call accepts another epoch.
+    """
+
+    kind = "around"
     leaves = frozenset({"backward", "forward", "metrics"})

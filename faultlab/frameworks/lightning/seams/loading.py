@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from faultlab.frameworks.lightning import NAME, namespaces
 from faultlab.frameworks.lightning.clock import STAGES
 from faultlab.frameworks.torch.loaders import dataloaders_in, read, rebuilt
 from faultlab.injection.hooks import Site, hooks
+from faultlab.injection.values import Loading
 
 if TYPE_CHECKING:
     from faultlab.injection.armed_fault import Armed
@@ -26,7 +28,8 @@ def loader_arguments(point: LoaderArguments, patches: Patches, armed: Armed, sit
         def mapped(connector: Any, dataloader: Any, shuffle: bool, mode: Any) -> Any:
             if isinstance(dataloader, DataLoader) and armed.due(STAGES[mode.value]):
                 before = replace(read(dataloader), training=lambda: read(training_loaders(connector.trainer)[0]))
-                dataloader = rebuilt(dataloader, before, armed.map(before))
+                after = armed.map(before)
+                dataloader = _retold(rebuilt(dataloader, before, after), before, after)
             return prepare(connector, dataloader, shuffle, mode)
 
         return mapped
@@ -34,6 +37,29 @@ def loader_arguments(point: LoaderArguments, patches: Patches, armed: Armed, sit
     for namespace in namespaces.loaded():
         connector = namespaces.part(namespace, "trainer.connectors.data_connector:_DataConnector")
         patches.wrap(connector, "_prepare_dataloader", make)
+
+
+_TOLD = ("dataset", "batch_size", "drop_last", "num_workers", "worker_init_fn")
+
+
+def _retold(loader: DataLoader[Any], before: Loading, after: Loading) -> DataLoader[Any]:
+    """Let a changed loader have the arguments from which Lightning makes another one, to divide it among ranks."""
+    own = vars(loader)
+    if after == before or "__pl_saved_args" not in own:
+        return loader
+    names, given = list(own["__pl_saved_arg_names"]), list(own["__pl_saved_args"])
+    keywords = dict(own["__pl_saved_kwargs"])
+    accepted = inspect.signature(type(loader).__init__).parameters
+    for name in _TOLD:
+        value = getattr(after, name)
+        if value == getattr(before, name):
+            continue
+        if name in names[: len(given)]:
+            given[names.index(name)] = value
+        elif name in accepted:
+            keywords[name] = value
+    own.update(__pl_saved_args=tuple(given), __pl_saved_kwargs=keywords, __dataset=after.dataset)
+    return loader
 
 
 @hooks(Loaders, framework=NAME)

@@ -1,13 +1,15 @@
-"""The collectives of a rank, the replica around its module, and the epochs of its sampler."""
+"""The collectives of a rank, the replica around its module, and the epochs and arguments of its sampler."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from faultlab.catalogue.injection_points import Collective, Replica, SamplerEpoch
+from faultlab.catalogue.injection_points import Collective, Replica, ReplicaArguments, SamplerEpoch
 from faultlab.core.patching import Patches
 from faultlab.injection.hooks import Site, hooks
 
@@ -20,18 +22,18 @@ def collective(point: Collective, patches: Patches, armed: Armed, site: Site) ->
     from faultlab.ranks import process_group
 
     def make(perform: Callable[..., Any]) -> Callable[..., Any]:
-        def performing(one: process_group.Collective, call: Callable[[], Any]) -> Any:
-            if (point.of and one.of != point.of) or not armed.due():
+        def performing(one: process_group.Collective, call: Callable[..., Any]) -> Any:
+            if not (point.of in ("", one.of) and point.called in ("", one.name) and armed.due()):
                 return perform(one, call)
 
-            def ended() -> Any:
+            def ended(*given: Any) -> Any:
                 # At once: the injector, and the count of activations, look at the result.
-                work = perform(one, call)
+                work = perform(replace(one, arguments=given or one.arguments), call)
                 work.wait()
                 return work
 
             armed.ctx.memory["collective"] = one
-            return armed.around(ended, lambda: [tensor.clone() for tensor in one.tensors])
+            return armed.around(ended, lambda: [tensor.clone() for tensor in one.tensors], by_arguments=True)
 
         return performing
 
@@ -62,8 +64,30 @@ def sampler_epoch(point: SamplerEpoch, patches: Patches, armed: Armed, site: Sit
         def setting(sampler: Any, epoch: int) -> Any:
             if sampler.epoch == epoch or not armed.due():
                 return set_epoch(sampler, epoch)
-            return armed.around(lambda: set_epoch(sampler, epoch))
+            return armed.around(lambda other=epoch: set_epoch(sampler, other), by_arguments=True)
 
         return setting
 
     patches.wrap(torch.utils.data.DistributedSampler, "set_epoch", make)
+
+
+@hooks(ReplicaArguments)
+def replica_arguments(point: ReplicaArguments, patches: Patches, armed: Armed, site: Site) -> None:
+    memory = armed.ctx.memory
+
+    def described(arguments: dict[str, Any]) -> list[Any]:
+        parameters = arguments["module"].named_parameters()
+        return ["constructed" in memory, [(name, one.requires_grad, one.shape) for name, one in parameters]]
+
+    def make(construct: Callable[..., Any]) -> Callable[..., Any]:
+        signature = inspect.signature(construct)
+
+        def constructing(wrapper: Any, *args: Any, **kwargs: Any) -> None:
+            given = dict(signature.bind(wrapper, *args, **kwargs).arguments)
+            given.pop(next(iter(signature.parameters)))
+            construct(wrapper, **(armed.map(given, described) if armed.due("train") else given))
+            memory.pop("constructed", lambda wrapper: None)(wrapper)
+
+        return constructing
+
+    patches.wrap(torch.nn.parallel.DistributedDataParallel, "__init__", make)
