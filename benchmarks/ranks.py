@@ -49,7 +49,7 @@ ROOT = Path(__file__).parents[1]
 SCENARIO = "digits-ddp"
 OF_RANKS = ("CollectivesAgree", "DataSharded", "MetricsSynced", "RanksAgree", "Stragglers")
 RANKS = 2
-STEPS, SETTLED = 160, 80
+STEPS, SETTLED = 136, 64
 
 
 class Nothing(guards.Guard):

@@ -95,8 +95,6 @@ class WatchedGroup(dist.ProcessGroup):
 def _forwarding(method: str, name: str) -> Callable[..., Any]:
     def forwarding(group: WatchedGroup, *args: Any, **kwargs: Any) -> Any:
         group.recorder.enter(name)
-        if _is_of_guards():
-            return getattr(group.inner, method)(*args, **kwargs)
         # The number of the running backward pass; -1 outside of one.
         of = GRADIENTS if torch._C._current_graph_task_id() != -1 else ""
         collective = Collective(name, of, group.size(), args, _tensors(args))
@@ -106,7 +104,7 @@ def _forwarding(method: str, name: str) -> Callable[..., Any]:
             group.recorder.begun(work)
             return work
 
-        return performed(collective, begin)
+        return begin(*args) if _is_of_guards() else performed(collective, begin)
 
     return forwarding
 

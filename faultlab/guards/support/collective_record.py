@@ -37,6 +37,9 @@ _NAMES = {
     "alltoall": "all_to_all",
     "alltoall_base": "all_to_all",
     "barrier": "barrier",
+    "all_gather_single": "all_gather",
+    "reduce_scatter_single": "reduce_scatter",
+    "all_to_all_single": "all_to_all",
 }
 _WIDTH = 1 << 63
 
