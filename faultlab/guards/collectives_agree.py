@@ -100,9 +100,9 @@ class CollectivesAgree(Guard):
             return
         states = gather_objects(record.state())
         counts = ", ".join(str(count) for count, _ in states)
-        told = collective_record.difference(states) or f"the ranks entered {counts} collectives"
+        found = collective_record.difference(states) or f"the ranks entered {counts} collectives"
         self._leave()
-        self.alarm("sequence", told, _REMEDY)
+        self.alarm("sequence", found, _REMEDY)
 
     def _leave(self) -> None:
         collective_record.end(self._record)

@@ -91,7 +91,7 @@ class DataSharded(Guard):
             try:
                 keys = sample_keys.of_batch(batch)
             except Exception as error:  # no rank may wait for this one
-                self.skip(f"the samples of a batch can't be told apart: {type(error).__name__}")
+                self.skip(f"the samples of a batch can't be distinguished: {type(error).__name__}")
         if keys is not None:
             self._keys.append(keys)
             self._noted += len(keys)

@@ -41,7 +41,7 @@ class Alarm(RuntimeError):  # noqa: N818 - it is what a guard is for, not an err
     """
 
     saves: bool = False
-    """True if the process that saves checkpoints should save the state before the failure, and was not told yet."""
+    """True if the process that saves checkpoints has yet to save the state before the failure."""
 
     def __init__(
         self,
@@ -316,7 +316,7 @@ class Guard(Callback):
 
     @property
     def _is_awaited(self) -> bool:
-        """True if counterparts on other ranks wait for this guard, although it failed, until they are told."""
+        """True if counterparts on other ranks wait for this guard, although it failed, until they know."""
         exchange = self.exchange
         return exchange is not None and not exchange.ended and self._view is not None and meets(self._view)
 

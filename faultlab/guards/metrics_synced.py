@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.support import fingerprints
-from faultlab.guards.support.exchange import Exchange, gather_objects, meets, ranks_named
+from faultlab.guards.support.exchange import Exchange, bits_of, from_bits, gather_objects, meets, ranks_named
 from faultlab.guards.support.findings import Findings
 from faultlab.guards.support.parameter_samples import Finding
 from faultlab.guards.support.training_view import TrainingView
@@ -84,11 +83,11 @@ class MetricsSynced(Guard):
         metrics = trainer.callback_metrics or {}
         own = {name: _number(metrics[name]) for name in sorted(names) if name in metrics}
         sums, self._sums = self._sums, {}
-        told = self.exchange.gather(self, module, lambda: [len(own), fingerprints.of_names(own)], 2)
-        if told is None:
+        rows = self.exchange.gather(self, module, lambda: [len(own), fingerprints.of_names(own)], 2)
+        if rows is None:
             return
         self.looked += 1
-        if any(row != told[0] for row in told):
+        if any(row != rows[0] for row in rows):
             self._findings.say(self, [_of_names(gather_objects(list(own)))])
             return
 
@@ -96,18 +95,18 @@ class MetricsSynced(Guard):
             found = []
             for name, value in own.items():
                 total, weight = sums.get(name, (math.nan, math.nan))
-                found += [_bits(value), _bits(float(total)), _bits(float(weight))]
+                found += [bits_of(value), bits_of(float(total)), bits_of(float(weight))]
             return found
 
-        if own and (rows := self.exchange.gather(self, module, numbers, 3 * len(own))) is not None:
-            columns = {name: [row[3 * place : 3 * place + 3] for row in rows] for place, name in enumerate(own)}
+        if own and (values := self.exchange.gather(self, module, numbers, 3 * len(own))) is not None:
+            columns = {name: [row[3 * place : 3 * place + 3] for row in values] for place, name in enumerate(own)}
             self._findings.say(self, _of_values(columns))
 
 
 def _of_values(columns: Mapping[str, list[list[int]]]) -> list[Finding]:
     findings = []
     for name, of_ranks in columns.items():
-        values, totals, weights = ([_value(row[place]) for row in of_ranks] for place in range(3))
+        values, totals, weights = ([from_bits(row[place]) for row in of_ranks] for place in range(3))
         if not all(math.isclose(one, values[0], rel_tol=_TOLERANCE, abs_tol=1e-12) for one in values if one == one):
             shown = " and ".join(f"{value:.6g}" for value in values[:4])
             findings.append(
@@ -140,8 +139,8 @@ def _of_names(of_ranks: list[list[str]]) -> Finding:
     rank = next(rank for rank, names in enumerate(of_ranks) if set(names) != first)
     more, fewer = sorted(set(of_ranks[rank]) - first), sorted(first - set(of_ranks[rank]))
     parts = [f"logs {', '.join(more)}"] * bool(more) + [f"does not log {', '.join(fewer)}"] * bool(fewer)
-    told = f"{ranks_named([rank])} {' and '.join(parts)}, unlike rank 0, so that their values are mixed up"
-    return "names", told, "Log the same names on all ranks, in the same order."
+    found = f"{ranks_named([rank])} {' and '.join(parts)}, unlike rank 0, so that their values are mixed up"
+    return "names", found, "Log the same names on all ranks, in the same order."
 
 
 def _decisive(trainer: TrainingView) -> frozenset[str]:
@@ -155,11 +154,3 @@ def _number(value: Any) -> float:
         return float(value)
     except (TypeError, ValueError, RuntimeError):
         return math.nan
-
-
-def _bits(value: float) -> int:
-    return int(struct.unpack("<q", struct.pack("<d", value))[0])
-
-
-def _value(bits: int) -> float:
-    return float(struct.unpack("<d", struct.pack("<q", bits))[0])

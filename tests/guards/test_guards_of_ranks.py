@@ -12,7 +12,15 @@ import torch
 import torch.distributed as dist
 from torch.utils.data import DataLoader, DistributedSampler, IterableDataset, RandomSampler
 
-from faultlab.guards import Alarm, CollectivesAgree, DataSharded, MetricsSynced, RanksAgree, Stragglers
+from faultlab.guards import (
+    Alarm,
+    CollectivesAgree,
+    DataSharded,
+    MetricsRecomputed,
+    MetricsSynced,
+    RanksAgree,
+    Stragglers,
+)
 from faultlab.guards.support import collective_record, sample_keys
 from tests.guards.gang import Synced, fit, gang
 from tests.guards.rig import Healthy, points
@@ -72,6 +80,22 @@ def test_metrics_are_compared_by_names_values_and_means() -> None:
         )
         # Five samples of 2 and two of 1: but 3.5 samples are cut to 3.
         assert mean == "mean: val_loss is logged as 2, and its mean over the ranks is 1.71429"
+
+
+def test_a_synced_metric_is_recomputed_over_all_ranks() -> None:
+    class Doubled(Synced):
+        def validation_step(self, batch: Any, batch_idx: int) -> Any:
+            factor = 1.0 if self.trainer.current_epoch == 0 else 2.0
+            self.log("val_loss", factor * torch.nn.functional.cross_entropy(self(batch[0]), batch[1]))
+
+    def work() -> list[str]:
+        modules = Synced(), Healthy(), Doubled()
+        return [told(MetricsRecomputed(strict=True, tolerance=1e-5), module, max_epochs=3) for module in modules]
+
+    for synced, unsynced, doubled in gang(work):
+        assert synced == unsynced == "quiet after 4 looks"
+        assert doubled.startswith("differs: the metric val_loss is logged as ")
+        assert doubled.endswith(" if recomputed on the same 64 samples")
 
 
 def test_a_monitored_metric_of_the_training_epoch_is_compared_and_no_other() -> None:

@@ -51,11 +51,11 @@ class Record:
         self.count = self.digest = 0
         self.latest: deque[str] = deque(maxlen=KEPT)
 
-    def enter(self, told: str) -> None:
+    def enter(self, text: str) -> None:
         """Note that this rank enters a collective."""
         self.count += 1
-        self.latest.append(told)
-        of_all = hashlib.sha256(f"{self.digest} {told}".encode()).digest()
+        self.latest.append(text)
+        of_all = hashlib.sha256(f"{self.digest} {text}".encode()).digest()
         self.digest = int.from_bytes(of_all[:8], "big") % _WIDTH
 
     def state(self) -> tuple[int, list[str]]:
@@ -128,9 +128,9 @@ def _recording(original: Callable[..., Any], name: str) -> Callable[..., Any]:
     @functools.wraps(original)
     def recording(group: Any, *args: Any, **kwargs: Any) -> Any:
         if group is dist.group.WORLD and not exchanging() and not _is_of_replica():
-            told = f"{name}{_shapes([*args, *kwargs.values()])}"
+            text = f"{name}{_shapes([*args, *kwargs.values()])}"
             for record in _records:
-                record.enter(told)
+                record.enter(text)
         return original(group, *args, **kwargs)
 
     return recording
@@ -145,9 +145,9 @@ def _is_of_replica() -> bool:
 
 def _shapes(arguments: list[Any]) -> str:
     tensors = [tensor for argument in arguments for tensor in _tensors(argument)]
-    told = " and ".join(f"{str(one.dtype).removeprefix('torch.')}{list(one.shape)}" for one in tensors[:3])
+    text = " and ".join(f"{str(one.dtype).removeprefix('torch.')}{list(one.shape)}" for one in tensors[:3])
     more = f" and {len(tensors) - 3} more" if len(tensors) > 3 else ""
-    return f" of {told}{more}" if told else ""
+    return f" of {text}{more}" if text else ""
 
 
 def _tensors(value: Any) -> list[torch.Tensor]:

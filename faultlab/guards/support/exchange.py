@@ -1,12 +1,13 @@
-"""What a guard and its counterparts on the other ranks of a training tell each other, by one small collective.
+"""The exchange between a guard and its counterparts on the other ranks of a training, by one small collective.
 
 A rank that does not enter a collective that the others have entered lets them wait. So a guard enters its own wherever
-every rank does, even if it failed before, and then tells the others: they stop together.
+every rank does, even if it failed before. The others learn of that, and all stop together.
 """
 
 from __future__ import annotations
 
 import contextlib
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -51,7 +52,7 @@ class UnreachableError(RuntimeError):
 class Exchange:
     """The exchange of one guard with its counterparts on the other ranks.
 
-    ``failed`` tells them at the next exchange that this guard failed; it has ``ended`` when all know of a failure.
+    ``failed`` shows them at the next exchange that this guard failed; it has ``ended`` when all know of a failure.
     """
 
     def __init__(self) -> None:
@@ -70,7 +71,7 @@ class Exchange:
             guard: The guard.
             module: The module that is trained.
             own: Returns the numbers of this rank, which fit into 64 bits. If it raises, so does this method, after the
-                other ranks have been told.
+                exchange.
             size: How many numbers.
 
         Raises:
@@ -112,6 +113,16 @@ def gather_objects(own: Any) -> list[Any]:
     with collective():
         dist.all_gather_object(found, own)
     return found
+
+
+def bits_of(value: float) -> int:
+    """Return a number as the integer of its bits, for an exchange."""
+    return int(struct.unpack("<q", struct.pack("<d", value))[0])
+
+
+def from_bits(bits: int) -> float:
+    """Return the number of these bits."""
+    return float(struct.unpack("<d", struct.pack("<q", bits))[0])
 
 
 def ranks_named(ranks: Sequence[int]) -> str:

@@ -23,7 +23,7 @@ _ODD = (0x9E3779B97F4A7C15 - (1 << 64), 0xBF58476D1CE4E5B9 - (1 << 64))
 
 
 def of_batch(batch: Any) -> Tensor | None:
-    """Return the key of each sample, ``int64[samples]`` and not negative; None if samples can't be told apart."""
+    """Return the key of each sample, ``int64[samples]`` and not negative; None if samples can't be distinguished."""
     look = batch_view.look(batch)
     size = look.samples
     parts = [part for part in look.usual.values() if size and part.ndim and len(part) == size and part.numel()]
