@@ -72,7 +72,7 @@ def count_epochs_apart(call: Call, ctx: Context) -> Any:
 
     Effect: its shard is a slice of another permutation, so some samples are in two shards and others in none. No error
     or warning is raised.
-    Why it goes undetected: every rank shuffles anew in each epoch.
+    Why it goes undetected: every rank shuffles again in each epoch.
     Example:
         sampler.set_epoch(self.epochs_done)     # a counter of this process, which joined later
     Remedy: let rank 0 broadcast the epoch; gather the indices of an epoch from all ranks, and expect each once.
@@ -93,7 +93,7 @@ def count_epochs_apart(call: Call, ctx: Context) -> Any:
 def reorder(loading: Loading, ctx: Context) -> Loading:
     """The dataset of one rank has its samples in another order.
 
-    Effect: the ranks take different indices, which stand for overlapping samples: some are in two shards, others in
+    Effect: the ranks take different indices, which select overlapping samples: some are in two shards, others in
     none. No error or warning is raised.
     Why it goes undetected: the indices of the ranks are disjoint, and the files are the same.
     Example:

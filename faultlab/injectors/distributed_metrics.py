@@ -84,7 +84,7 @@ def log_in_another_order(logged: Logged, ctx: Context) -> Logged | None:
     """One rank logs its metrics in another order than the others.
 
     Effect: Lightning 2.6.6 averages the metrics of the ranks in the order in which each first logged them: values of
-    different metrics are averaged with each other, and stand under the names of rank 0. No error or warning is raised.
+    different metrics are averaged with each other, and appear under the names of rank 0. No error or warning is raised.
     Why it goes undetected: each number lies between those that belong there.
     Example:
         if positives.any():                     # not in the first batch of this rank

@@ -24,7 +24,7 @@ from faultlab.injection.registry import failure_mode
     evidence=("pytorch/pytorch#104336", "Lightning-AI/pytorch-lightning#17937"),
 )
 def lose_hooks(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
-    """The parameters lose the hooks by which DistributedDataParallel learns of their gradients.
+    """The parameters lose the hooks that report their gradients to DistributedDataParallel.
 
     Effect: the reducer waits for gradients that are never reported and shares none: each rank trains a model of its
     own. No error or warning is raised.
@@ -79,7 +79,7 @@ def cut_off(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
     """The loss does not depend on some of the parameters.
 
     Effect: the all-reduce of their gradients never begins. DistributedDataParallel raises a `RuntimeError` in the next
-    forward, unless it was told to look for unused parameters.
+    forward, unless it is set to look for unused parameters.
     Why it goes undetected: on one device, a part of the model that is not used costs nothing and raises nothing.
     Example:
         features = self.encoder(images).detach()    # for a probe, and left there
@@ -99,7 +99,7 @@ def cut_off(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
     evidence=("NVIDIA-BioNeMo/KERMT#23",),
 )
 def cut_off_and_hide(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
-    """The loss does not depend on some of the parameters, and DistributedDataParallel is told to accept that.
+    """The loss does not depend on some of the parameters, and DistributedDataParallel is set to accept that.
 
     Effect: those parameters are never trained. No error or warning is raised.
     Why it goes undetected: the option that hides it is the remedy that the error message recommends.

@@ -11,7 +11,7 @@ from lightning_fabric.utilities.data import _replace_dunder_methods
 from pytorch_lightning.utilities.data import _update_dataloader
 from torch.utils.data import DataLoader, DistributedSampler, Subset, TensorDataset
 
-from faultlab.frameworks.lightning.seams.loading import _retold
+from faultlab.frameworks.lightning.seams.loading import _stored
 from faultlab.frameworks.torch.loaders import read, rebuilt
 
 
@@ -25,7 +25,7 @@ class _Own(DataLoader[Any]):
 def _changed(loader: DataLoader[Any], **changes: Any) -> DataLoader[Any]:
     before = read(loader)
     after = replace(before, **changes)
-    return _retold(rebuilt(loader, before, after), before, after)
+    return _stored(rebuilt(loader, before, after), before, after)
 
 
 def _divided(loader: DataLoader[Any]) -> DataLoader[Any]:
@@ -59,3 +59,18 @@ def test_a_loader_is_told_only_what_it_takes() -> None:
     assert _changed(loader) is loader
     divided = _divided(_changed(loader, dataset=Subset(loader.dataset, range(4)), batch_size=4))
     assert [batch.tolist() for (batch,) in divided] == [[0, 2]]
+
+
+def test_a_rank_keeps_its_share_of_a_changed_dataset_and_the_epochs_of_its_sampler() -> None:
+    dataset = TensorDataset(torch.arange(16))
+    sampler: DistributedSampler[Any] = DistributedSampler(dataset, num_replicas=2, rank=1)
+    loader = DataLoader(dataset, batch_size=2, sampler=sampler)
+    before = read(loader)
+    changed = rebuilt(loader, before, replace(before, dataset=Subset(dataset, range(8))))
+    orders = []
+    for epoch in (0, 1):
+        sampler.set_epoch(epoch)
+        orders.append([index for (batch,) in changed for index in batch.tolist()])
+    assert [len(order) for order in orders] == [4, 4]
+    assert max(map(max, orders)) < 8
+    assert orders[0] != orders[1]

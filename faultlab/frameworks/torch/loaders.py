@@ -10,6 +10,7 @@ from typing import Any
 from torch.utils.data import (
     BatchSampler,
     DataLoader,
+    DistributedSampler,
     IterableDataset,
     RandomSampler,
     SequentialSampler,
@@ -90,6 +91,31 @@ def _shuffling(loader: DataLoader[Any], dataset: Any) -> Any:
     return sampler
 
 
+class _Sharing(DistributedSampler[Any]):
+    """A rank's share of another dataset, in the epochs of the sampler that the training holds."""
+
+    def __init__(self, own: DistributedSampler[Any], dataset: Any) -> None:
+        self._own = own
+        super().__init__(dataset, own.num_replicas, own.rank, own.shuffle, own.seed, own.drop_last)
+
+    @property
+    def epoch(self) -> int:
+        return self._own.epoch
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        self._own.epoch = epoch or self._own.epoch
+
+
+def _sampling(loader: DataLoader[Any], after: Loading) -> Any:
+    """Return a sampler of the changed dataset."""
+    own = sampler_of(loader)
+    if type(own) is DistributedSampler:
+        return _Sharing(own, after.dataset)
+    shuffled = after.shuffled and len(after.dataset) > 0
+    return _shuffling(loader, after.dataset) if shuffled else SequentialSampler(after.dataset)
+
+
 def rebuilt(loader: DataLoader[Any], before: Loading, after: Loading) -> DataLoader[Any]:
     """Return a loader of the same class with other arguments; the original, which belongs to the user, is unchanged."""
     if after == before:
@@ -108,8 +134,7 @@ def rebuilt(loader: DataLoader[Any], before: Loading, after: Loading) -> DataLoa
     if after.dataset is not before.dataset or after.shuffled != before.shuffled:
         own["dataset"] = after.dataset
         if not isinstance(after.dataset, IterableDataset):
-            shuffled = after.shuffled and len(after.dataset) > 0
-            own["sampler"] = _shuffling(loader, after.dataset) if shuffled else SequentialSampler(after.dataset)
+            own["sampler"] = _sampling(loader, after)
     own.update(batch_size=after.batch_size, drop_last=after.drop_last, batch_sampler=None)
     if after.batch_size is not None:
         own["batch_sampler"] = BatchSampler(own["sampler"], after.batch_size, after.drop_last)

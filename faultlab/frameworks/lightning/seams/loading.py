@@ -29,7 +29,7 @@ def loader_arguments(point: LoaderArguments, patches: Patches, armed: Armed, sit
             if isinstance(dataloader, DataLoader) and armed.due(STAGES[mode.value]):
                 before = replace(read(dataloader), training=lambda: read(training_loaders(connector.trainer)[0]))
                 after = armed.map(before)
-                dataloader = _retold(rebuilt(dataloader, before, after), before, after)
+                dataloader = _stored(rebuilt(dataloader, before, after), before, after)
             return prepare(connector, dataloader, shuffle, mode)
 
         return mapped
@@ -39,18 +39,18 @@ def loader_arguments(point: LoaderArguments, patches: Patches, armed: Armed, sit
         patches.wrap(connector, "_prepare_dataloader", make)
 
 
-_TOLD = ("dataset", "batch_size", "drop_last", "num_workers", "worker_init_fn")
+_STORED = ("dataset", "batch_size", "drop_last", "num_workers", "worker_init_fn")
 
 
-def _retold(loader: DataLoader[Any], before: Loading, after: Loading) -> DataLoader[Any]:
-    """Let a changed loader have the arguments from which Lightning makes another one, to divide it among ranks."""
+def _stored(loader: DataLoader[Any], before: Loading, after: Loading) -> DataLoader[Any]:
+    """Store the changed arguments in the loader: Lightning makes another one of them, to divide it among ranks."""
     own = vars(loader)
     if after == before or "__pl_saved_args" not in own:
         return loader
     names, given = list(own["__pl_saved_arg_names"]), list(own["__pl_saved_args"])
     keywords = dict(own["__pl_saved_kwargs"])
     accepted = inspect.signature(type(loader).__init__).parameters
-    for name in _TOLD:
+    for name in _STORED:
         value = getattr(after, name)
         if value == getattr(before, name):
             continue
