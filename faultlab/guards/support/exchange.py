@@ -95,7 +95,7 @@ class Exchange:
             self.ended = True
             guard.skip("another rank can't be reached")
             if not guard.together:
-                return None  # the training goes on, and its next collective shows it
+                return None  # the next collective of the training shows it
             raise UnreachableError(f"another rank can't be reached: {lost}") from lost
         rows: list[list[int]] = torch.stack(gathered).tolist()
         if failed := [rank for rank, row in enumerate(rows) if row[0]]:
