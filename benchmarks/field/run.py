@@ -14,7 +14,7 @@ import tempfile
 import time
 import venv
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +39,15 @@ _ROLES_RIGHT = 0.75
 
 @dataclass(frozen=True)
 class Project:
-    """A project: the packages to install, and the roles that an expert would give the parts of its batch."""
+    """A project: the packages to install, and the roles that an expert would give the parts of its batch.
+
+    ``scenario`` is relative to this folder; empty for ``scenario.yaml`` in the folder of the project's name.
+    """
 
     requirement: str
     inputs: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    scenario: str = ""
 
 
 PROJECTS = {
@@ -89,6 +93,14 @@ PROJECTS = {
     # The batch is a tensor, so its path is empty; the demo learns without labels.
     "lightning_manual": Project("pytorch-lightning", inputs=("",)),
 }
+
+
+# Two projects that support DistributedDataParallel, on two ranks.
+PROJECTS["darts_ranks"] = replace(PROJECTS["darts"], scenario="darts/ranks.yaml")
+# Its transforms cut inputs and targets from the same tensor, after the batch has left the loader.
+PROJECTS["replay_ranks"] = Project(
+    "replay-rec[torch]", inputs=("item_id", "item_id_mask"), scenario="replay/scenario.yaml"
+)
 
 
 class FailedError(Exception):
@@ -166,10 +178,14 @@ def _arguments() -> argparse.Namespace:
     return asked
 
 
+def _scenario(name: str) -> Path:
+    return FIELD / (PROJECTS[name].scenario or f"{name}/scenario.yaml")
+
+
 def _environment(name: str, folder: Path) -> Path:
     """Return the interpreter of an environment with the project's pinned packages and this checkout."""
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    constraints = FIELD / name / "constraints.txt"
+    constraints = _scenario(name).parent / "constraints.txt"
     pins = constraints.read_text(encoding="utf-8")
     # Written last: an interrupted installation, or one with other pins, is repeated.
     mark = folder / "complete.txt"
@@ -184,7 +200,7 @@ def _environment(name: str, folder: Path) -> Path:
 
 
 def _carried_out(name: str, python: Path, select: Sequence[str], out: Path, jobs: int | None) -> Row:
-    scenario = FIELD.relative_to(ROOT) / name / "scenario.yaml"
+    scenario = _scenario(name).relative_to(ROOT)
     begun = time.monotonic()
     command = [str(python), "-m", "faultlab", "run", str(scenario), "--json", "--out", str(out)]
     command += [word for glob in select for word in ("--select", glob)]

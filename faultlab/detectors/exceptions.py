@@ -2,8 +2,8 @@
 
 A ``raise`` or ``assert`` in the user's code is a deliberate check, and counts as ``module``. Any other exception is an
 incidental crash, whatever frame raised it: unpacking a tensor into two names fails for some batch sizes and not for
-others. Those count as ``framework``. The raising instruction distinguishes the two. The alarm of a ready-made guard that
-the user's own loop lets watch it counts as ``guard``.
+others. Those count as ``framework``. The raising instruction distinguishes the two. The alarm of a ready-made guard,
+which the user's own loop lets watch it, counts as ``guard``.
 """
 
 # faultlab: runs around each test while a mutant is on

@@ -70,6 +70,7 @@ def schedule(scheduler: Any) -> dict[str, Any]:
         "by": name,
         "ends": name not in _NOT_OVER,
         "turns": int(asked(scheduler, "last_epoch", 0) or 0),
+        "base": max((float(one) for one in asked(scheduler, "base_lrs", ()) or ()), default=0.0),
     }
 
 

@@ -11,6 +11,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 _MANUAL = "automatic_optimization"
 _FOR_MANUAL = ("manual_optimization", "manual_optimisation", "automatic_optimisation", "auto_optimization")
 # Methods and functions that return values without gradients, and below, those that only inspect their arguments.
+_COMPUTED = (ast.Name, ast.Attribute, ast.Call)
 _CUTTING = {"detach", "item", "numpy", "tolist", "argmax", "round", "sign", "requires_grad_", "Variable", "tensor",
             "as_tensor", "from_numpy"}  # fmt: skip
 # How people pass metrics to a logger without the Trainer.
@@ -74,7 +75,7 @@ def cuts(method: Function) -> list[dict[str, Any]]:
                 text = ast.unparse(item.context_expr)
                 if any(word in text for word in ("no_grad", "inference_mode", "set_grad_enabled(False")):
                     found.append({"line": node.lineno, "what": f"with {text}"})
-        elif isinstance(node, ast.Call) and called(node) in _CUTTING and id(node) not in looked_at:
+        elif isinstance(node, ast.Call) and called(node) in _CUTTING and id(node) not in looked_at and _cuts(node):
             method_of = isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) != "torch"
             what = f".{called(node)}()" if method_of else f"{ast.unparse(node.func)}(...)"
             found.append({"line": node.lineno, "what": what})
@@ -86,6 +87,12 @@ def cuts(method: Function) -> list[dict[str, Any]]:
         ):
             found.append({"line": node.lineno, "what": ".data"})
     return sorted(found, key=lambda one: int(one["line"]))
+
+
+def _cuts(call: ast.Call) -> bool:
+    """Return False for a tensor of written numbers, which was never part of a graph."""
+    made = called(call) in ("tensor", "as_tensor", "array")
+    return not (made and call.args and not any(isinstance(one, _COMPUTED) for one in ast.walk(call.args[0])))
 
 
 def own_steps(method: Function) -> list[dict[str, Any]]:

@@ -19,12 +19,12 @@ _HOMES = {
 }
 
 if TYPE_CHECKING:
+    from faultlab.testing.detecting import assert_detected
     from faultlab.testing.equivalence import (
         assert_accumulation_equivalent,
         assert_compiled_equivalent,
         assert_double_precision_equivalent,
     )
-    from faultlab.testing.detecting import assert_detected
     from faultlab.testing.injecting import inject
     from faultlab.testing.resuming import assert_resume_equivalent
 

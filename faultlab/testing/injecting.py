@@ -42,7 +42,8 @@ class Injection:
     """The context of `inject`: the target that the block builds or trains has the fault.
 
     The block runs twice: first without the fault, in a copy of the process, to learn how the module is built. If a loop
-    of its own trains the module, a second copy takes the target profile. A fault that never acted raises NotActivatedError at the end, since the block's assertions then hold for a clean run.
+    of its own trains the module, a second copy takes the target profile. A fault that never acted raises
+    NotActivatedError at the end, since the block's assertions then hold for a clean run.
 
     Attributes:
         activations: How often the fault has acted.

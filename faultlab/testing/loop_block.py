@@ -61,7 +61,5 @@ class LoopBlock:
             UsageError: The training was not the same as in the dry run before.
         """
         if told["profile"] is None:
-            raise UsageError(
-                f"the block does not train {self.root} every time: seed it, and create what it trains anew"
-            )
+            raise UsageError(f"the block does not train {self.root} every time: seed it, and create the module in it")
         return TargetProfile.from_json(told["profile"])

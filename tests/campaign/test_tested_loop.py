@@ -93,7 +93,7 @@ def campaign(folder: Path, train: str, more: str = "") -> Report:
     "train",
     [
         FUNCTION,
-        pytest.param(SCRIPT, marks=pytest.mark.nightly("a script, whose module has another name than in the tests")),
+        pytest.param(SCRIPT, marks=pytest.mark.nightly(reason="a script, whose module has another name than in the tests")),
     ],
     ids=["function", "script"],
 )

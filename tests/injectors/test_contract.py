@@ -9,7 +9,7 @@ import pytest
 
 from faultlab.catalogue import index, measured
 from faultlab.core.report import INCONCLUSIVE
-from tests.findings import MODES, ZOOS, Findings, effect
+from tests.findings import MODES, RANKED, ZOOS, Findings, effect
 
 # The first test to ask for the findings makes hundreds of runs, in the nightly ring some three thousand.
 pytestmark = pytest.mark.timeout(1200)
@@ -44,6 +44,19 @@ def test_it_does_on_stock_lightning_what_it_says(findings: Findings, mode: str) 
 def as_declared(found: str) -> str:
     """The word of a declaration for a measured effect."""
     return "silent" if found == "no effect" else found
+
+
+HANGING = [mode for mode in MODES if mode.startswith("distributed.") and index.modes()[mode].hangs]
+
+
+@pytest.mark.parametrize("mode", HANGING)
+def test_a_hang_of_ranks_names_them_their_collective_and_the_step(findings: Findings, mode: str) -> None:
+    detections = findings.results[mode][RANKED].detected_by
+    hangs = [one.message for one in detections if one.name == "deadline"]
+    # Where sizes differ too, gloo may abort a rank at once.
+    assert hangs or "exit" in [one.name for one in detections]
+    for hang in hangs:
+        assert re.search(r"ranks? (\d|are) .*in [a-z_]+ \d+ of step \d+", hang), hang
 
 
 @pytest.mark.parametrize("framework", ZOOS)

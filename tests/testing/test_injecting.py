@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader, TensorDataset
 import faultlab
 from faultlab import assert_detected, inject
 from faultlab.errors import UsageError
-from faultlab.testing.dry_run import RehearsalError
 from faultlab.testing.detecting import NotDetectedError
+from faultlab.testing.dry_run import RehearsalError
 from faultlab.testing.injecting import Injection, NotActivatedError
 from tests.zoo.guards import CriesWolf, FiniteLoss, Stopper
 

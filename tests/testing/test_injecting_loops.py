@@ -22,7 +22,7 @@ from faultlab.testing.injecting import NotActivatedError
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="a block is rehearsed in a copy of the process")
 
 
-class NotFinite(Exception):
+class NotFiniteError(Exception):
     """A check of the user's own."""
 
 
@@ -40,7 +40,7 @@ def train(model: nn.Module | None = None, *, steps: int = 4, strict: bool = Fals
         for x, y in loader:
             loss = F.mse_loss(model(x), y)
             if strict and not torch.isfinite(loss):
-                raise NotFinite("the loss is not finite")
+                raise NotFiniteError("the loss is not finite")
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -66,7 +66,9 @@ def test_the_fault_acts_halfway_through_the_loop_if_its_mode_says_so() -> None:
     assert fault.first_step == 3
 
 
-@pytest.mark.parametrize("fault", ["batch.repeated", "gradient.negated", "optimizer.drops-update", "dataset.item-raises"])
+@pytest.mark.parametrize(
+    "fault", ["batch.repeated", "gradient.negated", "optimizer.drops-update", "dataset.item-raises"]
+)
 def test_faults_of_data_gradients_and_optimizers_act_in_a_loop(fault: str) -> None:
     clean = weights(train())
     with inject(fault) as injected:
@@ -99,9 +101,9 @@ def test_the_module_to_break_can_be_named() -> None:
     with inject("weights.nan", target=Head):
         long, short = both()
     assert [bool(torch.isfinite(weights(one)).all()) for one in (long, short)] == [True, False]
-    with pytest.raises(UsageError, match=r"trains no torch.*Conv2d; it trains torch.*Sequential, .*Head"):
-        with inject("weights.nan", target=nn.Conv2d):
-            both()
+    said = r"trains no torch.*Conv2d; it trains torch.*Sequential, .*Head"
+    with pytest.raises(UsageError, match=said), inject("weights.nan", target=nn.Conv2d):
+        both()
 
 
 def test_a_check_in_the_loop_detects_and_luck_does_not() -> None:
@@ -152,13 +154,13 @@ def test_what_can_not_be_is_an_error_with_the_reason(
 def test_a_loop_that_fails_by_itself_proves_nothing() -> None:
     def failing() -> None:
         train()
-        raise NotFinite("mine")
+        raise NotFiniteError("mine")
 
-    with pytest.raises(RehearsalError, match="fails without any fault: NotFinite: mine"):
+    with pytest.raises(RehearsalError, match="fails without any fault: NotFiniteError: mine"):
         assert_detected("loss.nan", failing)
 
 
-@pytest.mark.nightly("the Trainer of transformers, whose guards are its callbacks; the quick ring has loops")
+@pytest.mark.nightly(reason="the Trainer of transformers, whose guards are its callbacks; the quick ring has loops")
 def test_callbacks_of_the_trainer_are_observed() -> None:
     if find_spec("transformers") is None:
         pytest.skip("the extra `hf` is not installed")

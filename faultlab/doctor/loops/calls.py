@@ -20,6 +20,7 @@ _LOSSES = {
     "binary_cross_entropy": "yes or no",
     "binary_cross_entropy_with_logits": "yes or no",
 }
+_OF_CLASSES = ("cross_entropy", "nll_loss")
 _SAMPLES, _VALUES = 1024, 4_000_000
 
 
@@ -27,8 +28,9 @@ class Calls(LossInputs):
     """Records, while ``active``, what `LossInputs` does and more.
 
     ``over_batch`` has softmax and argmax over the samples of a batch, ``summed`` the losses that are summed and their
-    batch sizes, ``rectified`` the smallest share of zeros of each ReLU by the shape of its output, and ``pairs`` the
-    inputs of the model with the targets of the loss.
+    batch sizes, ``ignored`` the value that a cross-entropy ignores and the share of targets with it, ``classes`` the
+    first of its other targets, out of ``classified``, ``rectified`` the smallest share of zeros of each ReLU by the
+    shape of its output, and ``pairs`` the inputs of the model with the targets of the loss.
 
     Attributes:
         inputs: The first tensor that the model was called with last.
@@ -42,6 +44,9 @@ class Calls(LossInputs):
         self.inputs: Any = None
         self.over_batch: list[dict[str, Any]] = []
         self.summed: list[dict[str, Any]] = []
+        self.ignored: list[tuple[int, float]] = []
+        self.classes: set[int] = set()
+        self.classified = 0
         self.rectified: dict[str, float] = {}
         self.pairs: list[tuple[Any, Any, str]] = []
         self._paired = self._values = 0
@@ -73,7 +78,7 @@ class Calls(LossInputs):
             zeros = float((first <= 0).float().mean()) if name == "relu" else float((result <= 0).float().mean())
             self.rectified[shape] = min(zeros, self.rectified.get(shape, 1.0))
         elif name in _LOSSES and self.learning:
-            self._of_loss(name, first, args[1] if len(args) > 1 else kwargs.get("target"), kwargs)
+            self._of_loss(name, first, args[1] if len(args) > 1 else kwargs.get("target"), kwargs, result)
 
     def _over_batch(self, name: str, scores: Any, dim: Any) -> None:
         samples = len(self.inputs) if self.inputs is not None and self.inputs.dim() else 0
@@ -85,11 +90,23 @@ class Calls(LossInputs):
             if entry not in self.over_batch and len(self.over_batch) < 8:
                 self.over_batch.append(entry)
 
-    def _of_loss(self, name: str, scores: Any, target: Any, kwargs: dict[str, Any]) -> None:
+    def _of_loss(self, name: str, scores: Any, target: Any, kwargs: dict[str, Any], result: Any) -> None:
         import torch
 
         if kwargs.get("reduction") == "sum" and scores.dim() and len(scores) > 1 and len(self.summed) < 8:
-            self.summed.append({"loss": name, "samples": len(scores)})
+            self.summed.append({"loss": name, "samples": len(scores), "sum": abs(float(result.detach()))})
+        if (
+            name in _OF_CLASSES
+            and isinstance(target, torch.Tensor)
+            and target.numel()
+            and not target.is_floating_point()
+        ):
+            value = int(kwargs.get("ignore_index", -100))
+            self.ignored.append((value, float((target == value).float().mean())))
+            if scores.dim() == 2 and len(self.classes) < 2:
+                counted = target[target != value]
+                self.classes.update(counted.unique().tolist())
+                self.classified += counted.numel()
         x = self.inputs
         if not isinstance(target, torch.Tensor) or x is None or not target.dim() or len(target) != len(x):
             return

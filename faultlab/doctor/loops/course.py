@@ -10,7 +10,7 @@ from faultlab.doctor.loops.mechanics import trains
 
 COURSE, LOSS = Checks(), Checks()
 check = COURSE.check
-_GONE = 0.01
+_GONE, _WARM = 0.01, 0.1
 _WHOLE_COURSES = ("T_max", "total_steps", "total_iters")
 
 
@@ -22,6 +22,14 @@ def schedule(seen: Seen) -> Iterator[Finding]:
     if not trains(seen) or not rates:
         return
     peak = max(rate for _, rate in rates)
+    base = max((one["base"] for one in seen["schedulers"]), default=0.0)
+    if not seen["cut"] and 0 < peak < _WARM * base and len(rates) > 1 and rates[-1][1] == peak:
+        yield wrong(
+            f"the learning rate is still warming up when the training ends: it has risen to {peak:.2g} of {base:g}, in "
+            f"{steps} steps",
+            ", ".join(one["name"] for one in seen["schedulers"]),
+            "Make the warm-up a small part of the steps, such as 5 %.",
+        )
     gone = next((step for step, rate in rates if rate < _GONE * peak and step > rates[0][0]), None)
     for one in seen["schedulers"]:
         per_batch = passes > 1 and one["turns"] >= 0.9 * steps > passes
@@ -58,7 +66,9 @@ def schedule(seen: Seen) -> Iterator[Finding]:
 @check("loss reduction")
 def reduction(seen: Seen) -> Iterator[Finding]:
     """Find a loss that is summed over the samples of a batch."""
-    for one in seen["summed"][:1]:
+    # A sum that is divided before backward, as the models of transformers do, is none.
+    highest = max((loss for loss in seen["losses"][:8] if loss is not None), default=0.0)
+    for one in [one for one in seen["summed"] if highest >= 0.5 * one["sum"]][:1]:
         yield attention(
             f"{one['loss']} is summed over the {one['samples']} samples of a batch (reduction='sum'): its gradients "
             f"are {one['samples']} times as long as those of the mean, and so are the steps of most optimizers",

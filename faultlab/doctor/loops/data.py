@@ -11,7 +11,7 @@ from faultlab.doctor.loops.mechanics import trains
 
 DATA, REST = Checks(), Checks()
 check = DATA.check
-_CLEAR, _FEW = 0.15, 200
+_CLEAR, _FEW, _MANY = 0.15, 200, 64
 
 check("loss inputs", "ariecattan/SciCo#2")(told.losses)
 REST.check("skipped checks")(told.unread)
@@ -92,6 +92,30 @@ check("sampling", "deep-voice/soundbay#49")(drawn.few)
 check("shuffling", "ultralytics/yolov5#2582")(drawn.sorted_by_label)
 check("validation data", "zoogzog/chexnet#27")(drawn.varying)
 check("dataset", "facebookresearch/pycls#21")(drawn.in_place)
+
+
+@check("ignored labels")
+def ignored(seen: Seen) -> Iterator[Finding]:
+    """Find labels that the loss ignores, all of them."""
+    shares = [share for _, share in seen["ignored"]]
+    if shares and min(shares) == 1.0:
+        value = seen["ignored"][0][0]
+        yield wrong(
+            f"every label is {value}, which the loss ignores: nothing is left to learn, and the loss is nan or 0",
+            f"the first {len(shares)} calls of the loss",
+            "Look at where labels are masked: a prompt that fills the whole length leaves no answer.",
+        )
+
+
+@check("classes")
+def classes(seen: Seen) -> Iterator[Finding]:
+    """Find labels that are all of one class."""
+    if len(seen["classes"]) == 1 and seen["classified"] >= _MANY:
+        yield attention(
+            f"all of the first {seen['classified']} labels are class {seen['classes'][0]}, which is easy to learn",
+            f"the first {len(seen['ignored'])} calls of the loss",
+            "Look at how labels are read; if they are in the order of their classes, shuffle the training data.",
+        )
 
 
 @check("shared data")

@@ -112,7 +112,8 @@ class Following:
         seen["evaluated"] = self.models.evaluated
         seen["made_again"] = self.models.made_again()
         seen.update(compared=self.calls.found, labels=self.calls.labels, over_batch=self.calls.over_batch)
-        seen.update(summed=self.calls.summed, rectified=self.calls.rectified)
+        seen.update(summed=self.calls.summed, rectified=self.calls.rectified, ignored=self.calls.ignored)
+        seen.update(classes=[*self.calls.classes], classified=self.calls.classified)
         with self.looking("the schedules"):
             seen["schedulers"] = [planned.schedule(one) for one in self._schedulers]
         if root is not None:
@@ -120,7 +121,7 @@ class Following:
             seen["root"] = described(root.module)
             seen["modes"] = root.modes
             seen["norms"] = root.norms
-            seen["parameters"] = root.parameters(self.optimizers, alive, self.models.loaded)
+            seen["parameters"] = root.parameters(self.optimizers, alive, self.models.loaded, self.gradients.graded)
 
     # Modules.
 

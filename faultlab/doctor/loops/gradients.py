@@ -16,13 +16,14 @@ class Gradients:
     ``seen`` has ``backwards``; ``judged`` and ``stale``, the steps that an optimizer has taken after another one, and
     those of them before which no backward pass found its gradients cleared; ``steps``, and ``empty_steps`` whose
     gradients are missing or all zero; ``cleared`` (clearings of gradients that no step has used); and ``clips`` (the
-    limit, and the norm before it).
+    limit, and the norm before it). ``graded`` has the ids of the weights that had a gradient in some step.
     """
 
     def __init__(self) -> None:
         self.seen: dict[str, Any] = {
             "backwards": 0, "judged": 0, "stale": 0, "steps": 0, "empty_steps": 0, "cleared": 0, "clips": [],
         }  # fmt: skip
+        self.graded: set[int] = set()
         self._uncleared: list[Any] = []
         self._stepped: list[Any] = []
         self._unused = False
@@ -42,6 +43,10 @@ class Gradients:
     def before_step(self, optimizer: Any, closure: bool) -> None:
         """Look at what is left of the gradients at the step."""
         self.seen["steps"] += 1
+        # They may be cleared after the step, as the Trainer of transformers does.
+        self.graded.update(
+            id(one) for group in optimizer.param_groups for one in group["params"] if one.grad is not None
+        )
         if closure:
             return
         if optimizer in self._stepped:

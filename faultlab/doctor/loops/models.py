@@ -29,10 +29,11 @@ class Trained:
         self.last_backward = -1
         self.before = {name: value.detach().clone() for name, value in _weights(module)}
 
-    def parameters(self, optimizers: list[Any], alive: set[int], loaded: set[int]) -> dict[str, Any]:
+    def parameters(self, optimizers: list[Any], alive: set[int], loaded: set[int], graded: set[int]) -> dict[str, Any]:
         """Return the names of weights that changed, stood still, are frozen, left out, or got no gradient.
 
-        ``alive`` has the ids of the weights of all modules, ``loaded`` those of weights that were loaded from a state.
+        ``alive`` has the ids of the weights of all modules, ``loaded`` those of weights that were loaded from a state,
+        ``graded`` those of weights that had a gradient in some step.
         """
         held = {id(one): one for optimizer in optimizers for group in optimizer.param_groups for one in group["params"]}
         found: dict[str, Any] = {"changed": [], "still": [], "frozen": [], "left_out": [], "gradientless": [],
@@ -46,7 +47,7 @@ class Trained:
                 found["loaded"] += [name] if id(value) in loaded else []
             elif id(value) not in held:
                 found["left_out"].append(name)
-            elif value.grad is None:
+            elif value.grad is None and id(value) not in graded:
                 found["gradientless"].append(name)
         rates = [float(group.get("lr", 1.0)) for one in optimizers for group in one.param_groups]
         return {
