@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from faultlab.guards.support.findings import Findings
 from faultlab.guards.support.parameter_samples import Finding
 from faultlab.guards.support.training_view import TrainingView
 
+_SHARES = re.compile(r"(?<![a-z])(acc|accuracy|precision|recall|f1|auc|auroc|iou|dice)(?![a-z])")
 _TOLERANCE = 1e-5
 _ROUGHLY = 1e-3
 
@@ -34,11 +36,13 @@ class MetricsSynced(Guard):
         "names": "the ranks log metrics of different names, whose values are averaged with each other",
         "unsynced": "a metric of an epoch has another value on each rank",
         "mean": "the mean of a metric over the ranks is not that of their samples",
+        "summed": "a share is above one because it is added up over batches and ranks",
     }
     causes = {
         "names": "ranks, metric, name, key, synchron, averaged, differ",
         "unsynced": "ranks, metric, sync_dist, synchron, differ",
         "mean": "ranks, metric, mean, average, uneven, batch size, floor, inflated, reduce",
+        "summed": "ranks, metric, sum, mean, average, reduce",
     }
 
     def __init__(self, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:
@@ -46,6 +50,7 @@ class MetricsSynced(Guard):
         self.exchange = Exchange()
         self._findings = Findings()
         self._sums: dict[str, tuple[Any, Any]] = {}
+        self._parts = 0
         self._of_epoch: list[str] = []
 
     def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
@@ -57,10 +62,13 @@ class MetricsSynced(Guard):
         # After the last batch they are reduced, in place.
         if meets(trainer) and not trainer.sanity_checking:
             self._sums.update(trainer.validation_sums())
+            self._parts += trainer.world_size
 
     def on_validation_end(self, trainer: TrainingView, pl_module: Any) -> None:
         if meets(trainer) and not trainer.sanity_checking:
+            parts, self._parts = self._parts, 0
             self._compare(trainer, pl_module, trainer.epoch_names()[1])
+            self._findings.say(self, _of_sums(trainer, parts))
 
     def on_train_epoch_end(self, trainer: TrainingView, pl_module: Any) -> None:
         # They are not reduced yet: other callbacks may still log.
@@ -123,6 +131,22 @@ def _of_values(columns: Mapping[str, list[list[int]]]) -> list[Finding]:
                     f"{name} is logged as {values[0]:.6g}, and its mean over the ranks is {mean:.6g}",
                     "Give all ranks as many samples, or log a torchmetrics metric: the mean of batch sizes that "
                     "differ is cut to an integer.",
+                )
+            )
+    return findings
+
+
+def _of_sums(trainer: TrainingView, parts: int) -> list[Finding]:
+    """Return the shares that are above one because they are sums. All ranks see the same, if they are synchronized."""
+    metrics, findings = trainer.callback_metrics or {}, []
+    for name in trainer.validation_totals():
+        value = _number(metrics.get(name))
+        if _SHARES.search(name.lower()) and parts and 1.001 < value <= parts:
+            findings.append(
+                (
+                    "summed",
+                    f"{name} is {value:.6g}, the sum over {parts} batches of all ranks",
+                    'Log it without reduce_fx="sum".',
                 )
             )
     return findings

@@ -82,6 +82,31 @@ def test_metrics_are_compared_by_names_values_and_means() -> None:
         assert mean == "mean: val_loss is logged as 2, and its mean over the ranks is 1.71429"
 
 
+def test_a_share_that_is_added_up_is_noticed_and_a_count_is_not() -> None:
+    class Summed(Synced):
+        name, factor = "val_accuracy", 1.0
+
+        def validation_step(self, batch: Any, batch_idx: int) -> Any:
+            share = (self(batch[0]).argmax(dim=1) == batch[1]).float().mean()
+            self.log(self.name, self.factor * share, reduce_fx="sum")
+
+    class Count(Summed):
+        name = "correct"
+
+    class Weighted(Summed):
+        """Each rank has one batch of two."""
+
+        factor = 0.5
+
+    def work() -> list[str]:
+        return [told(MetricsSynced(), module, max_epochs=6) for module in (Summed(), Count(), Weighted())]
+
+    for summed, count, weighted in gang(work):
+        assert summed.startswith("summed: val_accuracy is 1.")
+        assert summed.endswith(", the sum over 2 batches of all ranks")
+        assert count == weighted == "quiet after 6 looks"
+
+
 def test_a_synced_metric_is_recomputed_over_all_ranks() -> None:
     class Doubled(Synced):
         def validation_step(self, batch: Any, batch_idx: int) -> Any:

@@ -151,6 +151,10 @@ class LightningView(TrainingView):
             if entry.is_tensor and entry.meta.is_mean_reduction and entry._computed is None
         }
 
+    def validation_totals(self) -> Sequence[str]:
+        entries = _logged_for_epochs(self.trainer().fit_loop.epoch_loop.val_loop)
+        return [name for name, entry in entries.items() if entry.is_tensor and entry.meta.is_sum_reduction]
+
     def forward_context(self) -> contextlib.AbstractContextManager[Any]:
         plugin = self.trainer().precision_plugin
         context: contextlib.AbstractContextManager[Any] = getattr(plugin, "forward_context", contextlib.nullcontext)()

@@ -186,6 +186,10 @@ class TrainingView(Protocol):
         """
         return {}
 
+    def validation_totals(self) -> Sequence[str]:
+        """Return the names of metrics that are added up over the batches and ranks of a validation."""
+        return ()
+
     def forward_context(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context that gives a forward pass the training's precision."""
         return contextlib.nullcontext()
