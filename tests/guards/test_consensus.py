@@ -71,7 +71,12 @@ def cases(every: bool) -> list[tuple[type[Guard], str]]:
 
 @pytest.mark.parametrize(
     "every",
-    [False, pytest.param(True, marks=pytest.mark.nightly("every hook of every guard; the quick ring has one of each"))],
+    [
+        False,
+        pytest.param(
+            True, marks=pytest.mark.nightly(reason="every hook of every guard; the quick ring has one of each")
+        ),
+    ],
 )
 def test_every_guard_that_raises_on_one_rank_ends_all_ranks_with_its_alarm_in_the_same_step(every: bool) -> None:
     def work() -> list[Any]:
