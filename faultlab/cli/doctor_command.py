@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
 import click
@@ -53,8 +54,9 @@ def command(target: str | None, timeout: float, as_json: bool, quiet: bool) -> i
 def _look(target: str | None, timeout: float) -> Iterable[Finding]:
     if target is None:
         from faultlab.doctor.environment import ENVIRONMENT
+        from faultlab.doctor.launch import LAUNCH
 
-        return ENVIRONMENT.run({})
+        return [*ENVIRONMENT.run({}), *LAUNCH.run({"environment": os.environ})]
     from faultlab.doctor.examination import examine
 
     return examine(target, timeout, arguments=script_arguments())

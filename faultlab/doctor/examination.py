@@ -22,7 +22,7 @@ from faultlab.core.orders import Examine, Train
 from faultlab.core.results import ExaminedRun, Outcome, RunResult
 from faultlab.discovery import candidates, cli_config
 from faultlab.discovery.project_index import Found
-from faultlab.doctor import options, statements, step_not_executed
+from faultlab.doctor import on_ranks, options, statements, step_not_executed
 from faultlab.doctor.delivered import PROMISES
 from faultlab.doctor.drawn import DRAWN
 from faultlab.doctor.errors import explained
@@ -159,6 +159,7 @@ def _examined(scenario: Scenario, engine: Engine, timeout: float, seed: int, ste
     seen["scripts"] = scripts(root, seen["cls"]["name"], Path(str(own)) if own else None)
     yield from _class(scenario, seen, root)
     yield from _training(engine, examined.run, seen, timeout, seed, steps)
+    yield from on_ranks.examined(scenario, engine, timeout, seed)
     yield from SCRIPTS.run(seen)
 
 
@@ -188,7 +189,7 @@ def _training(engine: Engine, run: RunResult, seen: Seen, timeout: float, seed: 
             # Other runs have no logger, and would end in an exception that is not the user's.
             yield replace(fine(f"the run takes {seconds:.2f} s for {trajectory.steps} steps"), check="clean run")
         elif trajectory.end == "finished":
-            (again,) = engine.run([order(engine, "again", Train(seed, compiles=True), deadline=timeout)])
+            (again,) = engine.run([order(engine, "again", Train(seed, compiles=True), deadline=timeout, ranks=1)])
             other = again.trajectory
             # The examined run skips the final evaluation.
             alike = other is not None and replace(other, final={}).same_as(replace(trajectory, final={}))
@@ -221,7 +222,7 @@ def _training(engine: Engine, run: RunResult, seen: Seen, timeout: float, seed: 
 
 def _nondeterministic(engine: Engine, timeout: float, seed: int) -> Finding:
     """Explain why two runs with the same seed differ, from two more that trace what they draw."""
-    runs = [order(engine, f"traced-{n}", Train(seed, traced=True), deadline=timeout) for n in range(2)]
+    runs = [order(engine, f"traced-{n}", Train(seed, traced=True), deadline=timeout, ranks=1) for n in range(2)]
     found = nondeterminism.finding(list(engine.run(runs)))
     return replace(attention(found["what"], found["evidence"], found["remedy"]), check="deterministic")
 

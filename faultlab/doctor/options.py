@@ -33,7 +33,7 @@ def without_effect(engine: Engine, seen: Seen, trajectory: Trajectory, timeout: 
         usual, remedy = _OPTIONS[name]
         variation = {"trainer": {name: usual[0]}}
         task = Train(seed, compiles=True, variation=variation)
-        (outcome,) = engine.run([order(engine, f"without-{name}", task, deadline=timeout)])
+        (outcome,) = engine.run([order(engine, f"without-{name}", task, deadline=timeout, ranks=1)])
         other = outcome.trajectory
         if other is not None and replace(other, final={}).same_as(replace(trajectory, final={})):
             yield replace(

@@ -152,7 +152,7 @@ class Training(Protocol):
     def regroup(self, group: Any) -> None:
         """Let the parts of a training that was forked midway use a new process group instead of the inherited one.
 
-        It is not called if the training made its group itself: such a group is connected anew.
+        It is not called if the training made its group itself: such a group gets new connections.
 
         Args:
             group: The process group of this rank.

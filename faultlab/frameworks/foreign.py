@@ -28,6 +28,13 @@ class Foreign(Protocol):
             Whether the process has imported it so far; this call does not import it.
         """
 
+    def copy_ranks(self, patches: Patches) -> None:
+        """Let trainings on several ranks start copies of this process, where they would start other processes.
+
+        Args:
+            patches: Undoes the changes.
+        """
+
     def bases(self) -> list[type]:
         """Return the framework's own classes that users derive their modules from.
 

@@ -26,13 +26,15 @@ _LATE = ("Timed out waiting", "Application timeout caused pair closure")
 class Gang:
     """The group that this process is a rank of; ``step`` returns its training step.
 
-    ``joins`` is set if the training makes its process group itself.
+    ``joins`` is set if the training makes its process group itself, and ``strict`` if the number of ranks and the rank
+    that it names have to be these.
     """
 
     rank: int
     size: int
     step: Callable[[], int]
     joins: bool = False
+    strict: bool = True
     group: Any = None
     recorder: Recorder = field(init=False)
     _joining: Joining | None = field(init=False, default=None)
@@ -82,7 +84,7 @@ class Gang:
         if self._joining is None:
             from faultlab.ranks.joining import Joining
 
-            self._joining = Joining(self.rank, self.size, self.recorder)
+            self._joining = Joining(self.rank, self.size, self.recorder, self.strict)
             self._joining.attach(self._patches)
         self._joining.meet(store, patience)
 

@@ -1,8 +1,8 @@
 """How a training that makes its process group itself joins the ranks of its run, whatever it names as its rendezvous.
 
 The training calls ``init_process_group`` as it would under ``torchrun``. Its ranks meet at the file of their run, so no
-port is taken, and every group it makes of gloo's is watched. A copy of it that was forked midway keeps its groups; only
-the connections below them are made anew.
+port is taken, and every group it makes of gloo's is watched. A copy of it that was forked midway keeps its groups;
+only new connections are made below them.
 """
 
 from __future__ import annotations
@@ -32,12 +32,15 @@ class RankEnds(BaseException):
 class Joining:
     """Lets the calls of a training's own join a run's ranks.
 
+    Unless ``strict``, the training may name another number of ranks, or another rank.
+
     Attributes:
         joined: True once the training has made its process group.
     """
 
-    def __init__(self, rank: int, size: int, recorder: Recorder) -> None:
+    def __init__(self, rank: int, size: int, recorder: Recorder, strict: bool = True) -> None:
         self.joined = False
+        self._strict = strict
         self._rank, self._size, self._recorder = rank, size, recorder
         self._store: Any = None
         self._patience = timedelta(seconds=30)
@@ -51,7 +54,7 @@ class Joining:
         take_spawn(patches, self._spawning)
 
     def meet(self, store: Any, patience: timedelta) -> None:
-        """Let the ranks meet at this store from now on, and connect the groups of this process there anew."""
+        """Let the ranks meet at this store from now on, and connect this process's groups there again."""
         self._store, self._patience = store, patience
         world = dist.distributed_c10d._world
         for group, (backend, _) in list(world.pg_map.items()):
@@ -66,10 +69,10 @@ class Joining:
         return WatchedGroup(dist.ProcessGroupGloo(prefixed, rank, size, patience), rank, size, self._recorder)
 
     def _rendezvous(self, url: str, rank: int = -1, world_size: int = -1, **more: Any) -> Iterator[Any]:
-        if world_size not in (-1, self._size):
+        if self._strict and world_size not in (-1, self._size):
             message = f"init_process_group has world_size={world_size}, but the scenario has `ranks: {self._size}`"
             raise TargetError(_WHERE, message, "Let both name the same number, or read WORLD_SIZE as under torchrun.")
-        if rank not in (-1, self._rank):
+        if self._strict and rank not in (-1, self._rank):
             message = f"init_process_group has rank={rank} in the process of rank {self._rank}"
             raise TargetError(_WHERE, message, "Read the rank from the environment variable RANK, as under torchrun.")
         yield self._store, self._rank, self._size
@@ -88,7 +91,7 @@ class Joining:
         return making
 
     def _spawning(self, function: Callable[..., Any], args: Any, processes: int) -> None:
-        if processes != self._size:
+        if self._strict and processes != self._size:
             message = f"the training starts {processes} processes, but the scenario has `ranks: {self._size}`"
             raise TargetError(_WHERE, message, f"Set `ranks: {processes}`.")
         # The processes are there: this is one of them.

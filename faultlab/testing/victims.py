@@ -26,6 +26,7 @@ from faultlab.injection.armed_fault import Armed
 from faultlab.injection.clock import Clock
 from faultlab.sandbox import file_calls
 from faultlab.sandbox.overlay import Overlay
+from faultlab.testing.copied_ranks import copied_ranks
 from faultlab.testing.embedding import Embedding
 from faultlab.testing.failures import Suspects
 from faultlab.testing.knowledge import Knowledge, Unit
@@ -69,7 +70,7 @@ class Victim:
             end_coverage(keep=False)
         # Only the plain pass writes the user's files: the others run for faultlab alone.
         folders = [os.getcwd(), str(self._session.config.rootpath)] if order.id != PLAIN else []
-        with file_calls.redirected(order.root, folders) if folders else contextlib.nullcontext():
+        with file_calls.redirected(order.root, folders) if folders else contextlib.nullcontext(), copied_ranks():
             passes[task.style](order, items, send)
         if order.id == PLAIN:
             end_coverage(keep=True)

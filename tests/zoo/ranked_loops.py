@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from typing import Any
 
 import torch
@@ -162,3 +164,19 @@ def one_fails() -> None:
     if dist.get_rank():
         raise ValueError("the data of rank 1 is missing")
     dist.barrier()
+
+
+def launched() -> None:
+    """Start the ranks by a launcher, in another process."""
+    subprocess.run(
+        [sys.executable, "-c", "pass", "torch.distributed.run", "--nproc_per_node=2", "train.py"], check=True
+    )
+
+
+def forked() -> None:
+    """Start the ranks as processes, by hand."""
+    processes = [mp.get_context("fork").Process(target=_work, args=(rank, 2, 1)) for rank in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()

@@ -50,9 +50,17 @@ def explained(message: str, during: str = "") -> Named | None:
 
 def everything() -> Iterator[Known]:
     """Yield all entries, specific ones before general ones."""
-    from faultlab.doctor.errors import of_autograd, of_data, of_lightning, of_optimizers, of_python, of_tensors
+    from faultlab.doctor.errors import (
+        of_autograd,
+        of_data,
+        of_lightning,
+        of_optimizers,
+        of_python,
+        of_ranks,
+        of_tensors,
+    )
 
-    for module in (of_lightning, of_optimizers, of_autograd, of_data, of_tensors, of_python):
+    for module in (of_ranks, of_lightning, of_optimizers, of_autograd, of_data, of_tensors, of_python):
         yield from module.ERRORS
 
 

@@ -13,6 +13,7 @@ from faultlab.core.exit_status import in_words
 from faultlab.core.orders import Examine, Train
 from faultlab.core.results import ExaminedRun, Outcome
 from faultlab.discovery import loops
+from faultlab.doctor import on_ranks
 from faultlab.doctor.errors import explained
 from faultlab.doctor.finding import OK, WRONG, Finding, Seen, fine, wrong
 from faultlab.doctor.loops import trials
@@ -66,6 +67,18 @@ def examined(scenario: Scenario, engine: Engine, timeout: float, seed: int) -> I
     # What the loss does is the consequence of a cause that was found.
     consequences = [] if any(one.verdict == WRONG for one in causes) else LOSS.run(seen)
     yield from sorted([*causes, *consequences, *REST.run(seen)], key=lambda one: one.verdict == OK)
+    if scenario.processes > 1:
+        yield from _on_ranks(scenario, engine, timeout, seed)
+
+
+def _on_ranks(scenario: Scenario, engine: Engine, timeout: float, seed: int) -> Iterator[Finding]:
+    try:
+        # Its layout is observed for this: the examination on one rank needs none.
+        engine.open(f"{scenario.name}-on-ranks", scenario.for_victims())
+    except TargetError as error:
+        yield _broken("ranks", scenario, error)
+        return
+    yield from on_ranks.examined(scenario, engine, timeout, seed)
 
 
 def _task(seed: int, **changes: Any) -> Examine:

@@ -12,6 +12,7 @@ import faulthandler
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from faultlab.core.alert import safe_text
@@ -23,6 +24,7 @@ from faultlab.doctor.loops.following import Enough, Following
 from faultlab.doctor.swallowing import Swallowing
 from faultlab.frameworks.loops.target import LoopTarget
 from faultlab.frameworks.loops.training import LoopTraining
+from faultlab.ranks.gang import Gang
 from faultlab.sandbox.overlay import Overlay
 from faultlab.worker.session import Send, Session
 
@@ -84,7 +86,10 @@ class ExaminedLoop(Session):
     """
 
     def __init__(self, target: LoopTarget, order: Order, send: Send) -> None:
-        super().__init__(target, order, send)
+        super().__init__(target, replace(order, meeting=f"{order.root}-meeting"), send)
+        if target.ranks > 1:
+            # Here it is the only rank, whatever its script says.
+            self._gang = Gang(0, 1, lambda: self._following.step, joins=True, strict=False)
         assert isinstance(order.task, Examine)
         self._loop_target = target
         changes = dict(order.task.train.variation or {})

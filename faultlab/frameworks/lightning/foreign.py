@@ -10,7 +10,7 @@ from typing import Any
 
 from faultlab.core.patching import Patches
 from faultlab.core.trajectory import Trajectory
-from faultlab.frameworks.lightning import namespaces
+from faultlab.frameworks.lightning import copied_ranks, namespaces
 from faultlab.frameworks.lightning.probe import Probe
 from faultlab.frameworks.lightning.recorder import count_logger_calls, recorder
 from faultlab.frameworks.lightning.seams.callbacks import named_callbacks
@@ -26,6 +26,9 @@ class ForeignLightning:
 
     def imported(self) -> bool:
         return bool(namespaces.loaded())
+
+    def copy_ranks(self, patches: Patches) -> None:
+        copied_ranks.attach(patches)
 
     def bases(self) -> list[type]:
         return [sys.modules[name].LightningModule for name in namespaces.loaded()]

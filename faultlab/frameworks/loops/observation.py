@@ -7,7 +7,7 @@ import shlex
 import subprocess
 import sys
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -27,6 +27,7 @@ from faultlab.frameworks.loops.stepped import Seen, Stepped, in_turn, together
 from faultlab.frameworks.torch.wrappers import unwrapped
 
 _BY_HAND = "A loop that changes its weights by hand is out of reach: step an optimizer, such as torch.optim.SGD."
+_LAUNCHERS = ("torchrun", "torch.distributed.run", "torch.distributed.launch", "accelerate launch", "deepspeed")
 _NO_TRAINING = "Call the function that builds the model and trains it, in this process."
 
 
@@ -49,6 +50,11 @@ class Observation:
         self._classes: set[type] = set()
         self._wrapped: weakref.WeakSet[DataLoader[Any]] = weakref.WeakSet()
 
+    @property
+    def step(self) -> int:
+        """The number of optimizer steps so far."""
+        return self._steps
+
     def attach(self, patches: Patches) -> None:
         """Watch the process until the patches are closed."""
         patches.wrap(nn.Module, "__init__", self._constructing)
@@ -70,7 +76,8 @@ class Observation:
             elsewhere = f" in this process: it started {self._started[0]}" if self._started else ""
             message = f"no optimizer of torch's was stepped while it ran{elsewhere}"
             by_hand = ", although backward was called" if self._backwards and not elsewhere else ""
-            raise TargetError(("train",), message + by_hand, _BY_HAND if by_hand else _without_optimizer())
+            remedy = _BY_HAND if by_hand else _launched(self._started) or _without_optimizer()
+            raise TargetError(("train",), message + by_hand, remedy)
         whole = together(list(self._stepped.values()))
         if not (roots := self._roots(whole)):
             remedy = "Call the model itself, as in `model(x)`, and give its parameters to the optimizer."
@@ -230,6 +237,18 @@ class Observation:
             return backward(*args, **kwargs)
 
         return backwards
+
+
+def _launched(started: Sequence[str]) -> str:
+    """Return the remedy for a training that other processes do; empty if it started none."""
+    if any(launcher in one for one in started for launcher in _LAUNCHERS):
+        return "Name the script that it launches, with `ranks: 2` for two processes: faultlab starts the ranks itself."
+    if started:
+        return (
+            f"{_NO_TRAINING} If each of its processes is a rank, start them by torch.multiprocessing.spawn, or read "
+            "the rank from RANK as under torchrun, and set `ranks`."
+        )
+    return ""
 
 
 def _without_optimizer() -> str:

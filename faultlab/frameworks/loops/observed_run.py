@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 import torch
 
 from faultlab.core.alert import safe_text
+from faultlab.core.collectives import read, standstill
 from faultlab.core.patching import Patches
 from faultlab.errors import TargetError
 from faultlab.frameworks.loops.layout import Layout
@@ -29,6 +30,8 @@ from faultlab.sandbox import file_calls
 
 _DEADLINE = 600.0
 """Seconds that the observed run may take."""
+_LATE = "Timed out waiting"
+_TOGETHER = "Look for collectives or validations under `if rank == 0`, and for ranks with fewer batches than others."
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ def observe(train: Callable[[], object], folders: Sequence[str], ranks: int = 1)
     copies = [_begun(run, rank) for rank in range(ranks)]
     try:
         told = _heard(copies)
+        if _LATE in told.get("error", "") and (where := standstill(read(_meeting(run), ranks))):
+            told = _problem(f"the ranks wait for each other: {where}", _TOGETHER)
     finally:
         for pid, reading in copies:
             os.close(reading)
@@ -95,20 +100,22 @@ def _observed(run: _Run, rank: int) -> dict[str, Any]:
     mutant_activation.rest()
     try:
         with Patches() as patches:
-            gang = Gang.of(rank, run.ranks, lambda: 0, joins=True)
+            gang = Gang.of(rank, run.ranks, lambda: observation.step, joins=True)
             if gang is not None:
-                gang.meet(os.path.join(run.root, "meeting"), _DEADLINE)
+                gang.meet(_meeting(run), _DEADLINE)
             else:
                 joining.refuse(patches)
             redirected = file_calls.redirected(os.path.join(run.root, "files"), [os.getcwd(), *run.folders])
             with compilation.lifted(), redirected:
                 observation.attach(patches)
                 _trained(run.train)
+        if rank:
+            return {}  # it may have no loader of its own for validation
+        layout = observation.layout().to_json()
         if gang is not None and not gang.joined:
             raise TargetError(("ranks",), "the training makes no process group, so each rank would train alone",
                               "Let it call torch.distributed.init_process_group, or remove `ranks`.")  # fmt: skip
-        # Another rank may have no loader of its own for validation.
-        return observation.layout().to_json() if not rank else {}
+        return layout
     except TargetError as error:
         return {"where": list(error.where), "error": error.message, "remedy": error.remedy}
     except BaseException as error:
@@ -116,6 +123,10 @@ def _observed(run: _Run, rank: int) -> dict[str, Any]:
         message = f"the clean run ends{of_rank} with {type(error).__name__}: {safe_text(error)}"
         remedy = "It has to train to its end before it can be broken."
         return {"where": ["train"], "error": message, "remedy": remedy}
+
+
+def _meeting(run: _Run) -> str:
+    return os.path.join(run.root, "meeting")
 
 
 def _trained(train: Callable[[], object]) -> None:

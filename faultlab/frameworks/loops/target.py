@@ -81,10 +81,15 @@ class LoopTarget:
         return UserCode(frozenset(packages | {"__main__"}), tuple(self._scenario.get("path", ())))
 
     @property
+    def ranks(self) -> int:
+        """The number of processes that train together."""
+        return int(self._scenario.get("ranks", 1))
+
+    @property
     def layout(self) -> Layout:
         """The layout of the loop, observed when it is first asked for."""
         if self._layout is None:
-            self._layout = observe(self._train, self.code.folders, int(self._scenario.get("ranks", 1)))
+            self._layout = observe(self._train, self.code.folders, self.ranks)
             # Imported once, in the process that all runs are copies of.
             trainers.loop_of(self._layout)
         return self._layout
