@@ -74,7 +74,7 @@ def measurements(found: dict[str, Prescription]) -> dict[str, Any]:
         detects: dict[str, list[str]] = {}
         for scenario, one in advice.items():
             modes = {
-                re.split("[@:]", fault)[0] for fault, seen in one.detected.items() if any(a.guard == name for a in seen)
+                re.split("[@:]", fault)[0] for fault, seen in one.detected.items() if any(a.name == name for a in seen)
             }
             for mode in modes:
                 detects.setdefault(mode, []).append(scenario)

@@ -15,8 +15,8 @@ from faultlab.campaign import verdict
 from faultlab.catalogue.failure_mode import FailureMode
 from faultlab.core.alert import Alert
 from faultlab.core.detection import Detection, Prescribed
-from faultlab.core.ranks import activity
-from faultlab.core.results import Advisory, Outcome
+from faultlab.core.ranks import activity, as_one
+from faultlab.core.results import Advisory, ExaminedRun, Outcome, RunResult
 
 PACKAGE = "faultlab.guards"
 
@@ -159,8 +159,8 @@ class Advice:
 def written(seen: Detection) -> dict[str, Any]:
     """Return a ready-made guard's detection as in guards.json."""
     data = seen.to_json()
-    rest = ("step", "latency", "names_cause", "message")
-    return {"guard": seen.name, "check": seen.check, **{name: data[name] for name in rest}}
+    rest = ("step", "latency", "names_cause", "message", "rank")
+    return {"guard": seen.name, "check": seen.check, **{name: data[name] for name in rest if name in data}}
 
 
 def _read(data: Mapping[str, Any]) -> Detection:
@@ -169,5 +169,6 @@ def _read(data: Mapping[str, Any]) -> Detection:
 
 
 def _said(outcome: Outcome) -> Advisory:
-    """Return the alerts of the guards on a run; empty if they did not watch it."""
-    return (outcome.run and outcome.run.advice) or Advisory()
+    """Return the alerts of the guards on a run, of all ranks that reported; empty if they did not watch it."""
+    ranks = [rank for rank, result in enumerate(outcome.results) if isinstance(result, (RunResult, ExaminedRun))]
+    return (as_one(outcome.runs, ranks).advice if ranks else None) or Advisory()

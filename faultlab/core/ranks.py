@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from faultlab.core.alert import Alert
 
 if TYPE_CHECKING:
-    from faultlab.core.results import Outcome, RunResult, ShownWarning
+    from faultlab.core.results import Advisory, Outcome, RunResult, ShownWarning
 
 
 def activity(outcome: Outcome) -> tuple[int, int | None]:
@@ -37,7 +37,7 @@ def as_one(runs: Sequence[RunResult], ranks: Sequence[int] = ()) -> RunResult:
     are in the trajectory as a digest.
     """
     first, *others = runs
-    if not others:
+    if not others and list(ranks) in ([], [0]):
         return first
     ended = next((run.trajectory for run in runs if run.trajectory.end != "finished"), first.trajectory)
     spoilt = next((run.trajectory.not_finite for run in runs if run.trajectory.not_finite), "")
@@ -59,6 +59,7 @@ def as_one(runs: Sequence[RunResult], ranks: Sequence[int] = ()) -> RunResult:
         first_step=min((run.first_step for run in runs if run.first_step is not None), default=None),
         broken=next((run.broken for run in runs if run.broken), ""),
         waited=next((run.waited for run in runs if run.waited), ""),
+        advice=_advised(runs, ranks),
     )
 
 
@@ -75,6 +76,22 @@ def merged(groups: Sequence[Sequence[Alert]], ranks: Sequence[int] = ()) -> list
         everywhere = len(numbers) > 1 and {rank for rank, _ in sent} == set(numbers)
         joined.append(first if everywhere or first.rank is not None else replace(first, rank=rank))
     return sorted(joined, key=lambda alert: alert.step)
+
+
+def _advised(runs: Sequence[RunResult], ranks: Sequence[int]) -> Advisory | None:
+    """Return what the ready-made guards of all ranks observed; their costs and known good runs are the first's."""
+    said = [run.advice for run in runs]
+    first, given = said[0], [one for one in said if one is not None]
+    if first is None:
+        return None
+    return replace(
+        first,
+        alarms=tuple(merged([one.alarms if one else () for one in said], ranks)),
+        of_interruption=tuple(merged([one.of_interruption if one else () for one in said], ranks)),
+        broken={guard: why for one in reversed(given) for guard, why in one.broken.items()},
+        # A guard that could check something on one rank is not idle.
+        idle={guard: why for guard, why in first.idle.items() if all(guard in one.idle for one in given)},
+    )
 
 
 def _digest(runs: Iterable[RunResult]) -> str:

@@ -170,11 +170,13 @@ class Observer:
 def tell_errors(guard: Any) -> None:
     """Make one of faultlab's guards raise its own errors, which it would only warn of, so that they are recorded.
 
-    The guard also stops announcing alarms, because in a faulted run they are expected.
+    The guard also stops announcing alarms, because in a faulted run they are expected. It raises them at once, on its
+    own rank, because training continues.
     """
     if hasattr(guard, "own_errors"):
         guard.own_errors = "raise"
         guard.announces = False
+        guard.together = False
 
 
 def _asking(trainer: Any, args: tuple[Any, ...]) -> tuple[Any, str]:

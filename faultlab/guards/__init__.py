@@ -15,6 +15,8 @@ from faultlab.guards.backward_faithful import BackwardFaithful
 from faultlab.guards.batch_schema import BatchSchema
 from faultlab.guards.batches_differ import BatchesDiffer
 from faultlab.guards.checkpoints_reload import CheckpointsReload
+from faultlab.guards.collectives_agree import CollectivesAgree
+from faultlab.guards.data_sharded import DataSharded
 from faultlab.guards.divergence import Divergence
 from faultlab.guards.dropout_alive import DropoutAlive
 from faultlab.guards.evaluation_repeats import EvaluationRepeats
@@ -37,6 +39,7 @@ from faultlab.guards.loss_contract import LossContract
 from faultlab.guards.loss_falls import LossFalls
 from faultlab.guards.metrics_recomputed import MetricsRecomputed
 from faultlab.guards.metrics_separate import MetricsSeparate
+from faultlab.guards.metrics_synced import MetricsSynced
 from faultlab.guards.modes import Modes
 from faultlab.guards.monitors_exist import MonitorsExist
 from faultlab.guards.normalisation_alive import NormalisationAlive
@@ -52,6 +55,7 @@ from faultlab.guards.run_ended import RunEnded
 from faultlab.guards.samples_independent import SamplesIndependent
 from faultlab.guards.schedule_fits import ScheduleFits
 from faultlab.guards.steps_taken import StepsTaken
+from faultlab.guards.stragglers import Stragglers
 from faultlab.guards.support.guard_set import GuardSet
 from faultlab.guards.train_validation_alike import TrainValidationAlike
 from faultlab.guards.validation_due import ValidationDue
@@ -68,6 +72,8 @@ __all__ = [
     "BatchSchema",
     "BatchesDiffer",
     "CheckpointsReload",
+    "CollectivesAgree",
+    "DataSharded",
     "Divergence",
     "DropoutAlive",
     "EvaluationRepeats",
@@ -92,6 +98,7 @@ __all__ = [
     "LossFalls",
     "MetricsRecomputed",
     "MetricsSeparate",
+    "MetricsSynced",
     "Modes",
     "MonitorsExist",
     "NormalisationAlive",
@@ -106,6 +113,7 @@ __all__ = [
     "SamplesIndependent",
     "ScheduleFits",
     "StepsTaken",
+    "Stragglers",
     "TrainValidationAlike",
     "ValidationDue",
     "ValidationRuns",

@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
-from faultlab.guards.support import announcement, rescue
+from faultlab.guards.support import announcement, consensus, rescue
+from faultlab.guards.support.exchange import Exchange, UnreachableError, meets, ranks_named
 from faultlab.guards.support.lightning_callback import HOOKS, Callback
 from faultlab.guards.support.lightning_view import view_of
 from faultlab.guards.support.listening import Ears
@@ -24,6 +25,9 @@ LEVELS: tuple[Level, ...] = ("cheap", "full")
 class Alarm(RuntimeError):  # noqa: N818 - it is what a guard is for, not an error of its own
     """The alarm of a guard that has detected a failure. Its text is ``GUARD: FOUND. REMEDY RESCUED``.
 
+    In a training of several ranks, all of them raise it, and the text of one that is not every rank's begins with
+    ``GUARD on rank 1:``.
+
     Args:
         guard: The name of the guard's class.
         check: The name of the check that failed, a key of `Guard.checks`.
@@ -33,19 +37,45 @@ class Alarm(RuntimeError):  # noqa: N818 - it is what a guard is for, not an err
             unless the guard's action is "save".
         causes: Comma-separated words for the cause. faultlab compares them with those of a failure mode to decide
             whether the alarm names the cause; if empty, it searches the text.
+        ranks: The ranks of the training that detected it; empty if all did, or if there is only one.
     """
 
-    def __init__(self, guard: str, check: str, found: str, remedy: str, rescued: str = "", causes: str = "") -> None:
+    saves: bool = False
+    """True if the process that saves checkpoints has yet to save the state before the failure."""
+
+    def __init__(
+        self,
+        guard: str,
+        check: str,
+        found: str,
+        remedy: str,
+        rescued: str = "",
+        causes: str = "",
+        ranks: tuple[int, ...] = (),
+    ) -> None:
         self.guard = guard
         self.check = check
         self.found = found
         self.remedy = remedy
         self.rescued = rescued
         self.causes = causes
-        super().__init__(f"{guard}: {found}. {remedy}" + (f" {rescued}" if rescued else ""))
+        self.ranks = ranks
+        where = f" on {ranks_named(ranks)}" if ranks else ""
+        super().__init__(f"{guard}{where}: {found}. {remedy}" + (f" {rescued}" if rescued else ""))
 
     def __reduce__(self) -> Any:
-        return type(self), (self.guard, self.check, self.found, self.remedy, self.rescued, self.causes)
+        arguments = (self.guard, self.check, self.found, self.remedy, self.rescued, self.causes, self.ranks)
+        return type(self), arguments, {"saves": self.saves}
+
+    @property
+    def of(self) -> tuple[str, str]:
+        """The guard and its check."""
+        return self.guard, self.check
+
+    def on_ranks(self, ranks: tuple[int, ...], rescued: str | None = None) -> Alarm:
+        """Return the same alarm, as one that these ranks detected."""
+        saved = self.rescued if rescued is None else rescued
+        return Alarm(self.guard, self.check, self.found, self.remedy, saved, self.causes, ranks)
 
 
 _REASONS = 16
@@ -69,7 +99,7 @@ def held(hook: Callable[..., Any]) -> Callable[..., Any]:
     # A training step calls these a hundred times, so what differs between hooks is decided outside of the wrappers.
     @functools.wraps(hook)
     def holding(self: Any, training: Any, *args: Any, **kwargs: Any) -> Any:
-        if self._failed:
+        if self._failed and not self._is_awaited:
             return None
         if takes_view:
             if self._viewed != id(training):
@@ -77,7 +107,7 @@ def held(hook: Callable[..., Any]) -> Callable[..., Any]:
             training = self._view
         try:
             return hook(self, training, *args, **kwargs)
-        except Alarm:
+        except (Alarm, UnreachableError):
             raise
         except Exception as error:
             self._mistake(error)
@@ -92,6 +122,7 @@ def held(hook: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(hook)
     def ended(self: Any, training: Any, *args: Any, **kwargs: Any) -> Any:
+        self._excepted = name == "on_exception"
         try:
             return holding(self, training, *args, **kwargs)
         finally:
@@ -134,6 +165,9 @@ class Guard(Callback):
             faultlab searches an alarm's text for the cause.
         own_errors: Whether errors of the guard itself "warn" or "raise".
         announces: Whether alarms are also sent to the Trainer's loggers.
+        together: Whether an alarm in a training of several ranks is held until all of them raise it, at the end of the
+            batch, of the validation or of the epoch. Otherwise it is raised at once, on its own rank.
+        exchange: How the guard compares ranks, if it does.
         looked: How often the guard looked in this training, if it counts that.
         skipped: How often the guard could not look in this training, by reason.
         dormant: Whether the guard has something to do in batches only around looks, until the next event between
@@ -152,6 +186,8 @@ class Guard(Callback):
 
     own_errors: ClassVar[Literal["warn", "raise"]] = "warn"
     announces: bool = True
+    together: bool = True
+    exchange: Exchange | None = None
     dormant: bool = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -175,6 +211,7 @@ class Guard(Callback):
         self._failed = ""
         self._view: TrainingView | None = None
         self._viewed = 0
+        self._excepted = False
         if action == "save":
             self.on_train_batch_start = _Keeping(self)  # type: ignore[method-assign]
 
@@ -185,7 +222,12 @@ class Guard(Callback):
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Start to observe a training of this Trainer."""
         view = self._look_at(trainer)
+        self._excepted = False
+        if self.together:
+            consensus.join(view)
         if stage == "fit":
+            if self.exchange is not None:
+                self.exchange.begin()
             self.looked = 0
             self.skipped.clear()
             announcement.forget(view)
@@ -209,18 +251,25 @@ class Guard(Callback):
             causes: Further comma-separated words for the cause, beside those that the class declares for the check.
 
         Raises:
-            Alarm: The action is "raise" or "save", and the check is not left out.
+            Alarm: The action is "raise" or "save", and the check is not left out. In a training of several ranks, it is
+                raised later, on all of them.
             KeyError: The class declares no such check.
         """
         if check not in self.checks:
             raise KeyError(f"{type(self).__name__} declares no check {check!r}")
         if check in self.leave_out:
             return
-        rescued = rescue.write(self._view) if self.action == "save" else ""
+        held = self.together and not self._excepted and consensus.is_joined(self._view)
+        saves_elsewhere = held and self._view is not None and not self._view.is_global_zero
+        rescued = rescue.write(self._view) if self.action == "save" and not saves_elsewhere else ""
         named = ", ".join(filter(None, (self.causes.get(check, ""), causes)))
         alarm = Alarm(type(self).__name__, check, found, remedy, rescued, named)
         if self._view is not None and self.announces:
             announcement.announce(self._view, alarm.guard, check, str(alarm))
+        if self.action != "warn" and held and self._view is not None:
+            alarm.saves = self.action == "save"
+            consensus.hold(self._view, alarm)
+            return
         if self.action != "warn":
             raise alarm
         if check not in self._warned:
@@ -260,8 +309,16 @@ class Guard(Callback):
             return
         self._failed = f"{type(error).__name__}: {error}"
         self.ears.off()
+        if self.exchange is not None:
+            self.exchange.failed = True
         told = f"{type(self).__name__} failed and is inactive for the rest of this training: {self._failed}"
         warnings.warn(told, GuardWarning, stacklevel=3)
+
+    @property
+    def _is_awaited(self) -> bool:
+        """True if counterparts on other ranks wait for this guard, although it failed, until they know."""
+        exchange = self.exchange
+        return exchange is not None and not exchange.ended and self._view is not None and meets(self._view)
 
     def _look_at(self, training: Any) -> TrainingView:
         """Make a Trainer, or the view of another training, the one that is observed."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 
 from faultlab.guards.guard import Action, Guard, Level
 from faultlab.guards.support import draws, trainer_state, trials
+from faultlab.guards.support.exchange import Exchange, bits_of, from_bits, meets
 from faultlab.guards.support.training_view import TrainingView
 
 
@@ -63,7 +64,8 @@ class MetricsRecomputed(Guard):
         self.strict = strict
         self._trial: trials.Trial | None = None
         self._first: Any = None
-        self._due = False
+        self._due = self._asked = False
+        self.exchange = Exchange()
         self._agreed = False
         self._values: list[tuple[float, int]] = []
 
@@ -79,23 +81,22 @@ class MetricsRecomputed(Guard):
 
     def on_validation_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._values = []
-        self._trial, self._first, self._due = None, None, False
-        if trainer.is_fitting and (
-            self.compute is not None or (trainer_state.learns(pl_module) and self._is_loss(self.metric))
-        ):
-            self._due = True
+        self._trial, self._first = None, None
+        able = self.compute is not None or (trainer_state.learns(pl_module) and self._is_loss(self.metric))
+        self._due = self._asked = trainer.is_fitting and able
 
     def on_validation_batch_start(
         self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        # Averaged weights have been swapped in by now.
-        if self._due:
-            self._due = False
-            self._trial = trials.shared(pl_module, trainer, self.skip)
+        # Averaged weights have been swapped in by now, but not the buffers that the first batch broadcasts.
+        if self._due and not (trainer.shares_buffers and meets(trainer)):
+            self._copy(trainer, pl_module)
 
     def on_validation_batch_end(
         self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
+        if self._due:
+            self._copy(trainer, pl_module)
         if self._trial is None:
             return
         size = trainer_state.samples(batch)
@@ -111,6 +112,10 @@ class MetricsRecomputed(Guard):
             self._values.append((value, size))
             if batch_idx == 0:
                 self._first = batch
+
+    def _copy(self, trainer: TrainingView, module: Any) -> None:
+        self._due = False
+        self._trial = trials.shared(module, trainer, self.skip)
 
     def _recompute(self, trial: trials.Trial, batch: Any, batch_idx: int) -> float | None:
         try:
@@ -137,12 +142,14 @@ class MetricsRecomputed(Guard):
         self._trial = self._first = None
         found = trainer_state.metrics(trainer)
         name = (self.metric if self.metric in found else "") or trainer_state.validation_loss(found)
-        if trial is None or not self._values or not name or not (self.compute or self._is_loss(name)):
+        own = _Sums.of(self._values) if trial is not None else _Sums()
+        every = self._of_all_ranks(trainer, pl_module, own)
+        if trial is None or not own.samples or not name or not (self.compute or self._is_loss(name)):
             return
-        samples = sum(size for _, size in self._values)
-        mean = sum(value * size for value, size in self._values) / samples
-        of_means = sum(value for value, _ in self._values) / len(self._values)
         logged = found[name]
+        # The metric is of all ranks' samples, unless it is not synchronized.
+        used = own if every is None or self._near(logged, own.mean, 1e-4) else every
+        samples, mean, of_means = int(used.samples), used.mean, used.of_means / used.batches
         if not math.isfinite(mean) or self._near(logged, mean, 1e-4 * (1 + 9 * (abs(mean) < 1e-3))):
             if not self._agreed:
                 trials.keep_apart(pl_module)
@@ -167,6 +174,18 @@ class MetricsRecomputed(Guard):
                 "not that of training), and check that validation runs in eval mode.",
             )
 
+    def _of_all_ranks(self, trainer: TrainingView, module: Any, own: _Sums) -> _Sums | None:
+        """Return the sums over all ranks; None if there is only one, or if one could not compute its own."""
+        asked, self._asked = self._asked, False
+        if not asked or not meets(trainer):
+            return None
+        assert self.exchange is not None
+        rows = self.exchange.gather(self, module, lambda: [bits_of(value) for value in own], len(own))
+        of_ranks = [_Sums(*map(from_bits, row)) for row in rows or ()]
+        if not all(one.samples for one in of_ranks):
+            return None
+        return _Sums(*map(math.fsum, zip(*of_ranks))) if of_ranks else None
+
     def _is_by_design(self, name: str, trial: trials.Trial, batch: Any) -> bool:
         """Return whether both agree with other weights too, or whether that can't be tried."""
         if self.compute is not None or batch is None:
@@ -188,6 +207,26 @@ class MetricsRecomputed(Guard):
     @staticmethod
     def _is_loss(name: str) -> bool:
         return not name or "loss" in name.lower()
+
+
+class _Sums(NamedTuple):
+    """What was recomputed: the sum over samples, their number, the sum of the batches' means, and their number."""
+
+    total: float = 0.0
+    samples: float = 0.0
+    of_means: float = 0.0
+    batches: float = 0.0
+
+    @classmethod
+    def of(cls, values: list[tuple[float, int]]) -> _Sums:
+        """Return the sums of the batches' means and sizes."""
+        total, samples = sum(value * size for value, size in values), sum(size for _, size in values)
+        return cls(total, samples, sum(value for value, _ in values), len(values))
+
+    @property
+    def mean(self) -> float:
+        """The mean over all samples."""
+        return self.total / self.samples
 
 
 def _with_other_weights(trial: trials.Trial, batch: Any) -> tuple[float | None, dict[str, float]]:

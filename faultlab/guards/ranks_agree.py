@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
-
-import torch
-import torch.distributed as dist
 
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.support import fingerprints
+from faultlab.guards.support.exchange import Exchange, meets, ranks_named
 from faultlab.guards.support.findings import Findings
 from faultlab.guards.support.training_view import TrainingView
 
@@ -68,6 +66,7 @@ class RanksAgree(Guard):
         if every < 1:
             raise ValueError(f"invalid every={every}: expected at least 1")
         self.every = every
+        self.exchange = Exchange()
         self._findings = Findings()
         self._batches = 0
 
@@ -79,40 +78,35 @@ class RanksAgree(Guard):
         self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self._batches += 1
-        if not _several(trainer) or self._batches % self.every:
+        if not _compares(trainer) or self._batches % self.every:
             return
         optimizers = list(trainer.optimizers or ())
-        self._compare(
-            pl_module,
-            {
-                "steps": trainer.global_step,
-                "learning-rates": fingerprints.of_rates(optimizers),
-                "parameters": fingerprints.of_tensors(pl_module.parameters()),
-                "optimizer-state": fingerprints.of_states(optimizers),
-            },
-        )
+        own: dict[str, Callable[[], int]] = {
+            "steps": lambda: trainer.global_step,
+            "learning-rates": lambda: fingerprints.of_rates(optimizers),
+            "parameters": lambda: fingerprints.of_tensors(pl_module.parameters()),
+            "optimizer-state": lambda: fingerprints.of_states(optimizers),
+        }
+        self._compare(pl_module, own)
 
     def on_validation_end(self, trainer: TrainingView, pl_module: Any) -> None:
         # In training each rank changes its own after they were broadcast, until they are broadcast again.
-        if _several(trainer) and trainer.shares_buffers and not trainer.sanity_checking:
-            self._compare(pl_module, {"buffers": fingerprints.of_tensors(pl_module.buffers())})
+        if _compares(trainer) and trainer.shares_buffers and not trainer.sanity_checking:
+            self._compare(pl_module, {"buffers": lambda: fingerprints.of_tensors(pl_module.buffers())})
 
-    def _compare(self, module: Any, own: dict[str, int]) -> None:
+    def _compare(self, module: Any, own: dict[str, Callable[[], int]]) -> None:
+        assert self.exchange is not None
+        of_ranks = self.exchange.gather(self, module, lambda: [number() for number in own.values()], len(own))
+        if of_ranks is None:
+            return
         self.looked += 1
-        device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
-        told = torch.tensor(list(own.values()), dtype=torch.int64, device=device)
-        gathered = [torch.empty_like(told) for _ in range(dist.get_world_size())]
-        dist.all_gather(gathered, told)
-        of_ranks = [one.tolist() for one in gathered]
         findings = []
         for place, check in enumerate(own):
             if odd := [rank for rank, values in enumerate(of_ranks) if values[place] != of_ranks[0][place]]:
-                ranks = f"rank {odd[0]} has" if len(odd) == 1 else f"the ranks {', '.join(map(str, odd))} have"
+                ranks = f"{ranks_named(odd)} {'has' if len(odd) == 1 else 'have'}"
                 findings.append((check, f"{ranks} {_NAMES[check]} than rank 0", _REMEDIES[check]))
         self._findings.say(self, findings)
 
 
-def _several(trainer: TrainingView) -> bool:
-    if trainer.world_size < 2 or trainer.is_flattened:
-        return False
-    return dist.is_available() and dist.is_initialized()
+def _compares(trainer: TrainingView) -> bool:
+    return meets(trainer) and not trainer.is_flattened

@@ -22,13 +22,12 @@ def test_the_source_says_of_each_guard_what_the_class_does() -> None:
 def test_what_was_measured_is_of_guards_and_failure_modes_that_there_are() -> None:
     measured = guard_index.measured()
     unasked = {name for name, one in guard_index.guards().items() if one.optional}
-    # The examples that measure guards train on one rank.
-    of_ranks = {"RanksAgree"}
-    assert measured.keys() == guard_index.guards().keys() - unasked - of_ranks
+    assert measured.keys() == guard_index.guards().keys() - unasked
     for found in measured.values():
         assert set(found.detects) <= set(index.modes())
         assert 0 <= found.alarms <= found.runs
-        assert found.runs >= 40
+        # Guards that compare ranks are measured on the only example that has several.
+        assert found.runs >= (20 if found.costs.keys() == {"digits-ddp"} else 40)
 
 
 def test_the_page_has_every_guard_with_its_checks_and_what_it_detected() -> None:

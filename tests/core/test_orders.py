@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from faultlab.campaign.guard_advice import Advice, written
 from faultlab.campaign.verdict import Twin, judge
 from faultlab.catalogue import index
 from faultlab.core.alert import Alert
@@ -215,3 +216,32 @@ def test_a_profile_is_written_down_once_for_all_orders() -> None:
     one, other = (Order(id, Train(0, profile=KNOWN)).to_json()["task"]["profile"] for id in ("one", "other"))
     assert one is other
     assert json.dumps(one)
+
+
+def test_what_the_ready_made_guards_of_all_ranks_observed_is_one_advice_with_ranks() -> None:
+    def said(*alarms: Alert, **more: Any) -> RunResult:
+        return RunResult(activations=1, first_step=1, advice=Advisory(alarms=alarms, **more))
+
+    both, own = Alert("guard", "Labels", 3, "both", reason="range"), Alert("guard", "Modes", 2, "own", reason="eval")
+    ranks = [
+        said(both, idle={"Idle": "why", "Busy": "why"}, seconds={"Labels": 1.0}),
+        said(own, both, idle={"Idle": "why"}, broken={"Gradients": "KeyError"}),
+    ]
+    advice = as_one(ranks).advice
+    assert advice is not None
+    assert [(alarm.name, alarm.step, alarm.rank) for alarm in advice.alarms] == [("Modes", 2, 1), ("Labels", 3, None)]
+    assert (advice.idle, advice.broken, advice.seconds) == (
+        {"Idle": "why"},
+        {"Gradients": "KeyError"},
+        {"Labels": 1.0},
+    )
+    found = Advice().judge("loss.nan@always", index.modes()["loss.nan"], Outcome("loss.nan@always", ranks))
+    assert [(one.name, one.latency, one.rank) for one in found] == [("Modes", 1, 1), ("Labels", 2, None)]
+    assert [written(one).get("rank") for one in found] == [1, None]
+
+
+def test_the_guards_of_a_rank_count_though_the_first_rank_died() -> None:
+    own = Alert("guard", "Modes", 2, "own", reason="eval")
+    alone = Outcome("loss.nan@always", [None, RunResult(activations=1, first_step=1, advice=Advisory(alarms=(own,)))])
+    (found,) = Advice().judge("loss.nan@always", index.modes()["loss.nan"], alone)
+    assert (found.name, found.rank) == ("Modes", 1)

@@ -13,6 +13,7 @@ from tests.healthy import (
     loops,
     optimizing,
     progressing,
+    ranks,
     representation,
     vision,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "loops",
     "optimizing",
     "progressing",
+    "ranks",
     "representation",
     "vision",
 ]

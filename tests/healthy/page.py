@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.healthy import TRAININGS
 from tests.healthy.looping import Loop, Trained
+from tests.healthy.ranks import Ranks
 from tests.healthy.training import LEVELS, Fit, Training
 
 PAGE = Path(__file__).parents[2] / "docs" / "healthy.md"
@@ -41,6 +42,8 @@ _TABLE = """
 _KINDS: dict[type, tuple[str, str]] = {
     Fit: ("Lightning", "Under `guards.all(level, ...)`, which got that metric, and was placed before or after the "
           "training's own callbacks in\nturn."),
+    Ranks: ("Several ranks", "Under `guards.all(level, ...)` on each of two ranks. Alarms of either count, and both\n"
+            "are compared with the run without guards."),
     Loop: ("Loops", "Written by hand, under `guards.watch(model, optimizer, level=level, ...)`."),
     Trained: ("Hugging Face Trainer", "Under `guards.hf(level=level)`. The models are built from configurations."),
 }  # fmt: skip

@@ -170,7 +170,7 @@ class Training:
 
     def run(self, seed: int, level: guards.Level | None = None, action: guards.Action = "raise") -> Course:
         """Trains from a seed, watched by all guards of a level, or by none."""
-        with tempfile.TemporaryDirectory() as folder, _quiet() as warned:
+        with tempfile.TemporaryDirectory() as folder, quiet() as warned:
             fit = self.by(Path(folder), self.goal, seed, level, action)
             torch.manual_seed(seed), random.seed(seed), np.random.seed(seed)  # type: ignore[func-returns-value]
             try:
@@ -204,7 +204,7 @@ def healthy(
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[list[warnings.WarningMessage]]:
+def quiet() -> Iterator[list[warnings.WarningMessage]]:
     """Lightning says nothing, and what is warned of is collected."""
     loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]

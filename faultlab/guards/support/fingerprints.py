@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -15,7 +16,7 @@ _WIDTH = 1 << 63
 
 def of_tensors(tensors: Iterable[Any]) -> int:
     """Return the fingerprint of some tensors, in their order, by the sums of their bits as integers."""
-    sums = [bits.sum(dtype=torch.int64) for tensor in tensors if (bits := _bits(tensor)) is not None]
+    sums = [bits.sum(dtype=torch.int64) for tensor in tensors if (bits := bits_of(tensor)) is not None]
     # One transfer from the device for all of them.
     return _combined(torch.stack(sums).tolist() if sums else [])
 
@@ -32,6 +33,11 @@ def of_rates(optimizers: Iterable[Any]) -> int:
     return _combined(struct.unpack("<q", struct.pack("<d", number))[0] for number in numbers)
 
 
+def of_names(names: Iterable[str]) -> int:
+    """Return the fingerprint of some names, in their order."""
+    return int.from_bytes(hashlib.sha256("\n".join(names).encode()).digest()[:8], "big") % _WIDTH
+
+
 def _combined(numbers: Iterable[int]) -> int:
     total = 0
     for number in numbers:
@@ -39,7 +45,7 @@ def _combined(numbers: Iterable[int]) -> int:
     return total
 
 
-def _bits(tensor: Any) -> torch.Tensor | None:
+def bits_of(tensor: Any) -> torch.Tensor | None:
     """Return the values of a tensor as integers; None if they can't be read, or if other ranks hold other parts."""
     if not isinstance(tensor, torch.Tensor):
         return None

@@ -140,10 +140,42 @@ class LightningView(TrainingView):
         loop = self.trainer().fit_loop.epoch_loop
         return _epoch_metrics(loop), _epoch_metrics(loop.val_loop)
 
+    def epoch_names(self) -> tuple[Sequence[str], Sequence[str]]:
+        loop = self.trainer().fit_loop.epoch_loop
+        return list(_logged_for_epochs(loop)), list(_logged_for_epochs(loop.val_loop))
+
+    def validation_sums(self) -> Mapping[str, tuple[Any, Any]]:
+        entries = _logged_for_epochs(self.trainer().fit_loop.epoch_loop.val_loop)
+        return {
+            name: (entry.value, entry.cumulated_batch_size.clone())
+            for name, entry in entries.items()
+            if entry.is_tensor and entry.meta.is_mean_reduction and entry._computed is None
+        }
+
+    def validation_totals(self) -> Sequence[str]:
+        entries = _logged_for_epochs(self.trainer().fit_loop.epoch_loop.val_loop)
+        return [name for name, entry in entries.items() if entry.is_tensor and entry.meta.is_sum_reduction]
+
     def forward_context(self) -> contextlib.AbstractContextManager[Any]:
         plugin = self.trainer().precision_plugin
         context: contextlib.AbstractContextManager[Any] = getattr(plugin, "forward_context", contextlib.nullcontext)()
         return context
+
+    def call_after_guards(self, callback: Any) -> Callable[[], None] | None:
+        # Before callbacks that save: they come last.
+        called = self.trainer().callbacks
+        places = [place for place, one in enumerate(called) if hasattr(one, "leave_out") or hasattr(one, "guards")]
+        if not places:
+            return None
+        # In place, since the Trainer is going through the list.
+        called.insert(places[-1] + 1, callback)
+
+        def leave() -> None:
+            # Another list, since the Trainer is going through this one.
+            if (trainer := self.trainer()) is not None:
+                trainer.callbacks = [one for one in trainer.callbacks if one is not callback]
+
+        return leave
 
     def refuses_checkpoint(self) -> str:
         # An alarm in one process can't make the others take part in saving.
@@ -197,6 +229,20 @@ def _has_validation_data(trainer: Any) -> bool:
     source = getattr(trainer.fit_loop.epoch_loop.val_loop, "_data_source", None)
     is_defined = getattr(source, "is_defined", None)
     return bool(is_defined()) if callable(is_defined) else trainer.val_dataloaders is not None
+
+
+def _logged_for_epochs(loop: Any) -> dict[str, Any]:
+    """Return a loop's results that every rank logs for a whole epoch, by the names that metrics have then."""
+    results = getattr(loop, "_results", None)
+    found = {}
+    for entry in results.values() if isinstance(results, dict) else ():
+        meta = getattr(entry, "meta", None)
+        if meta is None or not meta.on_epoch or getattr(meta.sync, "rank_zero_only", False):
+            continue
+        name = meta.forked_name(on_step=False)
+        several = meta.dataloader_idx is not None and meta.add_dataloader_idx
+        found[f"{name}/dataloader_idx_{meta.dataloader_idx}" if several else name] = entry
+    return found
 
 
 def _epoch_metrics(loop: Any) -> set[int]:

@@ -7,7 +7,7 @@ read nothing else, and report looks that they skip for lack of a value by `Guard
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 
@@ -178,9 +178,28 @@ class TrainingView(Protocol):
         """Return the identities of the metric objects that are logged for whole epochs, in training and validation."""
         return set(), set()
 
+    def epoch_names(self) -> tuple[Sequence[str], Sequence[str]]:
+        """Return the names that every rank logs for whole epochs, in training and validation."""
+        return (), ()
+
+    def validation_sums(self) -> Mapping[str, tuple[Any, Any]]:
+        """Return this rank's sum and number of samples of each mean that is logged for a whole validation, by name.
+
+        They are tensors, so that none has to be read after each batch. After the last one they are reduced and unknown.
+        """
+        return {}
+
+    def validation_totals(self) -> Sequence[str]:
+        """Return the names of metrics that are added up over the batches and ranks of a validation."""
+        return ()
+
     def forward_context(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context that gives a forward pass the training's precision."""
         return contextlib.nullcontext()
+
+    def call_after_guards(self, callback: Any) -> Callable[[], None] | None:
+        """Have a callback called after the guards at each hook, and return what ends that; None if it is impossible."""
+        return None
 
     def refuses_checkpoint(self) -> str:
         """Return why this process can't save a checkpoint, empty if it can."""
