@@ -91,6 +91,7 @@ class ReplicaArguments(OfRanks):
 class SamplerArguments(OfRanks):
     """The arguments of the DistributedSampler that shards the data, by name. The injector maps dict -> dict."""
 
+    lightnings = "samplers that the framework constructs; here the training constructs its own"
     attach_at = "fit"
     leaves = frozenset({"backward", "forward", "metrics"})
 
@@ -103,6 +104,7 @@ class Launch(OfRanks):
     a rank that is given another address or port also opens the store that torch would open there.
     """
 
+    lightnings = "a launch that the framework reads; here the training reads the environment itself"
     attach_at = "fit"
     leaves = frozenset({"backward", "batches", "forward", "metrics"})
 
