@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -290,6 +291,31 @@ def _counting(loader: Any, steps: int) -> None:
 
 def test_a_loop_that_leaves_its_last_epoch_when_it_has_its_steps_is_allowed() -> None:
     _counting(hand_written._training(), 23)
+
+
+@pytest.mark.parametrize(("ahead", "expected"), [(1, [0, 1, 2, 3]), (3, [2, 3])], ids=["none", "in groups"])
+def test_the_last_batches_that_were_fetched_ahead_are_trained_on_after_the_loader_has_ended(
+    ahead: int, expected: list[int]
+) -> None:
+    seen: list[int] = []
+
+    class Seen(guards.Guard):
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+            seen.append(batch_idx)
+
+    whole = hand_written._training()
+    loader = torch.utils.data.DataLoader(torch.utils.data.Subset(whole.dataset, range(64)), 16, shuffle=True)
+    model = hand_written.Net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    with watch(model, optimizer, loader=loader, guards=[Seen(), *guards.all("full")]):
+        for _ in range(12):
+            batches = iter(loader)
+            while group := list(itertools.islice(batches, ahead)):
+                optimizer.zero_grad()
+                for points, labels in group:
+                    (F.cross_entropy(model(points), labels) / len(group)).backward()
+                optimizer.step()
+    assert seen == expected * 12
 
 
 class _Failing(torch.utils.data.DataLoader[Any]):

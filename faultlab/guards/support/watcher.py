@@ -146,7 +146,6 @@ class Watcher:
             self._end_validation_batch()
         elif self._steps:
             self._end_batch()
-        self._is_pending = False
 
     def delivered(self, stage: Stage, batch: Any) -> None:
         """Note that a loader has delivered a batch."""
@@ -159,9 +158,12 @@ class Watcher:
 
     def exhausted(self, stage: Stage) -> None:
         """Note that a loader has no more batches."""
-        self._stage, self._is_pending, self._pending = "train", False, None
+        self._stage = "train"
         if stage == "train":
+            # A batch that was fetched ahead, alone or in a group, is trained on after the loader has ended.
             self._exhausted = True
+        else:
+            self._is_pending, self._pending = False, None
 
     # Events of the module.
 
