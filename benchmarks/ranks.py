@@ -5,7 +5,7 @@
 
 ``--costs`` prints the CPU seconds of a step of rank 0 with a guard over those without, minus one: the mean of
 alternating pairs with its confidence interval, for the digits CNN at batch size 64 on two ranks over gloo. An empty
-guard stands for the all-reduce by which ranks agree on alarms, which every guard of such a training has.
+guard stands for the all-reduce that lets ranks agree on alarms, which every guard of such a training has.
 
 ``--detections`` prescribes guards for scenarios/digits/ddp.yaml, from all distributed modes that are silent or only
 warn on stock Lightning. It prints the share of the harmful ones that the set detects, the latency of each guard in

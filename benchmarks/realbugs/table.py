@@ -198,7 +198,7 @@ def _bugs(bugs: Sequence[Bug], ran: Mapping[str, Score]) -> str:
     ]
     for bug in bugs:
         by = [name for name, one in ran.items() if bug.id in one.on and one.on[bug.id].detected]
-        told = "*set aside*" if bug.held_out else ", ".join(by) or "nobody"
+        told = "*set aside*" if bug.held_out else ", ".join(by) or "—"
         nearest = "none" if bug.nearest == "none" else f"`{bug.nearest}`"
         source = f"[{bug.framework}, {bug.date:%Y-%m}]({bug.source})"
         lines.append(f"| `{bug.id}` | {bug.kind} | {source} | {bug.symptom} | {nearest} | {told} |")

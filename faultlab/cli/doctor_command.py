@@ -31,7 +31,7 @@ def command(target: str | None, timeout: float, as_json: bool, quiet: bool) -> i
     other learning rates. A class, such as package.module:LitModel, is built without arguments and trained with its own
     loaders.
 
-    If the training hangs or crashes, the check goes on and reports it. Everything after -- is passed to your script.
+    If the training hangs or crashes, the check continues and reports it. Everything after -- is passed to your script.
 
     Exit codes: 0 no problem found, 1 a problem found, 2 usage error.
     """

@@ -37,7 +37,7 @@ class CollectivesAgree(Guard):
     """
 
     checks = {"sequence": "the ranks entered different collectives"}
-    causes = {"sequence": "ranks, collective, order, differ, deadlock, hang, waits, all_reduce, barrier, rank zero"}
+    causes = {"sequence": "ranks, order, differ, deadlock, hang, waits, all_reduce, barrier, rank zero"}
 
     def __init__(self, every: int = 16, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:
         super().__init__(action=action, leave_out=leave_out)

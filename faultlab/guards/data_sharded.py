@@ -42,10 +42,10 @@ class DataSharded(Guard):
         "order-repeats": "the distributed sampler shuffles, but an epoch begins with the batches of the one before",
     }
     causes = {
-        "sampler": "ranks, same data, same samples, sampler, shard, replicas, missing",
+        "sampler": "ranks, same data, same samples, sampler, shard, missing",
         "same-batch": "ranks, same data, same samples, sampler, shard",
         "overlap": "ranks, same data, same samples, sampler, shard, seed, overlap",
-        "missing": "ranks, sampler, shard, missing, part of the data, samples",
+        "missing": "ranks, sampler, shard, missing, samples",
         "order-repeats": "epoch, shuffl, same order, sampler, same batch",
     }
 

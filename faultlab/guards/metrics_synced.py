@@ -39,9 +39,9 @@ class MetricsSynced(Guard):
         "summed": "a share is above one because it is added up over batches and ranks",
     }
     causes = {
-        "names": "ranks, metric, name, key, synchron, averaged, differ",
+        "names": "ranks, metric, key, synchron, averaged, differ",
         "unsynced": "ranks, metric, sync_dist, synchron, differ",
-        "mean": "ranks, metric, mean, average, uneven, batch size, floor, inflated, reduce",
+        "mean": "ranks, metric, mean, average, uneven, batch size, inflated, reduce",
         "summed": "ranks, metric, sum, mean, average, reduce",
     }
 

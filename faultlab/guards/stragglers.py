@@ -39,7 +39,7 @@ class Stragglers(Guard):
     """
 
     checks = {"slow": "a rank is much slower than the others"}
-    causes = {"slow": "rank, slow, straggler, waits, late, time, seconds"}
+    causes = {"slow": "rank, slow, straggler, waits, seconds"}
 
     def __init__(
         self,

@@ -149,7 +149,7 @@ def wait_too_little(call: Call, ctx: Context) -> Any:
     evidence=("pytorch/pytorch#196187", "pytorch/pytorch#97191"),
 )
 def time_out_unheard(call: Call, ctx: Context) -> Any:
-    """The timeout of a collective is caught by code that expects another error, and the training goes on.
+    """The timeout of a collective is caught by code that expects another error, and the training continues.
 
     Effect: Lightning 2.6.6 ignores every exception of the first collective of a batch, the broadcast of its SIGTERM
     flag. With gloo, the timeout closes the connections, so that the next collective raises a `RuntimeError` that does

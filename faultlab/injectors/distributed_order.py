@@ -151,7 +151,7 @@ def send_less(call: Call, ctx: Context) -> Any:
     """One rank takes part in an all-reduce with fewer values than the others.
 
     Effect: gloo compares lengths when data arrives, and the rank that gets more than it expects aborts or raises. With
-    nccl the ranks may wait, or go on with wrong values at the end of the tensor.
+    nccl the ranks may wait, or continue with wrong values at the end of the tensor.
     Why it goes undetected: nothing compares shapes before the data is sent, and the error names bytes, not tensors.
     Example:
         dist.all_reduce(losses)                 # one value for each sample of this rank's batch

@@ -165,7 +165,7 @@ def write_first_shard(content: bytes, ctx: Context) -> bytes:
 
     Effect: the parameters and the optimizer's state that are loaded are of two different steps, in every layer. No
     error or warning is raised, because the files of all steps have the same layout.
-    Why it goes undetected: the training goes on from a loss that is a little higher, as after any restart.
+    Why it goes undetected: the training continues from a loss that is a little higher, as after any restart.
     Example: a rank whose upload failed, in a folder that is written over with each checkpoint.
     Remedy: write each checkpoint to a new folder, and rename it when all ranks are done; store the step in each file.
     """
@@ -216,7 +216,7 @@ def leave_out_part(checkpoint: dict[str, Any], ctx: Context) -> dict[str, Any]:
 
     Effect: saving raises no error. Loading raises a `CheckpointException` about a missing key on every rank, since
     torch asks the checkpoint for each key of a new optimizer's state.
-    Why it goes undetected: the weights are complete, and nobody loads the optimizer until the training has to go on.
+    Why it goes undetected: the weights are complete, and the optimizer is loaded only if the training is resumed.
     Example: a state that is saved flattened and loaded nested, or from a version whose optimizers count in the group.
     Remedy: resume from the first checkpoint that is written, before the long training.
     """

@@ -108,7 +108,7 @@ class WatchedGroup(dist.ProcessGroup):
 
     @property
     def group_name(self) -> str:  # type: ignore[override]
-        """The name by which device meshes find the group; torch keeps it only for groups of its own."""
+        """The name that device meshes look the group up by; torch keeps it only for groups of its own."""
         return str(dist.distributed_c10d._world.pg_names[self])
 
     def getGroupName(self) -> str:  # noqa: N802

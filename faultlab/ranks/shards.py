@@ -40,7 +40,7 @@ def local(tensor: Any) -> Any:
 
 
 def spread(part: torch.Tensor, like: Any) -> Any:
-    """Return a distributed tensor like another one, of which this process holds that part; any other part unchanged."""
+    """Return a distributed tensor like another one, with that part on this process, and other parts as they are."""
     held = like._local_tensor
     if part is held:
         return like

@@ -9,7 +9,7 @@ import pytest
 
 from faultlab.catalogue import index, measured
 from faultlab.core.report import INCONCLUSIVE
-from tests.findings import MODES, RANKED, ZOOS, Findings, effect, whole
+from tests.findings import MODES, ZOOS, Findings, effect, whole
 
 # The first test to ask for the findings makes hundreds of runs, in the nightly ring some three thousand.
 pytestmark = pytest.mark.timeout(1200)
@@ -51,7 +51,7 @@ HANGING = [mode for mode in MODES if mode.startswith("distributed.") and index.m
 
 @pytest.mark.parametrize("mode", HANGING)
 def test_a_hang_of_ranks_names_them_their_collective_and_the_step(findings: Findings, mode: str) -> None:
-    detections = findings.results[mode][RANKED].detected_by
+    detections = findings.results[mode]["ranked"].detected_by
     hangs = [one.message for one in detections if one.name == "deadline"]
     # Where sizes differ too, gloo may abort a rank at once.
     assert hangs or "exit" in [one.name for one in detections]
