@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from faultlab.catalogue.failure_mode import FailureMode
-from faultlab.core.collectives import STOCK_PATIENCE, standstill
+from faultlab.core.collectives import STOCK_PATIENCE, is_deadlock, standstill
 from faultlab.core.detection import Detection
 from faultlab.core.exit_status import in_words
 from faultlab.core.report import Status
@@ -18,7 +18,7 @@ def timed_out(mode: FailureMode, outcome: Outcome) -> Answer:
     late = f"still running after its deadline of {outcome.seconds:.0f} s"
     if where := standstill(outcome.collectives):
         late = f"the ranks wait for each other: {where}; unless told otherwise, torch waits {STOCK_PATIENCE:,} s"
-    if mode.hangs and outcome.acting is not None:
+    if outcome.acting is not None and (mode.hangs or is_deadlock(outcome.collectives)):
         return Answer(Status.DETECTED, detected_by=[Detection("process", "deadline", outcome.acting, 0, False, late)])
     return Answer(Status.TIMEOUT, late if outcome.acting is not None else f"{late}, and the fault had not acted")
 

@@ -80,5 +80,10 @@ def standstill(positions: Sequence[Position]) -> str:
     return f"all ranks are in {behind[0].told}, so this may be slowness"
 
 
+def is_deadlock(positions: Sequence[Position]) -> bool:
+    """Return whether the ranks wait in different collectives, as many as they have entered: none can ever end."""
+    return len({position.number for position in positions}) == 1 and len({position.name for position in positions}) > 1
+
+
 def _who(ranks: Sequence[int]) -> str:
     return f"rank {ranks[0]}" if len(ranks) == 1 else "each of the ranks " + ", ".join(map(str, ranks))

@@ -22,7 +22,7 @@ from faultlab.injection.values import Stream
     when="middle",
     on_rank=1,
     hangs=True,
-    needs=("several-ranks", "automatic-optimization"),
+    needs=("several-ranks", "replicated", "automatic-optimization"),
     evidence=("pytorch/pytorch#44353",),
 )
 def skip_after_memory_error(call: Call, ctx: Context) -> Any:

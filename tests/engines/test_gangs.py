@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from faultlab.core.collectives import Position, file_of, read, standstill
+from faultlab.core.collectives import Position, file_of, is_deadlock, read, standstill
 from faultlab.core.fault import Fault
 from faultlab.core.orders import Order, Train
 from faultlab.core.report import Status
@@ -233,6 +233,7 @@ def test_positions_tell_a_hang_from_slowness(positions: list[Position], said: st
     told = standstill(positions)
     assert said in told
     assert bool(said) == bool(told)
+    assert is_deadlock(positions) == ("different collectives" in said)
 
 
 def test_a_driver_that_is_killed_leaves_no_rank(tmp_path: Path) -> None:

@@ -44,7 +44,16 @@ class Collective(OfRanks):
 
 
 @dataclass(frozen=True)
-class Replica(OfRanks):
+class OfReplicas(OfRanks):
+    """The base class of points of DistributedDataParallel."""
+
+    def inapplicable(self, profile: TargetProfile) -> str:
+        shared = "the ranks share the parameters: no replica is wrapped"
+        return shared if profile.sharded else super().inapplicable(profile)
+
+
+@dataclass(frozen=True)
+class Replica(OfReplicas):
     """The forward of DistributedDataParallel around the module. The injector receives the call.
 
     ``ctx.memory["replica"]`` is the wrapper. What it is told to synchronize during the call holds for the backward too.
@@ -52,13 +61,6 @@ class Replica(OfRanks):
 
     kind = "around"
     leaves = frozenset({"batches", "metrics"})
-
-    def inapplicable(self, profile: TargetProfile) -> str:
-        return (
-            "the ranks share the parameters: no replica is wrapped"
-            if profile.sharded
-            else super().inapplicable(profile)
-        )
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class Sharding(OfRanks):
 
 
 @dataclass(frozen=True)
-class ReplicaArguments(OfRanks):
+class ReplicaArguments(OfReplicas):
     """The arguments of DistributedDataParallel, by name, with ``module``. The injector maps dict -> dict.
 
     A function that the injector stores as ``ctx.memory["constructed"]`` is called with the new wrapper.

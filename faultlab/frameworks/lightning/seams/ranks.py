@@ -40,6 +40,8 @@ def launch(point: Launch, patches: Patches, armed: Armed, site: Site) -> None:
 
     for namespace in namespaces.loaded():
         patches.wrap(namespaces.part(namespace, "strategies.ddp:DDPStrategy"), "setup_distributed", make)
+        if (sharing := namespaces.sharding_strategy(namespace)) is not None:
+            patches.wrap(sharing, "_setup_distributed", make)
 
 
 def _set(variables: Mapping[str, str], patches: Patches) -> None:
