@@ -108,9 +108,7 @@ def _lost(outcome: Outcome, timeout: float) -> Finding:
         what = f"the training is still running after {timeout:.0f} s, and has reached no batch or step since half of it"
         remedy = "Look at its last output; if it is only long before its first step, give a longer --timeout."
     else:
-        what, remedy = (
-            f"the process {in_words(outcome.exit)}",
-            "Look for os._exit, sys.exit or a crash in native code.",
-        )
+        what = f"the process {in_words(outcome.exit)}"
+        remedy = "Look for os._exit, sys.exit or a crash in native code."
     printed = outcome.output.strip().splitlines()[-1:] or [""]
     return replace(wrong(what, printed[0][:300], remedy), check="clean run")
