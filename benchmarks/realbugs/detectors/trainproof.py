@@ -46,7 +46,7 @@ def _judged(run: Run, *arguments: str) -> None:
     (report,) = json.loads(done.stdout)["reports"]
     for one in report["findings"]:
         if one["level"] in ("WARN", "FAIL"):
-            run.alert(one["id"], f"{one['message']} {one.get('evidence', '')}")
+            run.alert(one["id"], f"{one['message']} {one.get('evidence', '')}", warning=one["level"] == "WARN")
 
 
 @detector(
@@ -66,13 +66,17 @@ def alone(run: Run) -> None:
 @detector(
     "trainproof compare",
     "public",
-    "`trainproof compare GOOD.jsonl LOG.jsonl`, where the good run is one of the fixed version with another seed.",
+    "`trainproof compare GOOD.jsonl LOG.jsonl`, where the good run is one of the fixed version with another seed, whose "
+    "making is no part of the CPU column.",
     environment="peers",
     package="trainproof",
 )
 def compared(run: Run) -> None:
-    good, log = run.folder / _name(run, "good"), run.folder / _name(run, "run")
-    _logged(Run(run.baseline, run.baseline, run.folder, run.seed + 1000), good)
+    good = run.recorded(
+        _name(run, f"good-{run.seed}"),
+        lambda new: _logged(Run(run.baseline, run.baseline, run.folder, run.seed + 1000), new),
+    )
+    log = run.folder / _name(run, "run")
     again = Run(run.file, run.baseline, run.folder, run.seed)
     _logged(again, log)
     run.steps = again.steps

@@ -15,6 +15,7 @@ from benchmarks.realbugs.run import Run
     "that are not ok count.",
     environment="peers",
     package="traintools",
+    module="traintools.callbacks.pytorch",
 )
 def watch(run: Run) -> None:
     from traintools import BatchInspector, GradientHealthMonitor
@@ -22,7 +23,7 @@ def watch(run: Run) -> None:
 
     parts = run.parts
     batches = BatchInspector(expected_num_classes=parts.classes)
-    gradients = GradientHealthMonitor()
+    gradients = GradientHealthMonitor(max_grad_norm=1.0)
     tracker = TraintoolsTracker(parts.model, lambda model, *batch: parts.loss(model, batch), verbose=False)
     seen: set[str] = set()
 
@@ -39,7 +40,7 @@ def watch(run: Run) -> None:
             *inputs, targets = batch if isinstance(batch, (list, tuple)) else (batch, None)
         report("batch", batches.inspect(inputs[0], targets, step=run.steps))
         report("gradients", gradients.inspect(parts.model, step=run.steps, lr=optimizer.param_groups[0]["lr"]))
-        tracker.step(step=run.steps, val_loss=None)
+        tracker.step(step=run.steps, inputs=inputs[0] if len(inputs) == 1 else None, targets=targets)
 
     run.before_step(look)
     with contextlib.redirect_stdout(io.StringIO()):
