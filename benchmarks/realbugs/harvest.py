@@ -26,7 +26,13 @@ _HERE = Path(__file__).parent
 
 def cells(bugs: Iterable[Bug], detectors: Iterable[Detector], seeds: int) -> list[Cell]:
     """Return every cell, seed by seed, so that an interrupted harvest has whole seeds."""
-    pairs = [(bug, detector) for detector in detectors for bug in bugs if detector.applies(bug.framework)]
+    every = list(bugs)
+    pairs = [
+        (bug, detector)
+        for detector in detectors
+        for bug in (sample(every, detector.nightly) if detector.nightly else every)
+        if detector.applies(bug.framework)
+    ]
     return [
         Cell(bug.id, version, detector.name, seed)
         for seed in range(seeds)
@@ -34,6 +40,11 @@ def cells(bugs: Iterable[Bug], detectors: Iterable[Detector], seeds: int) -> lis
         if seed < detector.seeds(seeds)
         for version in VERSIONS
     ]
+
+
+def sample(bugs: Sequence[Bug], size: int) -> list[Bug]:
+    """Return so many of the bugs, chosen by the hash of their ids, for detectors that can't be run on all."""
+    return sorted(bugs, key=lambda bug: hashlib.sha256(f"sample {bug.id}".encode()).hexdigest())[:size]
 
 
 class Harvest:

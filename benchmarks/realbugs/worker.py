@@ -8,10 +8,11 @@ import json
 import sys
 
 from benchmarks.realbugs.bug import chosen
-from benchmarks.realbugs.cells import Cell, in_child
+from benchmarks.realbugs.cells import TIME_LIMIT, Cell, in_child
 from benchmarks.realbugs.registry import detectors
 
 
+NIGHTLY_LIMIT = 1800.0
 # What the trainings of a framework import.
 _IMPORTS = {
     "torch": ("benchmarks.realbugs.training", "torch._dynamo"),
@@ -43,7 +44,8 @@ def main() -> None:
     for line in sys.stdin:
         cell = Cell(**json.loads(line))
         prepare(cell)
-        print(json.dumps(in_child(cell).to_json()), flush=True)
+        limit = NIGHTLY_LIMIT if detectors()[cell.detector].nightly else TIME_LIMIT
+        print(json.dumps(in_child(cell, limit).to_json()), flush=True)
 
 
 if __name__ == "__main__":

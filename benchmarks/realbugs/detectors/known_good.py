@@ -25,7 +25,7 @@ def watch(run: Run) -> None:
 
     file = run.recorded("known-good.json", lambda new: _record(run, new))
     try:
-        _train(run, guards.all("full", profile=str(file)))
+        train_with(run, guards.all("full", profile=str(file)))
     except guards.Alarm as alarm:
         run.alert(f"{alarm.guard}.{alarm.check}", f"{alarm} {alarm.causes}")
 
@@ -35,10 +35,11 @@ def _record(run: Run, file: Path) -> None:
 
     for seed in range(FIRST_SEED, FIRST_SEED + RUNS):
         again = Run(run.baseline, run.baseline, run.folder, seed)
-        _train(again, [guards.KnownGoodRecorder(str(file))])
+        train_with(again, [guards.KnownGoodRecorder(str(file))])
 
 
-def _train(run: Run, watching: Any) -> None:
+def train_with(run: Run, watching: Any) -> None:
+    """Run a training under a set or a list of guards, as each framework takes them."""
     from faultlab import guards
 
     parts = run.parts

@@ -40,13 +40,17 @@ def _name(run: Run, stem: str) -> str:
     return f"{stem}.json" if run.framework == "transformers" else f"{stem}.jsonl"
 
 
-def _judged(run: Run, *arguments: str) -> None:
+def judged(*arguments: str) -> list[dict[str, Any]]:
+    """Run trainproof and return its findings that warn or fail."""
     tool = Path(sys.executable).with_name("trainproof")
     done = subprocess.run([str(tool), *arguments, "--json"], capture_output=True, text=True, check=False)
     (report,) = json.loads(done.stdout)["reports"]
-    for one in report["findings"]:
-        if one["level"] in ("WARN", "FAIL"):
-            run.alert(one["id"], f"{one['message']} {one.get('evidence', '')}", warning=one["level"] == "WARN")
+    return [one for one in report["findings"] if one["level"] in ("WARN", "FAIL")]
+
+
+def _judged(run: Run, *arguments: str) -> None:
+    for one in judged(*arguments):
+        run.alert(one["id"], f"{one['message']} {one.get('evidence', '')}", warning=one["level"] == "WARN")
 
 
 @detector(
