@@ -11,7 +11,6 @@ from benchmarks.realbugs.bug import chosen
 from benchmarks.realbugs.cells import TIME_LIMIT, Cell, in_child
 from benchmarks.realbugs.registry import detectors
 
-
 NIGHTLY_LIMIT = 1800.0
 # What the trainings of a framework import.
 _IMPORTS = {

@@ -18,8 +18,8 @@ from benchmarks.realbugs import __main__ as realbugs
 from benchmarks.realbugs import bug as bugs
 from benchmarks.realbugs import cells, coupling, harvest, registry, scores, table
 from benchmarks.realbugs.bug import VERSIONS, Bug, Change, InvalidBug
-from benchmarks.realbugs.cells import Cell
 from benchmarks.realbugs.catalogue import __main__ as catalogue
+from benchmarks.realbugs.cells import Cell
 from benchmarks.realbugs.checking import check
 from benchmarks.realbugs.harvest import Harvest
 from benchmarks.realbugs.harvest import cells as cells_of

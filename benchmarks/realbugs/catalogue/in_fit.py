@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 
 
-class Reported(AssertionError):
+class Reported(AssertionError):  # noqa: N818 - it is an alert, not an error of its own
     """A detector reports that something is wrong."""
 
 

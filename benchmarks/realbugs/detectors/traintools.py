@@ -11,8 +11,8 @@ from benchmarks.realbugs.run import Run
 @detector(
     "traintools",
     "public",
-    "`BatchInspector`, `GradientHealthMonitor` and `TraintoolsTracker` in each step, as in its quick start, but without "
-    "`max_grad_norm`, since these trainings do not clip at 1; reports that are not ok count.",
+    "`BatchInspector`, `GradientHealthMonitor` and `TraintoolsTracker` in each step, as in its quick start, but "
+    "without `max_grad_norm`, since these trainings do not clip at 1; reports that are not ok count.",
     environment="peers",
     package="traintools",
     module="traintools.callbacks.pytorch",
