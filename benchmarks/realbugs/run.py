@@ -61,7 +61,7 @@ class Run:
         baseline: The script of the fixed version, for detectors that compare with a run known to be good.
         folder: An empty folder.
         shared: A folder that all runs of a bug share, for what is recorded once of its fixed version.
-        apart: CPU seconds of such records, which are no cost of watching a training.
+        apart: CPU seconds of such records, which are not a cost of watching a training.
         seed: The seed.
         steps: The number of optimizer steps taken so far.
         last_loss: The last value that backward was called on.

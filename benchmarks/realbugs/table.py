@@ -56,7 +56,7 @@ of faultlab's guards were written after bugs of this kind, some of them after th
 steps, dropout as a function, padding, accumulation, shared metrics, frozen statistics), so that the rates of its rows
 over all bugs say little about bugs to come; the columns *set aside* and *new* say more. The trainings are tiny, and
 tools that compare a layer with its long history have little of it here. A tool that looks for something else, such as
-memory or speed, is not made for these bugs, and detecting few of them is no fault of it.
+memory or speed, is not made for these bugs, and is not worse for detecting few of them.
 """
 _LEFT_OUT = """\
 Not in the table:

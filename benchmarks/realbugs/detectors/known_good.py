@@ -16,7 +16,7 @@ FIRST_SEED = 1000
     "faultlab",
     f'`guards.all("full", profile=FILE)`, as a callback or in `guards.watch` or `guards.hf`, where FILE has {RUNS} '
     "runs of the fixed version with other seeds, by `guards.KnownGoodRecorder`; it knows the training that the bug was "
-    "added to. To record the runs is no part of the CPU column.",
+    "added to. The CPU column leaves out the recording.",
     package="faultlab",
     module="faultlab.guards",
 )

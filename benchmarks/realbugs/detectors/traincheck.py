@@ -20,7 +20,7 @@ REFERENCE_SEED = 1000
     "`traincheck-collect` on the fixed version with another seed, `traincheck-infer`, and then `traincheck-collect "
     "--invariants` and `traincheck-check` on the run, each collection with `--sampling-interval 10 --warm-up-steps "
     "10`; violated invariants count. It takes a minute of CPU time for each bug and runs on a sample of 20, chosen by "
-    "the hash of their ids, with one seed. The invariants are no part of the CPU column.",
+    "the hash of their ids, with one seed. The CPU column leaves out the invariants.",
     environment="peers",
     package="traincheck",
     most_seeds=1,

@@ -70,8 +70,8 @@ def alone(run: Run) -> None:
 @detector(
     "trainproof compare",
     "public",
-    "`trainproof compare GOOD.jsonl LOG.jsonl`, where the good run is one of the fixed version with another seed; to "
-    "make it is no part of the CPU column.",
+    "`trainproof compare GOOD.jsonl LOG.jsonl`, where the good run is one of the fixed version with another seed; the "
+    "CPU column leaves out the latter.",
     environment="peers",
     package="trainproof",
 )
