@@ -75,7 +75,7 @@ def covered(classes: Callable[[str], Sequence[str]], file: Path = COVERAGE) -> t
 
 
 def coupling(bugs: Sequence[Bug], score: Score, modes: set[str]) -> Coupling:
-    """Return how detection of bugs goes with that of their nearest failure modes, of which these are detected."""
+    """Return how detection of bugs goes with that of their nearest failure modes, given the detected modes."""
     judged = [bug for bug in bugs if bug.id in score.on and score.on[bug.id].seeds]
     near = [bug for bug in judged if bug.nearest != "none"]
     groups = [[bug for bug in near if (bug.nearest in modes) == inside] for inside in (True, False)]

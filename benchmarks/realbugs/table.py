@@ -64,7 +64,7 @@ Not in the table:
 - **ckpt-chaos** (0.1.8) installs. It kills a script at each file operation of a save and compares what a resumed run
   results in; none of these scripts saves to an output folder and resumes from it, so that it has nothing to kill.
 - **Prescribed sets of guards**: `faultlab prescribe` chooses guards by a campaign on the training itself, which takes
-  minutes for each of these. The row with KnownGood has all guards of the level "full" instead, from which it chooses.
+  minutes for each of these. The row with KnownGood has all guards of the level "full" instead: it chooses among them.
 """
 
 

@@ -1,4 +1,4 @@
-"""faultlab's guards, of which none ends the training, so that each shows what it detects by itself."""
+"""faultlab's guards without an end of the training at the first alarm, so that each shows what it detects by itself."""
 
 from collections.abc import Callable
 from typing import Any
