@@ -48,7 +48,7 @@ def build():
     fit(model, torch.optim.Adam(model.parameters(), lr=0.01), batches(train_set), 2)
     model.requires_grad_(False)
     model.hidden, model.head = Adapter(model.hidden), Adapter(model.head)
-    optimizer = torch.optim.SGD([one for one in model.parameters() if one.requires_grad], lr=0.01)
+    optimizer = torch.optim.AdamW([one for one in model.parameters() if one.requires_grad], lr=0.03)
     loader, validation = batches(turned(train_set)), batches(turned(held_out), 128, False)
     return Loop(model, loader, objective, validation, 10, optimizer=optimizer)
 

@@ -1,4 +1,4 @@
-"""An autoencoder of digits with a narrow code, which a frozen encoder rewards for keeping what it sees in the original."""
+"""An autoencoder of digits with a narrow code, whose output a frozen classifier has to recognize."""
 
 import torch
 from torch import nn

@@ -15,7 +15,9 @@ class Model(nn.Module):
         self.saving = True
         self.embed = nn.Embedding(VOCABULARY, width)
         self.recur = nn.GRU(width, width, batch_first=True)
-        self.block = nn.Sequential(nn.Dropout(0.5), nn.Linear(width, 64), nn.GELU(), nn.Dropout(0.5), nn.Linear(64, width))
+        self.block = nn.Sequential(
+            nn.Dropout(0.5), nn.Linear(width, 64), nn.GELU(), nn.Dropout(0.5), nn.Linear(64, width)
+        )
         self.head = nn.Linear(width, VOCABULARY)
 
     def mixed(self, hidden):

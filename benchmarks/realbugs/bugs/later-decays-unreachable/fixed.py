@@ -28,7 +28,12 @@ def objective(model, batch):
 def build():
     train_set, held_out = digits()
     model = nn.Sequential(
-        nn.Conv2d(1, 8, 3, stride=2, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(128, 32), nn.ReLU(), nn.Linear(32, 10)
+        nn.Conv2d(1, 8, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(128, 32),
+        nn.ReLU(),
+        nn.Linear(32, 10),
     )
     optimizer = torch.optim.SGD(model.parameters(), lr=RATE)
     return Loop(model, batches(train_set), objective, batches(held_out, 128, False), 10, optimizer=optimizer)

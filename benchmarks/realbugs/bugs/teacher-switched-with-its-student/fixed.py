@@ -68,5 +68,7 @@ def train(parts):
 def measure(parts):
     teacher = parts.model.teacher.eval()
     with torch.no_grad():
-        apart = [(F.softmax(teacher(images) / 2, -1) - seen).abs().sum(-1).mean() for images, seen in parts.model.targets]
+        apart = [
+            (F.softmax(teacher(images) / 2, -1) - seen).abs().sum(-1).mean() for images, seen in parts.model.targets
+        ]
     return float(sum(apart) / len(apart))
