@@ -23,6 +23,7 @@ from faultlab.guards.evaluation_repeats import EvaluationRepeats
 from faultlab.guards.frozen_statistics import FrozenStatistics
 from faultlab.guards.gradients import Gradients
 from faultlab.guards.gradients_cleared import GradientsCleared
+from faultlab.guards.gradients_used import GradientsUsed
 from faultlab.guards.guard import LEVELS, Action, Alarm, Guard, GuardWarning, Level
 from faultlab.guards.heartbeat import Heartbeat
 from faultlab.guards.hf_trainer import hf
@@ -80,6 +81,7 @@ __all__ = [
     "FrozenStatistics",
     "Gradients",
     "GradientsCleared",
+    "GradientsUsed",
     "Guard",
     "GuardSet",
     "GuardWarning",

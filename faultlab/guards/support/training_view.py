@@ -49,6 +49,9 @@ class TrainingView(Protocol):
     shows_batches: bool = True
     """True if hooks are called with the batches, False if they are called with None."""
 
+    fetched: int = 1
+    """Training batches that the loop has fetched for the current one; it calls the module for each of them."""
+
     # Planned length.
 
     max_epochs: int | None = None

@@ -216,6 +216,7 @@ class Watcher:
         self._is_pending = self._in_doubt = False
         self._validation = None
         new_epoch, self._new_epoch = self._new_epoch and self.course.has_begun, False
+        self._loop.fetched = max(1, self._delivered)
         self._backwards = self._steps = self._delivered = 0
         number = self.course.begin_batch(batch, self._index if self._sees_batches else None, new_epoch)
         self.course.open_batch(batch, number, None)
