@@ -113,6 +113,9 @@ class TrainingView(Protocol):
     lr_scheduler_configs: Sequence[Any] | None = None
     """The schedules as Lightning's LRSchedulerConfig, or objects with the same attributes."""
 
+    stepped_schedulers: Sequence[tuple[Any, int]] | None = None
+    """The schedulers that a loop of the user's own has stepped so far, each with its turns before the first one."""
+
     callbacks: Sequence[Any] = ()
     """The callbacks, the guards among them."""
 
