@@ -38,6 +38,7 @@ from faultlab.guards.logged_metrics import LoggedMetrics
 from faultlab.guards.logged_shares import LoggedShares
 from faultlab.guards.loss_contract import LossContract
 from faultlab.guards.loss_falls import LossFalls
+from faultlab.guards.loss_inputs import LossInputs
 from faultlab.guards.metrics_recomputed import MetricsRecomputed
 from faultlab.guards.metrics_separate import MetricsSeparate
 from faultlab.guards.metrics_synced import MetricsSynced
@@ -98,6 +99,7 @@ __all__ = [
     "LoggedShares",
     "LossContract",
     "LossFalls",
+    "LossInputs",
     "MetricsRecomputed",
     "MetricsSeparate",
     "MetricsSynced",
