@@ -15,6 +15,7 @@ from faultlab.guards.backward_faithful import BackwardFaithful
 from faultlab.guards.batch_schema import BatchSchema
 from faultlab.guards.batches_differ import BatchesDiffer
 from faultlab.guards.checkpoints_reload import CheckpointsReload
+from faultlab.guards.clipping_acts import ClippingActs
 from faultlab.guards.collectives_agree import CollectivesAgree
 from faultlab.guards.data_sharded import DataSharded
 from faultlab.guards.divergence import Divergence
@@ -74,6 +75,7 @@ __all__ = [
     "BatchSchema",
     "BatchesDiffer",
     "CheckpointsReload",
+    "ClippingActs",
     "CollectivesAgree",
     "DataSharded",
     "Divergence",
