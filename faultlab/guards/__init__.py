@@ -61,7 +61,9 @@ from faultlab.guards.steps_taken import StepsTaken
 from faultlab.guards.stragglers import Stragglers
 from faultlab.guards.support.guard_set import GuardSet
 from faultlab.guards.train_validation_alike import TrainValidationAlike
+from faultlab.guards.updates_kept import UpdatesKept
 from faultlab.guards.validation_due import ValidationDue
+from faultlab.guards.validation_repeats import ValidationRepeats
 from faultlab.guards.validation_runs import ValidationRuns
 from faultlab.guards.verification import Verification
 from faultlab.guards.verifying import verify
@@ -121,7 +123,9 @@ __all__ = [
     "StepsTaken",
     "Stragglers",
     "TrainValidationAlike",
+    "UpdatesKept",
     "ValidationDue",
+    "ValidationRepeats",
     "ValidationRuns",
     "Verification",
     "WeightsIntact",

@@ -15,6 +15,7 @@ from faultlab.guards.support.parameter_samples import automatic
 from faultlab.guards.support.training_plan import Elapsed, Plan
 from faultlab.guards.support.training_view import TrainingView
 
+
 class ScheduleFits(Guard):
     """A guard against schedules that are defined in steps but stepped once per epoch, or the other way around.
 

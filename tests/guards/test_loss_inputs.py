@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
@@ -42,7 +41,12 @@ def check_of(loss: Loss, outputs: int = 3, compiled: bool = False) -> str:
         (lambda z, y: 0.5 * F.cross_entropy(z.softmax(1).clone().view(-1, 3), y) + z.square().mean(), 3),
         (lambda z, y: F.nll_loss(F.log_softmax(F.softmax(z, 1), 1), y), 3),
         (lambda z, y: F.binary_cross_entropy_with_logits(z.squeeze(1).sigmoid(), y.float()), 1),
-        (lambda z, y: F.binary_cross_entropy_with_logits(torch.sigmoid(z).squeeze(1), y.float(), reduction="none").mean(), 1),
+        (
+            lambda z, y: F.binary_cross_entropy_with_logits(
+                torch.sigmoid(z).squeeze(1), y.float(), reduction="none"
+            ).mean(),
+            1,
+        ),
     ],
 )
 def test_probabilities_in_a_loss_that_takes_logits_are_detected(loss: Loss, outputs: int) -> None:

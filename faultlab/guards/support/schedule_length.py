@@ -83,8 +83,10 @@ def _keyword(scheduler: Any, name: str) -> float | None:
 
 def meant_in_steps(scheduler: Any, length: float | None, plan: Plan, turns: int) -> str:
     """Return the evidence that a schedule is defined in steps, empty if there is none."""
-    if length and 4 * turns <= length and (
-        length == plan.batches_an_epoch or any(abs(length - n) <= 1 for n in plan.all_steps)
+    if (
+        length
+        and 4 * turns <= length
+        and (length == plan.batches_an_epoch or any(abs(length - n) <= 1 for n in plan.all_steps))
     ):
         return f"its length is {length:.0f}"
     rise = warm_up(scheduler) or _rise(scheduler, plan, turns)

@@ -49,7 +49,6 @@ class Plan:
         all_batches = max(taken, whole * epochs * (whole > batches))
         return cls(epochs, taken, steps, an_epoch, frozenset(reckoned), all_batches, batches)
 
-
     @classmethod
     def past(cls, trainer: TrainingView) -> Plan | None:
         """Return the length that a training has had at its end, None if it has not run for whole epochs."""
