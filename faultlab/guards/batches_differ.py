@@ -86,7 +86,7 @@ class BatchesDiffer(Guard):
         numbered = isinstance(loader, DataLoader) and not isinstance(loader.dataset, IterableDataset)
         # A short loader among several may start again at every step.
         self._single = not isinstance(loader, (list, tuple, dict)) and not hasattr(loader, "iterables")
-        sampler = getattr(loader, "sampler", None)
+        sampler: Any = getattr(loader, "sampler", None)
         self._by_epoch = isinstance(sampler, DistributedSampler)
         self._shuffles = type(sampler) is RandomSampler or (self._by_epoch and bool(sampler.shuffle))
         self._once = numbered and (

@@ -36,7 +36,7 @@ class GradientsUsed(Guard):
     }
     causes = {
         "cleared": "gradients, cleared, zero_grad, lost, accumulated, batches, step, without",
-        "rest-cleared": "gradients, cleared, zero_grad, lost, discarded, accumulated, last batches, remainder, epoch, step",
+        "rest-cleared": "gradients, cleared, zero_grad, lost, discarded, accumulated, last, batches, epoch, step",
     }
 
     def __init__(

@@ -14,7 +14,17 @@ from faultlab.guards.support.training_view import TrainingView
 
 _NODES = 400
 """The number of recorded functions, from the loss on, that are looked at."""
-_SAME_VALUES = ("Squeeze", "Unsqueeze", "View", "Reshape", "UnsafeView", "Permute", "Transpose", "TBackward", "Clone")
+_SAME_VALUES: tuple[str, ...] = (
+    "Squeeze",
+    "Unsqueeze",
+    "View",
+    "Reshape",
+    "UnsafeView",
+    "Permute",
+    "Transpose",
+    "TBackward",
+    "Clone",
+)
 _SAME_VALUES += ("Alias", "ToCopy", "Select", "Slice", "Index", "Contiguous")
 _NORMALIZED = ("SoftmaxBackward", "SigmoidBackward")
 _DEVIATIONS = ("PowBackward", "AbsBackward", "MulBackward", "MseLoss", "SmoothL1Loss", "HuberLoss")

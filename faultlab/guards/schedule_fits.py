@@ -22,7 +22,8 @@ class ScheduleFits(Guard):
     It compares the schedule's own length (`total_steps`, `T_max`, `total_iters`, milestones, the arguments of
     transformers' schedules) with the turns that it gets in the training. The alarm requires that its length is that of
     the training in another unit; a schedule that is merely longer is allowed, for short trials. If the module steps its
-    schedulers itself, the turns of the first epoch are counted. In a loop of unknown length, they are judged when it ends.
+    schedulers itself, the turns of the first epoch are counted. In a loop of unknown length, they are judged when it
+    ends.
 
     Trainings of unknown length, schedules by metric, and custom functions are not judged.
 

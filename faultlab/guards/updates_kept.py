@@ -22,8 +22,8 @@ _LATEST = 1024
 class UpdatesKept(Guard):
     """A guard against weights in bfloat16 or float16 that stay the same because updates are smaller than their spacing.
 
-    It compares a sample of 64 values of each such weight before and after steps, where the gradient is not zero. It does
-    not judge steps of a warm-up or after a decay, and none after the first thousand, when weights may have converged.
+    It compares a sample of 64 values of each such weight before and after steps, where the gradient is not zero. Steps
+    of a warm-up or after a decay are not judged, and none after the first thousand, when weights may have converged.
 
     Args:
         lost: The share of values that may stay the same.
@@ -69,7 +69,8 @@ class UpdatesKept(Guard):
         if not halves or not pace.due(trainer) or trainer.global_step > _LATEST or not _is_at_its_rate(optimizer):
             return
         for parameter, view in halves:
-            if plain(parameter.grad) and (row := flat(parameter.grad)) is not None:
+            given = parameter.grad
+            if given is not None and plain(given) and (row := flat(given)) is not None:
                 gradient = row[:: -(-len(row) // _PER_TENSOR)]
                 self._before.append((view, view.clone(), gradient.clone()))
 
@@ -104,7 +105,8 @@ class UpdatesKept(Guard):
 
 
 def _is_at_its_rate(optimizer: Any) -> bool:
-    rates = [
-        (number(group.get("lr")) or 0.0, number(group.get("initial_lr")) or 0.0) for group in optimizer.param_groups
-    ]
-    return all(rate > 0 and rate >= 0.5 * initial for rate, initial in rates)
+    for group in optimizer.param_groups:
+        rate, initial = number(group.get("lr")) or 0.0, number(group.get("initial_lr")) or 0.0
+        if rate <= 0 or rate < 0.5 * initial:
+            return False
+    return True
