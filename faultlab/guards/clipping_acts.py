@@ -36,7 +36,7 @@ class ClippingActs(Guard):
     causes = {
         "before-backward": "gradients, clipped, clipping, clip_grad, before backward, order, norm, limit, step",
         "of-nothing": "gradients, clipped, clipping, clip_grad, no parameter, generator, norm, limit",
-        "undone": "gradients, clipped, clipping, clip_grad, changed, after, norm, limit, step, scaled",
+        "undone": "gradients, clipped, clipping, clip_grad, changed, norm, limit, step, scaled",
     }
 
     def __init__(

@@ -35,8 +35,8 @@ class GradientsUsed(Guard):
         "rest-cleared": "the gradients of the last batches of each epoch are cleared and never used",
     }
     causes = {
-        "cleared": "gradients, cleared, zero_grad, lost, accumulated, batches, step, without",
-        "rest-cleared": "gradients, cleared, zero_grad, lost, discarded, accumulated, last, batches, epoch, step",
+        "cleared": "gradients, zero_grad, lost, accumulated, batches, step",
+        "rest-cleared": "gradients, zero_grad, lost, accumulated, batches, epoch, step",
     }
 
     def __init__(

@@ -49,8 +49,8 @@ class LossInputs(Guard):
         "pairwise": "the residuals of the loss are those of each pair of samples, by broadcasting",
     }
     causes = {
-        "normalized-twice": "softmax, sigmoid, twice, double, probabilities, logits, loss, cross-entropy",
-        "pairwise": "broadcast, shape, residuals, predictions, targets, squeeze, loss, mean",
+        "normalized-twice": "softmax, twice, double, probabilities, logits, loss",
+        "pairwise": "broadcast, shape, targets, squeeze, loss, mean",
     }
 
     def __init__(self, looks: int = 4, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:

@@ -43,7 +43,7 @@ class ScheduleFits(Guard):
         "stepped-by-epoch": "scheduler, interval, epoch, step, learning rate, dict",
         "stepped-by-step": "scheduler, interval, epoch, step",
         "stepped-too-seldom": "scheduler, frequency, learning rate, batches, step",
-        "stepped-repeatedly": "scheduler, stepped, times, several, process, twice, batch, learning rate, decay, length",
+        "stepped-repeatedly": "scheduler, stepped, twice, batch, learning rate, decay, length",
         "misplaced-key": "scheduler, optimizer, key, dict, return",
     }
 

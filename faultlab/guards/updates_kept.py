@@ -34,7 +34,7 @@ class UpdatesKept(Guard):
 
     checks = {"rounded-away": "updates of weights in half precision are rounded away"}
     causes = {
-        "rounded-away": "precision, rounded, lost, bfloat16, float16, half, update, too small, weights, learning rate",
+        "rounded-away": "precision, lost, bfloat16, float16, half, update, too small, weights, learning rate",
     }
 
     def __init__(

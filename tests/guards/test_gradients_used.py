@@ -77,7 +77,7 @@ def test_gradients_cleared_before_each_accumulated_batch_are_detected() -> None:
     alarm = alarm_of(GradientsUsed(), Manual())
     assert alarm is not None
     assert (alarm.check, "cleared without a step" in alarm.found) == ("cleared", True)
-    with pytest.raises(Alarm, match="of the last|of its last batches") as caught:
+    with pytest.raises(Alarm, match="of its last batches") as caught:
         loop(grouped(cleared=True), size=8)
     assert caught.value.check == "cleared"
 

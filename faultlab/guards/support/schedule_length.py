@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import types
 from collections.abc import Sequence
@@ -68,7 +69,7 @@ def _rise(scheduler: Any, plan: Plan, turns: int) -> float | None:
     except Exception:  # a user's function may only be defined for the turns that it expects
         return None
     highest = max(rest, default=0.0)
-    rises = all(low < high for low, high in zip(own, own[1:]))
+    rises = all(low < high for low, high in itertools.pairwise(own))
     return float(later[rest.index(highest)]) if rises and own[-1] < 0.5 * highest else None
 
 
