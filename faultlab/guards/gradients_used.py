@@ -20,7 +20,8 @@ class GradientsUsed(Guard):
 
     Gradients of a batch without a step have to be there when the next backward pass begins. Single batches may be left
     out on purpose. The guard does not judge loops whose batches it can't see, as one batch may have several backward
-    passes, nor modules that override backward or the step, and weights that change unseen count as a step.
+    passes, nor modules that override backward or the step, and weights that change unseen count as a step. That no step
+    is taken at all is an alarm of `StepsTaken`.
 
     Args:
         share: The share of batches whose gradients may be cleared.
@@ -60,7 +61,7 @@ class GradientsUsed(Guard):
         self._probes: list[Any] = []
         self._versions: list[int] = []
         self._pending = self._stepped = self._backward = self._accumulates = self.dormant = False
-        self._batches = self._group = self._lost = self._in_epoch = 0
+        self._batches = self._group = self._lost = self._in_epoch = self._steps = 0
         self._before = 0
         self._boundary = False
         self._rests: list[float] = []
@@ -122,7 +123,7 @@ class GradientsUsed(Guard):
                 )
             return
         self._lost += lost
-        if self._lost > self.patience and self._lost >= self.share * self._batches:
+        if self._steps and self._lost > self.patience and self._lost >= self.share * self._batches:
             self._findings.say(
                 self,
                 [
@@ -137,6 +138,7 @@ class GradientsUsed(Guard):
 
     def on_before_optimizer_step(self, trainer: TrainingView, pl_module: Any, optimizer: Any) -> None:
         self._stepped, self._pending, self._group = True, False, 0
+        self._steps += 1
 
     def on_train_batch_end(
         self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
