@@ -1,4 +1,4 @@
-"""A contrastive training on digits by two processes, each of which compares its samples with those of both."""
+"""A contrastive training on digits by two processes that compare their samples with those of both."""
 
 import torch
 import torch.distributed as dist
