@@ -28,15 +28,15 @@ class Filler(pl.LightningModule):
         upper, lower = batch[0].split(32, 1)
         for optimizer, loss in zip(self.optimizers(), (self.generating, self.discriminating)):
             optimizer.zero_grad()
-            self.manual_backward(loss(upper, lower))
+            value = loss(upper, lower)
+            self.manual_backward(value)
             optimizer.step()
+            self.log(f"{loss.__name__}_loss", value)
 
     def generating(self, upper, lower):
         fake = self(upper)
         adversarial = self.judged(upper, fake, real=True)
         error = F.mse_loss(fake, lower)
-        self.log("adversarial", adversarial)
-        self.log("error", error)
         return 0.1 * adversarial + error
 
     def discriminating(self, upper, lower):
@@ -49,9 +49,9 @@ class Filler(pl.LightningModule):
 
 
 def build():
-    train_set, held_out = digits()
+    train_set, _ = digits()
     objective = lambda module, batch: module.generating(*batch[0].split(32, 1))  # noqa: E731
-    return Fit(Filler(), batches(train_set), objective, batches(held_out, 128, False), trainer={"max_epochs": 8})
+    return Fit(Filler(), batches(train_set), objective, trainer={"max_epochs": 5})
 
 
 def measure(parts):

@@ -1,43 +1,42 @@
-"""A model of the next value, trained on windows of many short series."""
+"""A model of the next letter, trained on windows of many short texts."""
 
 import torch
 from torch.nn import functional as F
 from torch.utils.data import TensorDataset
 
-from benchmarks.realbugs.material import Net, batches, digits
+from benchmarks.realbugs.material import LETTERS, Net, batches, spelled
 from benchmarks.realbugs.training import Loop, evaluate
 
-PAST, LENGTH = 4, 8
+PAST = 8
 
 
-def series(dataset):
-    """Return for each image, as a series, the center of the ink in its rows."""
-    rows = dataset.tensors[0].reshape(-1, LENGTH, 8)
-    return 3 * (rows * torch.linspace(-1, 1, 8)).sum(2) / rows.sum(2).clamp(min=0.1)
+def texts(numbers):
+    return [torch.tensor([LETTERS.index(letter) for letter in spelled(number)]) for number in numbers]
 
 
-def windows(values):
-    rows = values.unfold(-1, PAST + 1, 1).reshape(-1, PAST + 1)
-    return TensorDataset(rows[:, :-1], rows[:, -1])
+def windows(series):
+    rows = torch.cat([one.unfold(0, PAST + 1, 1) for one in series if len(one) > PAST])
+    return TensorDataset(F.one_hot(rows[:, :-1], len(LETTERS)).float().flatten(1), rows[:, -1])
 
 
 def objective(model, batch):
     past, following = batch
-    return F.mse_loss(model(past).squeeze(1), following)
+    return F.cross_entropy(model(past), following)
 
 
 def build():
-    train_set, held_out = digits(400)
-    train_series = series(train_set)
-    model = Net(PAST, 1, 32)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
-    validation = batches(windows(series(held_out)), 500, False)
-    return Loop(model, batches(windows(train_series)), objective, validation, optimizer=optimizer)
+    numbers = torch.randperm(1000, generator=torch.Generator().manual_seed(0)).tolist()
+    train_series = texts(numbers[:300])
+    model = Net(PAST * len(LETTERS), len(LETTERS), 32)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.005)
+    validation = batches(windows(texts(numbers[800:])), 500, False)
+    loader = batches(windows(train_series), 64)
+    return Loop(model, loader, objective, validation, len(LETTERS), optimizer=optimizer)
 
 
 def train(parts):
     parts.model.train()
-    for _ in range(2):
+    for _ in range(4):
         for batch in parts.loader:
             parts.optimizer.zero_grad()
             loss = objective(parts.model, batch)
@@ -46,4 +45,4 @@ def train(parts):
 
 
 def measure(parts):
-    return evaluate(parts.model, parts.validation, lambda found, true: F.mse_loss(found.squeeze(1), true))
+    return evaluate(parts.model, parts.validation, F.cross_entropy)
