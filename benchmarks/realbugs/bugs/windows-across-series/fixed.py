@@ -2,12 +2,12 @@
 
 import torch
 from torch.nn import functional as F
-from torch.utils.data import TensorDataset
+from torch.utils.data import RandomSampler, TensorDataset
 
 from benchmarks.realbugs.material import LETTERS, Net, batches, spelled
 from benchmarks.realbugs.training import Loop, evaluate
 
-PAST = 8
+PAST, STEPS = 8, 50
 
 
 def texts(numbers):
@@ -30,7 +30,8 @@ def build():
     model = Net(PAST * len(LETTERS), len(LETTERS), 32)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.005)
     validation = batches(windows(texts(numbers[800:])), 500, False)
-    loader = batches(windows(train_series), 64)
+    train_set = windows(train_series)
+    loader = batches(train_set, 64, False, sampler=RandomSampler(train_set, num_samples=STEPS * 64))
     return Loop(model, loader, objective, validation, len(LETTERS), optimizer=optimizer)
 
 
