@@ -69,6 +69,8 @@ class Gang:
         store.set_timeout(_MEETING)
         store.set(f"here-{self.rank}", "")
         store.wait([f"here-{rank}" for rank in range(self.size)])
+        others = (rank for rank in range(self.size) if rank != self.rank)
+        self.recorder.read_from(collectives.file_of(meeting, rank) for rank in others)
         least, most = _PATIENCE
         patience = self._patience = timedelta(seconds=min(most, max(least, deadline / 2)))
         if self.joins:
