@@ -149,6 +149,9 @@ class TrainingView(Protocol):
     world_size: int = 1
     """Processes that train together."""
 
+    waited: float = 0.0
+    """Seconds that this rank has waited for the others before a hook that is called where the ranks meet."""
+
     shares_buffers: bool = False
     """True if DistributedDataParallel broadcasts the buffers of rank 0 before each forward pass."""
 
