@@ -101,9 +101,9 @@ def held(hook: Callable[..., Any]) -> Callable[..., Any]:
     def holding(self: Any, training: Any, *args: Any, **kwargs: Any) -> Any:
         if self._failed and not self._is_awaited:
             return None
+        if self._viewed != id(training):
+            self._look_at(training)
         if takes_view:
-            if self._viewed != id(training):
-                self._look_at(training)
             training = self._view
         try:
             return hook(self, training, *args, **kwargs)

@@ -175,4 +175,4 @@ class Consensus(Agreement, Callback):
 
 def store() -> Any:
     """Return the store that the ranks met at."""
-    return dist.distributed_c10d._get_defaultstore()
+    return dist.distributed_c10d._get_default_store()
