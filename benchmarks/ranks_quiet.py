@@ -99,7 +99,7 @@ def trained(name: str, level: Any, seed: int) -> tuple[str, dict[str, str]]:
 
 
 def quiet(name: str, level: Any, seeds: int) -> list[str]:
-    """Train with each seed, print what came of it, and return the alarms."""
+    """Train with each seed, print the result, and return the alarms."""
     found = in_gang(lambda: [trained(name, level, seed) for seed in range(seeds)])
     alarms = [alarm for alarm, _ in found if alarm]
     blind = Counter(guard for _, reports in found for guard in reports)

@@ -1,9 +1,9 @@
 """The ranks of a training loop that is written by hand: they meet once for each backward pass of all of them.
 
-Only there does every rank certainly come by, because the gradients are about to be averaged over all of them. In
-between, a rank may validate, log or save alone. So alarms are held until the next meeting, and the guards that compare
-ranks are called there, with what has happened since the last one. They meet before the forward pass if its wrapper
-broadcasts buffers there, so that the time that ranks wait for each other shows; else before the backward pass.
+Every rank certainly takes part in that, because the gradients are averaged over all of them. In between, a rank may
+validate, log or save alone. So alarms are held until the next meeting, and the guards that compare ranks are called
+there, with what has happened since the last one. They meet before the forward pass if its wrapper broadcasts buffers
+there, so that the time that ranks wait for each other shows; else before the backward pass.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class LoopRanks(consensus.Agreement):
             raise held.on_ranks((dist.get_rank(),))
 
     def failed(self, error: BaseException) -> None:
-        """Raise an alarm that was held, or that another rank held when it ended, instead of what came of it."""
+        """Raise an alarm that was held, or that another rank held when it ended, instead of the error that follows from it."""
         if self._left:
             return
         try:
