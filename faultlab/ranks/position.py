@@ -34,7 +34,7 @@ class Recorder:
 
     def enter(self, name: str) -> None:
         """Record that this rank enters a collective."""
-        if self._work is not None and self._work.is_completed() and not self._work.is_success():
+        if self._failed():
             return
         self._work = None
         step = self._step()
@@ -49,11 +49,19 @@ class Recorder:
         Returns:
             True if another rank is in another collective at this place, so that neither can end.
         """
-        if self._page is None:
+        if self._page is None or self._failed():
             return False
-        own = collectives.of_group_to_bytes(group, place, name)
-        self._page[collectives.SIZE :] = own
+        self._page[collectives.SIZE :] = collectives.of_group_to_bytes(group, place, name)
+        return self.is_contradicted
+
+    @property
+    def is_contradicted(self) -> bool:
+        """Whether another rank is in another collective than this one at the same place of a group."""
+        own = self._page[collectives.SIZE :] if self._page is not None else b""
         return any(collectives.contradict(own, other[collectives.SIZE :]) for other in self._others)
+
+    def _failed(self) -> bool:
+        return self._work is not None and self._work.is_completed() and not self._work.is_success()
 
     def begun(self, work: Any) -> None:
         """Remember the work of the collective that was entered last, if none has failed."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -108,7 +108,7 @@ class WatchedGroup(dist.ProcessGroup):
         # It counts its collectives from the beginning, as all ranks of the group do.
         self._place, self._patience = 0, patience
 
-    def hasten(self, name: str, arguments: tuple[Any, ...]) -> None:
+    def hasten(self, name: str, arguments: Iterable[Any]) -> None:
         """Count a collective that is performed, and shorten its timeout if another rank performs another in its place.
 
         What would wait for the timeout then waits for a share of it; what still ends, does so within that.
@@ -116,8 +116,10 @@ class WatchedGroup(dist.ProcessGroup):
         if name in _OF_PAIRS:
             return
         self._place += 1
-        if self.recorder.performs(self._identity, self._place, name) and hasattr(arguments[-1], "timeout"):
-            arguments[-1].timeout = self._patience / _HASTE
+        if self.recorder.performs(self._identity, self._place, name):
+            for options in arguments:
+                if hasattr(options, "timeout"):
+                    options.timeout = self._patience / _HASTE
 
     @property
     def _identity(self) -> str:
@@ -156,7 +158,7 @@ def _forwarding(method: str, name: str) -> Callable[..., Any]:
         collective = Collective(name, of, group.size(), args, _tensors(args))
 
         def begin(*given: Any) -> Any:
-            group.hasten(name, given)
+            group.hasten(name, [*given, *kwargs.values()])
             work = getattr(group.inner, method)(*given, **kwargs)
             group.recorder.begun(work)
             return work

@@ -209,14 +209,17 @@ def test_spawned_gangs_have_the_verdicts_of_forked_ones(lab: Lab, outcomes: dict
         spawning.close()
 
 
-def test_ranks_in_different_collectives_of_one_place_do_not_wait_for_their_whole_patience(lab: Lab) -> None:
+@pytest.mark.parametrize("mode", ["zero-loss-on-one-rank@step=3,rank=1", "checkpoint-on-rank-zero@step=3,rank=0"])
+def test_ranks_in_different_collectives_of_one_place_do_not_wait_for_their_whole_patience(mode: str, lab: Lab) -> None:
     patience = 8.0
-    fault = "distributed.zero-loss-on-one-rank@step=3,rank=1"
+    fault = f"distributed.{mode}"
     (outcome,) = lab.run([fault], at=3, deadline=2 * patience).values()
     judged = lab.judge(outcome)
     assert judged.status is Status.DETECTED
     assert "the ranks wait in different collectives" in judged.detected_by[0].message
     assert outcome.seconds < patience
+    # That a connection is closed to a rank that has lost patience says nothing.
+    assert not [one.message for one in judged.detected_by if "gloo" in one.message]
 
 
 def test_a_rank_that_is_only_late_is_waited_for(lab: Lab) -> None:
