@@ -104,7 +104,7 @@ class LoopRanks(consensus.Agreement):
             raise held.on_ranks((dist.get_rank(),))
 
     def failed(self, error: BaseException) -> None:
-        """Raise an alarm that was held, or that another rank held when it ended, instead of the error that follows from it."""
+        """Raise an alarm that was held, or that another rank held at its end, instead of an error that follows."""
         if self._left:
             return
         try:
