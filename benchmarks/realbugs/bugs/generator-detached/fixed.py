@@ -59,6 +59,6 @@ def measure(parts):
     parts.model.eval()
     with torch.no_grad():
         fake = parts.model(upper)
-        # How much easier than the real halves the made ones are to tell.
+        # By how much the discriminator recognizes the made halves more often than the real ones.
         scores = [parts.model.discriminator(torch.cat([upper, half], 1)) for half in (lower, fake)]
     return float(scores[0].mean() - scores[1].mean())
