@@ -20,6 +20,7 @@ from faultlab.guards.collectives_agree import CollectivesAgree
 from faultlab.guards.data_sharded import DataSharded
 from faultlab.guards.divergence import Divergence
 from faultlab.guards.dropout_alive import DropoutAlive
+from faultlab.guards.ends_supervised import EndsSupervised
 from faultlab.guards.evaluation_repeats import EvaluationRepeats
 from faultlab.guards.frozen_statistics import FrozenStatistics
 from faultlab.guards.gradients import Gradients
@@ -82,6 +83,7 @@ __all__ = [
     "DataSharded",
     "Divergence",
     "DropoutAlive",
+    "EndsSupervised",
     "EvaluationRepeats",
     "FrozenStatistics",
     "Gradients",
