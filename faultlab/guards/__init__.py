@@ -55,6 +55,7 @@ from faultlab.guards.padding_ignored import PaddingIgnored
 from faultlab.guards.parameters_move import ParametersMove
 from faultlab.guards.plain_loop import attach
 from faultlab.guards.ranks_agree import RanksAgree
+from faultlab.guards.rate_used import RateUsed
 from faultlab.guards.run_ended import RunEnded
 from faultlab.guards.samples_independent import SamplesIndependent
 from faultlab.guards.schedule_fits import ScheduleFits
@@ -119,6 +120,7 @@ __all__ = [
     "PaddingIgnored",
     "ParametersMove",
     "RanksAgree",
+    "RateUsed",
     "RunEnded",
     "SamplesIndependent",
     "ScheduleFits",

@@ -32,7 +32,7 @@ class EndsSupervised(Guard):
 
     judges = "batches"
     checks = {"end-ignored": "the labels of the token that ends each text are ignored"}
-    causes = {"end-ignored": "label, ignored, -100, masked, eos, end, token, padding, pad, end of text"}
+    causes = {"end-ignored": "label, ignored, -100, masked, eos, padding, pad, end of text"}
 
     def __init__(self, looks: int = 8, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:
         super().__init__(action=action, leave_out=leave_out)
@@ -89,8 +89,8 @@ class EndsSupervised(Guard):
         self._done = True
         self.alarm(
             "end-ignored",
-            f"every text ends with the token {token}, whose label is {IGNORED} in all of {self._found} batches: the end "
-            "is masked like padding, and the model never learns to end a text",
+            f"every text ends with the token {token}, whose label is {IGNORED} in all of {self._found} batches: it is "
+            "masked like padding, and the model never learns to end a text",
             "Use another padding token than the end token (eos), or mask the labels of padding by the attention mask.",
         )
 
