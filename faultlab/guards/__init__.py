@@ -41,6 +41,7 @@ from faultlab.guards.logged_shares import LoggedShares
 from faultlab.guards.loss_contract import LossContract
 from faultlab.guards.loss_falls import LossFalls
 from faultlab.guards.loss_inputs import LossInputs
+from faultlab.guards.metrics_pooled import MetricsPooled
 from faultlab.guards.metrics_recomputed import MetricsRecomputed
 from faultlab.guards.metrics_separate import MetricsSeparate
 from faultlab.guards.metrics_synced import MetricsSynced
@@ -107,6 +108,7 @@ __all__ = [
     "LossContract",
     "LossFalls",
     "LossInputs",
+    "MetricsPooled",
     "MetricsRecomputed",
     "MetricsSeparate",
     "MetricsSynced",
