@@ -10,6 +10,7 @@ import torchmetrics
 from torch import nn
 from torch.utils.data import DataLoader
 
+from faultlab import guards
 from faultlab.guards import MetricsPooled
 from tests.guards.rig import Healthy, alarm_of, fit, points
 
@@ -47,10 +48,18 @@ def f1() -> Any:
 
 @pytest.mark.parametrize("metric", [f1, lambda: torchmetrics.classification.MulticlassAUROC(2)])
 def test_a_logged_mean_of_the_values_of_batches_is_detected(metric: Any) -> None:
+    torch.manual_seed(0)
     alarm = alarm_of(MetricsPooled(), Measured(metric(), "values"), validation=validation(), max_epochs=1)
     assert alarm is not None
     assert "val_score is" in alarm.found
     assert "returned for 9 batches" in alarm.found
+
+
+def test_it_is_detected_by_all_guards_together() -> None:
+    torch.manual_seed(0)
+    alarm = alarm_of(guards.all("full"), Measured(f1(), "values"), validation=validation(), max_epochs=1)
+    assert alarm is not None
+    assert alarm.guard == "MetricsPooled"
 
 
 @pytest.mark.parametrize("how", ["object", "at the end", "updated"])
