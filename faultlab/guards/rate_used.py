@@ -15,7 +15,7 @@ from faultlab.guards.support.training_view import TrainingView
 _NAMES = ("lr", "learning_rate")
 _LIBRARIES = ("torch", "pytorch_lightning", "lightning", "lightning_fabric", "builtins", "abc", "typing")
 _ANY = frozenset({"__dict__", "vars", "hparams", "asdict", "getattr"})
-"""Names by which a method may read any attribute."""
+"""With these names, a method may read any attribute."""
 
 
 class RateUsed(Guard):
