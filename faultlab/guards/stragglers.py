@@ -23,10 +23,10 @@ class Stragglers(Guard):
     """A guard against a rank that lets the others wait in every step: a slow device, disk or machine.
 
     In some batches, the ranks wait for each other when they have their batch, and again before the backward pass. The
-    time that each waits shows by how much it comes earlier than the last. Within the backward pass, where the ranks wait
-    for each other's gradients, each notes when its own are complete. The alarm is raised if the same rank is the last in
-    several such batches in a row, and takes longer than the next one by more than a factor of the step's time. What a
-    rank loses in the network, in backward passes on an accelerator or with sharded parameters, or in those of a loop
+    time that each waits shows by how much it comes earlier than the last. Within the backward pass, in which ranks wait
+    for the gradients of others, each notes when its own are complete. The alarm is raised if the same rank is the last
+    in several such batches in a row, and takes longer than the next one by more than a factor of the step's time. What
+    a rank loses in the network, in backward passes on an accelerator or with sharded parameters, or in those of a loop
     under `watch`, is not seen. In a training of one process it does nothing.
 
     Args:
