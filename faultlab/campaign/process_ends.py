@@ -17,7 +17,7 @@ def timed_out(mode: FailureMode, outcome: Outcome) -> Answer:
     """Return the verdict on a run that was ended at its deadline."""
     late = f"still running after its deadline of {outcome.seconds:.0f} s"
     if where := standstill(outcome.collectives):
-        late = f"the ranks wait for each other: {where}; unless told otherwise, torch waits {STOCK_PATIENCE:,} s"
+        late = f"the ranks wait for each other: {where}; by default, torch waits {STOCK_PATIENCE:,} s"
     if outcome.acting is not None and (mode.hangs or is_deadlock(outcome.collectives)):
         return Answer(Status.DETECTED, detected_by=[Detection("process", "deadline", outcome.acting, 0, False, late)])
     return Answer(Status.TIMEOUT, late if outcome.acting is not None else f"{late}, and the fault had not acted")
