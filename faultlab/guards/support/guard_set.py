@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ from faultlab.guards.guard import Guard
 from faultlab.guards.support import batch_view, pace
 from faultlab.guards.support.lightning_callback import HOOKS, Callback, overrides
 from faultlab.guards.support.lightning_view import view_of
+from faultlab.guards.support.usual_batches import UsualBatches
 
 _BEGIN, _END = "on_train_batch_start", "on_train_batch_end"
 _OF_BATCHES = (_BEGIN, "on_before_backward", "on_after_backward", "on_before_optimizer_step", _END)
@@ -81,19 +83,23 @@ class _Rhythm:
         self._eventful = True
         self.spell = 0
         self.uncounted: list[_Uncounted] = []
+        self.usual = UsualBatches()
 
     def begin(self, trainer: Any, batch_idx: int) -> dict[int, bool]:
         """Begin a batch, and return what is told of its look, see `pace.OneHook`."""
         view = view_of(trainer)
         looks = pace.due(view)
         before, self.rests = self.rests, not (looks or self._looked or self._eventful or batch_idx == 0)
-        self.spell += self.rests and not before
+        if self.rests and not before:
+            self.spell += 1
+            self.usual.unsettle()
         self._looked, self._eventful = looks, False
         return {id(view): looks}
 
     def event(self, trainer: Any, *args: Any) -> None:
         """Note that something else than a batch happens, before which all batches are counted."""
         self._eventful = True
+        self.usual.release()
         for hook in self.uncounted:
             hook.catch_up(trainer, *args)
 
@@ -132,9 +138,13 @@ class _InBatch:
         marked = [guard for guard in guards if getattr(_method(guard, hook), "sparse", False)]
         counting = [guard for guard in guards if getattr(_method(guard, hook), "counting", False)]
         self._dense = [guard for guard in guards if guard not in marked and guard not in counting]
+        self._idle = [guard for guard in self._dense if getattr(_method(guard, hook), "unusual", False)]
+        # Guards to call in every batch between looks, and those to call unless it is a usual one.
         self._awake: list[Guard] = []
+        self._waiting: list[Guard] = []
         self._spell = -1
         self._rhythm = rhythm
+        self._event = rhythm.usual.events[hook]
         self._begins, self._ends = hook == _BEGIN, hook == _END
         self._uncounted = _Uncounted(hook, counting)
         if counting:
@@ -148,14 +158,31 @@ class _InBatch:
             self._uncounted.times += 1
             if self._spell != rhythm.spell:
                 self._spell = rhythm.spell
-                self._awake = [guard for guard in self._dense if not getattr(guard, "dormant", False)]
+                self._wake()
+            if self._event(args):
+                if self._waiting and not self._ends:
+                    rhythm.usual.held.append(functools.partial(self._call_waiting, trainer, *args, **kwargs))
+            elif self._waiting:
+                self._call_waiting(trainer, *args, **kwargs)
             for guard in self._awake:
                 getattr(guard, hook)(trainer, *args, **kwargs)
             return
+        if rhythm.usual.held:
+            rhythm.usual.release()
         with pace.OneHook(told):
             self._uncounted.catch_up(trainer, *args)
             for guard in self.guards:
                 getattr(guard, hook)(trainer, *args, **kwargs)
+
+    def _wake(self) -> None:
+        """Choose the guards that are called until the next look."""
+        awake = [guard for guard in self._dense if not getattr(guard, "dormant", False)]
+        self._waiting = [guard for guard in awake if guard in self._idle and not getattr(guard, "watchful", False)]
+        self._awake = [guard for guard in awake if guard not in self._waiting]
+
+    def _call_waiting(self, *args: Any, **kwargs: Any) -> None:
+        for guard in self._waiting:
+            getattr(guard, self.hook)(*args, **kwargs)
 
     def _is_of_note(self, trainer: Any, batch: Any) -> bool:
         """Return whether all guards are called at the end of a batch, although its step was not looked at."""
