@@ -25,7 +25,9 @@ def engine() -> Iterator[Engine]:
     working.close()
 
 
-@pytest.mark.parametrize("ill", [pytest.param(one, id=one.name, marks=_MORE if one is not ILL[1] else ()) for one in ILL])
+@pytest.mark.parametrize(
+    "ill", [pytest.param(one, id=one.name, marks=_MORE if one is not ILL[1] else ()) for one in ILL]
+)
 def test_labels_that_are_shifted_twice_are_named_first(ill: Ill, tmp_path: Path, engine: Engine) -> None:
     (tmp_path / "train.py").write_text(ill.text())
     found = list(examine(str(tmp_path / "train.py"), 60, engine=engine))

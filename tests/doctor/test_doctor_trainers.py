@@ -140,7 +140,13 @@ ILL = (
     Ill(
         "labels-shifted-twice",
         LANGUAGE,
-        [("    return batch", '    batch["labels"] = torch.nn.functional.pad(batch["labels"][:, 1:], (0, 1), value=-100)\n    return batch')],
+        [
+            (
+                "    return batch",
+                '    batch["labels"] = torch.nn.functional.pad(batch["labels"][:, 1:], (0, 1), value=-100)\n'
+                "    return batch",
+            )
+        ],
         "shifted twice.*is given are shifted already",
         "equal to input_ids",
     ),

@@ -53,7 +53,8 @@ class Loop:
         """Return the step and the text of the alarm, None without one."""
         try:
             with guards.watch(self.model, self.optimizer, guards=watched, loader=self.batches):
-                for self.step, batch in zip(range(steps), self.batches):
+                for step, batch in zip(range(steps), self.batches):
+                    self.step = step
                     loss = self.model(batch).square().mean() + 1
                     if ill is not None and self.step == AT:
                         ill(self, loss)

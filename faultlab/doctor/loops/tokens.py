@@ -27,7 +27,7 @@ class Ahead:
         """Note the arguments of a model."""
         given = [kwargs.get("input_ids"), *args, *kwargs.values()]
         self._ids = next((one for one in given if _are_ids(one)), None)
-        labels = kwargs.get("labels")
+        labels: Any = kwargs.get("labels")
         same = self._ids is not None and _are_ids(labels) and labels.shape == self._ids.shape
         self._labels = distance(self._ids, labels) if same else None
 
@@ -37,7 +37,7 @@ class Ahead:
         if ids is None or len(self.found) >= 8 or target.is_floating_point() or target.numel() % len(ids):
             return
         rows = target.reshape(len(ids), -1)
-        # Outputs without a target are cut off at the end, and those of a class or of patches are not one for each token.
+        # Outputs without a target are cut off at the end; those of classes or patches are not one for each token.
         if ids.shape[1] - _FARTHEST <= rows.shape[1] <= ids.shape[1]:
             by = distance(ids, rows, ignored)
             if by is not None:
