@@ -64,7 +64,7 @@ class Watching:
             self.detach()
             return
         try:
-            self._watcher.course.call("on_exception", error)
+            self._watcher.failed(error)
         finally:
             self._leave()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -52,7 +53,8 @@ class Loop:
     def run(self, watched: list[Any], ill: Callable[[Loop, torch.Tensor], None] | None = None, steps: int = 120) -> Any:
         """Return the step and the text of the alarm, None without one."""
         try:
-            with guards.watch(self.model, self.optimizer, guards=watched, loader=self.batches):
+            self.watching = guards.watch(self.model, self.optimizer, guards=watched, loader=self.batches)
+            with self.watching:
                 for step, batch in zip(range(steps), self.batches):
                     self.step = step
                     loss = self.model(batch).square().mean() + 1
@@ -135,6 +137,81 @@ def test_a_watchful_guard_is_called_in_every_batch() -> None:
     told.watchful = True
     loop.run([told], steps=110)
     assert [step for kind, step in told.calls if kind == "backward"] == list(range(110))
+
+
+def _evaluate(loop: Loop, loss: torch.Tensor) -> None:
+    loop.update(loss)
+    loop.model.eval()
+    with torch.no_grad():
+        loop.model(torch.ones(2, 4))
+    loop.model.train()
+
+
+def _call_again(loop: Loop, loss: torch.Tensor) -> None:
+    loop.update(loss + loop.model(torch.ones(2, 4)).mean())
+
+
+def _accumulate(loop: Loop, loss: torch.Tensor) -> None:
+    loop.optimizer.zero_grad()
+    (loss / 2).backward()
+    (loop.model(torch.ones(2, 4)).square().mean() / 2).backward()
+    loop.optimizer.step()
+
+
+def _search(loop: Loop, loss: torch.Tensor) -> None:
+    def closure() -> torch.Tensor:
+        loop.optimizer.zero_grad()
+        again = loop.model(torch.ones(2, 4)).square().mean()
+        again.backward()
+        return again
+
+    loop.optimizer.step(closure)
+
+
+KINDS = [_evaluate, _call_again, _accumulate, _search, _step_twice, ILL["usual"]]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_course_of_the_training_is_the_same_whether_hooks_are_left_out_or_not(kind: Any) -> None:
+    courses = []
+    for watchful in (False, True):
+        loop = Loop()
+        told = Told(loop)
+        told.watchful = watchful
+        losses = guards.LossFalls()
+        loop.run([told, losses], kind, steps=110)
+        view = loop.watching.trainer
+        losses._settle()
+        courses.append((view.global_step, view.batch_idx, view.total_batch_idx, losses._losses, told.calls))
+    (*rarely, called), (*always, all_calls) = courses
+    assert rarely == always
+    assert len(rarely[3]) >= 109
+    assert [call for call in called if call[1] == AT] in ([], [call for call in all_calls if call[1] == AT])
+
+
+def test_an_exception_between_looks_finds_the_batch_that_it_is_raised_in() -> None:
+    loop = Loop()
+
+    def fail(loop: Loop, loss: torch.Tensor) -> None:
+        loop.update(loss)
+        raise KeyError("mine")
+
+    told = Told(loop)
+    with pytest.raises(KeyError, match="mine"):
+        loop.run([told], fail)
+    assert (told.calls[-1], loop.watching.trainer.global_step) == (("step", AT), AT + 1)
+
+
+def test_a_loss_is_not_kept_after_its_batch() -> None:
+    loop = Loop()
+    kept: list[Any] = []
+
+    def keep(loop: Loop, loss: torch.Tensor) -> None:
+        kept.append(weakref.ref(loss))
+        loop.update(loss)
+
+    loop.run([guards.StepsTaken()], keep)
+    assert kept[0]() is None
 
 
 def test_guards_of_ranks_rest_between_looks_where_there_is_one_rank() -> None:

@@ -45,6 +45,21 @@ class GuardSet(Callback):
     def __len__(self) -> int:
         return len(self.guards)
 
+    def may_nap(self, step: int) -> bool:
+        """Return whether no guard has anything to do in a usual batch of this step but to note its loss."""
+        return self._rhythm.may_nap(step)
+
+    def keeps_state(self, optimizer: Any) -> bool:
+        """Return whether an optimizer has its state, or never had one."""
+        return self._rhythm.usual.keeps_state(optimizer)
+
+    def napped(self, trainer: Any, module: Any, outputs: Any, batch: Any, number: int) -> None:
+        """Count a usual batch whose hooks were not called, and let guards note its loss."""
+        for hook in self._rhythm.uncounted:
+            hook.times += 1
+        for guard in self._rhythm.noting:
+            guard.on_train_batch_end(trainer, module, outputs, batch, number)
+
     def report(self) -> str:
         """Summarize what the guards could not check in this training.
 
@@ -83,7 +98,11 @@ class _Rhythm:
         self._eventful = True
         self.spell = 0
         self.uncounted: list[_Uncounted] = []
+        self.in_batches: list[_InBatch] = []
+        self.noting: list[Guard] = []
         self.usual = UsualBatches()
+        self._napping = -1, False
+        self._next_look = 0
 
     def begin(self, trainer: Any, batch_idx: int) -> dict[int, bool]:
         """Begin a batch, and return what is told of its look, see `pace.OneHook`."""
@@ -95,6 +114,21 @@ class _Rhythm:
             self.usual.unsettle()
         self._looked, self._eventful = looks, False
         return {id(view): looks}
+
+    def may_nap(self, step: int) -> bool:
+        """Return whether the guards may be left alone in a usual batch of this step."""
+        if not self.rests or self._eventful or not self.usual.settled:
+            return False
+        if step >= self._next_look:
+            self._next_look = next(look for look in range(step, step + 2 * pace.RAREST) if pace.is_look(look))
+        # At the end of the batch before a look, all guards are called.
+        if step + 1 >= self._next_look:
+            return False
+        if self._napping[0] != self.spell:
+            others = (hook for hook in self.in_batches if hook.hook != _END)
+            self._napping = self.spell, not any(hook.awake(self.spell) for hook in others)
+            self.noting = [guard for hook in self.in_batches if hook.hook == _END for guard in hook.awake(self.spell)]
+        return self._napping[1]
 
     def event(self, trainer: Any, *args: Any) -> None:
         """Note that something else than a batch happens, before which all batches are counted."""
@@ -147,6 +181,7 @@ class _InBatch:
         self._event = rhythm.usual.events[hook]
         self._begins, self._ends = hook == _BEGIN, hook == _END
         self._uncounted = _Uncounted(hook, counting)
+        rhythm.in_batches.append(self)
         if counting:
             rhythm.uncounted.append(self._uncounted)
 
@@ -156,9 +191,7 @@ class _InBatch:
             told = rhythm.begin(trainer, args[2])
         if rhythm.rests and not (self._ends and self._is_of_note(trainer, args[2])):
             self._uncounted.times += 1
-            if self._spell != rhythm.spell:
-                self._spell = rhythm.spell
-                self._wake()
+            self.awake(rhythm.spell)
             if self._event(args):
                 if self._waiting and not self._ends:
                     rhythm.usual.held.append(functools.partial(self._call_waiting, trainer, *args, **kwargs))
@@ -174,8 +207,14 @@ class _InBatch:
             for guard in self.guards:
                 getattr(guard, hook)(trainer, *args, **kwargs)
 
-    def _wake(self) -> None:
-        """Choose the guards that are called until the next look."""
+    def awake(self, spell: int) -> list[Guard]:
+        """Return the guards that are called in every batch until the next look."""
+        if self._spell != spell:
+            self._spell = spell
+            self._choose()
+        return self._awake
+
+    def _choose(self) -> None:
         awake = [guard for guard in self._dense if not getattr(guard, "dormant", False)]
         self._waiting = [guard for guard in awake if guard in self._idle and not getattr(guard, "watchful", False)]
         self._awake = [guard for guard in awake if guard not in self._waiting]

@@ -44,6 +44,15 @@ class UsualBatches:
         """Call all hooks again, until the end of another batch of this kind."""
         self._settled = False
 
+    @property
+    def settled(self) -> bool:
+        """Whether the next batch is expected to be a usual one."""
+        return self._settled
+
+    def keeps_state(self, optimizer: Any) -> bool:
+        """Return whether an optimizer has its state, or never had one."""
+        return bool(optimizer.state) or self._had_state.get(id(optimizer)) is False
+
     def release(self) -> bool:
         """Call the hooks that were held back, since the batch is not a usual one. Return False."""
         held, self.held = self.held, []
