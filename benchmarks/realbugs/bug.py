@@ -97,6 +97,11 @@ class Bug(BaseModel):
         """Whether the bug is set aside: no guard is changed with a look at how it fares on it."""
         return held_out(self.id)
 
+    @property
+    def new(self) -> bool:
+        """Whether nobody who changes guards has looked at how they fare on it, though it is not set aside."""
+        return not self.held_out and self.id not in seen()
+
     def names_cause(self, text: str) -> bool:
         return any(re.search(pattern, text, re.IGNORECASE | re.DOTALL) for pattern in self.cause)
 
@@ -112,6 +117,13 @@ class Bug(BaseModel):
         """Return the change from the fixed version to the buggy one as a unified diff."""
         texts = [self.script(version).splitlines(keepends=True) for version in VERSIONS]
         return "".join(difflib.unified_diff(*texts, "fixed.py", "buggy.py"))
+
+
+@cache
+def seen() -> frozenset[str]:
+    """Return the ids of the bugs that guards were changed with a look at, from seen.txt."""
+    lines = (Path(__file__).parent / "seen.txt").read_text(encoding="utf-8").splitlines()
+    return frozenset(line.strip() for line in lines if line.strip() and not line.startswith("#"))
 
 
 def held_out(name: str) -> bool:

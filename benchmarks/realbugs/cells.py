@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import resource
 import select
 import shutil
 import signal
@@ -19,7 +18,7 @@ from typing import Any
 
 from benchmarks.realbugs import registry
 from benchmarks.realbugs.bug import Bug, Version, chosen
-from benchmarks.realbugs.run import Outcome, Run
+from benchmarks.realbugs.run import Outcome, Run, cpu_seconds
 
 # What makes a script of its parts, for detectors that run scripts.
 _ENTRY = """
@@ -32,6 +31,8 @@ if __name__ == "__main__":
     run(__import__("__main__"), parts)
 """
 TIME_LIMIT = 120.0
+# The environment variable that names the folder of what the runs of a bug share.
+SHARED = "REALBUGS_SHARED"
 
 
 @dataclass(frozen=True)
@@ -59,20 +60,29 @@ def watch(cell: Cell, folder: Path) -> Outcome:
     (bug,) = chosen([cell.bug])
     detector = registry.detectors()[cell.detector]
     file, baseline = (write_script(bug, version, folder, cell.seed) for version in (cell.version, "fixed"))
-    began = _cpu_seconds()
-    outcome = Outcome()
+    began = cpu_seconds()
+    outcome, apart = Outcome(), 0.0
     try:
-        run = Run(file, baseline, folder, cell.seed)
+        run = Run(file, baseline, folder, cell.seed, _shared(cell.bug))
         outcome = run.outcome
         detector.watch(run)
+        apart = run.apart
         if cell.detector == "stock":
             outcome.measure = run.measure()
     except Exception as error:
         # Whether a training fails by itself, the check says; here the failure is the detector's.
         outcome.error = f"{type(error).__name__}: {error}"[:500]
         traceback.print_exc()
-    outcome.seconds = _cpu_seconds() - began
+    outcome.seconds = cpu_seconds() - began - apart
     return outcome
+
+
+def _shared(bug: str) -> Path | None:
+    if SHARED not in os.environ:
+        return None
+    folder = Path(os.environ[SHARED]) / bug
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 def in_child(cell: Cell, time_limit: float = TIME_LIMIT) -> Outcome:
@@ -128,8 +138,3 @@ def _silence(folder: Path) -> None:
     log = os.open(folder / "output", os.O_WRONLY | os.O_CREAT)
     os.dup2(log, 1)
     os.dup2(log, 2)
-
-
-def _cpu_seconds() -> float:
-    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)

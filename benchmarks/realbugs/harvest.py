@@ -8,6 +8,7 @@ import os
 import queue
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.realbugs.bug import VERSIONS, Bug
-from benchmarks.realbugs.cells import Cell
+from benchmarks.realbugs.cells import SHARED, Cell
 from benchmarks.realbugs.registry import Detector
 from benchmarks.realbugs.run import Outcome
 
@@ -24,15 +25,26 @@ _HERE = Path(__file__).parent
 
 
 def cells(bugs: Iterable[Bug], detectors: Iterable[Detector], seeds: int) -> list[Cell]:
-    """Return every cell, seed by seed, so that an interrupted harvest has whole seeds; static detectors need one."""
-    pairs = [(bug, detector) for detector in detectors for bug in bugs if detector.applies(bug.framework)]
+    """Return every cell, seed by seed, so that an interrupted harvest has whole seeds."""
+    every = list(bugs)
+    pairs = [
+        (bug, detector)
+        for detector in detectors
+        for bug in (sample(every, detector.nightly) if detector.nightly else every)
+        if detector.applies(bug.framework)
+    ]
     return [
         Cell(bug.id, version, detector.name, seed)
         for seed in range(seeds)
         for bug, detector in pairs
-        if seed == 0 or not detector.static
+        if seed < detector.seeds(seeds)
         for version in VERSIONS
     ]
+
+
+def sample(bugs: Sequence[Bug], size: int) -> list[Bug]:
+    """Return so many of the bugs, chosen by the hash of their ids, for detectors that can't be run on all."""
+    return sorted(bugs, key=lambda bug: hashlib.sha256(f"sample {bug.id}".encode()).hexdigest())[:size]
 
 
 class Harvest:
@@ -57,26 +69,27 @@ class Harvest:
             if cell not in self.outcomes:
                 waiting.put(cell)
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        with ThreadPoolExecutor(jobs) as pool:
-            for job in [pool.submit(self._work, waiting, pythons) for _ in range(jobs)]:
+        with tempfile.TemporaryDirectory(prefix="realbugs-") as shared, ThreadPoolExecutor(jobs) as pool:
+            for job in [pool.submit(self._work, waiting, pythons, shared) for _ in range(jobs)]:
                 job.result()
 
-    def _work(self, waiting: queue.SimpleQueue[Cell], pythons: dict[str, str]) -> None:
+    def _work(self, waiting: queue.SimpleQueue[Cell], pythons: dict[str, str], shared: str) -> None:
         workers: dict[str, subprocess.Popen[str]] = {}
         while True:
             try:
                 cell = waiting.get_nowait()
             except queue.Empty:
                 break
-            python = pythons[self._detectors[cell.detector].environment]
-            worker = workers.get(python) or workers.setdefault(python, _start(python))
+            # The public tools are imported in a process of their own, even if one environment has everything.
+            name = self._detectors[cell.detector].environment
+            worker = workers.get(name) or workers.setdefault(name, _start(pythons[name], shared))
             assert worker.stdin is not None
             assert worker.stdout is not None
             worker.stdin.write(json.dumps(cell.to_json()) + "\n")
             worker.stdin.flush()
             line = worker.stdout.readline()
             if not line:
-                raise RuntimeError(f"the worker of {python} ended with exit code {worker.wait()}")
+                raise RuntimeError(f"the worker of {pythons[name]} ended with exit code {worker.wait()}")
             self._keep(cell, Outcome.from_json(json.loads(line)))
         for worker in workers.values():
             assert worker.stdin is not None
@@ -111,8 +124,14 @@ class Harvest:
         return self._digests[key]
 
 
-def _start(python: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+def _start(python: str, shared: str) -> subprocess.Popen[str]:
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONWARNINGS": "ignore",
+        SHARED: shared,
+    }
     return subprocess.Popen(
         [python, "-m", "benchmarks.realbugs.worker"],
         cwd=ROOT,

@@ -77,13 +77,18 @@ def spelled(number: int) -> str:
     return f"{_ONES[number // 100]} hundred" + (f" {spelled(rest)}" if rest else "")
 
 
-def text(length: int = 30) -> torch.Tensor:
-    """Return the names of the numbers below 1000 as letters, each with an end, padded to a length."""
+@cache
+def _text(length: int) -> torch.Tensor:
     rows = torch.full((1000, length), PAD)
     for number in range(1000):
         codes = [*[2 + LETTERS.index(letter) for letter in spelled(number)][: length - 1], END]
         rows[number, : len(codes)] = torch.tensor(codes)
     return rows[torch.randperm(1000, generator=torch.Generator().manual_seed(0))]
+
+
+def text(length: int = 30) -> torch.Tensor:
+    """Return the names of the numbers below 1000 as letters, each with an end, padded to a length."""
+    return _text(length).clone()
 
 
 class Net(nn.Module):

@@ -21,9 +21,10 @@ ALL_FRAMEWORKS = ("torch", "lightning", "transformers")
 class Detector:
     """A way to detect bugs, as a function that trains a `Run` and reports alerts to it.
 
-    ``usage`` is how it is used here, in a sentence. ``package`` is the distribution whose version is printed. A static
-    detector runs no training: one seed is enough, and it has neither latency nor a cost. ``needs`` is text that a bug's
-    script must contain for the detector to apply.
+    ``usage`` is how it is used here, in a sentence. ``package`` is the distribution whose version is printed, and
+    ``module`` is imported once, before the processes of runs are forked. A static detector reads the source: one seed
+    is enough, and it has neither latency nor a cost. ``most_seeds`` limits the seeds of others that cost too much, and
+    a nightly detector runs only if it is named, or with ``--nightly``, on a sample of that many bugs.
     """
 
     name: str
@@ -33,11 +34,18 @@ class Detector:
     frameworks: tuple[str, ...] = ALL_FRAMEWORKS
     environment: Environment = "own"
     package: str = ""
+    module: str = ""
     static: bool = False
     before: bool = False
+    most_seeds: int = 0
+    nightly: int = 0
 
     def applies(self, framework: str) -> bool:
         return framework in self.frameworks
+
+    def seeds(self, asked: int) -> int:
+        """Return with how many seeds it runs if so many are asked for."""
+        return min(asked, self.most_seeds or asked)
 
 
 _REGISTERED: dict[str, Detector] = {}
@@ -51,15 +59,31 @@ def detector(
     frameworks: Sequence[str] = ALL_FRAMEWORKS,
     environment: Environment = "own",
     package: str = "",
+    module: str = "",
     static: bool = False,
     before: bool = False,
+    most_seeds: int = 0,
+    nightly: int = 0,
 ) -> Callable[[Callable[[Run], None]], Callable[[Run], None]]:
     """Register a function as a detector; it imports its package when it is called."""
 
     def register(watch: Callable[[Run], None]) -> Callable[[Run], None]:
         if name in _REGISTERED:
             raise ValueError(f"duplicate detector {name!r}")
-        _REGISTERED[name] = Detector(name, group, usage, watch, tuple(frameworks), environment, package, static, before)
+        _REGISTERED[name] = Detector(
+            name,
+            group,
+            usage,
+            watch,
+            tuple(frameworks),
+            environment,
+            package,
+            module,
+            static,
+            before,
+            1 if static else most_seeds,
+            nightly,
+        )
         return watch
 
     return register

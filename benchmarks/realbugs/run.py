@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import resource
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -20,11 +21,15 @@ from benchmarks.realbugs import training
 
 @dataclass
 class Alert:
-    """One thing that a detector reported: the check, its text, and the number of optimizer steps taken by then."""
+    """One thing that a detector reported: the check, its text, and the number of optimizer steps taken by then.
+
+    It is a warning if the tool has a level above it that fails, as its own exit code or exception shows.
+    """
 
     check: str
     text: str
     step: int
+    warning: bool = False
 
 
 @dataclass
@@ -55,14 +60,17 @@ class Run:
         file: The script as a file, with an entry that trains.
         baseline: The script of the fixed version, for detectors that compare with a run known to be good.
         folder: An empty folder.
+        shared: A folder that all runs of a bug share, for what is recorded once of its fixed version.
+        apart: CPU seconds of such records, which are not a cost of watching a training.
         seed: The seed.
         steps: The number of optimizer steps taken so far.
         last_loss: The last value that backward was called on.
         last_batch: The last batch that a DataLoader of the training yielded.
     """
 
-    def __init__(self, file: Path, baseline: Path, folder: Path, seed: int) -> None:
+    def __init__(self, file: Path, baseline: Path, folder: Path, seed: int, shared: Path | None = None) -> None:
         self.file, self.baseline, self.folder, self.seed = file, baseline, folder, seed
+        self.shared, self.apart = shared or folder, 0.0
         self.outcome = Outcome()
         self.steps = 0
         self.last_loss: torch.Tensor | None = None
@@ -76,13 +84,25 @@ class Run:
     def framework(self) -> str:
         return {training.Loop: "torch", training.Fit: "lightning", training.Tuning: "transformers"}[type(self.parts)]
 
-    def alert(self, check: str, text: str, step: int | None = None) -> None:
-        """Report that a check failed."""
-        self.outcome.alerts.append(Alert(check, " ".join(text.split())[:2000], self.steps if step is None else step))
+    def alert(self, check: str, text: str, step: int | None = None, warning: bool = False) -> None:
+        """Report that a check failed, or only warned."""
+        at = self.steps if step is None else step
+        self.outcome.alerts.append(Alert(check, " ".join(text.split())[:2000], at, warning))
 
     def before_step(self, call: Callable[[Any], None]) -> None:
         """Have a function called with the optimizer before each of its steps in `train`, after backward."""
         self._before_steps.append(call)
+
+    def recorded(self, name: str, make: Callable[[Path], None]) -> Path:
+        """Return a file about the fixed version, which is made if no earlier run of the bug has made it."""
+        file = self.shared / name
+        if not file.exists():
+            began, new = cpu_seconds(), self.folder / f"new-{name}"
+            make(new)
+            # Two workers may make it at the same time: both make the same.
+            new.replace(file)
+            self.apart += cpu_seconds() - began
+        return file
 
     def _look(self, optimizer: Any) -> None:
         for call in self._before_steps:
@@ -142,6 +162,12 @@ class Run:
                 hook.remove()
             torch.Tensor.backward = backward  # type: ignore[method-assign]
             dataloader._BaseDataLoaderIter.__next__ = advance  # type: ignore[method-assign]
+
+
+def cpu_seconds() -> float:
+    """Return the CPU seconds of this process and of its children that have ended."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def module(file: Path) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.realbugs.bug import Bug
@@ -11,6 +11,8 @@ from benchmarks.realbugs.cells import Cell
 from benchmarks.realbugs.run import Alert, Outcome
 
 Outcomes = Mapping[Cell, Outcome]
+Wanted = Callable[[Bug], bool]
+Counts = Callable[[Alert], bool]
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class OnBug:
         return self.detected and 2 * self.naming >= self.detecting
 
 
-def on_bug(bug: Bug, detector: str, outcomes: Outcomes, seeds: int) -> OnBug:
+def on_bug(bug: Bug, detector: str, outcomes: Outcomes, seeds: int, counts: Counts = lambda alert: True) -> OnBug:
     """Return what a detector made of a bug: an alert counts if its check is quiet on the fixed version."""
     found = OnBug()
     for seed in range(seeds):
@@ -64,11 +66,12 @@ def on_bug(bug: Bug, detector: str, outcomes: Outcomes, seeds: int) -> OnBug:
             continue
         found.errors += [one.error for one in (fixed, buggy) if one.error]
         # A warning of torch or Lightning is no alarm: it is read only if it is new.
-        found.alarmed |= any(not alert.check.startswith("warning ") for alert in fixed.alerts)
+        shown = [[alert for alert in one.alerts if counts(alert)] for one in (fixed, buggy)]
+        found.alarmed |= any(not alert.check.startswith("warning ") for alert in shown[0])
         if fixed.error or buggy.error:
             continue
         found.seeds += 1
-        told = _only_there(buggy.alerts, fixed.alerts)
+        told = _only_there(shown[1], shown[0])
         if told:
             found.detecting += 1
             found.naming += any(bug.names_cause(f"{alert.check} {alert.text}") for alert in told)
@@ -87,40 +90,39 @@ class Score:
     on: Mapping[str, OnBug]
     bugs: Sequence[Bug]
 
-    def _of(self, held_out: bool | None) -> list[OnBug]:
-        return [
-            self.on[bug.id]
-            for bug in self.bugs
-            if bug.id in self.on and self.on[bug.id].seeds and (held_out is None or bug.held_out == held_out)
-        ]
+    def _of(self, wanted: Wanted = lambda bug: True) -> list[OnBug]:
+        judged = [bug for bug in self.bugs if bug.id in self.on and self.on[bug.id].seeds]
+        return [self.on[bug.id] for bug in judged if wanted(bug)]
 
-    def detected(self, held_out: bool | None = None) -> Rate:
-        chosen = self._of(held_out)
+    def detected(self, wanted: Wanted = lambda bug: True) -> Rate:
+        chosen = self._of(wanted)
         return Rate(sum(one.detected for one in chosen), len(chosen))
 
     def named(self) -> Rate:
-        chosen = [one for one in self._of(None) if one.detected]
+        chosen = [one for one in self._of() if one.detected]
         return Rate(sum(one.named for one in chosen), len(chosen))
 
     def alarms(self) -> Rate:
-        chosen = self._of(None)
+        chosen = self._of()
         return Rate(sum(one.alarmed for one in chosen), len(chosen))
 
     def latency(self) -> float | None:
-        steps = [statistics.median(one.latencies) for one in self._of(None) if one.detected]
+        steps = [statistics.median(one.latencies) for one in self._of() if one.detected]
         return statistics.median(steps) if steps else None
 
     def cost(self) -> float | None:
-        ratios = [ratio for one in self._of(None) for ratio in one.costs]
+        ratios = [ratio for one in self._of() for ratio in one.costs]
         return statistics.median(ratios) if ratios else None
 
     def errors(self) -> list[str]:
         return [error for one in self.on.values() for error in one.errors]
 
 
-def score(bugs: Sequence[Bug], detector: str, outcomes: Outcomes, seeds: int) -> Score:
-    """Return the score of one detector on the bugs that it was run on."""
-    return Score({bug.id: on_bug(bug, detector, outcomes, seeds) for bug in bugs}, bugs)
+def score(
+    bugs: Sequence[Bug], detector: str, outcomes: Outcomes, seeds: int, counts: Counts = lambda alert: True
+) -> Score:
+    """Return the score of one detector on the bugs that it was run on, by all of its alerts or by some of them."""
+    return Score({bug.id: on_bug(bug, detector, outcomes, seeds, counts) for bug in bugs}, bugs)
 
 
 def together(scores: Sequence[Score]) -> Score:

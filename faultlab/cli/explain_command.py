@@ -66,7 +66,7 @@ def command(id: str, as_json: bool) -> None:
 
 def _paragraphs(mode: FailureMode) -> list[tuple[str, str]]:
     needs, doses, guards = described.needs(mode), described.doses(mode), guard_index.detecting(mode.id)
-    acts = f"acts {described.timing(mode)}, at {mode.seam}"
+    acts = f"injected {described.timing(mode)}, at the injection point {mode.seam}"
     return [
         *described.sections(mode),
         ("In short", f"{mode.severity}; stock Lightning {described.declared(mode)}; {acts}."),

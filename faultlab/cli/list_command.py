@@ -44,8 +44,8 @@ def command(patterns: tuple[str, ...], family: tuple[str, ...], seam: tuple[str,
 
     Repeated options are ORed; different options are ANDed.
 
-    --applicable-to names a scenario, or a class that can be built without arguments and has its own data loaders. It is
-    imported and trained without a fault.
+    --applicable-to names a scenario, or a class that can be built without arguments and has its own data loaders. To
+    find what applies to it, faultlab imports it and trains it without a fault.
     """
     _check("family", family)
     _check("seam", seam)

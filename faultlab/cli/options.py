@@ -62,7 +62,7 @@ engine = click.option(
 no_warm = click.option(
     "--no-warm",
     is_flag=True,
-    help="Neither use nor leave a process in the background, which would start the next command faster.",
+    help="Run without the background process that makes the next command start faster.",
 )
 resume = click.option("--resume", is_flag=True, help="Continue an interrupted run.")
 out = click.option(

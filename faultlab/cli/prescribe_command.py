@@ -45,8 +45,8 @@ _LOOPS = "torch"
 @options.select
 @options.ignore
 @click.option("--seeds", type=click.IntRange(3), default=10, show_default=True,
-              help="Number of clean runs that KnownGood compares with. The same number of further clean runs "
-                   "tests for false alarms.")  # fmt: skip
+              help="Test for false alarms in this number of clean runs, each with its own seed. With --records, "
+                   "KnownGood compares with the same number of others.")  # fmt: skip
 @click.option(
     "--early", is_flag=True, help="Detect each fault at the earliest possible step, even if this takes more guards."
 )
@@ -64,7 +64,7 @@ _LOOPS = "torch"
 def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: int, early: bool, records: bool,
             write: bool, jobs: int | None, seed: int, resume: bool, out: Path, engine: str | None, no_warm: bool,
             as_json: bool, quiet: bool) -> int:  # fmt: skip
-    """Find the fewest ready-made guards that detect the silent faults of SCENARIO, as far as any of them can.
+    """Find the smallest set of ready-made guards that detects as many silent faults of SCENARIO as all of them do.
 
     The first campaign runs SCENARIO with all ready-made guards. The second campaign adds the chosen guards to those of
     SCENARIO, and verifies their detections. A guard can have several checks. A check that raises a false alarm in a
@@ -189,9 +189,9 @@ def _show(scenario: Scenario, found: Prescription, written: bool) -> None:
 
 def _show_missed(console: Console, found: Prescription) -> None:
     if found.recorded:
-        console.print(f"detected only by KnownGood, with --records: {escape(', '.join(found.recorded))}")
+        console.print(f"only KnownGood detects these, with --records: {escape(', '.join(found.recorded))}")
     if found.beyond:
-        console.print(f"detected by no guard without false alarms: {escape(', '.join(found.beyond))}")
+        console.print(f"no guard detects these without false alarms: {escape(', '.join(found.beyond))}")
 
 
 def _worth(found: Prescription) -> dict[str, str]:

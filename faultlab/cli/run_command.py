@@ -78,8 +78,8 @@ def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, .
             ci: str | None, as_json: bool, quiet: bool) -> int:  # fmt: skip
     """Inject the faults of the scenarios at PATH (files or folders, default: scenarios/) and report which are detected.
 
-    Running a scenario imports and runs the code that it names. If that is a script, the arguments after -- replace
-    those in the scenario.
+    Running a scenario imports and runs the code that it names. If the code is a script, the arguments after --
+    replace those in the scenario.
 
     With --select or --ignore, the report is partial. A partial report is written to reports/SCENARIO/selected, so the
     complete report is kept. `faultlab gate` rejects partial reports.

@@ -20,7 +20,7 @@ from faultlab.errors import UsageError
 _SKIPPED = {"__pycache__", "build", "dist", "env", "lightning_logs", "node_modules", "site-packages", "venv"}
 _MOST_FILES, _MOST_CLIS = 400, 2
 _LARGEST = 500_000
-_HELPFUL = "Name one: faultlab init file.py:LitModel, or package.module:LitModel."
+_HELPFUL = "Name a training script (faultlab init train.py) or a class (file.py:LitModel, package.module:LitModel)."
 _FITS = re.compile(r"\.fit\s*\(|LightningCLI\s*\(")
 
 

@@ -121,7 +121,7 @@ def render(guess: Guess, command: str) -> str:
     if given.get("detect_anomaly"):
         lines += _dumped({"guards": [{"trainer_flag": {"detect_anomaly": True}}]})
     elif found["how"] == "script" and found["guards"]:
-        lines += _comment(f"The script's callbacks already are guards: {', '.join(found['guards'])}.")
+        lines += _comment(f"These callbacks of the script are already guards: {', '.join(found['guards'])}.")
     else:
         lines += ["# Your guards, and Trainer flags that raise:", "# guards:"]
         lines += ["#   - {class_path: faultlab.guards.StepsTaken}", "#   - trainer_flag: {detect_anomaly: true}"]
@@ -143,7 +143,7 @@ _UNPROVEN = (
 _MADE_UP = (
     "The data is synthetic: random patterns with labels that can be learned from them. Results about "
     "optimizers, gradients, train and eval mode, checkpoints and guards apply to your module. Harm measured on "
-    "synthetic data proves nothing about your own data: replace `data:` with it to measure harm."
+    "synthetic data proves nothing about your own data. To measure harm, let `data:` load your own."
 )
 
 

@@ -15,6 +15,7 @@ from faultlab.guards.backward_faithful import BackwardFaithful
 from faultlab.guards.batch_schema import BatchSchema
 from faultlab.guards.batches_differ import BatchesDiffer
 from faultlab.guards.checkpoints_reload import CheckpointsReload
+from faultlab.guards.clipping_acts import ClippingActs
 from faultlab.guards.collectives_agree import CollectivesAgree
 from faultlab.guards.data_sharded import DataSharded
 from faultlab.guards.divergence import Divergence
@@ -23,6 +24,7 @@ from faultlab.guards.evaluation_repeats import EvaluationRepeats
 from faultlab.guards.frozen_statistics import FrozenStatistics
 from faultlab.guards.gradients import Gradients
 from faultlab.guards.gradients_cleared import GradientsCleared
+from faultlab.guards.gradients_used import GradientsUsed
 from faultlab.guards.guard import LEVELS, Action, Alarm, Guard, GuardWarning, Level
 from faultlab.guards.heartbeat import Heartbeat
 from faultlab.guards.hf_trainer import hf
@@ -37,6 +39,7 @@ from faultlab.guards.logged_metrics import LoggedMetrics
 from faultlab.guards.logged_shares import LoggedShares
 from faultlab.guards.loss_contract import LossContract
 from faultlab.guards.loss_falls import LossFalls
+from faultlab.guards.loss_inputs import LossInputs
 from faultlab.guards.metrics_recomputed import MetricsRecomputed
 from faultlab.guards.metrics_separate import MetricsSeparate
 from faultlab.guards.metrics_synced import MetricsSynced
@@ -58,7 +61,9 @@ from faultlab.guards.steps_taken import StepsTaken
 from faultlab.guards.stragglers import Stragglers
 from faultlab.guards.support.guard_set import GuardSet
 from faultlab.guards.train_validation_alike import TrainValidationAlike
+from faultlab.guards.updates_kept import UpdatesKept
 from faultlab.guards.validation_due import ValidationDue
+from faultlab.guards.validation_repeats import ValidationRepeats
 from faultlab.guards.validation_runs import ValidationRuns
 from faultlab.guards.verification import Verification
 from faultlab.guards.verifying import verify
@@ -72,6 +77,7 @@ __all__ = [
     "BatchSchema",
     "BatchesDiffer",
     "CheckpointsReload",
+    "ClippingActs",
     "CollectivesAgree",
     "DataSharded",
     "Divergence",
@@ -80,6 +86,7 @@ __all__ = [
     "FrozenStatistics",
     "Gradients",
     "GradientsCleared",
+    "GradientsUsed",
     "Guard",
     "GuardSet",
     "GuardWarning",
@@ -96,6 +103,7 @@ __all__ = [
     "LoggedShares",
     "LossContract",
     "LossFalls",
+    "LossInputs",
     "MetricsRecomputed",
     "MetricsSeparate",
     "MetricsSynced",
@@ -115,7 +123,9 @@ __all__ = [
     "StepsTaken",
     "Stragglers",
     "TrainValidationAlike",
+    "UpdatesKept",
     "ValidationDue",
+    "ValidationRepeats",
     "ValidationRuns",
     "Verification",
     "WeightsIntact",

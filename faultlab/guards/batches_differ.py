@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler
+from torch.utils.data import DataLoader, DistributedSampler, IterableDataset, RandomSampler, SequentialSampler
 
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.support import batch_view, pace
@@ -20,7 +20,8 @@ class BatchesDiffer(Guard):
 
     Samples are recognized by the values of inputs and labels. Duplicates count only if the loader draws each index once
     and validation data have hardly any. The order is compared for map-style datasets of at least 128 samples and eight
-    batches.
+    batches. A loader that was not asked to shuffle may be meant, so that it is only warned of. One whose sampler should
+    shuffle and does not raises an alarm.
 
     Args:
         duplicates: The share of an epoch's samples that may be duplicates.
@@ -34,12 +35,14 @@ class BatchesDiffer(Guard):
     checks = {
         "repeated-batch": "a batch has the same samples as the batch before it",
         "duplicates": "samples are repeated many times in an epoch",
-        "same-order": "every epoch has the same batches in the same order",
+        "same-order": "a loader does not shuffle: every epoch has the same batches in the same order (a warning)",
+        "shuffled-alike": "a sampler that shuffles draws the same order in every epoch",
     }
     causes = {
         "repeated-batch": "identical batches, overfit_batches, iterator, samples",
         "duplicates": "duplicates, repeated, same, samples, dataset, training, validation, epoch",
         "same-order": "same order, shuffle, batches, epoch, training data, dataloader",
+        "shuffled-alike": "same order, shuffle, set_epoch, sampler, seed, generator, batches, epoch, dataloader",
     }
     _MOST = 20_000
 
@@ -65,7 +68,7 @@ class BatchesDiffer(Guard):
         self._validation: set[Any] = set()
         self._validated = 0
         self._epochs = 0
-        self._once = self._single = False
+        self._once = self._single = self._shuffles = self._by_epoch = False
 
     def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._reset()
@@ -83,9 +86,13 @@ class BatchesDiffer(Guard):
         numbered = isinstance(loader, DataLoader) and not isinstance(loader.dataset, IterableDataset)
         # A short loader among several may start again at every step.
         self._single = not isinstance(loader, (list, tuple, dict)) and not hasattr(loader, "iterables")
-        sampler = getattr(loader, "sampler", None)
+        sampler: Any = getattr(loader, "sampler", None)
+        self._by_epoch = isinstance(sampler, DistributedSampler)
+        self._shuffles = type(sampler) is RandomSampler or (self._by_epoch and bool(sampler.shuffle))
         self._once = numbered and (
-            type(sampler) is SequentialSampler or (type(sampler) is RandomSampler and not sampler.replacement)
+            type(sampler) is SequentialSampler
+            or self._by_epoch
+            or (type(sampler) is RandomSampler and not sampler.replacement)
         )
 
     def on_train_epoch_start(self, trainer: TrainingView, pl_module: Any) -> None:
@@ -145,12 +152,30 @@ class BatchesDiffer(Guard):
         elif self._epochs == 2 and self.shuffled and self._once and batch_idx == self._same < len(self._order):
             self._same += key == self._order[batch_idx]
             if self._same == 8 and samples * 8 >= 128:
-                self.alarm(
-                    "same-order",
-                    "eight batches of this epoch are in the same order as in the first: the loader does not shuffle",
-                    "Set shuffle=True in the training DataLoader, or construct the guard with shuffled=False if the "
-                    "order is fixed on purpose.",
-                )
+                self._unshuffled()
+
+    def _unshuffled(self) -> None:
+        found = "eight batches of this epoch are in the same order as in the first"
+        if not self._shuffles:
+            self.advise(
+                "same-order",
+                f"{found}: the loader does not shuffle",
+                "Set shuffle=True in the training DataLoader, or construct the guard with shuffled=False if the order "
+                "is fixed on purpose.",
+            )
+        elif self._by_epoch:
+            self.alarm(
+                "shuffled-alike",
+                f"{found}: the DistributedSampler shuffles by its epoch, which was not set",
+                "Call loader.sampler.set_epoch(epoch) before each epoch.",
+            )
+        else:
+            self.alarm(
+                "shuffled-alike",
+                f"{found}, although the sampler shuffles: it draws the same numbers in every epoch",
+                "Seed once before the training and not in each epoch, and give the sampler a generator that is not "
+                "seeded again. Construct the guard with shuffled=False if the order is fixed on purpose.",
+            )
 
     def _duplicated(self) -> None:
         again = self._drawn - len(self._seen)

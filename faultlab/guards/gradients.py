@@ -207,7 +207,7 @@ class Gradients(Guard):
                 (
                     "explodes",
                     f"the gradient norm explodes: it is {norm:.3g}, a spike above its median of {usual:.3g}",
-                    "Look at this batch, and set gradient_clip_val.",
+                    "Look at this batch, and clip the gradients (gradient_clip_val).",
                 )
             )
         course.alive = True
@@ -229,7 +229,7 @@ class Gradients(Guard):
                     "crushed",
                     f"the gradient norm was {norm:.3g} in each of four steps: gradients are clipped to a norm that is "
                     "far too small",
-                    "Set gradient_clip_val to a norm that is rarely exceeded.",
+                    "Clip the gradients (gradient_clip_val) to a norm that is rarely exceeded.",
                 )
             )
         return findings

@@ -83,7 +83,7 @@ _REASONS = 16
 
 
 class GuardWarning(UserWarning):
-    """The warning of a guard with ``action="warn"``, with the text and the ``causes`` of an `Alarm`."""
+    """The warning of a guard with ``action="warn"``, or its advice, with the text and the ``causes`` of an `Alarm`."""
 
     causes: str = ""
 
@@ -274,11 +274,25 @@ class Guard(Callback):
             return
         if self.action != "warn":
             raise alarm
-        if check not in self._warned:
-            self._warned.add(check)
+        self._warn(alarm)
+
+    def advise(self, check: str, found: str, remedy: str) -> None:
+        """Warn once of something that may be meant, whatever the guard's action is.
+
+        Args:
+            check: The name of the check, a key of ``checks``.
+            found: What was found, with numbers, as a clause without a period.
+            remedy: What to do about it, as whole sentences in the imperative.
+        """
+        if check in self.checks and check not in self.leave_out:
+            self._warn(Alarm(type(self).__name__, check, found, remedy, causes=self.causes.get(check, "")))
+
+    def _warn(self, alarm: Alarm) -> None:
+        if alarm.check not in self._warned:
+            self._warned.add(alarm.check)
             warning = GuardWarning(str(alarm))
-            warning.causes = named
-            warnings.warn(warning, stacklevel=2)
+            warning.causes = alarm.causes
+            warnings.warn(warning, stacklevel=3)
 
     def skip(self, why: str) -> None:
         """Count a look that was not possible.

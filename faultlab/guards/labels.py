@@ -12,10 +12,13 @@ from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
 
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.support import batch_view, pace
+from faultlab.guards.support.trainer_state import number
 from faultlab.guards.support.training_view import TrainingView
 from faultlab.guards.train_validation_alike import covers
 
 IGNORED = -100
+_EVERY = 8
+"""Batches without a label from the beginning that stand for all of them."""
 
 
 class Labels(Guard):
@@ -36,7 +39,7 @@ class Labels(Guard):
     judges = "batches"
     checks = {
         "out-of-range": "a label is not a valid class",
-        "ignored": "all labels of a batch are ignored by the loss",
+        "ignored": "all labels of a batch are ignored and its loss is not finite, or those of every batch are",
         "constant": "all labels of a batch are the same, though they vary in validation",
         "class-missing": "a class of the validation data never occurs in training",
         "imbalanced": "classes are less balanced in training than in validation",
@@ -71,6 +74,9 @@ class Labels(Guard):
         self._highest = -math.inf
         self._complete = self._enough = self._plain = self._random = False
         self._looked = 0
+        self._ignored: int | None = None
+        self._supervised = False
+        self._without = 0
 
     def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._reset()
@@ -117,6 +123,7 @@ class Labels(Guard):
 
     @pace.sparse
     def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        self._ignored = None
         if not pace.due(trainer):
             return
         seen = batch_view.look(batch)
@@ -133,17 +140,33 @@ class Labels(Guard):
             if self._looked & (self._looked - 1) == 0:
                 self._compare(trainer.current_epoch, ended=False)
 
+    @pace.sparse
+    def on_before_backward(self, trainer: TrainingView, pl_module: Any, loss: Any) -> None:
+        # A loss that leaves out such batches, or has other terms, is finite.
+        if self._ignored is None or (value := number(loss)) is None or math.isfinite(value):
+            return
+        self.alarm(
+            "ignored",
+            f"all labels of batch {self._ignored} are {IGNORED}, which losses ignore: its loss is the mean of "
+            f"nothing, {value}",
+            "Drop such samples in the dataset, or skip the batch explicitly.",
+        )
+
     on_train_batch_end = batch_view.forgetting
 
     def _range(self, seen: batch_view.Look, path: str, labels: Tensor, batch_idx: int) -> None:
         low, high = seen.bounds(path)
-        if low == high == IGNORED:
-            self.alarm(
-                "ignored",
-                f"all labels of batch {batch_idx} are {IGNORED}, which losses ignore: its loss is the mean of "
-                "nothing, NaN",
-                "Drop such samples in the dataset, or skip the batch explicitly.",
-            )
+        if low != high or low != IGNORED:
+            self._supervised = True
+        else:
+            self._ignored = batch_idx
+            self._without += 1
+            if not self._supervised and self._without == _EVERY:
+                self.alarm(
+                    "ignored",
+                    f"all labels of the first {_EVERY} batches are {IGNORED}, which losses ignore",
+                    "Look at the mask of the labels: nothing is learned from any of them.",
+                )
         limit = self.classes
         if limit is None and high > self._highest and self._are_classes() and (self._looked >= 8 or self._validation):
             # Rare classes may occur late, so only a number that can't be a class is out of range.

@@ -73,7 +73,7 @@ class LabelsAligned(Guard):
         self._shifts: dict[str, list[Any]] = {"train": [0.0, 0], "validation": [0.0, 0]}
         self._complete = self._passed = False
         self._looked = self._epochs = 0
-        self._known: dict[float, float | None] = {}
+        self._known: dict[tuple[Any, ...], float | None] = {}
         self._again = self._other = self._drawn = 0
         self._form: tuple[int, int, bool] | None = None
         self._judged: tuple[Any, ...] = ()
@@ -150,7 +150,9 @@ class LabelsAligned(Guard):
             return
         if labels.is_floating_point() and labels.numel() == inputs.numel():
             return
-        pairs = list(zip(seen.input_keys, seen.label_keys))
+        # Texts are padded to the longest of their batch, and labels with another value than inputs.
+        form = tuple(inputs.shape[1:]), tuple(labels.shape[1:])
+        pairs = [((key, *form), label) for key, label in zip(seen.input_keys, seen.label_keys)]
         if self._epochs == 1:
             if len(self._known) < self._MOST:
                 for sample, label in pairs:

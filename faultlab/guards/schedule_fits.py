@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import ast
-import functools
 import inspect
-import math
 import textwrap
 import types
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from torch.optim import lr_scheduler as stock
-
 from faultlab.guards.guard import Action, Guard
-from faultlab.guards.support import parameter_samples
+from faultlab.guards.support import parameter_samples, schedule_length
 from faultlab.guards.support.parameter_samples import automatic
-from faultlab.guards.support.training_plan import Plan
+from faultlab.guards.support.training_plan import Elapsed, Plan
 from faultlab.guards.support.training_view import TrainingView
-
-_LONG = 100
-"""No warm-up and no period in epochs is as long as this."""
 
 
 class ScheduleFits(Guard):
@@ -29,7 +22,8 @@ class ScheduleFits(Guard):
     It compares the schedule's own length (`total_steps`, `T_max`, `total_iters`, milestones, the arguments of
     transformers' schedules) with the turns that it gets in the training. The alarm requires that its length is that of
     the training in another unit; a schedule that is merely longer is allowed, for short trials. If the module steps its
-    schedulers itself, the turns of the first epoch are counted.
+    schedulers itself, the turns of the first epoch are counted. In a loop of unknown length, they are judged when it
+    ends.
 
     Trainings of unknown length, schedules by metric, and custom functions are not judged.
 
@@ -42,30 +36,38 @@ class ScheduleFits(Guard):
         "stepped-by-epoch": "a schedule that is defined in steps is stepped once per epoch",
         "stepped-by-step": "a schedule that is defined in epochs is stepped at every step",
         "stepped-too-seldom": "a schedule that is defined in batches is stepped once for several of them",
+        "stepped-repeatedly": "a schedule is stepped several times for each batch",
         "misplaced-key": "a scheduler's interval or frequency is set beside the optimizer, where it is ignored",
     }
     causes = {
         "stepped-by-epoch": "scheduler, interval, epoch, step, learning rate, dict",
         "stepped-by-step": "scheduler, interval, epoch, step",
         "stepped-too-seldom": "scheduler, frequency, learning rate, batches, step",
+        "stepped-repeatedly": "scheduler, stepped, twice, batch, learning rate, decay, length",
         "misplaced-key": "scheduler, optimizer, key, dict, return",
     }
 
     def __init__(self, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:
         super().__init__(action=action, leave_out=leave_out)
+        self._forget()
+
+    def _forget(self) -> None:
         self._counted: list[tuple[int, Any]] = []
+        self._epoch: Elapsed | None = None
+        self._before: dict[int, int] = {}
+        self._units: dict[int, tuple[bool, bool]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_counted": []}
 
     def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
-        self._counted = []
+        self._forget()
 
     def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
         if trainer.lr_scheduler_configs is None:
-            self.skip("the schedules are not known")
+            self._begin_loop(trainer)
             return
-        configs = [config for config in trainer.lr_scheduler_configs if _has_turns(config)]
+        configs = [config for config in trainer.lr_scheduler_configs if schedule_length.has_turns(config)]
         if not configs:
             return
         own = automatic(pl_module) and not parameter_samples.overrides_stock(pl_module, "lr_scheduler_step")
@@ -78,12 +80,57 @@ class ScheduleFits(Guard):
         self.looked += 1
         if not own:
             first = not trainer.current_epoch
-            self._counted = [(_turns(config.scheduler), config) for config in configs] if first else []
+            self._counted = [(schedule_length.turns(config.scheduler), config) for config in configs] if first else []
             return
         for config in configs:
             by_step = getattr(config, "interval", "epoch") == "step"
             every = max(1, int(getattr(config, "frequency", 1) or 1))
             self._judge(config.scheduler, plan, by_step, (plan.steps if by_step else plan.epochs) // every)
+
+    def _begin_loop(self, trainer: TrainingView) -> None:
+        if trainer.stepped_schedulers is None or not trainer.shows_batches:
+            self.skip("the schedules are not known")
+            return
+        self._epoch = Elapsed.of(trainer)
+        self._before.clear()
+
+    def on_train_epoch_end(self, trainer: TrainingView, pl_module: Any) -> None:
+        """Judge the schedules of a loop by the turns of the epoch: now, or if its length is unknown, at its end."""
+        if self._epoch is None or trainer.stepped_schedulers is None:
+            return
+        began, self._epoch = self._epoch, Elapsed.of(trainer)
+        epoch = self._epoch - began
+        planned = Plan.of(trainer)
+        for scheduler, first in trainer.stepped_schedulers:
+            before = self._before.get(id(scheduler), first)
+            self._before[id(scheduler)] = now = schedule_length.turns(scheduler)
+            turns = now - before
+            self.looked += 1
+            if epoch.batches > 1 and turns >= 2 * epoch.batches and trainer.world_size == 1:
+                self._say_repeated(scheduler, turns / epoch.batches)
+            by_step = turns > 1 and turns >= 0.9 * epoch.steps
+            if planned is not None and (by_step or turns == 1):
+                self._judge(scheduler, planned, by_step, turns * planned.epochs)
+            self._units[id(scheduler)] = by_step, turns == 1
+
+    def on_train_end(self, trainer: TrainingView, pl_module: Any) -> None:
+        if self._epoch is None or trainer.stepped_schedulers is None or Plan.of(trainer) is not None:
+            return
+        # Only now is it known how long the training was.
+        plan = Plan.past(trainer)
+        for scheduler, first in trainer.stepped_schedulers if plan else ():
+            by_step, by_epoch = self._units.get(id(scheduler), (False, False))
+            if plan is not None and (by_step or by_epoch):
+                self._judge(scheduler, plan, by_step, schedule_length.turns(scheduler) - first)
+
+    def _say_repeated(self, scheduler: Any, times: float) -> None:
+        length = schedule_length.length(scheduler)
+        ends = f", so that it ends after {length / times:.0f} batches" if length else ""
+        self.alarm(
+            "stepped-repeatedly",
+            f"{type(scheduler).__name__} is stepped {times:.3g} times for each batch{ends}",
+            "Call scheduler.step() once after each optimizer.step(), whatever the number of processes.",
+        )
 
     def on_train_epoch_start(self, trainer: TrainingView, pl_module: Any) -> None:
         if not self._counted or not trainer.current_epoch:
@@ -92,22 +139,22 @@ class ScheduleFits(Guard):
         plan = Plan.of(trainer)
         for before, config in counted if plan else []:
             assert plan is not None
-            turns = _turns(config.scheduler) - before
+            turns = schedule_length.turns(config.scheduler) - before
             by_step = turns > 1 and turns >= 0.9 * plan.steps_an_epoch
             if by_step or turns == 1:
                 self._judge(config.scheduler, plan, by_step, turns * plan.epochs)
 
     def _judge(self, scheduler: Any, plan: Plan, by_step: bool, turns: int) -> None:
-        length = _length(scheduler)
+        length = schedule_length.length(scheduler)
         kind = type(scheduler).__name__
-        if not by_step and (meant := _meant_in_steps(scheduler, length, plan, turns)):
+        if not by_step and (meant := schedule_length.meant_in_steps(scheduler, length, plan, turns)):
             self.alarm(
                 "stepped-by-epoch",
                 f"{kind} is defined in steps ({meant}) but stepped per epoch: it gets {turns} turns in this training "
                 f"of {plan.steps} steps, so that the learning rate hardly changes",
                 'Set "interval": "step" in the dictionary with the scheduler, or define the schedule in epochs.',
             )
-        elif by_step and (ends := _ends_in_epochs(scheduler, length, plan, turns)):
+        elif by_step and (ends := schedule_length.ends_in_epochs(scheduler, length, plan, turns)):
             meant = (
                 f"its milestones are {', '.join(map(str, ends))}" if len(ends) > 1 else f"its length is {ends[0]:.0f}"
             )
@@ -135,89 +182,6 @@ class ScheduleFits(Guard):
                     f"ignored: the scheduler's {name} is still {usual!r}",
                     f'Move "{name}" into the dictionary under "lr_scheduler", beside "scheduler".',
                 )
-
-
-def _has_turns(config: Any) -> bool:
-    return isinstance(getattr(config, "scheduler", None), stock.LRScheduler) and not getattr(
-        config, "reduce_on_plateau", False
-    )
-
-
-def _turns(scheduler: Any) -> int:
-    return int(getattr(scheduler, "last_epoch", 0) or 0)
-
-
-def _length(scheduler: Any) -> float | None:
-    """Return the number of turns after which a schedule ends, None if it has no end or that is unknown."""
-    if isinstance(scheduler, stock.OneCycleLR):
-        return float(scheduler.total_steps)
-    if isinstance(scheduler, stock.CosineAnnealingLR):
-        return float(scheduler.T_max)
-    if isinstance(scheduler, stock.PolynomialLR) or (
-        isinstance(scheduler, stock.LinearLR) and scheduler.end_factor < scheduler.start_factor
-    ):
-        return float(scheduler.total_iters)
-    if isinstance(scheduler, stock.SequentialLR):
-        last = _length(scheduler._schedulers[-1])
-        return None if last is None else scheduler._milestones[-1] + last
-    if isinstance(scheduler, stock.ChainedScheduler):
-        return max((found for part in scheduler._schedulers if (found := _length(part))), default=None)
-    return _keyword(scheduler, "num_training_steps")
-
-
-def _warm_up(scheduler: Any) -> float | None:
-    """Return the number of turns that a schedule needs to reach its rate."""
-    if isinstance(scheduler, stock.LinearLR) and scheduler.end_factor > scheduler.start_factor:
-        return float(scheduler.total_iters)
-    if isinstance(scheduler, stock.SequentialLR):
-        return _warm_up(scheduler._schedulers[0])
-    return _keyword(scheduler, "num_warmup_steps")
-
-
-def _keyword(scheduler: Any, name: str) -> float | None:
-    """Return an argument of the function of a LambdaLR, as in transformers' schedules."""
-    for function in getattr(scheduler, "lr_lambdas", None) or []:
-        value = function.keywords.get(name) if isinstance(function, functools.partial) else None
-        if isinstance(value, (int, float)) and math.isfinite(value):
-            return float(value)
-    return None
-
-
-def _meant_in_steps(scheduler: Any, length: float | None, plan: Plan, turns: int) -> str:
-    """Return the evidence that a schedule is defined in steps, empty if there is none."""
-    if length and 4 * turns <= length and any(abs(length - n) <= 1 for n in plan.all_steps):
-        return f"its length is {length:.0f}"
-    warm_up = _warm_up(scheduler)
-    if warm_up and max(_LONG, 4 * turns) <= warm_up <= plan.steps:
-        return f"its warm-up takes {warm_up:.0f}"
-    if isinstance(scheduler, stock.CyclicLR):
-        up = scheduler.total_size * scheduler.step_ratio
-        if up >= max(_LONG, 10 * turns, plan.steps_an_epoch):
-            return f"half a cycle takes {up:.0f}"
-    if isinstance(scheduler, stock.StepLR):
-        size, epoch = scheduler.step_size, plan.steps_an_epoch
-        if epoch >= 20 and size % epoch == 0 and max(_LONG, 4 * turns) <= size < plan.steps:
-            return f"a period takes {size}"
-    if isinstance(scheduler, stock.MultiStepLR) and plan.steps >= 2 * _LONG:
-        places = sorted(scheduler.milestones)
-        parts = [place * 20 / plan.steps for place in places]
-        rounded = all(abs(part - round(part)) * plan.steps <= 20 for part in parts)
-        if places and max(4 * turns, plan.steps / 5) <= places[0] and places[-1] < plan.steps and rounded:
-            return f"its milestones are {', '.join(map(str, places))}"
-    return ""
-
-
-def _ends_in_epochs(scheduler: Any, length: float | None, plan: Plan, turns: int) -> Sequence[float]:
-    """Return the milestones, or the length alone, of a schedule that is defined in epochs; empty if it is not."""
-    if plan.epochs < 5 or turns < 4 * plan.epochs:
-        return []
-    if length and length == plan.epochs:
-        return [length]
-    if isinstance(scheduler, stock.MultiStepLR) and scheduler.gamma < 1:
-        places = sorted(scheduler.milestones)
-        if len(places) > 1 and plan.epochs / 2 <= places[-1] < min(plan.epochs, plan.steps_an_epoch):
-            return places
-    return []
 
 
 _KEYS: dict[str, Any] = {"interval": "epoch", "frequency": 1}

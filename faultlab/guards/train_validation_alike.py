@@ -19,7 +19,9 @@ class TrainValidationAlike(Guard):
     """A guard against training inputs that are scaled, shifted, clipped or reordered unlike validation inputs.
 
     Training and validation are compared after the first validation, or once the sanity check has covered 60 % of it.
-    Before that only large differences count. Token ids and small validation sets are not judged.
+    Before that only large differences count. Token ids and small validation sets are not judged. Inputs outside the
+    range whose means are those of validation have noise added, by an augmentation unless they are the same in a later
+    epoch.
 
     Args:
         scale: The allowed ratio of the standard deviations, of the median feature.
@@ -74,6 +76,8 @@ class TrainValidationAlike(Guard):
         self._complete = self._passed = False
         self._looked = self._values = self._beyond = self._width = 0
         self._judged: tuple[Any, ...] = ()
+        self._known: set[float] = set()
+        self._epochs = self._drawn = self._again = 0
 
     def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._reset()
@@ -133,11 +137,24 @@ class TrainValidationAlike(Guard):
             self._own.append(rows[:256].clone())
         self._values += rows.numel()
         self._looked += 1
+        if self._beyond or self._epochs <= 1:
+            self._recognize(seen.input_keys)
         # At powers of two, since each further batch adds less.
         if self._looked & (self._looked - 1) == 0:
             self._judge(early=not self._complete)
 
     on_train_batch_end = batch_view.forgetting
+
+    def on_train_epoch_start(self, trainer: TrainingView, pl_module: Any) -> None:
+        self._epochs += 1
+
+    def _recognize(self, keys: list[float]) -> None:
+        """Count how many samples recur as they were in the first epoch."""
+        if self._epochs <= 1:
+            self._known.update(keys)
+        else:
+            self._drawn += len(keys)
+            self._again += sum(key in self._known for key in keys)
 
     def on_train_epoch_end(self, trainer: TrainingView, pl_module: Any) -> None:
         if self._complete and 0 < self._looked < self.most:
@@ -161,7 +178,7 @@ class TrainValidationAlike(Guard):
         if training.samples >= 32 or count >= 4:
             self._scale(training, telling, spread, 4 if count >= 4 else 12, early)
         if self._values and not early and (validation.low, validation.high) == self._against:
-            self._range(training, validation)
+            self._range(training, validation, telling)
         if count >= 8 and training.samples >= 256 and not early:
             self._features(training, validation, telling, typical)
 
@@ -210,8 +227,18 @@ class TrainValidationAlike(Guard):
     def _between(self) -> str:
         return f"{self._validation.low:.3g} to {self._validation.high:.3g}"
 
-    def _range(self, training: Moments, validation: Moments) -> None:
-        if self._beyond > self.outside * self._values:
+    def _may_be_augmented(self, training: Moments, validation: Moments, telling: Tensor) -> bool:
+        """Return whether training inputs are those of validation with random numbers added, and other ones each time.
+
+        Without another epoch that shows it, they may be.
+        """
+        if self._again >= max(8, 0.25 * self._drawn):
+            return False
+        moved = (training.mean - validation.mean)[telling] / validation.spread[telling]
+        return float(moved.abs().median()) < 0.2 + 2 / math.sqrt(min(training.samples, validation.samples))
+
+    def _range(self, training: Moments, validation: Moments, telling: Tensor) -> None:
+        if self._beyond > self.outside * self._values and not self._may_be_augmented(training, validation, telling):
             self.alarm(
                 "range",
                 f"{self._beyond / self._values:.0%} of the training inputs lie outside the range of the validation "

@@ -93,7 +93,7 @@ def unfreeze(module: Module, ctx: Context) -> None:
     evidence=("modelscope/ms-swift#9452", "huggingface/peft#3580"),
 )
 def freeze_midway(module: Module, ctx: Context) -> None:
-    """From one step on all parameters are frozen except those of the last layer, as after a first save that freezes.
+    """From one step on, all parameters except those of the last layer are frozen, as if saving had frozen them.
 
     Effect: what was learned until then stays, and only the last layer learns on. No error or warning is raised. If it
     were frozen too, backward would raise an error.

@@ -60,7 +60,7 @@ class _Tests(Case):
     def failed(self) -> str | None:
         if broken := next((note["broken"] for note in self._notes if note.get("broken")), ""):
             return f"the injector failed: {broken}"
-        return self._outcomes[-1].lost or None
+        return next((outcome.lost for outcome in self._outcomes if outcome.lost), None)
 
     def died(self) -> Answer | None:
         """Return the first death that proves nothing, unless a test has detected the fault before."""

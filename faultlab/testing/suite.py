@@ -6,6 +6,7 @@ This is the driver's side, in pytest's own process, which never runs a test itse
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -70,6 +71,7 @@ class Suite:
         self._shared: list[str] = []
         self._rows: dict[str, Row] = {}
         self._settled: set[Fault] = set()
+        self._ids: dict[Fault, list[str]] = {}
 
     def run(self, replay: Callable[[Sequence[Any]], None]) -> Matrix:
         """Run the clean passes, pass the plain one's notes to ``replay``, and run the faults.
@@ -200,20 +202,25 @@ class Suite:
         until_failure: Collection[Fault],
     ) -> None:
         """Run these faults' tests, some only until one fails, and judge each fault by all its ``outcomes``."""
-        clean = self.knowledge.warnings
-        orders, done = [self._faulted(one, waiting[one], outcomes, one in until_failure) for one in faults], 0
+        clean, done = self.knowledge.warnings, 0
+        orders = [order for one in faults for order in self._orders(one, waiting[one], one in until_failure)]
+        running = Counter(_fault_of(one) for one in orders)
         while orders:
             again: list[Order] = []
-            for fault, outcome in self._in_time(orders):
+            for one, outcome in self._in_time(orders):
+                fault = _fault_of(one)
                 found = outcomes.setdefault(fault, [])
                 found.append(outcome)
-                left = remaining(waiting[fault], _joined(found))
+                running[fault] -= 1
+                left = remaining(_tests_of(one), outcome)
                 # A process that began none of its tests would not begin any the next time.
                 begun = any("begins" in note for note in outcome.notes)
                 if begun and left and fault not in until_failure and not outcome.lost:
-                    again.append(self._faulted(fault, left, outcomes))
+                    again.append(self._faulted(fault, left))
+                    running[fault] += 1
+                if running[fault]:
                     continue
-                row = judge(str(fault), _mode_of(fault), found, clean)
+                row = judge(str(fault), _mode_of(fault), self._sorted(found, fault), clean)
                 row.settled = fault in self._settled
                 self._rows[row.result.id] = row
                 done += 1
@@ -221,27 +228,36 @@ class Suite:
             orders = again
         self.matrix.rows = list(self._rows.values())
 
-    def _in_time(self, orders: Sequence[Order]) -> Iterator[tuple[Fault, Outcome]]:
-        """Yield each order's fault and outcome; late orders run once more, alone."""
+    def _sorted(self, outcomes: Sequence[Outcome], fault: Fault) -> list[Outcome]:
+        ids = self._ids[fault]
+        return sorted(outcomes, key=lambda outcome: ids.index(outcome.id))
+
+    def _orders(self, fault: Fault, tests: Sequence[str], until_failure: bool) -> list[Order]:
+        # Each test that hangs takes a process and its whole deadline: they wait side by side.
+        apart = _mode_of(fault).hangs and not until_failure
+        return [self._faulted(fault, some, until_failure) for some in ([[one] for one in tests] if apart else [tests])]
+
+    def _in_time(self, orders: Sequence[Order]) -> Iterator[tuple[Order, Outcome]]:
+        """Yield each order and its outcome; late orders run once more, alone."""
         asked = {one.id: one for one in orders}
         late: list[Order] = []
         for outcome in self._engine.run(orders):
-            fault = _fault_of(asked[outcome.id])
-            if is_late(_mode_of(fault), outcome):
-                late.append(asked[outcome.id])
+            one = asked[outcome.id]
+            if is_late(_mode_of(_fault_of(one)), outcome):
+                late.append(one)
             else:
-                yield fault, outcome
+                yield one, outcome
         for one in late:
             for outcome in self._engine.run([longer(one, self._asked.timeout)]):
-                yield _fault_of(one), outcome
+                yield one, outcome
 
-    def _faulted(
-        self, fault: Fault, tests: Sequence[str], before: Mapping[Fault, Sequence[Outcome]], until_failure: bool = False
-    ) -> Order:
+    def _faulted(self, fault: Fault, tests: Sequence[str], until_failure: bool = False) -> Order:
         mode = _mode_of(fault)
         allowed = self._asked.timeout or deadline(mode, self.knowledge.seconds(tests))
         task = RunTests(tuple(tests), FAULT, fault, until_failure)
-        id = f"{fault} again {len(before[fault])}" if fault in before else str(fault)
+        ids = self._ids.setdefault(fault, [])
+        id = f"{fault} {len(ids) + 1}" if ids else str(fault)
+        ids.append(id)
         return order(self._engine, id, task, deadline=allowed, sleeps=mode.hangs)
 
 
@@ -249,6 +265,11 @@ def _fault_of(order: Order) -> Fault:
     assert isinstance(order.task, RunTests)
     assert order.task.fault is not None
     return order.task.fault
+
+
+def _tests_of(order: Order) -> Sequence[str]:
+    assert isinstance(order.task, RunTests)
+    return order.task.tests
 
 
 def _mode_of(fault: Fault) -> FailureMode:

@@ -22,6 +22,7 @@ import pytest
 
 from faultlab.detectors.warnings_shown import normalised
 from faultlab.frameworks.registry import default_framework
+from faultlab.injection import hooks
 from faultlab.testing import pytest_internals, randomness
 from faultlab.testing.failures import Suspects, told, why
 from faultlab.testing.report_replay import warning_to_json
@@ -183,6 +184,8 @@ def prepare_process(session: pytest.Session) -> None:
     """Prepare a forked copy of pytest's process to run tests, and to be copied for each fault."""
     pytest_internals.stop_capturing(session)
     default_framework().find_plugins_once()
+    # To find out which injection points a training has, each copy needs them.
+    hooks.load(default_framework().name)
     gc.freeze()
 
 

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import pytest
 import torch
-from torch.utils.data import ConcatDataset, DataLoader, Subset
+from torch.utils.data import ConcatDataset, DataLoader, DistributedSampler, Subset
 
-from faultlab.guards import BatchesDiffer
-from tests.guards.rig import alarm_of, fit, loaders, points
+from faultlab.guards import Alarm, BatchesDiffer, GuardWarning, watch
+from tests.guards.rig import Healthy, alarm_of, fit, loaders, points
 from tests.guards.test_validation_runs import Wide, on, wide
 
 
@@ -55,9 +56,61 @@ def test_duplicates_that_validation_has_too_are_allowed() -> None:
 
 
 @pytest.mark.parametrize("shuffled", [True, False])
-def test_a_loader_that_does_not_shuffle_is_detected_unless_it_need_not(shuffled: bool) -> None:
-    alarm = alarm_of(BatchesDiffer(shuffled=shuffled), train=DataLoader(points(160), batch_size=16))
-    assert (alarm is not None and alarm.check == "same-order") == shuffled
+def test_a_loader_that_does_not_shuffle_is_warned_of_unless_it_need_not(shuffled: bool) -> None:
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        fit(BatchesDiffer(shuffled=shuffled), train=DataLoader(points(160), batch_size=16))
+    told = [one for one in shown if one.category is GuardWarning]
+    assert [("does not shuffle" in str(one.message)) for one in told] == [True] * shuffled
+
+
+def by_epoch(sets_epoch: bool) -> Any:
+    class Loader(DataLoader[Any]):
+        epoch = 0
+
+        def __iter__(self) -> Any:
+            if sets_epoch:
+                self.sampler.set_epoch(self.epoch)  # type: ignore[attr-defined]
+                self.epoch += 1
+            return super().__iter__()
+
+    sampler: Any = DistributedSampler(points(320), num_replicas=2, rank=0)
+    return Loader(points(320), batch_size=16, sampler=sampler)
+
+
+class SeededAgain(DataLoader[Any]):
+    """Draws the same numbers in each epoch."""
+
+    def __iter__(self) -> Any:
+        torch.manual_seed(0)
+        return super().__iter__()
+
+
+def run(train: DataLoader[Any]) -> None:
+    """Train in a loop, since Lightning sets the epoch of samplers itself."""
+    module = Healthy()
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.01)
+    with watch(module, optimizer, guards=BatchesDiffer(), loader=train):
+        for _ in range(3):
+            for inputs, labels in train:
+                optimizer.zero_grad()
+                torch.nn.functional.cross_entropy(module(inputs), labels).backward()
+                optimizer.step()
+
+
+@pytest.mark.parametrize(
+    ("train", "said"),
+    [(by_epoch(False), "set_epoch"), (SeededAgain(points(160), batch_size=16, shuffle=True), "Seed once")],
+)
+def test_a_sampler_that_shuffles_alike_in_every_epoch_is_detected(train: Any, said: str) -> None:
+    with pytest.raises(Alarm, match=said) as caught:
+        run(train)
+    assert caught.value.check == "shuffled-alike"
+
+
+def test_samplers_that_shuffle_anew_are_allowed() -> None:
+    run(by_epoch(True))
+    run(DataLoader(points(160), batch_size=16, shuffle=True))
 
 
 @pytest.mark.parametrize(

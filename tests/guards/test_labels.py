@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from faultlab.guards import Labels, LabelsAligned
@@ -54,6 +55,29 @@ def test_labels_that_are_not_those_of_validation_are_detected(check: str, said: 
     alarm = alarm_of(Labels(), Many(), *data)
     assert alarm is not None
     assert (alarm.check, said in alarm.found) == (check, True), alarm.found
+
+
+class Sparse(Many):
+    """Learns from few labels, with a loss that divides by their number."""
+
+    least = 1
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        total = F.cross_entropy(self(batch[0][:, :4]), batch[1].clamp(max=1), ignore_index=-100, reduction="sum")
+        return total / (batch[1] >= 0).sum().clamp(min=self.least)
+
+
+@pytest.mark.parametrize("least", [0, 1])
+def test_a_batch_without_labels_is_detected_if_its_loss_is_not_finite(least: int) -> None:
+    def mostly(y: torch.Tensor) -> torch.Tensor:
+        return torch.where(torch.arange(len(y)) // 32 == 7, -100, y)
+
+    data = on(relabelled(mostly), sample(256, 1), shuffle=False)
+    module = Sparse()
+    module.least = least
+    alarm = alarm_of(Labels(), module, *data)
+    assert (alarm is not None) == (least == 0)
+    assert alarm is None or (alarm.check, "batch 7" in alarm.found) == ("ignored", True)
 
 
 def test_targets_that_lie_elsewhere_or_do_not_vary_are_detected() -> None:
@@ -206,3 +230,20 @@ def test_values_drawn_in_each_epoch_are_detected_if_they_are_labels(draw: Any, c
     train = DataLoader(Drawn(sample(256, 0)[0], draw), batch_size=32, shuffle=True)
     alarm = alarm_of(LabelsAligned(), Many(), train, DataLoader(Drawn(sample(64, 1)[0], draw), batch_size=64))
     assert (alarm and alarm.check) == check
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_texts_padded_to_the_longest_of_their_batch_keep_their_labels(seed: int) -> None:
+    drawn = torch.Generator().manual_seed(seed)
+    texts = [torch.randint(1, 20, (int(n),), generator=drawn) for n in torch.randint(7, 30, (256,), generator=drawn)]
+
+    def collate(rows: list[torch.Tensor]) -> dict[str, torch.Tensor]:
+        ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        return {"input_ids": ids, "labels": ids.masked_fill(ids == 0, -100)}
+
+    class Text(Many):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return self(batch["input_ids"][:, :4].float()).square().mean()
+
+    loaders = [DataLoader(texts, batch_size=16, shuffle=shuffle, collate_fn=collate) for shuffle in (True, False)]
+    fit(LabelsAligned(), Text(), *loaders, max_epochs=3)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from faultlab.guards import TrainValidationAlike
 from tests.guards.rig import Healthy, alarm_of, fit
@@ -77,6 +77,26 @@ def test_augmented_training_inputs_are_allowed(alter: Any) -> None:
     torch.manual_seed(0)
     shape = (-1, 1, 4, 4)
     fit(TrainValidationAlike(), Broad(), *on(alter(spots(512, 0)).view(shape), spots(128, 1).view(shape)))
+
+
+class Redrawn(Dataset[Any]):
+    """Adds other noise to its samples each time."""
+
+    def __init__(self, samples: torch.Tensor) -> None:
+        self.samples = samples
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.samples[index] + torch.randn(FEATURES), index % 2
+
+
+@pytest.mark.parametrize("sanity", [0, 2])
+def test_noise_that_is_drawn_anew_in_each_epoch_is_an_augmentation(sanity: int) -> None:
+    training = DataLoader(Redrawn(spots(512, 0)), batch_size=32, shuffle=True)
+    validation = on(spots(8, 0), spots(128, 1))[1]
+    fit(TrainValidationAlike(), Broad(), training, validation, num_sanity_val_steps=sanity, max_epochs=4)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -55,6 +55,20 @@ def test_a_packed_text_with_prompts_and_padding_passes() -> None:
     assert found["samples"].outcome == found["overfits"].outcome == "passed", found
 
 
+class Skipping(Net):
+    """Skips a layer in nearly every training step, by chance (stochastic depth)."""
+
+    def forward(self, points: torch.Tensor) -> torch.Tensor:
+        hidden = F.relu(self.norm(self.hidden(points)))
+        skips = self.training and bool(torch.rand(()) < 0.999)
+        return self.head(hidden if skips else 2 * hidden)
+
+
+def test_a_layer_that_is_skipped_by_chance_in_training_is_allowed(batch: Batch) -> None:
+    found = verify(Skipping(), batch, _loss)
+    assert found["modes"].outcome == "passed", found
+
+
 class Mixing(Net):
     def forward(self, points: torch.Tensor) -> torch.Tensor:
         scores = super().forward(points)

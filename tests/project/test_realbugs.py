@@ -14,9 +14,11 @@ from typing import get_args
 
 import pytest
 
+from benchmarks.realbugs import __main__ as realbugs
 from benchmarks.realbugs import bug as bugs
-from benchmarks.realbugs import cells, coupling, registry, scores, table
+from benchmarks.realbugs import cells, coupling, harvest, registry, scores, table
 from benchmarks.realbugs.bug import VERSIONS, Bug, Change, InvalidBug
+from benchmarks.realbugs.catalogue import __main__ as catalogue
 from benchmarks.realbugs.cells import Cell
 from benchmarks.realbugs.checking import check
 from benchmarks.realbugs.harvest import Harvest
@@ -182,17 +184,97 @@ def test_several_detectors_together_detect_what_one_of_them_does() -> None:
     assert both.alarms().count == 1
 
 
-def test_coupling_compares_bugs_by_whether_guards_detect_their_nearest_mode() -> None:
+def test_coupling_compares_bugs_by_whether_a_detector_detects_their_nearest_mode() -> None:
     chosen = bugs.chosen(["gradients-never-cleared", "validation-augmented", "rate-not-used"])
     score = scores.Score({bug.id: scores.OnBug(1, int(bug.id[0] == "g"), latencies=[0]) for bug in chosen}, chosen)
-    found = coupling.coupling(chosen, score, ["GradientsCleared"])
+    modes = coupling.detected_modes(["GradientsCleared"])
+    assert "optimizer.no-zero-grad" in modes
+    found = coupling.coupling(chosen, score, modes)
     assert (found.where_detected.count, found.where_detected.of) == (1, 1)
     assert (found.where_not.count, found.where_not.of) == (0, 1)
+    assert (found.agree.count, found.agree.of) == (2, 2)
     assert found.without == 1
 
 
-def test_the_page_does_not_tell_who_detects_a_bug_that_is_set_aside() -> None:
-    chosen = bugs.chosen(["labels-shifted-twice", "gradients-never-cleared"])
+def test_a_rank_correlation_has_an_interval_and_needs_values_that_differ() -> None:
+    rising = coupling.correlation([(one, one**2) for one in range(8)])
+    assert rising is not None
+    assert (rising.rho, rising.low, rising.high, rising.of) == pytest.approx((1, 1, 1, 8))
+    mixed = coupling.correlation([(1, 2), (2, 1), (3, 5), (4, 3), (5, 4), (6, 7)])
+    assert mixed is not None
+    assert mixed.rho == pytest.approx(27 / 35)
+    assert mixed.low < mixed.rho < mixed.high
+    assert coupling.correlation([(one, 3) for one in range(8)]) is None
+    assert coupling.correlation([(1, 2), (2, 3)]) is None
+
+
+def test_failure_modes_that_no_bug_is_like_are_listed_by_family() -> None:
+    (bug,) = bugs.chosen(["gradients-never-cleared"])
+    found = coupling.unlike([bug], ["optimizer.frozen", "optimizer.no-zero-grad", "loader.empty"])
+    assert found == {"optimizer": (2, ["optimizer.frozen"]), "loader": (1, ["loader.empty"])}
+
+
+def test_the_catalogue_counts_what_each_detector_detects_by_guards_tests_and_exceptions() -> None:
+    found = [("guard", "TorchAudit"), ("guard", "EarlyStopping"), ("test", "x.py::test_it[torchtest2]")]
+    faults = [
+        {"mode": "a.b", "status": "detected", "detected_by": [{"kind": kind, "name": name} for kind, name in found]},
+        {"mode": "a.c", "status": "detected", "detected_by": [{"kind": "framework", "name": "Lightning"}]},
+        {"mode": "a.d", "status": "silent", "detected_by": []},
+        {"mode": "a.e", "status": "no_effect", "detected_by": []},
+    ]
+    report = {"faults": faults, "versions": {}, "baseline": {"false_alarms": []}}
+    counted = catalogue.coverage(report)
+    assert counted["judged"] == ["a.b", "a.c", "a.d"]
+    assert {name: modes for name, modes in counted["detected"].items() if modes} == {
+        "torch-audit": ["a.b"],
+        "torchtest2": ["a.b"],
+        "stock": ["a.c"],
+        "detect_anomaly, check_finite": ["a.b", "a.c"],
+    }
+
+
+def test_no_bug_that_is_set_aside_is_among_those_that_guards_were_changed_for() -> None:
+    assert bugs.seen() <= {bug.id for bug in ALL}
+    assert not any(bugs.held_out(name) for name in bugs.seen())
+    (seen,) = bugs.chosen(["gradients-never-cleared"])
+    assert not seen.new
+    assert seen.model_copy(update={"id": "not-looked-at"}).new
+
+
+def test_a_nightly_detector_runs_on_a_sample_that_another_bug_does_not_reshuffle() -> None:
+    known = registry.detectors()
+    assert not {name for name, one in known.items() if one.nightly} & set(realbugs.QUICK_DETECTORS)
+    chosen = [bug.id for bug in harvest.sample(ALL, 20)]
+    assert len(set(chosen)) == 20
+    without = [bug.id for bug in harvest.sample([bug for bug in ALL if bug.id != chosen[0]], 20)]
+    assert without[:-1] == chosen[1:]
+    assert {cell.bug for cell in cells_of(ALL, [known["TrainCheck"]], 3)} == set(chosen)
+    assert {cell.seed for cell in cells_of(ALL, [known["TrainCheck"]], 3)} == {0}
+
+
+def test_what_is_recorded_of_the_fixed_version_is_made_once_for_all_runs_of_a_bug(tmp_path: Path) -> None:
+    (bug,) = bugs.chosen(["gradients-never-cleared"])
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    made = []
+
+    def make(file: Path) -> None:
+        made.append(file)
+        file.write_text("record")
+
+    for number in range(2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        file = cells.write_script(bug, "fixed", folder, 0)
+        run = Run(file, file, folder, 0, shared)
+        assert run.recorded("record.json", make).read_text() == "record"
+        assert run.apart >= 0
+    assert [file.parent.name for file in made] == ["0"]
+
+
+def test_the_page_does_not_tell_who_detects_a_bug_that_is_set_aside_or_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bugs, "seen", lambda: {"gradients-never-cleared"})
+    chosen = bugs.chosen(["labels-shifted-twice", "gradients-never-cleared", "rate-not-used"])
     detector = registry.detectors()["guards.watch(cheap)"]
     outcomes = {
         Cell(bug.id, version, detector.name, 0): Outcome([Alert("check", "text", 0)] if version == "buggy" else [])
@@ -203,7 +285,19 @@ def test_the_page_does_not_tell_who_detects_a_bug_that_is_set_aside() -> None:
     rows = {line.split("`")[1]: line for line in text.splitlines() if line.startswith("| `")}
     assert rows["gradients-never-cleared"].endswith("| guards.watch(cheap) |")
     assert rows["labels-shifted-twice"].endswith("| *set aside* |")
-    assert "| guards.watch(cheap) | 2 of 2 (34% to 100%) | 1 of 1 |" in text
+    assert rows["rate-not-used"].endswith("| *new* |")
+    assert "| guards.watch(cheap) | 3 of 3 (44% to 100%) | 1 of 1 | 1 of 1 (21% to 100%) |" in text
+
+
+def test_alerts_that_only_warn_can_be_left_out() -> None:
+    (bug,) = bugs.chosen(["gradients-never-cleared"])
+    fixed = [Outcome([Alert("spike", "a spike", 3, warning=True)])]
+    buggy = [Outcome([Alert("rate", "no rate", 3, warning=True)])]
+    outcomes = _outcomes(bug, fixed, buggy)
+    assert scores.score([bug], "x", outcomes, 1).detected().count == 1
+    failures = scores.score([bug], "x", outcomes, 1, lambda alert: not alert.warning)
+    assert (failures.detected().count, failures.alarms().count) == (0, 0)
+    assert Outcome.from_json(fixed[0].to_json()) == fixed[0]
 
 
 def test_a_harvest_goes_on_where_it_was_interrupted_unless_a_file_changed(

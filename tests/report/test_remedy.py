@@ -52,7 +52,7 @@ def test_what_only_a_guard_with_recorded_runs_detects_is_not_beyond_every_guard(
     advice = {"arguments": {"Known": {"profile": "runs.json"}}, "false_alarms": []}
     (tmp_path / "r" / "guards.json").write_text(json.dumps(advice))
     page = document.write(report, tmp_path).read_text(encoding="utf-8")
-    assert "Only Known detects 1 more silent fault, by comparing a training with recorded ones" in page
+    assert "Known detects 1 silent fault that no other guard detects, by comparing a training with recorded" in page
     assert "No ready-made guard detects the other 1 silent fault" in page
 
 
@@ -137,6 +137,17 @@ def test_curves_look_alike_if_they_are_close_over_all_steps() -> None:
     assert distance(CLEAN, near[:-1]) is None, "one that ends early is seen to"
     assert distance(CLEAN, [*near[:-1], (19, None)]) is None
     assert distance([(0, 1.0)] * 20, [(0, 1.0)] * 20) is None, "a flat curve has no range"
+
+
+def test_a_curve_that_leaves_the_clean_one_at_its_end_is_no_lookalike(tmp_path: Path) -> None:
+    beside = [(step, value + 0.15) for step, value in CLEAN]
+    late = [(step, value + (0.6 if step >= 16 else 0.0)) for step, value in CLEAN]
+    faults = [silent("a.beside"), silent("b.late")]
+    _curves(tmp_path, dict(zip((each.id for each in faults), (beside, late), strict=True)))
+    curves = Curves(tmp_path)
+    assert distance(CLEAN, beside) == pytest.approx(0.15 / 1.9)
+    assert distance(CLEAN, late) == pytest.approx(0.12 / 1.9), "closer on average"
+    assert [one.mode for one in lookalikes(lessons(Report("r", faults=faults), {}, curves), curves)] == ["a.beside"]
 
 
 def test_each_family_and_each_symptom_has_one_lookalike_before_any_has_two(tmp_path: Path) -> None:

@@ -369,7 +369,7 @@ def test_a_scenario_that_asks_for_nothing_is_not_said_to_have_passed_a_gate(tmp_
     report = sample()
     report.demands = Demands()
     page = written(report, tmp_path)
-    assert "add demands to the scenario" in page.text
+    assert "set limits in the scenario" in page.text
     assert "Gate passed" not in page.text + Page(tmp_path / "index.html").text
     assert "no gate in the scenario" in overview.one_line(report)
     report.demands = Demands(coverage=0.1)

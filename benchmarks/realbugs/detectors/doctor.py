@@ -15,6 +15,7 @@ from benchmarks.realbugs.run import Run
     "`faultlab doctor SCRIPT`; only what it calls wrong counts, not what it calls attention to.",
     package="faultlab",
     before=True,
+    most_seeds=1,
 )
 def watch(run: Run) -> None:
     command = [sys.executable, "-m", "faultlab", "doctor", str(run.file), "--json", "--timeout", "60"]

@@ -21,6 +21,7 @@ def _watch(run: Run, level: Literal["cheap", "full"]) -> None:
     '`Trainer(callbacks=[guards.all("cheap")])`; the first alarm ends the training.',
     frameworks=("lightning",),
     package="faultlab",
+    module="faultlab.guards",
 )
 def cheap(run: Run) -> None:
     _watch(run, "cheap")
@@ -32,6 +33,7 @@ def cheap(run: Run) -> None:
     '`Trainer(callbacks=[guards.all("full")])`; the first alarm ends the training.',
     frameworks=("lightning",),
     package="faultlab",
+    module="faultlab.guards",
 )
 def full(run: Run) -> None:
     _watch(run, "full")

@@ -9,6 +9,7 @@ from benchmarks.realbugs.run import Run
     "faultlab",
     "`guards.verify(model, batch, loss)` before the training, and without `loss` for a LightningModule.",
     package="faultlab",
+    module="faultlab.guards",
     before=True,
 )
 def watch(run: Run) -> None:

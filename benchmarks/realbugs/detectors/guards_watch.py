@@ -27,6 +27,7 @@ def _watch(run: Run, level: Literal["cheap", "full"]) -> None:
     "`Trainer(callbacks=[guards.hf()])` with transformers; the first alarm ends the training.",
     frameworks=("torch", "transformers"),
     package="faultlab",
+    module="faultlab.guards",
 )
 def cheap(run: Run) -> None:
     _watch(run, "cheap")
@@ -38,6 +39,7 @@ def cheap(run: Run) -> None:
     'The same with `level="full"`.',
     frameworks=("torch", "transformers"),
     package="faultlab",
+    module="faultlab.guards",
 )
 def full(run: Run) -> None:
     _watch(run, "full")

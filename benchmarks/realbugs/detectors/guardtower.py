@@ -12,6 +12,7 @@ from benchmarks.realbugs.training import optimizer_of
     "then the training in `guardtower.monitor(model)`.",
     environment="peers",
     package="guardtower",
+    module="guardtower",
 )
 def watch(run: Run) -> None:
     import guardtower
@@ -22,7 +23,7 @@ def watch(run: Run) -> None:
         parts.model, lambda: parts.loss(parts.model, batch), optimizer=optimizer_of(parts), inputs=inputs
     )
     for one in [*report.errors, *report.warnings]:
-        run.alert(one.check, one.message)
+        run.alert(one.check, one.message, warning=one in report.warnings)
     parts.model.zero_grad(set_to_none=True)
     try:
         with guardtower.monitor(parts.model):

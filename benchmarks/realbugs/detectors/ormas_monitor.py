@@ -16,6 +16,7 @@ _ALARMS = ("warning", "critical", "proof")
     "of its record with the severity warning or above count.",
     environment="peers",
     package="ormas-monitor",
+    module="ormas_monitor",
 )
 def watch(run: Run) -> None:
     out = run.folder / "ormas_run"
@@ -39,4 +40,5 @@ def watch(run: Run) -> None:
         for line in file.read_text().splitlines():
             event = json.loads(line)
             if event.get("severity") in _ALARMS:
-                run.alert(str(event.get("event") or event.get("type")), json.dumps(event), int(event.get("step") or 0))
+                check, step = str(event.get("event") or event.get("type")), int(event.get("step") or 0)
+                run.alert(check, json.dumps(event), step, event["severity"] == "warning")

@@ -31,6 +31,7 @@ class _Objective(nn.Module):
     "with its own loss and optimizer.",
     environment="peers",
     package="pytest-torch",
+    module="pytest_torch",
     before=True,
 )
 def watch(run: Run) -> None:

@@ -13,6 +13,7 @@ from benchmarks.realbugs.run import Run
     "severity WARN and above count, but hints about hardware (TA2xx) do not.",
     environment="peers",
     package="torch-audit",
+    module="torch_audit",
 )
 def watch(run: Run) -> None:
     from torch_audit import Severity, autopatch
@@ -32,7 +33,7 @@ def watch(run: Run) -> None:
     for one in begun[0].finish(report=False).findings:
         if one.severity >= Severity.WARN and one.rule_id not in seen and not one.rule_id.startswith("TA2"):
             seen.add(one.rule_id)
-            run.alert(one.rule_id, one.message, max(one.step or 0, 0))
+            run.alert(one.rule_id, one.message, max(one.step or 0, 0), one.severity < Severity.ERROR)
 
 
 def _callback(framework: str, begin: Any) -> Any:

@@ -24,4 +24,4 @@ def watch(run: Run) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     for one in json.loads(done.stdout)["diagnostics"]:
         if one["severity"] in ("error", "warning"):
-            run.alert(one["code"], one["message"])
+            run.alert(one["code"], one["message"], warning=one["severity"] == "warning")

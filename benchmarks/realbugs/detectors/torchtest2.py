@@ -14,6 +14,7 @@ from benchmarks.realbugs.training import optimizer_of
     "one that calls the loss of the training; checks that fail or warn count.",
     environment="peers",
     package="torchtest2",
+    module="torchtest2",
     before=True,
 )
 def watch(run: Run) -> None:
@@ -45,4 +46,4 @@ def watch(run: Run) -> None:
         parts.model, inputs, targets, optimizer=optimizer_of(parts), plugin=plugin, seed=run.seed
     )
     for one in [*report.failures, *report.warnings]:
-        run.alert(one.name, f"{one.message} {one.details}")
+        run.alert(one.name, f"{one.message} {one.details}", warning=one in report.warnings)

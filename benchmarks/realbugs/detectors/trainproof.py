@@ -40,13 +40,17 @@ def _name(run: Run, stem: str) -> str:
     return f"{stem}.json" if run.framework == "transformers" else f"{stem}.jsonl"
 
 
-def _judged(run: Run, *arguments: str) -> None:
+def judged(*arguments: str) -> list[dict[str, Any]]:
+    """Run trainproof and return its findings that warn or fail."""
     tool = Path(sys.executable).with_name("trainproof")
     done = subprocess.run([str(tool), *arguments, "--json"], capture_output=True, text=True, check=False)
     (report,) = json.loads(done.stdout)["reports"]
-    for one in report["findings"]:
-        if one["level"] in ("WARN", "FAIL"):
-            run.alert(one["id"], f"{one['message']} {one.get('evidence', '')}")
+    return [one for one in report["findings"] if one["level"] in ("WARN", "FAIL")]
+
+
+def _judged(run: Run, *arguments: str) -> None:
+    for one in judged(*arguments):
+        run.alert(one["id"], f"{one['message']} {one.get('evidence', '')}", warning=one["level"] == "WARN")
 
 
 @detector(
@@ -66,13 +70,17 @@ def alone(run: Run) -> None:
 @detector(
     "trainproof compare",
     "public",
-    "`trainproof compare GOOD.jsonl LOG.jsonl`, where the good run is one of the fixed version with another seed.",
+    "`trainproof compare GOOD.jsonl LOG.jsonl`, where the good run is one of the fixed version with another seed; the "
+    "CPU column leaves out the latter.",
     environment="peers",
     package="trainproof",
 )
 def compared(run: Run) -> None:
-    good, log = run.folder / _name(run, "good"), run.folder / _name(run, "run")
-    _logged(Run(run.baseline, run.baseline, run.folder, run.seed + 1000), good)
+    good = run.recorded(
+        _name(run, f"good-{run.seed}"),
+        lambda new: _logged(Run(run.baseline, run.baseline, run.folder, run.seed + 1000), new),
+    )
+    log = run.folder / _name(run, "run")
     again = Run(run.file, run.baseline, run.folder, run.seed)
     _logged(again, log)
     run.steps = again.steps

@@ -11,10 +11,11 @@ from benchmarks.realbugs.run import Run
 @detector(
     "traintools",
     "public",
-    "`BatchInspector`, `GradientHealthMonitor` and `TraintoolsTracker` in each step, as in its quick start; reports "
-    "that are not ok count.",
+    "`BatchInspector`, `GradientHealthMonitor` and `TraintoolsTracker` in each step, as in its quick start, but "
+    "without `max_grad_norm`, since these trainings do not clip at 1; reports that are not ok count.",
     environment="peers",
     package="traintools",
+    module="traintools.callbacks.pytorch",
 )
 def watch(run: Run) -> None:
     from traintools import BatchInspector, GradientHealthMonitor
@@ -39,7 +40,7 @@ def watch(run: Run) -> None:
             *inputs, targets = batch if isinstance(batch, (list, tuple)) else (batch, None)
         report("batch", batches.inspect(inputs[0], targets, step=run.steps))
         report("gradients", gradients.inspect(parts.model, step=run.steps, lr=optimizer.param_groups[0]["lr"]))
-        tracker.step(step=run.steps, val_loss=None)
+        tracker.step(step=run.steps, inputs=inputs[0] if len(inputs) == 1 else None, targets=targets)
 
     run.before_step(look)
     with contextlib.redirect_stdout(io.StringIO()):

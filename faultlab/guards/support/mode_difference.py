@@ -31,7 +31,7 @@ def find(trial: Trial, step: Callable[[], Any], tolerance: float) -> dict[str, s
     module: nn.Module = trial.module
     parts = [(name, part) for name, part in module.named_modules() if not isinstance(part, _USUAL)]
 
-    def losses(training: Iterable[nn.Module]) -> list[float]:
+    def losses(training: Iterable[nn.Module]) -> list[tuple[float, draws.Mark]]:
         turned = list(training)
         for part in turned:
             part.training = True
@@ -41,22 +41,27 @@ def find(trial: Trial, step: Callable[[], Any], tolerance: float) -> dict[str, s
             for part in turned:
                 part.training = False
 
-    def loss(seed: int) -> float:
+    def loss(seed: int) -> tuple[float, draws.Mark]:
         kept = [(buffer, buffer.detach().clone()) for buffer in module.buffers()]
         draws.reseed(seed)
         value = trainer_state.loss_of(step())
+        drawn = draws.mark()
         with torch.no_grad():
             for buffer, before in kept:
                 buffer.copy_(before)
-        return math.nan if value is None else float(value)
+        return (math.nan if value is None else float(value)), drawn
 
-    def differ(one: float, other: float) -> bool:
-        return not abs(one - other) <= tolerance * max(abs(one), abs(other), 1e-6)
+    def differ(one: tuple[float, draws.Mark], other: tuple[float, draws.Mark]) -> bool:
+        return not abs(one[0] - other[0]) <= tolerance * max(abs(one[0]), abs(other[0]), 1e-6)
+
+    def draws_more(tried: list[tuple[float, draws.Mark]]) -> bool:
+        # What drops few values may happen to change the loss alike twice, so that the losses alone don't show it.
+        return not all(map(torch.equal, tried[0][1], base[0][1]))
 
     # With gradients, since a step may compute some itself.
     with trial.running(evaluates=True, grad=True):
         base = losses([])
-        if not all(map(math.isfinite, base)):
+        if not all(math.isfinite(value) for value, _ in base):
             raise ValueError("the step returns no finite loss in eval mode")
         if differ(*base) or not any(map(differ, losses(part for _, part in parts), base)):
             # A step that draws random numbers in eval mode is another failure.
@@ -65,6 +70,6 @@ def find(trial: Trial, step: Callable[[], Any], tolerance: float) -> dict[str, s
         for name, part in parts:
             tried = losses([part])
             # A part that draws random numbers in training mode drops values, or adds noise.
-            if any(map(differ, tried, base)) and not differ(*tried):
+            if any(map(differ, tried, base)) and not differ(*tried) and not draws_more(tried):
                 found[name] = type(part).__name__
         return found

@@ -16,7 +16,7 @@ class Plan:
     ``epochs``, ``batches`` and ``steps`` (of the optimizer) are those that it will take; ``steps_an_epoch`` is rounded
     up. ``all_steps`` are the numbers of steps that a user may have calculated, for instance without
     `limit_train_batches`, `max_steps` or accumulation. ``all_batches`` is the number of batches without
-    `limit_train_batches`.
+    `limit_train_batches`, ``batches_an_epoch`` that of an epoch.
     """
 
     epochs: int
@@ -25,6 +25,7 @@ class Plan:
     steps_an_epoch: int
     all_steps: frozenset[int]
     all_batches: int
+    batches_an_epoch: int = 0
 
     @classmethod
     def of(cls, trainer: TrainingView) -> Plan | None:
@@ -45,7 +46,35 @@ class Plan:
             for times in (epochs, planned or epochs):
                 reckoned |= {count * times, math.ceil(count / accumulated) * times}
         taken = min(batches * epochs, steps * accumulated)
-        return cls(epochs, taken, steps, an_epoch, frozenset(reckoned), max(taken, whole * epochs * (whole > batches)))
+        all_batches = max(taken, whole * epochs * (whole > batches))
+        return cls(epochs, taken, steps, an_epoch, frozenset(reckoned), all_batches, batches)
+
+    @classmethod
+    def past(cls, trainer: TrainingView) -> Plan | None:
+        """Return the length that a training has had at its end, None if it has not run for whole epochs."""
+        elapsed, epochs = Elapsed.of(trainer), trainer.current_epoch + 1
+        batches, steps = elapsed.batches // epochs, -(-elapsed.steps // epochs)
+        if not steps or elapsed.batches % epochs:
+            return None
+        reckoned = frozenset({elapsed.steps, elapsed.batches})
+        return cls(epochs, elapsed.batches, elapsed.steps, steps, reckoned, elapsed.batches, batches)
+
+
+@dataclass(frozen=True)
+class Elapsed:
+    """The batches and optimizer steps of a training so far."""
+
+    batches: int
+    steps: int
+
+    @classmethod
+    def of(cls, trainer: TrainingView) -> Elapsed:
+        """Return those of a loop, whose count of batches begins with the first one."""
+        last = trainer.total_batch_idx
+        return cls(0 if last is None else last + 1, trainer.global_step)
+
+    def __sub__(self, other: Elapsed) -> Elapsed:
+        return Elapsed(self.batches - other.batches, self.steps - other.steps)
 
 
 def _whole(value: Any) -> int:

@@ -49,6 +49,9 @@ class TrainingView(Protocol):
     shows_batches: bool = True
     """True if hooks are called with the batches, False if they are called with None."""
 
+    fetched: int = 1
+    """Training batches that the loop has fetched for the current one; it calls the module for each of them."""
+
     # Planned length.
 
     max_epochs: int | None = None
@@ -109,6 +112,9 @@ class TrainingView(Protocol):
 
     lr_scheduler_configs: Sequence[Any] | None = None
     """The schedules as Lightning's LRSchedulerConfig, or objects with the same attributes."""
+
+    stepped_schedulers: Sequence[tuple[Any, int]] | None = None
+    """The schedulers that a loop of the user's own has stepped so far, each with its turns before the first one."""
 
     callbacks: Sequence[Any] = ()
     """The callbacks, the guards among them."""

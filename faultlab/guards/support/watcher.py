@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from faultlab.guards.support import backward_calls
+from faultlab.guards.support import backward_calls, scheduler_calls
 from faultlab.guards.support.hand_loop import Course, HandLoop, InTurn
 from faultlab.guards.support.listening import Ears
 from faultlab.guards.support.naps import Naps
@@ -48,6 +48,15 @@ class WatchedLoop(HandLoop):
         self.is_learning = not self._given
         self._gaps: list[int] = []
         self._since_step = 0
+        self.stepped_schedulers: list[tuple[Any, int]] = []
+
+    def scheduled(self, scheduler: Any) -> None:
+        """Note that a scheduler is about to be stepped."""
+        if getattr(scheduler, "_is_initial", False) or any(scheduler is known for known, _ in self.stepped_schedulers):
+            return
+        if any(getattr(scheduler, "optimizer", None) is optimizer for optimizer in self.optimizers):
+            turns = getattr(scheduler, "last_epoch", 0)
+            self.stepped_schedulers.append((scheduler, turns if isinstance(turns, int) else 0))
 
     def settings(self) -> dict[str, Any]:
         """Return the known settings."""
@@ -110,6 +119,7 @@ class Watcher:
         for optimizer in loop.optimizers:
             self._hook(optimizer)
         backward_calls.observe(self)
+        scheduler_calls.observe(loop.scheduled)
 
     def add(self, optimizer: Optimizer) -> None:
         """Observe another optimizer from now on."""
@@ -120,6 +130,7 @@ class Watcher:
     def leave(self) -> None:
         """Remove all hooks."""
         backward_calls.leave(self)
+        scheduler_calls.leave(self._loop.scheduled)
         self._ears.off()
         while self._undo:
             self._undo.pop()()
@@ -222,6 +233,7 @@ class Watcher:
         self._is_pending = self._in_doubt = False
         self._validation = None
         new_epoch, self._new_epoch = self._new_epoch and self.course.has_begun, False
+        self._loop.fetched = max(1, self._delivered)
         self._backwards = self._steps = self._delivered = 0
         alone = self._sees_batches and not (new_epoch or self._loop.is_learning) and len(self._loop.optimizers) == 1
         if alone and self._naps.begins(batch, self._index):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from faultlab.report.html.charts import Curves, Point
@@ -10,6 +11,8 @@ from faultlab.report.html.lessons import Lesson
 MOST = 6
 _CLOSE = 0.12
 """The mean distance of the two loss curves, as a share of the clean curve's range, up to which they look alike."""
+_CLOSE_AT_THE_END = 0.25
+"""The same for the last quarter of the curves: a fault that acts late is far from the clean run only there."""
 _FEWEST_POINTS = 5
 
 
@@ -35,13 +38,14 @@ def _drawn(lesson: Lesson, curves: Curves) -> Lesson:
 
 def _close(lesson: Lesson, curves: Curves) -> bool:
     clean, faulty = curves.losses(lesson.worst, lesson.described)
-    gap = distance(clean, faulty)
-    return gap is not None and gap <= _CLOSE
+    gap, at_the_end = distance(clean, faulty), distance(clean, faulty, last=0.25)
+    return gap is not None and at_the_end is not None and gap <= _CLOSE and at_the_end <= _CLOSE_AT_THE_END
 
 
-def distance(clean: Sequence[Point], faulty: Sequence[Point]) -> float | None:
+def distance(clean: Sequence[Point], faulty: Sequence[Point], last: float = 1.0) -> float | None:
     """Return the mean distance of two curves as a share of the clean one's range; None if they can't be compared.
 
+    ``last`` is the share of the points, counted from the end, over which the mean is taken.
     A curve that ends earlier, or holds a value that is not finite, does not look right.
     """
     pairs = [(one, other) for (_, one), (_, other) in zip(clean, faulty)]
@@ -49,4 +53,5 @@ def distance(clean: Sequence[Point], faulty: Sequence[Point]) -> float | None:
     if len(clean) != len(faulty) or len(pairs) < _FEWEST_POINTS or any(None in pair for pair in pairs):
         return None
     span = max(values) - min(values)
-    return sum(abs(one - other) for one, other in pairs) / len(pairs) / span if span else None  # type: ignore[operator]
+    tail = pairs[-math.ceil(last * len(pairs)) :]
+    return sum(abs(one - other) for one, other in tail) / len(tail) / span if span else None  # type: ignore[operator]

@@ -1,0 +1,1 @@
+"""The detectors that look before a training, as tests of the digits classifier."""
