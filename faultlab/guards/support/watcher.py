@@ -329,7 +329,7 @@ class Watcher:
     # The end.
 
     def failed(self, error: BaseException) -> None:
-        """Tell the guards that an exception ends the training."""
+        """Pass an exception that ends the training to the guards."""
         self._naps.wake()
         self.course.call("on_exception", error)
 
