@@ -2,6 +2,7 @@
 
     PYTHONPATH=. python benchmarks/ranks.py --costs [--pairs N]
     PYTHONPATH=. python benchmarks/ranks.py --detections [--seeds N] [--write]
+    PYTHONPATH=. python benchmarks/ranks.py --speed [--rounds N]
 
 ``--costs`` prints the CPU seconds of a step of rank 0 with a guard over those without, minus one: the mean of
 alternating pairs with its confidence interval, for the digits CNN at batch size 64 on two ranks over gloo. An empty
@@ -11,6 +12,9 @@ guard stands for the all-reduce that lets ranks agree on alarms, which every gua
 warn on stock Lightning. It prints the share of the harmful ones that the set detects, the latency of each guard in
 steps, and the false alarms. ``--write`` saves the measurements of the guards that compare ranks in
 faultlab/guards/measured.json.
+
+``--speed`` prints the seconds of a fault of scenarios/digits/ddp.yaml that ends by itself, in ranks that are forked and
+in fresh processes, in rounds of both engines in turn, and their ratio.
 """
 
 from __future__ import annotations
@@ -23,6 +27,8 @@ import os
 import pickle
 import re
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 import warnings
@@ -167,11 +173,47 @@ def keep(found: Prescription) -> None:
     guard_index.MEASURED.write_text(text + "\n", encoding="utf-8")
 
 
+QUICK = ("buffers-diverge", "gradients-unsynchronised", "loss-times-world", "same-data-everywhere")
+MORE = ("comm-hook-lossy", "hooks-lost", "integer-mean-floors", "learning-rate-differs", "lr-per-device",
+        "no-sync-partial", "parameters-diverge", "reduce-op-wrong", "sampler-epochs-differ", "sampler-no-epoch",
+        "sampler-seeds-differ", "scaler-differs", "split-differs", "step-skipped-on-one-rank", "unfrozen-after-wrap",
+        "unused-masked")  # fmt: skip
+
+
+def took(engine: str, modes: tuple[str, ...], jobs: int) -> float:
+    """Return the wall time of a fault in a campaign, in seconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "faultlab", "run", "scenarios/digits/ddp.yaml", "--no-advice", "--json", "-q",
+                   "--engine", engine, "--jobs", str(jobs), "--out", folder]  # fmt: skip
+        command += [word for mode in modes for word in ("--select", f"distributed.{mode}")]
+        environment = {**os.environ, "FAULTLAB_WARM": "0"}
+        told = subprocess.run(command, env=environment, capture_output=True, text=True, check=False).stdout
+    report = json.loads(told)
+    count = sum(one["status"] != Status.NOT_APPLICABLE for one in report["faults"])
+    return float(report["timing"]["faults"]) / count
+
+
+def show_speed(rounds: int, jobs: int) -> None:
+    print(f"seconds of a fault with --jobs {jobs}, forked and in fresh processes", flush=True)
+    ratios = []
+    for number in range(1, rounds + 1):
+        forked, fresh = took("fork", QUICK + MORE, jobs), took("spawn", QUICK, jobs)
+        ratios.append(fresh / forked)
+        load = os.getloadavg()[0]
+        print(
+            f"round {number}: {forked:.2f} and {fresh:.2f} s, {ratios[-1]:.1f} times, at a load of {load:.1f}",
+            flush=True,
+        )
+    print(f"median: {statistics.median(ratios):.1f} times")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--costs", action="store_true")
     parser.add_argument("--pairs", type=int, default=10)
     parser.add_argument("--detections", action="store_true")
+    parser.add_argument("--speed", action="store_true")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--jobs", type=int, default=engines.cores())
     parser.add_argument("--write", action="store_true")
@@ -182,6 +224,8 @@ def main() -> None:
     warnings.simplefilter("ignore")
     if options.costs:
         show_costs(options.pairs)
+    if options.speed:
+        show_speed(options.rounds, options.jobs)
     if options.detections:
         with tempfile.TemporaryDirectory() as folder:
             begun = time.monotonic()

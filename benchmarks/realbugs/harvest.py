@@ -118,8 +118,10 @@ class Harvest:
             files = [_HERE / "training.py", _HERE / "material.py", Path(detector.watch.__code__.co_filename)]
             if detector.group == "faultlab":
                 files += sorted((ROOT / "faultlab" / "guards").rglob("*.py"))
-            texts = [file.read_bytes() for file in files]
-            texts += [self._bugs[cell.bug].script(version).encode() for version in VERSIONS]
+            scripts = [self._bugs[cell.bug].script(version) for version in VERSIONS]
+            if any("realbugs.tables" in script for script in scripts):
+                files.append(_HERE / "tables.py")
+            texts = [file.read_bytes() for file in files] + [script.encode() for script in scripts]
             self._digests[key] = hashlib.sha256(b"\0".join(texts)).hexdigest()[:16]
         return self._digests[key]
 

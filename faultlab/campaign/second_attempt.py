@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from faultlab.catalogue.failure_mode import FailureMode
+from faultlab.core.collectives import is_deadlock
 from faultlab.core.orders import Order
 from faultlab.core.results import Outcome
 
@@ -13,7 +14,8 @@ _LONGER = 3.0
 
 def is_late(mode: FailureMode, outcome: Outcome) -> bool:
     """Return True if a run only missed its deadline: the machine may have been busy."""
-    return outcome.timed_out and not (mode.hangs and outcome.acting is not None)
+    is_certain = mode.hangs or is_deadlock(outcome.collectives)
+    return outcome.timed_out and not (is_certain and outcome.acting is not None)
 
 
 def longer(order: Order, asked: float | None) -> Order:

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import itertools
 import json
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 STOCK_PATIENCE = 1800
 """The seconds that torch waits for a collective of gloo, unless told otherwise."""
 SIZE = 256
-"""The bytes of a rank's file."""
+"""The bytes of a position, and of what follows it in a rank's file: the collective of a group that the rank is in."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,40 @@ def file_of(meeting: str, rank: int) -> str:
 
 
 def to_bytes(number: int, name: str, step: int) -> bytes:
-    """Return the content of a rank's file."""
+    """Return the first half of the content of a rank's file."""
     return json.dumps([number, name, step]).encode().ljust(SIZE)
+
+
+def of_group_to_bytes(group: str, place: int, name: str) -> bytes:
+    """Return the second half of the content of a rank's file: the collective that it performs, the group's n-th."""
+    # The group's name may be long, and other ranks may read while this one writes.
+    told = json.dumps([zlib.crc32(group.encode()), place, name]).encode()
+    return (b"%d %s" % (zlib.crc32(told), told)).ljust(SIZE)
+
+
+def contradict(own: bytes, other: bytes) -> bool:
+    """Return whether two ranks are in different collectives at the same place of one group: none of both can end.
+
+    Args:
+        own: The second half of this rank's file.
+        other: That of another rank, which may be writing it.
+    """
+    if own == other:
+        return False
+    try:
+        (group, place, name), (its_group, its_place, its_name) = _of_group(own), _of_group(other)
+    except ValueError:
+        return False
+    return (group, place) == (its_group, its_place) and name != its_name
+
+
+def _of_group(half: bytes) -> list[Any]:
+    sum_, _, told = half.partition(b" ")
+    told = told.rstrip()
+    if not sum_.isdigit() or zlib.crc32(told) != int(sum_):
+        raise ValueError("half written")
+    found: list[Any] = json.loads(told)
+    return found
 
 
 def read(meeting: str, ranks: int) -> list[Position]:

@@ -1,11 +1,34 @@
-"""Admission of victims by the machine's free memory."""
+"""Admission of victims by the slots of the user's jobs, and by the machine's free memory."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from faultlab.core.orders import Order
 from faultlab.engines import processes
 
 # The share of the machine's memory that other programs need.
 _SPARE = 0.05
+
+_FURTHER = 1
+"""How many runs of several ranks are given beyond the jobs. Their ranks wait for each other half of the time."""
+_ASLEEP = 2
+"""How many times as many runs of ranks that wait for each other until a deadline: they take no core."""
+
+
+def slots(jobs: int, ranks: int, running: Sequence[Order], sleep: bool) -> int:
+    """Return how many more runs may start beside these; one always may.
+
+    Args:
+        jobs: The number of processes that may compute at a time.
+        ranks: The number of processes of a run.
+        running: The orders that are given, all of those that sleep or all of the others.
+        sleep: Whether they sleep.
+    """
+    room = jobs - sum(order.ranks for order in running)
+    if ranks > 1:
+        room += jobs * (_ASLEEP - 1) if sleep else ranks * _FURTHER
+    return max(room // ranks, 0 if running else 1)
 
 
 class Admission:

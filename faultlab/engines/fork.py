@@ -26,7 +26,7 @@ from faultlab.core.orders import OpenScenario, Order, Place
 from faultlab.core.results import Outcome
 from faultlab.core.threads import one_thread_environment
 from faultlab.engines import Capabilities, keeping
-from faultlab.engines.admission import Admission
+from faultlab.engines.admission import Admission, slots
 from faultlab.engines.folder import Folder
 from faultlab.engines.gangs import Gangs
 from faultlab.engines.link import Link
@@ -193,7 +193,7 @@ class ForkEngine:
             return links
 
         # Orders that sleep have as many slots of their own: they take time and memory, but no core.
-        free = {sleeps: self._slots([order for order in given if order.sleeps == sleeps]) for sleeps in (False, True)}
+        free = {sleeps: self._slots(given, sleeps) for sleeps in (False, True)}
         free[False] = min(free[False], max(self._admission.room(len(given)) // self._width, 0 if given else 1))
         for order, links in waiting.take(free, fork_servers):
             if order.ranks > 1:
@@ -202,9 +202,8 @@ class ForkEngine:
                 links[0].give(order)
             snapshot_run_runs = snapshot_run_runs or bool(order.snapshots)
 
-    def _slots(self, running: Sequence[Order]) -> int:
-        """Return how many more runs may start beside these: a job is a process, but some run always may."""
-        return max((self.jobs - sum(order.ranks for order in running)) // self._width, 0 if running else 1)
+    def _slots(self, given: Sequence[Order], sleep: bool) -> int:
+        return slots(self.jobs, self._width, [order for order in given if order.sleeps == sleep], sleep)
 
     def _preload_lazy(self) -> None:
         """Import what the clean run imported on its way, for all later victims.

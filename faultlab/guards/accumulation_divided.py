@@ -94,7 +94,7 @@ class AccumulationDivided(Guard):
         self._batches += 1
 
     def _gradients(self) -> list[Tensor]:
-        found = [parameter.grad for parameter in self._sample]
+        found = [parameter_samples.local(parameter.grad) for parameter in self._sample]
         return [gradient.detach().reshape(-1)[:64].clone() for gradient in found if parameter_samples.plain(gradient)]
 
 

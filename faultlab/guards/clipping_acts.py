@@ -22,7 +22,7 @@ class ClippingActs(Guard):
     counts. Optimizers that are not torch's own may change gradients, and are not judged.
 
     Args:
-        tolerance: The share by which gradients may exceed the limit.
+        tolerance: How far gradients may exceed the limit, as a share of it.
         patience: Looks in a row at gradients above the limit that raise the alarm.
         action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
         leave_out: Names of checks whose alarms are ignored.

@@ -16,6 +16,7 @@ from faultlab.guards.support.parameter_samples import (
     Finding,
     automatic,
     flat,
+    local,
     names_of,
     optimizers_of,
     parameters_of,
@@ -123,7 +124,8 @@ class Gradients(Guard):
         if course is None or course.steps % 50 == 0:
             held = [p for p in parameters_of(optimizer) if p.requires_grad]
             course = self._courses.setdefault(id(optimizer), _Course())
-            course.held, course.readable = held, {id(p) for p in held if plain(p)}
+            course.held, course.readable = held, {id(p) for p in held if plain(local(p))}
+            course.whole = all(local(p) is p for p in held)
         if not course.held:
             return
         course.steps += 1
@@ -135,7 +137,8 @@ class Gradients(Guard):
                 missing = f"no parameter of {kind} has a gradient, so that none of them changes"
                 self._findings.say(self, [("missing", missing, _PATH)])
             return
-        seen = [(p, gradient) for p, gradient in pairs if id(p) in course.readable and not gradient.is_sparse]
+        readable = [(local(p), local(gradient)) for p, gradient in pairs if id(p) in course.readable]
+        seen = [(p, gradient) for p, gradient in readable if not gradient.is_sparse]
         if not seen:
             self.skip("the gradients are sparse, or can't be read")
             return
@@ -151,7 +154,8 @@ class Gradients(Guard):
             return
         course.resting = course.resting if norm == 0 else 0
         findings = [] if norm == 0 and self._may_rest(course, trainer, pl_module) else self._sizes(course, norm, kind)
-        if norm and (0.0 in norms or len(seen) < len(course.held)):
+        # The part of a layer that this rank holds may well be one that no sample needs.
+        if norm and course.whole and (0.0 in norms or len(seen) < len(course.held)):
             findings += self._layers(course, seen, norms, pl_module)
         else:
             course.idle.clear()
@@ -186,7 +190,7 @@ class Gradients(Guard):
         mine = {id(p) for p in course.held}
         others = [p for other in optimizers_of(trainer) for p in parameters_of(other) if id(p) not in mine]
         # For the optimizer that is stepped first, gradients of others that await their step show that it is their turn.
-        waiting = any(p.grad is not None and (p.grad.is_sparse or bool(p.grad.any())) for p in others)
+        waiting = any(p.grad is not None and (p.grad.is_sparse or bool(local(p.grad).any())) for p in others)
         return waiting or any(other.alive for other in self._courses.values())
 
     def _loss_left(self) -> bool:
@@ -304,6 +308,7 @@ class _Course:
     def __init__(self) -> None:
         self.steps = self.zeros = self.along = self.resting = 0
         self.alive = self.evaluates = False
+        self.whole = True
         self._evaluated = -1, 0
         self.highest = 0.0
         self.norms: deque[float] = deque(maxlen=30)

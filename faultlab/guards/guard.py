@@ -101,9 +101,9 @@ def held(hook: Callable[..., Any]) -> Callable[..., Any]:
     def holding(self: Any, training: Any, *args: Any, **kwargs: Any) -> Any:
         if self._failed and not self._is_awaited:
             return None
+        if self._viewed != id(training):
+            self._look_at(training)
         if takes_view:
-            if self._viewed != id(training):
-                self._look_at(training)
             training = self._view
         try:
             return hook(self, training, *args, **kwargs)
@@ -115,7 +115,7 @@ def held(hook: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(hook)
     def begun(self: Any, training: Any, *args: Any, **kwargs: Any) -> Any:
-        self._failed = ""
+        self._failed, self._excepted = "", False
         if name == "setup":
             Guard.setup(self, training, *args, **kwargs)
         return holding(self, training, *args, **kwargs)
@@ -224,7 +224,6 @@ class Guard(Callback):
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Start to observe a training of this Trainer."""
         view = self._look_at(trainer)
-        self._excepted = False
         if self.together:
             consensus.join(view)
         if stage == "fit":

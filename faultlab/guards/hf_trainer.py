@@ -13,6 +13,7 @@ from faultlab.guards.guard import Action, Guard, Level
 from faultlab.guards.support.guard_set import GuardSet
 from faultlab.guards.support.hand_loop import in_turn
 from faultlab.guards.support.listening import Ears
+from faultlab.guards.support.loop_ranks import joined
 from faultlab.guards.support.watcher import Stage, WatchedLoop, Watcher
 from faultlab.guards.watching import able_to_judge
 
@@ -76,7 +77,9 @@ class _Events:
         # What a training that resumes has done before.
         loop.global_step, loop.current_epoch = state.global_step, int(state.epoch or 0)
         validates = str(getattr(args.eval_strategy, "value", args.eval_strategy)) != "no"
-        hooks = in_turn(able_to_judge(self.guards, batches=True, validation=validates))
+        able = able_to_judge(self.guards, batches=True, validation=validates)
+        loop.ranks = joined(loop, given["model"], [given["model"]], able, args.world_size > 1)
+        hooks = in_turn(able) if loop.ranks is None else loop.ranks.hooks
         # First, so that the batch is known when the watcher is called.
         self._ears.before(given["model"], self._called)
         self._watcher = Watcher(given["model"], loop, self._ending(hooks), sees_batches=True)

@@ -11,7 +11,7 @@ from torch import nn
 
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.support.findings import Findings
-from faultlab.guards.support.parameter_samples import Finding, plain, some
+from faultlab.guards.support.parameter_samples import Finding, local, plain, some
 from faultlab.guards.support.training_view import TrainingView
 
 _DENSE = (
@@ -70,9 +70,10 @@ class InitialWeights(Guard):
         layers = [
             (f"{name}.weight" if name else "weight", layer)
             for name, layer in pl_module.named_modules()
-            if isinstance(layer, _DENSE) and plain(layer.weight) and layer.weight.requires_grad
+            if isinstance(layer, _DENSE) and plain(local(layer.weight)) and layer.weight.requires_grad
         ]
-        weights = [(name, layer.weight.detach()) for name, layer in layers if layer.weight.numel() >= 4]
+        parts = [(name, local(layer.weight).detach()) for name, layer in layers]
+        weights = [(name, part) for name, part in parts if part.numel() >= 4]
         spreads = [(name, weight, float(weight.float().std())) for name, weight in weights]
         alike = [
             (name, weight) for name, weight, spread in spreads if spread == 0 or float(weight.max() - weight.min()) == 0
@@ -121,10 +122,10 @@ class InitialWeights(Guard):
     def _finite(self, module: Any) -> list[Finding]:
         bad = [
             name
-            for name, p in module.named_parameters()
+            for name, p in ((name, local(p)) for name, p in module.named_parameters())
             if plain(p) and not math.isfinite(float(p.detach().float().sum()))
         ]
-        bad = [name for name in bad if not bool(torch.isfinite(module.get_parameter(name)).all())]
+        bad = [name for name in bad if not bool(torch.isfinite(local(module.get_parameter(name))).all())]
         bad += [name for name, b in module.named_buffers() if plain(b) and bool(torch.isnan(b).any())]
         if not bad:
             return []
@@ -137,7 +138,7 @@ class InitialWeights(Guard):
         ]
 
     def _is_shifted(self, layer: Any) -> bool:
-        bias = getattr(layer, "bias", None)
+        bias = local(getattr(layer, "bias", None))
         return bias is not None and plain(bias) and bool((bias.detach().abs() > self.shifted).all())
 
 

@@ -102,7 +102,8 @@ class OptimizerCoverage(Guard):
         if self._walked or not isinstance(loss, torch.Tensor):
             return
         self._walked = True
-        if trainer.optimizers is None:
+        # A graph of sharded parameters has copies of them, which are gathered for the pass.
+        if trainer.optimizers is None or trainer.is_sharded:
             return
         known = {id(p) for p in pl_module.parameters()}
         known.update(id(p) for optimizer in optimizers_of(trainer) for p in parameters_of(optimizer))

@@ -11,7 +11,7 @@ import torch
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.support import pace
 from faultlab.guards.support.findings import Findings
-from faultlab.guards.support.parameter_samples import Finding, Weights, planned_steps, searches
+from faultlab.guards.support.parameter_samples import Finding, Weights, local, planned_steps, searches
 from faultlab.guards.support.trainer_state import number
 from faultlab.guards.support.training_view import TrainingView
 
@@ -205,8 +205,8 @@ def _expected(optimizer: Any, rates: list[float]) -> float:
     found = 0.0
     for group, rate in zip(optimizer.param_groups, rates):
         for parameter in group["params"]:
-            gradient = parameter.grad
-            if gradient is None or not gradient.dtype.is_floating_point:
+            gradient, own = local(parameter.grad), local(parameter)
+            if gradient is None or not gradient.dtype.is_floating_point or not gradient.numel():
                 continue
             highest = float(gradient.detach().abs().max())
             if highest and highest - highest == 0:
@@ -214,5 +214,5 @@ def _expected(optimizer: Any, rates: list[float]) -> float:
                 least = group.get("eps") or 0.0
                 adaptive = type(optimizer).__name__ in _ADAPTIVE
                 pace = min(1.0, highest / least if least else 1.0) if adaptive else highest
-                found = max(found, rate * pace / (float(parameter.detach().abs().max()) or 1.0))
+                found = max(found, rate * pace / (float(own.detach().abs().max()) or 1.0))
     return found

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from faultlab.guards.guard import Action, Guard, Level
 from faultlab.guards.support import draws, listening, mixing, trainer_state, trials
+from faultlab.guards.support.lightning_view import is_redirected
 from faultlab.guards.support.training_view import TrainingView
 
 _TRIED = 16
@@ -207,7 +208,7 @@ def _tail(outputs: list[Tensor], count: int) -> list[Tensor]:
 
 def _listener(name: str, seen: list[tuple[str, Any, Any]]) -> Any:
     def listen(module: Any, args: Any, kwargs: Any) -> None:
-        if not trials.trying() and len(seen) < 8:
+        if not trials.trying() and len(seen) < 8 and not is_redirected(module):
             seen.append((name, args, kwargs))
 
     return listen

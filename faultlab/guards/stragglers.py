@@ -96,6 +96,7 @@ class Stragglers(Guard):
         self._points, self._waited = 0, []
         if self._measures:
             self._wait(pl_module)
+            self._waited[0] += trainer.waited
 
     def on_before_backward(self, trainer: TrainingView, pl_module: Any, loss: Any) -> None:
         # In a batch of several backward passes before the first one only.

@@ -13,6 +13,7 @@ from faultlab.guards.guard import Action, Guard, Level
 from faultlab.guards.support.guard_set import GuardSet
 from faultlab.guards.support.hand_loop import in_turn
 from faultlab.guards.support.lightning_callback import overrides
+from faultlab.guards.support.loop_ranks import joined
 from faultlab.guards.support.several import Several
 from faultlab.guards.support.watcher import Stage, WatchedLoop, Watcher
 
@@ -28,7 +29,14 @@ class Watching:
         trainer: What the guards know of the training.
     """
 
-    def __init__(self, module: Any, guards: Iterable[Any], loop: WatchedLoop, called: Iterable[Any] = ()) -> None:
+    def __init__(
+        self,
+        module: Any,
+        guards: Iterable[Any],
+        loop: WatchedLoop,
+        called: Sequence[Any] = (),
+        together: bool | None = None,
+    ) -> None:
         self.module = module
         self.trainer = loop
         self.guards: list[Any] = list(guards)
@@ -37,7 +45,9 @@ class Watching:
         streams: list[tuple[Any, Stage]] = [(loop.train_dataloader, "train"), (loop.val_dataloaders, "validate")]
         seen = {stage: loader is not None and self._observe(loader, stage) for loader, stage in streams}
         able = able_to_judge(self.guards, batches=seen["train"], validation=seen["validate"])
-        self._watcher = Watcher(module, loop, in_turn(able), seen["train"], called)
+        loop.ranks = joined(loop, module, called or [module], able, together)
+        hooks = in_turn(able) if loop.ranks is None else loop.ranks.hooks
+        self._watcher = Watcher(module, loop, hooks, seen["train"], called)
 
     def detach(self) -> None:
         """End the training for the guards, and remove every hook.
@@ -107,6 +117,7 @@ def watch(
     action: Action = "raise",
     accumulate_grad_batches: int | None = None,
     max_epochs: int = -1,
+    together: bool | None = None,
 ) -> Watching:
     """Let guards watch a training loop that is written by hand, over any `torch.nn.Module`.
 
@@ -135,6 +146,9 @@ def watch(
         accumulate_grad_batches: Batches whose gradients are accumulated for one step. None to learn it from the first
             steps.
         max_epochs: The planned number of epochs, -1 if unknown.
+        together: Whether every rank of the default process group trains this model, so that a backward pass takes place
+            on all of them. Then all ranks have to watch their loops, and an alarm on one of them is raised on all,
+            before the next backward pass. None: if a model is a DistributedDataParallel, or sharded by FSDP2.
 
     Returns:
         A context manager that removes everything at the end of its block, or by its method ``detach``.
@@ -156,9 +170,9 @@ def watch(
     apart = None if validation is loader else validation
     loop = WatchedLoop(used, loader, apart, accumulate_grad_batches, max_epochs)
     if isinstance(model, nn.Module):
-        return Watching(model, chosen, loop)
-    together = Several(model if isinstance(model, Mapping) else models, automatic=len(used) == 1)
-    return Watching(models[0] if len(models) == 1 else together, chosen, loop, models)
+        return Watching(model, chosen, loop, together=together)
+    several = Several(model if isinstance(model, Mapping) else models, automatic=len(used) == 1)
+    return Watching(models[0] if len(models) == 1 else several, chosen, loop, models, together)
 
 
 def _listed(given: Any, kind: type, what: str) -> list[Any]:

@@ -20,6 +20,8 @@ _MEETING = timedelta(seconds=300)
 _PATIENCE = (1.5, 30.0)
 # The second one is of a later collective: a timeout closes gloo's connections, and the training may have caught it.
 _LATE = ("Timed out waiting", "Application timeout caused pair closure")
+_CLOSED = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")
+"""What the rank sees that came first to a place where another rank then lost patience in another collective."""
 
 
 @dataclass
@@ -69,6 +71,8 @@ class Gang:
         store.set_timeout(_MEETING)
         store.set(f"here-{self.rank}", "")
         store.wait([f"here-{rank}" for rank in range(self.size)])
+        others = (rank for rank in range(self.size) if rank != self.rank)
+        self.recorder.read_from(collectives.file_of(meeting, rank) for rank in others)
         least, most = _PATIENCE
         patience = self._patience = timedelta(seconds=min(most, max(least, deadline / 2)))
         if self.joins:
@@ -122,8 +126,9 @@ class Gang:
     def waited(self, error: BaseException) -> str:
         """Return the collective that the error reports as never having come about; empty for any other error."""
         seen: set[int] = set()
+        texts = (*_LATE, *(_CLOSED if self.recorder.is_contradicted else ()))
         while error is not None and id(error) not in seen:
-            if isinstance(error, RuntimeError) and any(late in str(error) for late in _LATE):
+            if isinstance(error, RuntimeError) and any(text in str(error) for text in texts):
                 return self.recorder.last
             seen.add(id(error))
             error = error.__cause__ or error.__context__  # type: ignore[assignment]

@@ -6,8 +6,9 @@ import pytest
 
 from faultlab import engines
 from faultlab.core import resource_limits
+from faultlab.core.orders import Order, Train
 from faultlab.engines import processes
-from faultlab.engines.admission import Admission
+from faultlab.engines.admission import Admission, slots
 from faultlab.errors import UsageError
 
 GIB = 1 << 20  # KiB
@@ -61,3 +62,21 @@ def test_more_jobs_than_cores_are_refused_with_the_reason(monkeypatch: pytest.Mo
     assert engines.checked_jobs(2) == 2
     with pytest.raises(UsageError, match="3 jobs on 2 cores"):
         engines.checked_jobs(3)
+
+
+def test_jobs_count_processes_and_one_run_always_starts() -> None:
+    running = [Order("a", Train(0))]
+    assert [slots(jobs, 1, [], sleep=False) for jobs in (0, 1, 4)] == [1, 1, 4]
+    assert [slots(jobs, 1, running, sleep) for jobs in (1, 4) for sleep in (False, True)] == [0, 0, 3, 3]
+
+
+def test_a_run_of_ranks_that_wait_for_each_other_leaves_room_for_one_more() -> None:
+    two = Order("a", Train(0), ranks=2)
+    assert [slots(4, 2, [two] * running, sleep=False) for running in range(4)] == [3, 2, 1, 0]
+    assert [slots(2, 2, [two] * running, sleep=False) for running in range(3)] == [2, 1, 0]
+    assert [slots(1, 2, [two] * running, sleep=False) for running in range(2)] == [1, 0]
+
+
+def test_runs_that_wait_for_a_deadline_take_no_core() -> None:
+    two = Order("a", Train(0), ranks=2)
+    assert [slots(4, 2, [two] * running, sleep=True) for running in range(5)] == [4, 3, 2, 1, 0]

@@ -12,7 +12,15 @@ from typing import Any
 
 import pytest
 
-from faultlab.core.collectives import Position, file_of, is_deadlock, read, standstill
+from faultlab.core.collectives import (
+    Position,
+    contradict,
+    file_of,
+    is_deadlock,
+    of_group_to_bytes,
+    read,
+    standstill,
+)
 from faultlab.core.fault import Fault
 from faultlab.core.orders import Order, Train
 from faultlab.core.report import Status
@@ -201,17 +209,41 @@ def test_spawned_gangs_have_the_verdicts_of_forked_ones(lab: Lab, outcomes: dict
         spawning.close()
 
 
-def test_jobs_count_ranks_and_one_gang_always_runs(lab: Lab) -> None:
-    engine: Any = lab.engine
-    engine._width = 2
-    two = [Order("a", Train(0), ranks=2)]
-    engine.jobs, before = 4, engine.jobs
-    try:
-        assert (engine._slots([]), engine._slots(two)) == (2, 1)
-        engine.jobs = 1
-        assert (engine._slots([]), engine._slots(two)) == (1, 0)
-    finally:
-        engine.jobs = before
+@pytest.mark.parametrize("mode", ["zero-loss-on-one-rank@step=3,rank=1", "checkpoint-on-rank-zero@step=3,rank=0"])
+def test_ranks_in_different_collectives_of_one_place_do_not_wait_for_their_whole_patience(mode: str, lab: Lab) -> None:
+    patience = 8.0
+    fault = f"distributed.{mode}"
+    (outcome,) = lab.run([fault], at=3, deadline=2 * patience).values()
+    judged = lab.judge(outcome)
+    assert judged.status is Status.DETECTED
+    assert "the ranks wait in different collectives" in judged.detected_by[0].message
+    assert outcome.seconds < patience
+    # That a connection is closed to a rank that has lost patience says nothing.
+    assert not [one.message for one in judged.detected_by if "gloo" in one.message]
+
+
+def test_a_rank_that_is_only_late_is_waited_for(lab: Lab) -> None:
+    patience = 1.5
+    fault = "distributed.rank-hangs@step=3,rank=1"
+    (outcome,) = lab.run([fault], at=3, deadline=2 * patience).values()
+    assert outcome.seconds >= patience
+
+
+def test_ranks_contradict_each_other_at_one_place_of_one_group_alone() -> None:
+    own = of_group_to_bytes("0", 7, "all_reduce")
+    assert contradict(own, of_group_to_bytes("0", 7, "broadcast"))
+    assert not contradict(own, own)
+    for group, place in (("0", 6), ("0", 8), ("1", 7)):
+        assert not contradict(own, of_group_to_bytes(group, place, "broadcast"))
+
+
+def test_a_file_that_is_being_written_contradicts_nothing() -> None:
+    own, before = of_group_to_bytes("0", 7, "all_reduce"), of_group_to_bytes("0", 6, "barrier")
+    after = of_group_to_bytes("0", 7, "barrier")
+    assert contradict(own, after)
+    torn = [after[:written] + before[written:] for written in range(1, len(after))]
+    assert not any(contradict(own, half) for half in torn if half != after)
+    assert not contradict(own, bytes(len(own)))
 
 
 @pytest.mark.parametrize(

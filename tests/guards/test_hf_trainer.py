@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -104,3 +105,25 @@ except ModuleNotFoundError as error:
 """
     with warm.FRESH([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
         assert process.communicate()[0].strip() == "transformers"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can't fork")
+def test_an_alarm_on_one_of_several_ranks_ends_all_and_those_of_ranks_look() -> None:
+    import torch.distributed as dist
+
+    from tests.guards.gang import gang
+
+    def work(spoilt: int) -> tuple[list[str], int]:
+        chosen = [guards.LossContract(), guards.RanksAgree()]
+        try:
+            trained([guards.hf(chosen)], spoilt=spoilt if dist.get_rank() else -1)
+        except Alarm as alarm:
+            return [alarm.guard, *map(str, alarm.ranks)], chosen[1].looked
+        return [], chosen[1].looked
+
+    for said, looked in gang(lambda: work(-1)):
+        assert said == []
+        assert looked > 3
+    for said, looked in gang(lambda: work(3)):
+        assert said == ["LossContract", "1"]
+        assert looked >= 3

@@ -22,7 +22,7 @@ from faultlab.guards.support.lightning_callback import Callback
 from faultlab.guards.support.lightning_view import view_of
 from faultlab.guards.support.training_view import TrainingView
 
-_meetings: weakref.WeakKeyDictionary[Any, Consensus] = weakref.WeakKeyDictionary()
+_meetings: weakref.WeakKeyDictionary[Any, Agreement] = weakref.WeakKeyDictionary()
 _count = 0
 
 
@@ -32,7 +32,17 @@ def join(trainer: TrainingView) -> None:
         consensus = Consensus()
         if (leave := trainer.call_after_guards(consensus)) is not None:
             consensus.leave = leave
-            _meetings[trainer] = consensus
+            register(trainer, consensus)
+
+
+def register(trainer: TrainingView, agreement: Agreement) -> None:
+    """Let alarms in this training be held by the agreement, until it is left."""
+    _meetings[trainer] = agreement
+
+
+def unregister(trainer: TrainingView) -> None:
+    """Let alarms in this training be raised at once."""
+    _meetings.pop(trainer, None)
 
 
 def is_joined(trainer: TrainingView | None) -> bool:
@@ -45,8 +55,8 @@ def hold(trainer: TrainingView, alarm: Any) -> None:
     _meetings[trainer].hold(alarm)
 
 
-class Consensus(Callback):
-    """The callback of one training that is called after its guards, and raises their alarms on all ranks."""
+class Agreement:
+    """The alarms of one training, which its ranks raise together."""
 
     def __init__(self) -> None:
         global _count
@@ -54,13 +64,64 @@ class Consensus(Callback):
         _count += 1
         self._number = _count
         self._held: Any = None
-        self.leave: Callable[[], None] = lambda: None
 
     def hold(self, alarm: Any) -> None:
         """Hold the first alarm of this rank."""
         if self._held is None:
             self._held = alarm
             self._publish(alarm)
+
+    def raise_common(self, view: TrainingView, ranks: list[int]) -> None:
+        """Raise the alarm of these ranks, which hold one. All ranks have to call it together."""
+        raise self._common(view, gather_objects(self._held), ranks)
+
+    def instead_of(self, exception: BaseException) -> Any:
+        """Return the alarm that this rank held, or another one when it ended; None if the exception stands for itself.
+
+        There is no collective in it, since the others may be anywhere.
+        """
+        held, self._held = self._held, None
+        if not isinstance(exception, Exception) or hasattr(exception, "on_ranks"):
+            return None
+        rank = dist.get_rank()
+        return held.on_ranks((rank,)) if held is not None else self._published(rank)
+
+    def _common(self, view: TrainingView, held: list[Any], ranks: list[int]) -> Any:
+        """Return the alarm that all ranks raise."""
+        first = held[ranks[0]]
+        same = [rank for rank in ranks if held[rank].of == first.of]
+        if first.saves and 0 not in ranks:
+            # Only this process may save, and only here it can know that it should.
+            first.rescued = gather_objects(rescue.write(view) if view.is_global_zero else "")[0]
+        everywhere = len(same) == len(held)
+        alarm = self._held if everywhere else first.on_ranks(tuple(same))
+        if 0 not in same:
+            announcement.announce(view, alarm.guard, alarm.check, str(alarm))
+        self._held = None
+        return alarm
+
+    def _key(self, rank: int) -> str:
+        return f"faultlab/alarm/{self._number}/{rank}"
+
+    def _publish(self, alarm: Any) -> None:
+        # For ranks that fail because this one does before it gets to the end of the batch.
+        with contextlib.suppress(Exception):
+            store().set(self._key(dist.get_rank()), pickle.dumps(alarm))
+
+    def _published(self, own: int) -> Any:
+        for rank in range(dist.get_world_size()):
+            with contextlib.suppress(Exception):
+                if rank != own and store().check([self._key(rank)]):
+                    return pickle.loads(store().get(self._key(rank))).on_ranks((rank,))
+        return None
+
+
+class Consensus(Agreement, Callback):
+    """The callback of one training that is called after its guards, and raises their alarms on all ranks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.leave: Callable[[], None] = lambda: None
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         self._agree(trainer, pl_module)
@@ -88,13 +149,8 @@ class Consensus(Callback):
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Raise an alarm that was held, or that another rank held when it ended, instead of what came of it."""
-        held = self._held
+        alarm = self.instead_of(exception)
         self._leave(trainer)
-        if not isinstance(exception, Exception) or hasattr(exception, "on_ranks"):
-            return
-        # No collective: the others may be anywhere.
-        rank = dist.get_rank()
-        alarm = held.on_ranks((rank,)) if held is not None else self._published(rank)
         if alarm is not None:
             raise alarm from exception
 
@@ -109,42 +165,14 @@ class Consensus(Callback):
         with collective():
             dist.all_reduce(flags)
         if ranks := [number for number, flag in enumerate(flags.tolist()) if flag]:
-            raise self._common(trainer, gather_objects(self._held), ranks)
-
-    def _common(self, trainer: Any, held: list[Any], ranks: list[int]) -> Any:
-        """Return the alarm that all ranks raise."""
-        first, view = held[ranks[0]], view_of(trainer)
-        same = [rank for rank in ranks if held[rank].of == first.of]
-        if first.saves and 0 not in ranks:
-            # Only this process may save, and only here it can know that it should.
-            first.rescued = gather_objects(rescue.write(view) if view.is_global_zero else "")[0]
-        everywhere = len(same) == len(held)
-        alarm = self._held if everywhere else first.on_ranks(tuple(same))
-        if 0 not in same:
-            announcement.announce(view, alarm.guard, alarm.check, str(alarm))
-        self._held = None
-        return alarm
+            self.raise_common(view_of(trainer), ranks)
 
     def _leave(self, trainer: Any) -> None:
         self._held = None
-        _meetings.pop(view_of(trainer), None)
+        unregister(view_of(trainer))
         self.leave()
 
-    def _key(self, rank: int) -> str:
-        return f"faultlab/alarm/{self._number}/{rank}"
 
-    def _publish(self, alarm: Any) -> None:
-        # For ranks that fail because this one does before it gets to the end of the batch.
-        with contextlib.suppress(Exception):
-            _store().set(self._key(dist.get_rank()), pickle.dumps(alarm))
-
-    def _published(self, own: int) -> Any:
-        for rank in range(dist.get_world_size()):
-            with contextlib.suppress(Exception):
-                if rank != own and _store().check([self._key(rank)]):
-                    return pickle.loads(_store().get(self._key(rank))).on_ranks((rank,))
-        return None
-
-
-def _store() -> Any:
+def store() -> Any:
+    """Return the store that the ranks met at."""
     return dist.distributed_c10d._get_default_store()

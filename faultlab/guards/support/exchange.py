@@ -36,8 +36,8 @@ def collective() -> Iterator[None]:
 
 
 def meets(trainer: TrainingView) -> bool:
-    """Return whether other processes train together with this one, and can be reached."""
-    return trainer.world_size > 1 and dist.is_available() and dist.is_initialized()
+    """Return whether other processes train together with this one, and can be reached from this hook."""
+    return trainer.world_size > 1 and trainer.is_meeting and dist.is_available() and dist.is_initialized()
 
 
 def device_of(module: Any) -> torch.device:

@@ -215,6 +215,12 @@ def give_trainer(module: Any, trainer: Any) -> None:
     object.__setattr__(module, "_trainer", trainer)
 
 
+def is_redirected(module: Any) -> bool:
+    """Return whether the coming call of a module is that of its step, by a wrapper that a strategy put around it."""
+    forward = vars(module).get("forward")
+    return "_ForwardRedirection" in str(getattr(forward, "__qualname__", ""))
+
+
 def last_saved(callback: Any) -> str:
     """Return the path of the last checkpoint that a callback has saved, empty before the first."""
     return str(getattr(callback, "_last_checkpoint_saved", "") or "")

@@ -44,9 +44,19 @@ def parameters_of(optimizer: Any) -> list[Any]:
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
+def local(tensor: Any) -> Any:
+    """Return the part of a sharded tensor that this rank holds, which shares its memory; any other tensor as it is.
+
+    Each read of a sharded tensor as a whole would be a collective, for which another rank may never come.
+    """
+    return tensor._local_tensor if hasattr(tensor, "placements") else tensor
+
+
 def names_of(module: Any) -> dict[int, str]:
-    """Return the names of a module's parameters by identity."""
-    return {id(parameter): name for name, parameter in module.named_parameters()}
+    """Return the names of a module's parameters by identity, also by that of this rank's part of a sharded one."""
+    named = {id(parameter): name for name, parameter in module.named_parameters()}
+    parts = {id(local(parameter)): name for name, parameter in module.named_parameters()}
+    return {**parts, **named}
 
 
 def some(names: Iterable[str]) -> str:
@@ -74,7 +84,7 @@ def has_own_way(module: Any) -> bool:
 
 def writes(module: Any) -> int:
     """Return how often the module's parameters were written in place, by torch's own count."""
-    return sum(parameter._version for parameter in module.parameters() if not is_lazy(parameter))
+    return sum(local(parameter)._version for parameter in module.parameters() if not is_lazy(parameter))
 
 
 def planned_steps(trainer: TrainingView) -> float:
@@ -181,7 +191,7 @@ class Weights:
         # Masks hold infinities on purpose.
         running = [b for b in module.buffers() if plain(b) and bool(torch.isfinite(b).all())]
         self.identities = [*map(id, learning), *map(id, running)]
-        self.sample = Sample(learning, running)
+        self.sample = Sample([local(parameter) for parameter in learning], running)
         self.jumped: Tensor | None = None
         self._moment: Any = None
         self._taken = torch.empty(0)

@@ -155,6 +155,12 @@ class TrainingView(Protocol):
     world_size: int = 1
     """Processes that train together."""
 
+    is_meeting: bool = True
+    """True if all ranks call the current hook at the same place of the training, so that an exchange is possible."""
+
+    waited: float = 0.0
+    """Seconds that this rank has waited for the others before a hook that is called where the ranks meet."""
+
     shares_buffers: bool = False
     """True if DistributedDataParallel broadcasts the buffers of rank 0 before each forward pass."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -19,6 +19,9 @@ from faultlab.guards.support import backward_calls, scheduler_calls
 from faultlab.guards.support.hand_loop import Course, HandLoop, InTurn
 from faultlab.guards.support.listening import Ears
 from faultlab.guards.support.naps import Naps
+
+if TYPE_CHECKING:
+    from faultlab.guards.support.loop_ranks import LoopRanks
 
 Stage = Literal["train", "validate"]
 
@@ -46,6 +49,7 @@ class WatchedLoop(HandLoop):
         self.num_training_batches = float("inf")
         self._given = accumulates is not None
         self.is_learning = not self._given
+        self.ranks: LoopRanks | None = None
         self._gaps: list[int] = []
         self._since_step = 0
         self.stepped_schedulers: list[tuple[Any, int]] = []
@@ -134,6 +138,8 @@ class Watcher:
         self._ears.off()
         while self._undo:
             self._undo.pop()()
+        if self._loop.ranks is not None:
+            self._loop.ranks.leave()
         self.course.forget()
 
     def _hook(self, optimizer: Optimizer) -> None:
@@ -259,6 +265,8 @@ class Watcher:
             return
         if self._in_doubt:
             self._begin()
+        if self._loop.ranks is not None:
+            self._meet()
         if self.course.batch is None:
             return
         self._backwards += 1
@@ -272,6 +280,14 @@ class Watcher:
             self.course.outputs = None
         self.course.note_modes()
         self.course.call("on_before_backward", loss)
+
+    def _meet(self) -> None:
+        assert self._loop.ranks is not None
+        self.course.busy = True
+        try:
+            self._loop.ranks.meet()
+        finally:
+            self.course.busy = False
 
     def after_backward(self, done: bool) -> None:
         if self.course.busy:
@@ -343,6 +359,14 @@ class Watcher:
             self._loop.should_stop = True
         self.course.batch = None
         self.course.end()
+        if self._loop.ranks is not None:
+            self._loop.ranks.end()
+
+    def failed(self, error: BaseException) -> None:
+        """End the training for the guards, because the loop raised an error."""
+        self.course.call("on_exception", error)
+        if self._loop.ranks is not None:
+            self._loop.ranks.failed(error)
 
 
 def _raised(error: Exception) -> None:
