@@ -29,7 +29,7 @@ class GuardSet(Callback):
 
     def __init__(self, guards: Iterable[Guard]) -> None:
         self.guards = list(guards)
-        self._rhythm = _Rhythm()
+        self._rhythm = Rhythm()
         for hook in HOOKS:
             asked = [guard for guard in self.guards if overrides(guard, hook) or hook in vars(guard)]
             forgetting = [guard for guard in asked if _method(guard, hook) is batch_view.forgetting]
@@ -44,21 +44,6 @@ class GuardSet(Callback):
 
     def __len__(self) -> int:
         return len(self.guards)
-
-    def may_nap(self, step: int) -> bool:
-        """Return whether no guard has anything to do in a usual batch of this step but to note its loss."""
-        return self._rhythm.may_nap(step)
-
-    def keeps_state(self, optimizer: Any) -> bool:
-        """Return whether an optimizer has its state, or never had one."""
-        return self._rhythm.usual.keeps_state(optimizer)
-
-    def napped(self, trainer: Any, module: Any, outputs: Any, batch: Any, number: int) -> None:
-        """Count a usual batch whose hooks were not called, and let guards note its loss."""
-        for hook in self._rhythm.uncounted:
-            hook.times += 1
-        for guard in self._rhythm.noting:
-            guard.on_train_batch_end(trainer, module, outputs, batch, number)
 
     def report(self) -> str:
         """Summarize what the guards could not check in this training.
@@ -87,7 +72,7 @@ def _method(guard: Guard, hook: str) -> Any:
     return getattr(method, "__wrapped__", method)
 
 
-class _Rhythm:
+class Rhythm:
     """Which batches the hooks of a set that are marked as sparse are called in, and how many others were not counted.
 
     They are called in batches with a look, in the first one after these, and in one that follows another event.
@@ -130,6 +115,13 @@ class _Rhythm:
             self.noting = [guard for hook in self.in_batches if hook.hook == _END for guard in hook.awake(self.spell)]
         return self._napping[1]
 
+    def napped(self, trainer: Any, module: Any, outputs: Any, batch: Any, number: int) -> None:
+        """Count a usual batch whose hooks were not called, and let guards note its loss."""
+        for hook in self.uncounted:
+            hook.times += 1
+        for guard in self.noting:
+            guard.on_train_batch_end(trainer, module, outputs, batch, number)
+
     def event(self, trainer: Any, *args: Any) -> None:
         """Note that something else than a batch happens, before which all batches are counted."""
         self._eventful = True
@@ -141,7 +133,7 @@ class _Rhythm:
 class _InTurn:
     """One hook of a set. It looks up methods when called, since observers of a guard replace them on the instance."""
 
-    def __init__(self, hook: str, guards: list[Guard], rhythm: _Rhythm) -> None:
+    def __init__(self, hook: str, guards: list[Guard], rhythm: Rhythm) -> None:
         self.hook = hook
         self.guards = guards
         self._rhythm = rhythm
@@ -166,7 +158,7 @@ class _InTurn:
 class _InBatch:
     """One hook of a set that is called in each batch, with fewer guards between looks."""
 
-    def __init__(self, hook: str, guards: list[Guard], rhythm: _Rhythm) -> None:
+    def __init__(self, hook: str, guards: list[Guard], rhythm: Rhythm) -> None:
         self.hook = hook
         self.guards = guards
         marked = [guard for guard in guards if getattr(_method(guard, hook), "sparse", False)]

@@ -9,7 +9,7 @@ from typing import Any
 from torch.optim import Optimizer
 
 from faultlab.guards.support import pace, trainer_state
-from faultlab.guards.support.guard_set import GuardSet
+from faultlab.guards.support.guard_set import GuardSet, Rhythm
 from faultlab.guards.support.lightning_callback import HOOKS
 from faultlab.guards.support.training_view import TrainingView
 
@@ -51,12 +51,12 @@ class InTurn(dict[str, Callable[..., None]]):
     """A function for each hook that calls the guards which implement it, one after the other.
 
     Attributes:
-        set: The set of these guards.
+        rhythm: Which batches they are called in.
     """
 
     def __init__(self, guards: Iterable[Any]) -> None:
-        self.set = GuardSet(guards)
-        together = vars(self.set)
+        together = vars(GuardSet(guards))
+        self.rhythm: Rhythm = together["_rhythm"]
         super().__init__({hook: together[hook] for hook in HOOKS if hook in together})
 
 

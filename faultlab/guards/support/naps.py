@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from faultlab.guards.support.guard_set import GuardSet
+from faultlab.guards.support.guard_set import Rhythm
 from faultlab.guards.support.hand_loop import Course
 
 _AWAKE, _BEGUN, _DIFFERENTIATED, _STEPPED = range(4)
@@ -22,13 +22,13 @@ class Naps:
 
     Args:
         course: The course of the training.
-        guards: The guards, None if others are called too, so that no hook may be left out.
+        guards: The rhythm of the guards, None if others are called too, so that no hook may be left out.
 
     Attributes:
         stage: 0 if hooks are called as usual.
     """
 
-    def __init__(self, course: Course, guards: GuardSet | None) -> None:
+    def __init__(self, course: Course, guards: Rhythm | None) -> None:
         self.stage = _AWAKE
         self._course = course
         self._guards = guards
@@ -53,11 +53,6 @@ class Naps:
         self._batch, self._number = batch, course.count_batch(index)
         return True
 
-    @property
-    def _set(self) -> GuardSet:
-        assert self._guards is not None
-        return self._guards
-
     def differentiates(self, loss: Any) -> bool:
         """Note that a backward pass begins. If the batch is not a usual one, call the hooks and return False."""
         if self.stage == _BEGUN and type(loss) is torch.Tensor and loss.numel() == 1:
@@ -73,7 +68,7 @@ class Naps:
 
     def steps(self, optimizer: Any) -> bool:
         """Note that the optimizer's step begins. If the batch is not a usual one, call the hooks and return False."""
-        if self._is_differentiated and self.stage == _DIFFERENTIATED and self._set.keeps_state(optimizer):
+        if self._is_differentiated and self.stage == _DIFFERENTIATED and self._keeps_state(optimizer):
             self.stage, self._optimizer = _STEPPED, optimizer
             return True
         return self.wake()
@@ -90,7 +85,8 @@ class Naps:
         course, outputs, batch = self._course, {"loss": self._value}, self._batch
         self._forget()
         self._woken = 0
-        self._set.napped(course.loop, course.module, outputs, batch, self._number)
+        assert self._guards is not None
+        self._guards.napped(course.loop, course.module, outputs, batch, self._number)
         return True
 
     def wake(self) -> bool:
@@ -112,6 +108,9 @@ class Naps:
             if self._is_stepped:
                 course.has_counted(optimizer)
         return False
+
+    def _keeps_state(self, optimizer: Any) -> bool:
+        return self._guards is not None and self._guards.usual.keeps_state(optimizer)
 
     def _forget(self) -> None:
         self.stage = _AWAKE

@@ -101,7 +101,7 @@ class Watcher:
         called: Iterable[Any] = (),
     ) -> None:
         self.course = Course(loop, module, hooks)
-        self._naps = Naps(self.course, hooks.set if isinstance(hooks, InTurn) else None)
+        self._naps = Naps(self.course, hooks.rhythm if isinstance(hooks, InTurn) else None)
         self._loop = loop
         loop.shows_batches = self._sees_batches = sees_batches
         self._stage: Stage = "train"
@@ -241,8 +241,9 @@ class Watcher:
         new_epoch, self._new_epoch = self._new_epoch and self.course.has_begun, False
         self._loop.fetched = max(1, self._delivered)
         self._backwards = self._steps = self._delivered = 0
-        alone = self._sees_batches and not (new_epoch or self._loop.is_learning) and len(self._loop.optimizers) == 1
-        if alone and self._naps.begins(batch, self._index):
+        loop = self._loop
+        alone = len(loop.optimizers) == 1 and loop.ranks is None and not (new_epoch or loop.is_learning)
+        if alone and self._sees_batches and self._naps.begins(batch, self._index):
             return
         number = self.course.begin_batch(batch, self._index if self._sees_batches else None, new_epoch)
         self.course.open_batch(batch, number, None)
@@ -344,11 +345,6 @@ class Watcher:
 
     # The end.
 
-    def failed(self, error: BaseException) -> None:
-        """Pass an exception that ends the training to the guards."""
-        self._naps.wake()
-        self.course.call("on_exception", error)
-
     def end(self) -> None:
         """End the training for the guards. A batch without a backward pass may not have been one of the training."""
         self._naps.wake()
@@ -364,6 +360,7 @@ class Watcher:
 
     def failed(self, error: BaseException) -> None:
         """End the training for the guards, because the loop raised an error."""
+        self._naps.wake()
         self.course.call("on_exception", error)
         if self._loop.ranks is not None:
             self._loop.ranks.failed(error)
