@@ -13,7 +13,8 @@ from faultlab.campaign.campaign import Campaign, Listener, Options
 from faultlab.campaign.guard_advice import PACKAGE, Advice
 from faultlab.campaign.healthy_runs import Watch
 from faultlab.campaign.set_cover import smallest_cover
-from faultlab.config.scenario import Guard, Scenario
+from faultlab.config.guard_entry import Guard
+from faultlab.config.scenario import Scenario
 from faultlab.core.comparison import UNDETECTED
 from faultlab.core.detection import Detection
 from faultlab.core.report import Report, Status

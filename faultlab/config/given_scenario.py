@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from faultlab.config.scenario import NAME, Component, Guard, Monitor, Scenario
+from faultlab.config.guard_entry import Guard
+from faultlab.config.scenario import NAME, Component, Monitor, Scenario
 from faultlab.config.yaml_source import Key
 from faultlab.errors import Problem, ScenarioError, UsageError
 

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError
 
+from faultlab.config.guard_entry import Guard
 from faultlab.config.loop_parts import Part as _Part
 from faultlab.config.loop_parts import Reported, Resumption
 from faultlab.config.scenario_fields import (
@@ -21,7 +22,6 @@ from faultlab.config.scenario_fields import (
     Reason,
     Severity,
     Triggers,
-    refused,
 )
 from faultlab.config.selection import Selection
 from faultlab.config.validation_messages import explain
@@ -44,25 +44,6 @@ class Component(_Part):
     """The class or factory, such as `package.module.Class`."""
     init_args: dict[str, Any] = {}
     """The arguments it is called with."""
-
-
-class Guard(_Part):
-    """A callback, or Trainer flags that count as a guard."""
-
-    class_path: str | None = Field(default=None, pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")
-    """A callback's class, such as `package.module.Class`."""
-    init_args: dict[str, Any] = {}
-    """The arguments it is called with."""
-    name: str | None = None
-    """The guard's name in reports; by default its class's name."""
-    trainer_flag: dict[str, Any] | None = None
-    """Trainer flags that count as a guard, such as `{detect_anomaly: true}`."""
-
-    @model_validator(mode="after")
-    def _one_of_two(self) -> Guard:
-        if (self.class_path is None) == (self.trainer_flag is None):
-            raise refused("a guard must have either `class_path` or `trainer_flag`", "Give one of them.")
-        return self
 
 
 class Monitor(_Part):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import os
 import platform
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from faultlab.catalogue.failure_mode import nearest
 from faultlab.config import module_lookup, named_files, several_ranks
 from faultlab.config.scenario import Scenario, import_path
 from faultlab.config.yaml_source import Key
-from faultlab.core import framework_names
+from faultlab.core import command_words, framework_names
 from faultlab.errors import Problem
 
 _TRAINERS = (("pytorch_lightning", "trainer.trainer"), ("lightning", "pytorch.trainer.trainer"))
@@ -70,7 +71,7 @@ def _named(scenario: Scenario) -> Iterator[tuple[Key, str]]:
     if scenario.step is not None:
         yield ("step",), scenario.step
     for number, guard in enumerate(scenario.guards):
-        if guard.class_path is not None:
+        if guard.class_path is not None and guard.command is None:
             yield ("guards", number, "class_path"), guard.class_path
     if isinstance(class_path := scenario.trainer.get("class_path"), str) and "." in class_path:
         yield ("trainer", "class_path"), class_path
@@ -159,6 +160,12 @@ _INSTALL = "Run from the folder that holds the package, or install it."
 def _guards(scenario: Scenario, path: Sequence[str]) -> Iterator[_Found]:
     for number, guard in enumerate(scenario.guards):
         if guard.class_path is None:
+            continue
+        if guard.command is not None:
+            program = command_words.split(guard.command)[0]
+            if shutil.which(program) is None:
+                remedy = "Install it, or give the path of its program."
+                yield ("guards", number, "command"), f"no program {program!r} can be run", remedy
             continue
         module, _, name = guard.class_path.rpartition(".")
         source = module_lookup.source(module, path)

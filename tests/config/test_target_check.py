@@ -105,6 +105,10 @@ def strategy(name: str, sizes: str = "", devices: int = 2) -> str:
             "4:11: 'faultlab.guards' has no 'StepTaken'\n    Did you mean 'StepsTaken'?",
         ),
         ("guards: [{trainer_flag: {detect_anomoly: true}}]", "4:26: Trainer has no argument 'detect_anomoly'"),
+        (
+            "guards: [{command: 'no-such-judge {log}'}]",
+            "4:11: no program 'no-such-judge' can be run\n    Install it",
+        ),
         ("trainer: {devices: [0, 1]}", "4:11: the ranks of a training on the CPU are a number"),
         ("trainer: {devices: '1,2'}", "4:11: the ranks of a training on the CPU are a number"),
         ("trainer: {devices: 2000}", "4:11: 2000 ranks on "),

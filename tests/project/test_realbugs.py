@@ -223,7 +223,7 @@ def test_the_catalogue_counts_what_each_detector_detects_by_guards_tests_and_exc
         {"mode": "a.e", "status": "no_effect", "detected_by": []},
     ]
     report = {"faults": faults, "versions": {}, "baseline": {"false_alarms": []}}
-    counted = catalogue.coverage(report)
+    counted = catalogue.coverage([report, report])
     assert counted["judged"] == ["a.b", "a.c", "a.d"]
     assert {name: modes for name, modes in counted["detected"].items() if modes} == {
         "torch-audit": ["a.b"],

@@ -10,7 +10,8 @@ from typing import Any
 from faultlab.campaign.campaign import Campaign, Listener, Options
 from faultlab.campaign.healthy_runs import Watch
 from faultlab.catalogue import index
-from faultlab.config.scenario import Guard, load
+from faultlab.config.guard_entry import Guard
+from faultlab.config.scenario import load
 from faultlab.core.report import FaultResult, Report, Status
 from faultlab.engines import Engine
 from faultlab.report.overview import cost

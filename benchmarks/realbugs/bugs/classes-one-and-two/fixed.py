@@ -1,4 +1,4 @@
-"""A module that tells two classes apart, whatever their labels are."""
+"""A module that separates two classes, whatever their labels are."""
 
 import numpy as np
 import pytorch_lightning as pl

@@ -59,6 +59,6 @@ def measure(parts):
     parts.model.eval()
     with torch.no_grad():
         fake = parts.model(upper)
-        # How much easier than the real halves the made ones are to tell.
+        # The gap between real and generated halves in the eyes of the discriminator.
         scores = [parts.model.discriminator(torch.cat([upper, half], 1)) for half in (lower, fake)]
     return float(scores[0].mean() - scores[1].mean())
