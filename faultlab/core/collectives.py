@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 STOCK_PATIENCE = 1800
-"""The seconds that torch waits for a collective of gloo, unless told otherwise."""
+"""The seconds that torch waits for a collective of gloo by default."""
 SIZE = 256
 """The bytes of a position, and of what follows it in a rank's file: the collective of a group that the rank is in."""
 

@@ -20,6 +20,7 @@ from faultlab.guards.collectives_agree import CollectivesAgree
 from faultlab.guards.data_sharded import DataSharded
 from faultlab.guards.divergence import Divergence
 from faultlab.guards.dropout_alive import DropoutAlive
+from faultlab.guards.ends_supervised import EndsSupervised
 from faultlab.guards.evaluation_repeats import EvaluationRepeats
 from faultlab.guards.frozen_statistics import FrozenStatistics
 from faultlab.guards.gradients import Gradients
@@ -40,6 +41,7 @@ from faultlab.guards.logged_shares import LoggedShares
 from faultlab.guards.loss_contract import LossContract
 from faultlab.guards.loss_falls import LossFalls
 from faultlab.guards.loss_inputs import LossInputs
+from faultlab.guards.metrics_pooled import MetricsPooled
 from faultlab.guards.metrics_recomputed import MetricsRecomputed
 from faultlab.guards.metrics_separate import MetricsSeparate
 from faultlab.guards.metrics_synced import MetricsSynced
@@ -54,6 +56,7 @@ from faultlab.guards.padding_ignored import PaddingIgnored
 from faultlab.guards.parameters_move import ParametersMove
 from faultlab.guards.plain_loop import attach
 from faultlab.guards.ranks_agree import RanksAgree
+from faultlab.guards.rate_used import RateUsed
 from faultlab.guards.run_ended import RunEnded
 from faultlab.guards.samples_independent import SamplesIndependent
 from faultlab.guards.schedule_fits import ScheduleFits
@@ -82,6 +85,7 @@ __all__ = [
     "DataSharded",
     "Divergence",
     "DropoutAlive",
+    "EndsSupervised",
     "EvaluationRepeats",
     "FrozenStatistics",
     "Gradients",
@@ -104,6 +108,7 @@ __all__ = [
     "LossContract",
     "LossFalls",
     "LossInputs",
+    "MetricsPooled",
     "MetricsRecomputed",
     "MetricsSeparate",
     "MetricsSynced",
@@ -117,6 +122,7 @@ __all__ = [
     "PaddingIgnored",
     "ParametersMove",
     "RanksAgree",
+    "RateUsed",
     "RunEnded",
     "SamplesIndependent",
     "ScheduleFits",

@@ -60,7 +60,7 @@ class EvaluationRepeats(Guard):
         self._done = False
         self._calls: list[tuple[str, Any, Any]] = []
         self._marks: dict[str, draws.Mark] = {}
-        self._drew = False
+        self._drew = self._again = False
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_calls": [], "_marks": {}}
@@ -100,6 +100,11 @@ class EvaluationRepeats(Guard):
         if not self.ears:
             return
         calls, self._calls = self._calls, []
+        if not self._again and not self._drew and not any(name == "" for name, _, _ in calls):
+            # In a loop, the validation shows by the first call of the module itself, which has begun by then.
+            self._again = True
+            self._marks = {}
+            return
         self.ears.rest()
         self._marks = {}
         self._done = True

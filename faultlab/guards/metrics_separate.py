@@ -56,7 +56,7 @@ class MetricsSeparate(Guard):
         self._forget()
 
     def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
-        self._metrics = [(name, part) for name, part in pl_module.named_modules() if _is_metric(part)]
+        self._metrics = [(name, part) for name, part in pl_module.named_modules() if is_metric(part)]
         self._left = self._counts()
 
     def on_validation_start(self, trainer: TrainingView, pl_module: Any) -> None:
@@ -110,6 +110,7 @@ class MetricsSeparate(Guard):
         return [int(getattr(metric, "_update_count", 0)) for _, metric in self._metrics]
 
 
-def _is_metric(part: Any) -> bool:
+def is_metric(part: Any) -> bool:
+    """Return whether a part of a module is a metric of torchmetrics."""
     # Without importing torchmetrics, for trainings that don't use it.
     return any(cls.__module__ == "torchmetrics.metric" and cls.__name__ == "Metric" for cls in type(part).__mro__)

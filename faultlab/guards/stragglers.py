@@ -23,9 +23,11 @@ class Stragglers(Guard):
     """A guard against a rank that lets the others wait in every step: a slow device, disk or machine.
 
     In some batches, the ranks wait for each other when they have their batch, and again before the backward pass. The
-    time that each waits shows by how much it comes earlier than the last. The alarm is raised if the same rank is the
-    last in several such batches in a row, and takes longer than the next one by more than a factor of the step's time.
-    What a rank loses in the backward pass or in the network is not seen. In a training of one process it does nothing.
+    time that each waits shows by how much it comes earlier than the last. Within the backward pass, in which ranks wait
+    for the gradients of others, each notes when its own are complete. The alarm is raised if the same rank is the last
+    in several such batches in a row, and takes longer than the next one by more than a factor of the step's time. What
+    a rank loses in the network, in backward passes on an accelerator or with sharded parameters, or in those of a loop
+    under `watch`, is not seen. In a training of one process it does nothing.
 
     Args:
         factor: How many times as long as without the straggler a step takes. More than 1.
@@ -59,6 +61,7 @@ class Stragglers(Guard):
         self.every = every
         self.times = times
         self.exchange = Exchange()
+        self._hooks: list[Any] = []
         self._begin()
 
     def _begin(self) -> None:
@@ -66,6 +69,8 @@ class Stragglers(Guard):
         self._measures = False
         self._points = 0
         self._waited: list[float] = []
+        self._stop_listening()
+        self._backward = self._complete = 0.0
         self._begun = 0.0
         self._steps: deque[float] = deque(maxlen=8)
         self._late: deque[tuple[int, float, float]] = deque(maxlen=self.times)
@@ -93,7 +98,8 @@ class Stragglers(Guard):
         self._batches += 1
         due = self._batches <= _EAGER or self._batches % self.every == 0
         self._measures = due and follows and self._batches > _SETTLED
-        self._points, self._waited = 0, []
+        self._points, self._waited, self._backward = 0, [], 0.0
+        self._stop_listening()
         if self._measures:
             self._wait(pl_module)
             self._waited[0] += trainer.waited
@@ -102,6 +108,13 @@ class Stragglers(Guard):
         # In a batch of several backward passes before the first one only.
         if self._measures and self._points == 1:
             self._wait(pl_module)
+            if not trainer.is_sharded:
+                self._listen(pl_module)
+
+    def on_after_backward(self, trainer: TrainingView, pl_module: Any) -> None:
+        if self._hooks:
+            self._backward = self._complete - self._backward
+            self._stop_listening()
 
     def on_train_batch_end(
         self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
@@ -114,9 +127,9 @@ class Stragglers(Guard):
         waited = [*self._waited, *[0.0] * (_POINTS - len(self._waited))]
 
         def own() -> list[int]:
-            return [round(seconds / _UNIT) for seconds in (*waited, step)]
+            return [round(seconds / _UNIT) for seconds in (*waited, self._backward, step)]
 
-        if (rows := self.exchange.gather(self, pl_module, own, _POINTS + 1)) is not None:
+        if (rows := self.exchange.gather(self, pl_module, own, _POINTS + 2)) is not None:
             self.looked += 1
             self._judge([[number * _UNIT for number in row] for row in rows])
 
@@ -127,13 +140,31 @@ class Stragglers(Guard):
         self.exchange.gather(self, module, list, 0)
         self._waited.append(time.perf_counter() - begun)
 
+    def _listen(self, module: Any) -> None:
+        """Note when the last gradient of this rank is complete, which it is before the ranks have averaged it."""
+        self._backward = self._complete = time.perf_counter()
+        learning = [parameter for parameter in module.parameters() if parameter.requires_grad and parameter.is_leaf]
+        self._hooks = [parameter.register_post_accumulate_grad_hook(self._note_complete) for parameter in learning]
+
+    def _note_complete(self, parameter: Any) -> None:
+        self._complete = time.perf_counter()
+
+    def _stop_listening(self) -> None:
+        hooks, self._hooks = self._hooks, []
+        for hook in hooks:
+            hook.remove()
+
+    def on_exception(self, trainer: TrainingView, pl_module: Any, exception: BaseException) -> None:
+        self._stop_listening()
+
     def _judge(self, of_ranks: list[list[float]]) -> None:
         """Note by how much the last rank comes after the one before it, and the time of a step."""
-        late = [sum(max(column) - one for one, column in zip(row, zip(*of_ranks))) for row in
-                ([*row[:_POINTS]] for row in of_ranks)]  # fmt: skip
+        longest = [max(waits) for waits in zip(*(row[:_POINTS] for row in of_ranks))]
+        shortest = min(row[_POINTS] for row in of_ranks)
+        late = [sum(most - one for most, one in zip(longest, row)) + row[_POINTS] - shortest for row in of_ranks]
         last = max(range(len(late)), key=late.__getitem__)
         next_one = max(seconds for rank, seconds in enumerate(late) if rank != last)
-        self._late.append((last, late[last] - next_one, statistics.median(row[_POINTS] for row in of_ranks)))
+        self._late.append((last, late[last] - next_one, statistics.median(row[_POINTS + 1] for row in of_ranks)))
         ranks = {rank for rank, _, _ in self._late}
         if self._said or len(self._late) < self.times or len(ranks) > 1:
             return

@@ -62,6 +62,21 @@ def test_a_loop_that_is_forked_midway_ends_as_its_trunk_on_every_rank(lab: Lab, 
     assert {run.states["parameters"] for run in outcome.runs} == {clean.runs[0].states["parameters"]}
 
 
+@pytest.mark.nightly(reason="an engine of its own; the quick ring has watched loops on ranks without faults")
+def test_a_loop_that_watches_itself_is_observed_on_all_ranks_and_forked_between_its_meetings() -> None:
+    engine = create("fork", 2)
+    try:
+        lab = bench(engine, "watched")
+        apart = "distributed.gradients-unsynchronised"
+        for place in ("construct", 0, 3):
+            outcomes = lab.run([NEVER, apart], at=place, deadline=60.0)
+            assert lab.is_clean(outcomes[NEVER]), place
+            judged = lab.judge(outcomes[apart])
+            assert (judged.status, judged.detected_by[0].name) == (Status.DETECTED, "RanksAgree"), place
+    finally:
+        engine.close()
+
+
 def test_the_profile_of_a_loop_has_its_ranks_and_its_sampler(lab: Lab) -> None:
     assert (lab.profile.ranks, lab.profile.shards) == (2, True)
 

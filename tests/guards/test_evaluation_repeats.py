@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from faultlab.guards import EvaluationRepeats
-from tests.guards.rig import Healthy, alarm_of, fit
+from faultlab.guards import Alarm, EvaluationRepeats, watch
+from tests.guards.rig import Healthy, alarm_of, fit, loaders
 
 
 class Drawing(Healthy):
@@ -150,3 +150,39 @@ def test_a_step_that_calls_the_parts_by_themselves_is_looked_at_part_by_part() -
     alarm = alarm_of(EvaluationRepeats(), InParts(Forgetful()))
     assert alarm is not None
     assert alarm.check == "dropout"
+
+
+class _Net(nn.Module):
+    """Drops values by itself, and not in a part."""
+
+    def __init__(self, guarded: bool) -> None:
+        super().__init__()
+        self.hidden, self.head = nn.Linear(4, 8), nn.Linear(8, 2)
+        self.guarded = guarded
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.head(F.dropout(self.hidden(inputs), 0.2, self.training or not self.guarded))
+
+
+@pytest.mark.parametrize("guarded", [False, True])
+def test_dropout_of_the_model_itself_is_detected_in_a_loop(guarded: bool) -> None:
+    training, validation = loaders()
+    model = _Net(guarded)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+
+    def loop() -> None:
+        with watch(model, optimizer, guards=EvaluationRepeats(), loader=training, validation=validation):
+            for _ in range(2):
+                for inputs, labels in training:
+                    optimizer.zero_grad()
+                    F.cross_entropy(model.train()(inputs), labels).backward()
+                    optimizer.step()
+                with torch.no_grad():
+                    for inputs, _ in validation:
+                        model.eval()(inputs)
+
+    if guarded:
+        loop()
+    else:
+        with pytest.raises(Alarm, match="dropout drops values in _Net"):
+            loop()

@@ -313,13 +313,25 @@ class SlowOnce(Slow):
         return super().training_step(batch, batch_idx)
 
 
+class SlowBackward(Healthy):
+    """One rank takes longer for its backward pass, where all ranks wait for each other."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        step = super().training_step(batch, batch_idx)
+        if self.global_rank == 1:
+            (step["loss"] if isinstance(step, dict) else step).register_hook(lambda gradient: time.sleep(0.06))
+        return step
+
+
 def test_a_rank_that_is_always_late_is_named_with_its_seconds() -> None:
     def work() -> list[str]:
-        return [told(Stragglers(), module, loader(data=points(800)), max_epochs=1) for module in (Slow(), SlowOnce())]
+        modules = Slow(), SlowBackward(), SlowOnce()
+        return [told(Stragglers(), module, loader(data=points(800)), max_epochs=1) for module in modules]
 
-    for slow, once in gang(work):
-        assert slow.startswith("slow: rank 1 comes 0.0")
-        assert "s after the others in each step of 0." in slow
+    for slow, slow_backward, once in gang(work):
+        for said in (slow, slow_backward):
+            assert said.startswith("slow: rank 1 comes 0.0")
+            assert "s after the others in each step of 0." in said
         assert once.startswith("quiet after ")
 
 

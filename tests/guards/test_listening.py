@@ -36,3 +36,32 @@ def test_an_end_that_a_signal_interrupts_is_carried_through_by_the_next(monkeypa
     ears.off()
     assert not ears
     assert not any(part._forward_hooks for part in parts)
+
+
+def test_a_part_is_heard_again_though_its_hash_depends_on_its_state() -> None:
+    class Changing(nn.Module):
+        """Compares and hashes by its state, as metrics do."""
+
+        count = 0
+
+        def forward(self) -> None:
+            self.count += 1
+
+        def __hash__(self) -> int:
+            return hash(self.count)
+
+        def __eq__(self, other: object) -> bool:
+            return True
+
+    part = Changing()
+    heard: list[str] = []
+    one, other = Ears(_hears_nothing), Ears(_hears_nothing)
+    one.after(part, lambda *_: heard.append("one"))
+    part()
+    one.off()
+    part.count = 0
+    other.after(part, lambda *_: heard.append("other"))
+    part()
+    other.off()
+    assert heard == ["one", "other"]
+    assert not part._forward_hooks

@@ -74,6 +74,26 @@ def ddp(epochs: int = 2) -> dict[str, float]:
     return metrics
 
 
+def watched(epochs: int = 2) -> dict[str, float]:
+    """Train as `ddp` does, under a guard that compares ranks."""
+    from faultlab import guards
+
+    dist.init_process_group("gloo")
+    model, (loader, sampler) = DistributedDataParallel(Net()), _sharded()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    with guards.watch(model, optimizer, guards=[guards.RanksAgree()], loader=loader):
+        for epoch in range(epochs):
+            sampler.set_epoch(epoch)
+            for batch in loader:
+                loss = train_step(model, batch)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+        # Before the guards are detached.
+        dist.destroy_process_group()
+    return evaluate(model.module) if os.environ["RANK"] == "0" else {}
+
+
 def by_hand(epochs: int = 2) -> None:
     """Average the gradients by hand, in a group of its own, with every kind of collective that gloo has on one host."""
     dist.init_process_group("gloo", init_method="env://")

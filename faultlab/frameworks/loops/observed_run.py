@@ -137,7 +137,7 @@ def _trained(train: Callable[[], object]) -> None:
 
 
 def _heard(copies: Sequence[tuple[int, int]]) -> dict[str, Any]:
-    """Return what the first rank tells, or the first error of any rank."""
+    """Return the result of the first rank, or the first error of any rank."""
     texts = {reading: b"" for _, reading in copies}
     first, deadline = copies[0][1], time.monotonic() + _DEADLINE
     answer: dict[str, Any] = {}

@@ -66,7 +66,7 @@ def _by_norm(original: Any) -> Any:
     def clip(parameters: Any, max_norm: float, total_norm: Any, *args: Any, **kwargs: Any) -> Any:
         held = [parameters] if isinstance(parameters, Tensor) else list(parameters)
         original(held, max_norm, total_norm, *args, **kwargs)
-        _tell(held, max_norm, True)
+        _notify(held, max_norm, True)
 
     return clip
 
@@ -75,12 +75,12 @@ def _by_value(original: Any) -> Any:
     def clip(parameters: Any, clip_value: float, *args: Any, **kwargs: Any) -> Any:
         held = [parameters] if isinstance(parameters, Tensor) else list(parameters)
         original(held, clip_value, *args, **kwargs)
-        _tell(held, clip_value, False)
+        _notify(held, clip_value, False)
 
     return clip
 
 
-def _tell(parameters: list[Any], limit: Any, by_norm: bool) -> None:
+def _notify(parameters: list[Any], limit: Any, by_norm: bool) -> None:
     if not torch.compiler.is_compiling():
         for observer in [*_observers]:
             observer(parameters, float(limit), by_norm)

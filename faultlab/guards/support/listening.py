@@ -80,10 +80,10 @@ class Ears:
         return any(ear.hooks.get(self) for ear in self._ears)
 
     def _listen(self, part: nn.Module, hook: _Hook, after: bool) -> None:
-        on_part = _ON_PARTS.setdefault(part, {})
-        if after not in on_part:
-            on_part[after] = _Ear(part, after)
-        ear = on_part[after]
+        on_part = _ON_PARTS.setdefault(id(part), {})
+        ear = on_part.get(after)
+        if ear is None or ear.part() is not part:
+            ear = on_part[after] = _Ear(part, after)
         ear.hooks.setdefault(self, []).append(hook)
         self._ears.add(ear)
 
@@ -96,7 +96,8 @@ class _Ear:
 
     def __init__(self, part: nn.Module, after: bool) -> None:
         self.hooks: dict[Ears, list[_Hook]] = {}
-        self._part = weakref.ref(part)
+        self._key = key = id(part)
+        self.part = weakref.ref(part, lambda _: _ON_PARTS.pop(key, None))
         self._after = after
         boundary = _boundary(part)
         if boundary is not None:
@@ -123,15 +124,15 @@ class _Ear:
     def leave(self, ears: Ears) -> None:
         """Remove a guard's hooks, and the torch hook itself if no guard is left."""
         self.hooks.pop(ears, None)
-        part = self._part()
         if not self.hooks:
             self._handle.remove()
-            known = _ON_PARTS.get(part, {}) if part is not None else {}
+            known = _ON_PARTS.get(self._key, {})
             if known.get(self._after) is self:
                 del known[self._after]
 
 
-_ON_PARTS: weakref.WeakKeyDictionary[nn.Module, dict[bool, _Ear]] = weakref.WeakKeyDictionary()
+_ON_PARTS: dict[int, dict[bool, _Ear]] = {}
+"""The torch hooks by the identity of their part, since a metric's hash changes with its state."""
 
 
 def _compiles() -> bool:

@@ -45,7 +45,7 @@ class LoopRanks(consensus.Agreement):
 
     def __init__(self, loop: HandLoop, module: Any, called: Iterable[Any], guards: Sequence[Any]) -> None:
         super().__init__()
-        self._loop, self._module = loop, module
+        self._loop, self._module, self._rank = loop, module, dist.get_rank()
         self._comparing = [guard for guard in guards if _compares(guard)]
         self._hooks = in_turn(guard for guard in guards if guard not in self._comparing)
         self._pending: list[tuple[str, tuple[Any, ...]]] = []
@@ -53,9 +53,12 @@ class LoopRanks(consensus.Agreement):
         self._undo = [one.register_forward_pre_hook(self._called).remove for one in called]
         for guard in self._comparing:
             guard.exchange.begin()
-        loop.world_size, loop.is_global_zero, loop.is_meeting = dist.get_world_size(), dist.get_rank() == 0, False
+        loop.world_size, loop.is_global_zero, loop.is_meeting = dist.get_world_size(), self._rank == 0, False
         consensus.register(loop, self)
-        consensus.store().set(f"{self._place}/{dist.get_rank()}", "")
+        self._announce()
+
+    def _announce(self) -> None:
+        consensus.store().set(f"{self._place}/{self._rank}", "")
 
     @property
     def hooks(self) -> Mapping[str, Callable[..., None]]:
@@ -101,7 +104,7 @@ class LoopRanks(consensus.Agreement):
             self._call(hook, *["fit"] * (hook == "teardown"))
         held, self._held = self._held, None
         if held is not None:
-            raise held.on_ranks((dist.get_rank(),))
+            raise held.on_ranks((self._rank,))
 
     def failed(self, error: BaseException) -> None:
         """Raise an alarm that was held, or that another rank held at its end, instead of an error that follows."""
@@ -111,7 +114,8 @@ class LoopRanks(consensus.Agreement):
             self._call("on_exception", error)
         finally:
             self._call("teardown", "fit")
-        if (alarm := self.instead_of(error)) is not None:
+        # A loop may have ended its process group before it fails.
+        if dist.is_initialized() and (alarm := self.instead_of(error)) is not None:
             raise alarm from error
 
     def leave(self) -> None:
@@ -176,6 +180,8 @@ class LoopRanks(consensus.Agreement):
     def _all_watch(self) -> bool:
         """Return whether all ranks watch this loop; the same on all that do. If not, this one goes on alone."""
         store, ranks = consensus.store(), range(dist.get_world_size())
+        # Again, as a copy of this process may have met the others at another store since the beginning.
+        self._announce()
         try:
             store.wait([f"{self._place}/{rank}" for rank in ranks], _PATIENCE)
             found = "all"
