@@ -56,7 +56,8 @@ class CollectivesAgree(Guard):
         global _trainings
         collective_record.end(self._record)
         self._record, self._batches = None, 0
-        if meets(trainer) and not trainer.is_flattened:
+        self.dormant = not meets(trainer) or trainer.is_flattened
+        if not self.dormant:
             # Trainings in turn may use the same store. Ranks begin them together, so they count alike.
             _trainings += 1
             self._key = f"faultlab/collectives/{_trainings}"

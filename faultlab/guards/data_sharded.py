@@ -63,6 +63,7 @@ class DataSharded(Guard):
     def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._findings.clear()
         self._begin()
+        self.dormant = trainer.world_size == 1
 
     def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
         # Each rank may find another fault with its own sampler, and need not compare it.

@@ -172,6 +172,7 @@ class Guard(Callback):
         skipped: How often the guard could not look in this training, by reason.
         dormant: Whether the guard has something to do in batches only around looks, until the next event between
             batches, whatever its hooks are marked as.
+        watchful: Whether the guard has something to do in every batch, although its hooks are marked as `pace.unusual`.
         ears: The hooks on parts of the module. They are removed when the training ends, for whatever reason.
 
     Raises:
@@ -189,6 +190,7 @@ class Guard(Callback):
     together: bool = True
     exchange: Exchange | None = None
     dormant: bool = False
+    watchful: bool = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -97,6 +97,7 @@ class LossContract(Guard):
     def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._own_way = parameter_samples.has_own_way(pl_module)
 
+    @pace.unusual
     def on_before_backward(self, trainer: TrainingView, pl_module: Any, loss: Any) -> None:
         if type(loss) is torch.Tensor and loss.numel() == 1 and not pace.due(trainer):
             # A single number is cheaply read, whatever is known of the loss.

@@ -183,7 +183,8 @@ class LossFalls(Guard):
     def _judge(self, pl_module: Any, last: bool) -> None:
         self._settle()
         count = len(self._losses)
-        if count < self.steps // 2 or (count, last) == self._judged:
+        # In short epochs only after another eighth of the steps, since it goes through all of them.
+        if count < self.steps // 2 or (count, last) == self._judged or (not last and 8 * count < 9 * self._judged[0]):
             return
         self._judged = count, last
         self.looked += 1

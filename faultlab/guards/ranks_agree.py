@@ -73,6 +73,7 @@ class RanksAgree(Guard):
     def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._findings.clear()
         self._batches = 0
+        self.dormant = trainer.world_size == 1
 
     def on_train_batch_end(
         self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from faultlab.guards.guard import Action, Guard
-from faultlab.guards.support import parameter_samples
+from faultlab.guards.support import pace, parameter_samples
 from faultlab.guards.support.findings import Findings
 from faultlab.guards.support.parameter_samples import (
     Finding,
@@ -72,9 +72,10 @@ class StepsTaken(Guard):
         self._forget()
 
     def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
-        self._own_way = has_own_way(pl_module)
+        self.watchful = self._own_way = has_own_way(pl_module)
         self._writes = parameter_samples.writes(pl_module) if self._own_way else 0
 
+    @pace.unusual
     def on_before_backward(self, trainer: TrainingView, pl_module: Any, loss: Any) -> None:
         self._backwards += 1
         self._ever_backward = True
@@ -83,6 +84,7 @@ class StepsTaken(Guard):
             self._discarded += any(parameter.grad is None for parameter in self._waiting)
             self._waiting = []
 
+    @pace.unusual
     def on_before_optimizer_step(self, trainer: TrainingView, pl_module: Any, optimizer: Any) -> None:
         self._steps += 1
         key, state = id(optimizer), getattr(optimizer, "state", None)
@@ -103,6 +105,7 @@ class StepsTaken(Guard):
             findings.append(_LOST)
         self._findings.say(self, findings)
 
+    @pace.unusual
     def on_train_batch_end(
         self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:

@@ -78,6 +78,7 @@ class Stragglers(Guard):
 
     def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._begin()
+        self.dormant = trainer.world_size == 1
 
     def on_train_epoch_start(self, trainer: TrainingView, pl_module: Any) -> None:
         # The time since the last batch is not that of a step, and validation may have ended at other times.

@@ -10,7 +10,7 @@ import os
 import select
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from faultlab.core.messages import Lines, encode
@@ -24,6 +24,19 @@ _CHUNK = 1 << 16
 
 class RehearsalError(FaultlabError):
     """The block fails or hangs without any fault, so that it can't show what happens with one."""
+
+
+def passed(learnt: Mapping[str, Any]) -> None:
+    """Raise an error if the block failed in its dry run.
+
+    Args:
+        learnt: What the dry run reported.
+
+    Raises:
+        RehearsalError: The block failed.
+    """
+    if learnt["error"]:
+        raise RehearsalError(f"the block fails without any fault: {learnt['error']}")
 
 
 class Rehearsal:

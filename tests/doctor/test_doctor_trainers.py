@@ -66,6 +66,37 @@ trainer = WeightedTrainer(model, arguments, train_dataset=Rows(160, 0), eval_dat
 trainer.train()
 """
 SUMMED = HEALTHY.replace("labels, weight=torch.tensor([1.0, 1.5]))", 'labels, reduction="sum") / len(labels)')
+LANGUAGE = """\
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments
+
+
+def rows(count, seed):
+    generator = torch.Generator().manual_seed(seed)
+    start, pace = (torch.randint(low, high, (count, 1), generator=generator) for low, high in ((2, 29), (1, 4)))
+    return [{"input_ids": ids, "labels": ids} for ids in (start + pace * torch.arange(16)) % 29 + 1]
+
+
+def collate(samples):
+    batch = {name: torch.stack([one[name] for one in samples]) for name in ("input_ids", "labels")}
+    return batch
+
+
+torch.manual_seed(0)
+config = GPT2Config(vocab_size=30, n_positions=16, n_embd=32, n_layer=1, n_head=2, bos_token_id=0, eos_token_id=0)
+arguments = TrainingArguments(
+    "out",
+    num_train_epochs=3,
+    per_device_train_batch_size=16,
+    learning_rate=5e-3,
+    eval_strategy="epoch",
+    save_strategy="no",
+    report_to="none",
+    use_cpu=True,
+)
+trainer = Trainer(GPT2LMHeadModel(config), arguments, collate, train_dataset=rows(256, 0), eval_dataset=rows(64, 1))
+trainer.train()
+"""
 LOSS = "        return (loss, outputs)"
 ILL = (
     Ill(
@@ -107,6 +138,19 @@ ILL = (
         "how labels are read",
     ),
     Ill(
+        "labels-shifted-twice",
+        LANGUAGE,
+        [
+            (
+                "    return batch",
+                '    batch["labels"] = torch.nn.functional.pad(batch["labels"][:, 1:], (0, 1), value=-100)\n'
+                "    return batch",
+            )
+        ],
+        "shifted twice.*is given are shifted already",
+        "equal to input_ids",
+    ),
+    Ill(
         "loss-made-again",
         HEALTHY,
         [(LOSS, f"        loss = torch.tensor(loss.item(), requires_grad=True)\n{LOSS}")],
@@ -137,6 +181,9 @@ def test_a_healthy_trainer_is_well(tmp_path: Path, engine: Engine) -> None:
     # Models of transformers divide a sum by the number of tokens or samples.
     (tmp_path / "summed.py").write_text(SUMMED)
     found = list(examine(str(tmp_path / "summed.py"), 120, engine=engine))
+    assert [one for one in found if one.verdict != OK] == []
+    (tmp_path / "language.py").write_text(LANGUAGE)
+    found = list(examine(str(tmp_path / "language.py"), 120, engine=engine))
     assert [one for one in found if one.verdict != OK] == []
     found = list(examine(str(tmp_path / "train.py"), 120, engine=engine))
     assert [one for one in found if one.verdict != OK] == []

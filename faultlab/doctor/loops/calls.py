@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from faultlab.core.user_code import UserCode
+from faultlab.doctor.loops.tokens import Ahead
 from faultlab.doctor.loss_inputs import LossInputs
 
 _SOFTMAX = ("softmax", "log_softmax")
@@ -35,12 +36,14 @@ class Calls(LossInputs):
     Attributes:
         inputs: The first tensor that the model was called with last.
         learning: Whether that call may be one of the training.
+        ahead: How far the targets of a language model are ahead of its input.
     """
 
     def __init__(self, code: UserCode) -> None:
         super().__init__(code)
         self.active = True
         self.learning = False
+        self.ahead = Ahead()
         self.inputs: Any = None
         self.over_batch: list[dict[str, Any]] = []
         self.summed: list[dict[str, Any]] = []
@@ -103,6 +106,7 @@ class Calls(LossInputs):
         ):
             value = int(kwargs.get("ignore_index", -100))
             self.ignored.append((value, float((target == value).float().mean())))
+            self.ahead.compared(target, value)
             if scores.dim() == 2 and len(self.classes) < 2:
                 counted = target[target != value]
                 self.classes.update(counted.flatten()[:_SAMPLES].tolist())

@@ -107,6 +107,27 @@ def ignored(seen: Seen) -> Iterator[Finding]:
         )
 
 
+@check("next tokens", "wdndev/tiny-llm-zh#10", "huggingface/transformers#44642")
+def ahead(seen: Seen) -> Iterator[Finding]:
+    """Find a language model that learns the token after the next one, since its labels are shifted twice."""
+    found = seen["ahead"]
+    # A model may have further heads for later tokens, beside the one for the next.
+    if found and min(one["by"] for one in found) > 1:
+        by, labels = found[0]["by"], found[0]["labels"]
+        given = (
+            "the labels that the model is given are shifted already, and its loss shifts them again"
+            if labels
+            else "the labels are shifted when they are made, and again for the loss"
+        )
+        yield wrong(
+            f"the labels are shifted twice: the output at each token is compared with the token {by} ahead of it, so "
+            "the model never learns the next one",
+            f"{given}: {seen['places'].get('model', '')}",
+            "Shift once. A model of transformers shifts the labels itself: its collator passes labels equal to "
+            "input_ids.",
+        )
+
+
 @check("classes")
 def classes(seen: Seen) -> Iterator[Finding]:
     """Find labels that are all of one class."""

@@ -113,7 +113,7 @@ class Following:
         seen["made_again"] = self.models.made_again()
         seen.update(compared=self.calls.found, labels=self.calls.labels, over_batch=self.calls.over_batch)
         seen.update(summed=self.calls.summed, rectified=self.calls.rectified, ignored=self.calls.ignored)
-        seen.update(classes=[*self.calls.classes], classified=self.calls.classified)
+        seen.update(classes=[*self.calls.classes], classified=self.calls.classified, ahead=self.calls.ahead.found)
         with self.looking("the schedules"):
             seen["schedulers"] = [planned.schedule(one) for one in self._schedulers]
         if root is not None:
@@ -130,14 +130,14 @@ class Following:
             outer, self._depth = self._depth == 0 and not self._in_backward, self._depth + 1
             try:
                 if outer:
-                    args = self._called(module, args)
+                    args = self._called(module, args, kwargs)
                 return call(module, *args, **kwargs)
             finally:
                 self._depth -= 1
 
         return calling
 
-    def _called(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _called(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
         if next(module.parameters(), None) is None:
             return args
         learning = torch.is_grad_enabled()
@@ -149,6 +149,8 @@ class Following:
             self.calls.inputs, self.calls.learning = first, learning
             if learning:
                 self._place("model")
+                if self.step < _LOOKED_AT:
+                    self.calls.ahead.called(args, kwargs)
                 if first is not None and first.dim() and len(first) == 1 and len(self.seen["batch_of_one"]) < 8:
                     self.seen["batch_of_one"].append(self.step)
             else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ from faultlab.guards.guard import Guard
 from faultlab.guards.support import batch_view, pace
 from faultlab.guards.support.lightning_callback import HOOKS, Callback, overrides
 from faultlab.guards.support.lightning_view import view_of
+from faultlab.guards.support.usual_batches import UsualBatches
 
 _BEGIN, _END = "on_train_batch_start", "on_train_batch_end"
 _OF_BATCHES = (_BEGIN, "on_before_backward", "on_after_backward", "on_before_optimizer_step", _END)
@@ -27,7 +29,7 @@ class GuardSet(Callback):
 
     def __init__(self, guards: Iterable[Guard]) -> None:
         self.guards = list(guards)
-        self._rhythm = _Rhythm()
+        self._rhythm = Rhythm()
         for hook in HOOKS:
             asked = [guard for guard in self.guards if overrides(guard, hook) or hook in vars(guard)]
             forgetting = [guard for guard in asked if _method(guard, hook) is batch_view.forgetting]
@@ -70,7 +72,7 @@ def _method(guard: Guard, hook: str) -> Any:
     return getattr(method, "__wrapped__", method)
 
 
-class _Rhythm:
+class Rhythm:
     """Which batches the hooks of a set that are marked as sparse are called in, and how many others were not counted.
 
     They are called in batches with a look, in the first one after these, and in one that follows another event.
@@ -81,19 +83,49 @@ class _Rhythm:
         self._eventful = True
         self.spell = 0
         self.uncounted: list[_Uncounted] = []
+        self.in_batches: list[_InBatch] = []
+        self.noting: list[Guard] = []
+        self.usual = UsualBatches()
+        self._napping = -1, False
+        self._next_look = 0
 
     def begin(self, trainer: Any, batch_idx: int) -> dict[int, bool]:
         """Begin a batch, and return what is told of its look, see `pace.OneHook`."""
         view = view_of(trainer)
         looks = pace.due(view)
         before, self.rests = self.rests, not (looks or self._looked or self._eventful or batch_idx == 0)
-        self.spell += self.rests and not before
+        if self.rests and not before:
+            self.spell += 1
+            self.usual.unsettle()
         self._looked, self._eventful = looks, False
         return {id(view): looks}
+
+    def may_nap(self, step: int) -> bool:
+        """Return whether the guards may be left alone in a usual batch of this step."""
+        if not self.rests or self._eventful or not self.usual.settled:
+            return False
+        if step >= self._next_look:
+            self._next_look = next(look for look in range(step, step + 2 * pace.RAREST) if pace.is_look(look))
+        # At the end of the batch before a look, all guards are called.
+        if step + 1 >= self._next_look:
+            return False
+        if self._napping[0] != self.spell:
+            others = (hook for hook in self.in_batches if hook.hook != _END)
+            self._napping = self.spell, not any(hook.awake(self.spell) for hook in others)
+            self.noting = [guard for hook in self.in_batches if hook.hook == _END for guard in hook.awake(self.spell)]
+        return self._napping[1]
+
+    def napped(self, trainer: Any, module: Any, outputs: Any, batch: Any, number: int) -> None:
+        """Count a usual batch whose hooks were not called, and let guards note its loss."""
+        for hook in self.uncounted:
+            hook.times += 1
+        for guard in self.noting:
+            guard.on_train_batch_end(trainer, module, outputs, batch, number)
 
     def event(self, trainer: Any, *args: Any) -> None:
         """Note that something else than a batch happens, before which all batches are counted."""
         self._eventful = True
+        self.usual.release()
         for hook in self.uncounted:
             hook.catch_up(trainer, *args)
 
@@ -101,7 +133,7 @@ class _Rhythm:
 class _InTurn:
     """One hook of a set. It looks up methods when called, since observers of a guard replace them on the instance."""
 
-    def __init__(self, hook: str, guards: list[Guard], rhythm: _Rhythm) -> None:
+    def __init__(self, hook: str, guards: list[Guard], rhythm: Rhythm) -> None:
         self.hook = hook
         self.guards = guards
         self._rhythm = rhythm
@@ -126,17 +158,22 @@ class _InTurn:
 class _InBatch:
     """One hook of a set that is called in each batch, with fewer guards between looks."""
 
-    def __init__(self, hook: str, guards: list[Guard], rhythm: _Rhythm) -> None:
+    def __init__(self, hook: str, guards: list[Guard], rhythm: Rhythm) -> None:
         self.hook = hook
         self.guards = guards
         marked = [guard for guard in guards if getattr(_method(guard, hook), "sparse", False)]
         counting = [guard for guard in guards if getattr(_method(guard, hook), "counting", False)]
         self._dense = [guard for guard in guards if guard not in marked and guard not in counting]
+        self._idle = [guard for guard in self._dense if getattr(_method(guard, hook), "unusual", False)]
+        # Guards to call in every batch between looks, and those to call unless it is a usual one.
         self._awake: list[Guard] = []
+        self._waiting: list[Guard] = []
         self._spell = -1
         self._rhythm = rhythm
+        self._event = rhythm.usual.events[hook]
         self._begins, self._ends = hook == _BEGIN, hook == _END
         self._uncounted = _Uncounted(hook, counting)
+        rhythm.in_batches.append(self)
         if counting:
             rhythm.uncounted.append(self._uncounted)
 
@@ -146,16 +183,37 @@ class _InBatch:
             told = rhythm.begin(trainer, args[2])
         if rhythm.rests and not (self._ends and self._is_of_note(trainer, args[2])):
             self._uncounted.times += 1
-            if self._spell != rhythm.spell:
-                self._spell = rhythm.spell
-                self._awake = [guard for guard in self._dense if not getattr(guard, "dormant", False)]
+            self.awake(rhythm.spell)
+            if self._event(args):
+                if self._waiting and not self._ends:
+                    rhythm.usual.held.append(functools.partial(self._call_waiting, trainer, *args, **kwargs))
+            elif self._waiting:
+                self._call_waiting(trainer, *args, **kwargs)
             for guard in self._awake:
                 getattr(guard, hook)(trainer, *args, **kwargs)
             return
+        if rhythm.usual.held:
+            rhythm.usual.release()
         with pace.OneHook(told):
             self._uncounted.catch_up(trainer, *args)
             for guard in self.guards:
                 getattr(guard, hook)(trainer, *args, **kwargs)
+
+    def awake(self, spell: int) -> list[Guard]:
+        """Return the guards that are called in every batch until the next look."""
+        if self._spell != spell:
+            self._spell = spell
+            self._choose()
+        return self._awake
+
+    def _choose(self) -> None:
+        awake = [guard for guard in self._dense if not getattr(guard, "dormant", False)]
+        self._waiting = [guard for guard in awake if guard in self._idle and not getattr(guard, "watchful", False)]
+        self._awake = [guard for guard in awake if guard not in self._waiting]
+
+    def _call_waiting(self, *args: Any, **kwargs: Any) -> None:
+        for guard in self._waiting:
+            getattr(guard, self.hook)(*args, **kwargs)
 
     def _is_of_note(self, trainer: Any, batch: Any) -> bool:
         """Return whether all guards are called at the end of a batch, although its step was not looked at."""

@@ -9,7 +9,7 @@ from typing import Any
 from torch.optim import Optimizer
 
 from faultlab.guards.support import pace, trainer_state
-from faultlab.guards.support.guard_set import GuardSet
+from faultlab.guards.support.guard_set import GuardSet, Rhythm
 from faultlab.guards.support.lightning_callback import HOOKS
 from faultlab.guards.support.training_view import TrainingView
 
@@ -47,10 +47,22 @@ def length(loader: Any) -> float:
         return math.inf
 
 
-def in_turn(guards: Iterable[Any]) -> Mapping[str, Callable[..., None]]:
+class InTurn(dict[str, Callable[..., None]]):
+    """A function for each hook that calls the guards which implement it, one after the other.
+
+    Attributes:
+        rhythm: Which batches they are called in.
+    """
+
+    def __init__(self, guards: Iterable[Any]) -> None:
+        together = vars(GuardSet(guards))
+        self.rhythm: Rhythm = together["_rhythm"]
+        super().__init__({hook: together[hook] for hook in HOOKS if hook in together})
+
+
+def in_turn(guards: Iterable[Any]) -> InTurn:
     """Return a function for each hook that calls the guards which implement it, one after the other."""
-    together = vars(GuardSet(guards))
-    return {hook: together[hook] for hook in HOOKS if hook in together}
+    return InTurn(guards)
 
 
 class Course:
@@ -109,12 +121,17 @@ class Course:
             self._count = 0
             self.loop.current_epoch += 1
             self.call("on_train_epoch_start")
+        number = self.count_batch(index)
+        self.call("on_train_batch_start", batch, number)
+        return number
+
+    def count_batch(self, index: int | None) -> int:
+        """Count another training batch, and return its number in the epoch."""
         self.validated = False
         number = self._count if index is None else index
         self._count = number + 1
         self.loop.batch_idx = number
         self.loop.total_batch_idx = 0 if self.loop.total_batch_idx is None else self.loop.total_batch_idx + 1
-        self.call("on_train_batch_start", batch, number)
         return number
 
     def open_batch(self, batch: Any, number: int, outputs: Any) -> None:
@@ -132,6 +149,10 @@ class Course:
     def has_stepped(self, optimizer: Any) -> bool:
         """Note that an optimizer has stepped, and return whether all of them have stepped in this batch."""
         self.loop.global_step += 1
+        return self.has_counted(optimizer)
+
+    def has_counted(self, optimizer: Any) -> bool:
+        """Note that an optimizer's step is counted, and return whether all of them have stepped in this batch."""
         self._stepped.add(id(optimizer))
         return len(self._stepped) >= len(self.loop.optimizers)
 

@@ -81,3 +81,12 @@ def counting(hook: Hook) -> Hook:
     """
     hook.counting = True  # type: ignore[attr-defined]
     return hook
+
+
+def unusual(hook: Hook) -> Hook:
+    """Mark a hook of batches that has nothing to do in usual ones, which leave what the guard knows as it was.
+
+    A set of guards calls it only once a batch between looks turns out to be another, see `usual_batches`.
+    """
+    hook.unusual = True  # type: ignore[attr-defined]
+    return hook

@@ -87,7 +87,8 @@ def loss_of(outputs: Any) -> torch.Tensor | None:
     """Return the loss in the output of a training step."""
     # Checking for a Mapping costs more than everything else.
     is_plain = type(outputs) is torch.Tensor or outputs is None
-    value = outputs.get("loss") if not is_plain and isinstance(outputs, Mapping) else outputs
+    is_mapping = type(outputs) is dict or (not is_plain and isinstance(outputs, Mapping))
+    value = outputs.get("loss") if is_mapping else outputs
     if type(value) is not torch.Tensor and not isinstance(value, torch.Tensor):
         return None
     if value.numel() != 1:

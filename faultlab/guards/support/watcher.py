@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from faultlab.guards.support import backward_calls, scheduler_calls
-from faultlab.guards.support.hand_loop import Course, HandLoop
+from faultlab.guards.support.hand_loop import Course, HandLoop, InTurn
 from faultlab.guards.support.listening import Ears
+from faultlab.guards.support.naps import Naps
 
 if TYPE_CHECKING:
     from faultlab.guards.support.loop_ranks import LoopRanks
@@ -100,6 +101,7 @@ class Watcher:
         called: Iterable[Any] = (),
     ) -> None:
         self.course = Course(loop, module, hooks)
+        self._naps = Naps(self.course, hooks.rhythm if isinstance(hooks, InTurn) else None)
         self._loop = loop
         loop.shows_batches = self._sees_batches = sees_batches
         self._stage: Stage = "train"
@@ -159,6 +161,9 @@ class Watcher:
         """Note that the loop asks for the next batch, so that it is done with the one before if that has stepped."""
         if self.course.busy:
             return
+        if self._naps.stage and stage == "train" and self._naps.ends():
+            return
+        self._naps.wake()
         if stage == "validate":
             self._end_validation_batch()
         elif self._steps:
@@ -188,6 +193,7 @@ class Watcher:
         # Checkpointed parts are called again within backward.
         if self.course.busy or self._in_backward:
             return
+        self._naps.wake()
         if self._stage == "validate" and not self._has_left_validation(module):
             self._called_in_validation()
         elif torch.is_grad_enabled() and self._may_begin():
@@ -235,6 +241,10 @@ class Watcher:
         new_epoch, self._new_epoch = self._new_epoch and self.course.has_begun, False
         self._loop.fetched = max(1, self._delivered)
         self._backwards = self._steps = self._delivered = 0
+        loop = self._loop
+        alone = len(loop.optimizers) == 1 and loop.ranks is None and not (new_epoch or loop.is_learning)
+        if alone and self._sees_batches and self._naps.begins(batch, self._index):
+            return
         number = self.course.begin_batch(batch, self._index if self._sees_batches else None, new_epoch)
         self.course.open_batch(batch, number, None)
 
@@ -251,6 +261,9 @@ class Watcher:
         if self.course.busy:
             return
         self._in_backward = True
+        if self._naps.stage and self._naps.differentiates(loss):
+            self._backwards += 1
+            return
         if self._in_doubt:
             self._begin()
         if self._loop.ranks is not None:
@@ -281,6 +294,9 @@ class Watcher:
         if self.course.busy:
             return
         self._in_backward = False
+        if self._naps.stage and done:
+            self._naps.differentiated()
+            return
         if self.course.batch is None or not done:
             return
         self.course.call("on_after_backward")
@@ -292,6 +308,8 @@ class Watcher:
     def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
         self._in_closure, self._stepping = closure is not None, optimizer
+        if self._naps.stage and (not self._in_closure or self._naps.wake()) and self._naps.steps(optimizer):
+            return
         # With a closure the gradients are those of the previous step.
         if self.course.batch is not None and closure is None and not self._in_scaler:
             self.course.call("on_before_optimizer_step", optimizer)
@@ -299,15 +317,20 @@ class Watcher:
     def _after_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         self._in_closure, self._stepping = False, None
         self._steps += 1
+        if self._naps.stage:
+            self._naps.stepped()
+            return
         if self.course.has_stepped(optimizer) and not self._sees_batches:
             self._end_batch()
 
     def scaled(self, loss: Any, result: Any) -> None:
+        self._naps.wake()
         self._loop.is_scaled = True
         if isinstance(result, Tensor):
             self._unscaled = weakref.ref(result), loss
 
     def before_scaled_step(self, optimizer: Any) -> None:
+        self._naps.wake()
         if any(optimizer is known for known in self._loop.optimizers) and self.course.batch is not None:
             self.course.call("on_before_optimizer_step", optimizer)
             self._in_scaler = True
@@ -324,6 +347,7 @@ class Watcher:
 
     def end(self) -> None:
         """End the training for the guards. A batch without a backward pass may not have been one of the training."""
+        self._naps.wake()
         if self._backwards:
             self._end_batch()
         if self._exhausted is False:
@@ -336,6 +360,7 @@ class Watcher:
 
     def failed(self, error: BaseException) -> None:
         """End the training for the guards, because the loop raised an error."""
+        self._naps.wake()
         self.course.call("on_exception", error)
         if self._loop.ranks is not None:
             self._loop.ranks.failed(error)

@@ -1,0 +1,72 @@
+"""In the victim: how many tokens ahead of its input the targets of a language model's loss are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+_FARTHEST, _LEAST, _VARIED = 4, 64, 4
+_SAME, _OTHER = 0.98, 0.9
+
+
+class Ahead:
+    """The distances between the tokens that a model is called with and the targets of its losses.
+
+    Attributes:
+        found: For each of the first losses whose targets are tokens of the input, the distance ``by`` which they are
+            ahead of the outputs that they are compared with, and that of the ``labels`` that the model was given (None
+            if it was given none, or others).
+    """
+
+    def __init__(self) -> None:
+        self.found: list[dict[str, Any]] = []
+        self._ids: Any = None
+        self._labels: int | None = None
+
+    def called(self, args: Iterable[Any], kwargs: Mapping[str, Any]) -> None:
+        """Note the arguments of a model."""
+        given = [kwargs.get("input_ids"), *args, *kwargs.values()]
+        self._ids = next((one for one in given if _are_ids(one)), None)
+        labels: Any = kwargs.get("labels")
+        same = self._ids is not None and _are_ids(labels) and labels.shape == self._ids.shape
+        self._labels = distance(self._ids, labels) if same else None
+
+    def compared(self, target: Any, ignored: int) -> None:
+        """Note the targets of a cross-entropy, one for each output in the order of the input."""
+        ids = self._ids
+        if ids is None or len(self.found) >= 8 or target.is_floating_point() or target.numel() % len(ids):
+            return
+        rows = target.reshape(len(ids), -1)
+        # Outputs without a target are cut off at the end; those of classes or patches are not one for each token.
+        if ids.shape[1] - _FARTHEST <= rows.shape[1] <= ids.shape[1]:
+            by = distance(ids, rows, ignored)
+            if by is not None:
+                self.found.append({"by": by, "labels": self._labels})
+
+
+def distance(ids: Any, targets: Any, ignored: int = -100) -> int | None:
+    """Return by how many tokens the targets are ahead of the input, None if they are others or it is ambiguous."""
+    shares = {}
+    for by in range(_FARTHEST + 1):
+        count = min(targets.shape[1], ids.shape[1] - by)
+        if count < 1:
+            break
+        row, token = targets[:, :count], ids[:, by : by + count]
+        counted = (row != ignored) & (row >= 0)
+        if int(counted.sum()) < _LEAST or len(row[counted].unique()) < _VARIED:
+            continue
+        shares[by] = float((row == token)[counted].double().mean())
+    best = max(shares, key=lambda by: shares[by], default=0)
+    others = [share for by, share in shares.items() if by != best]
+    return best if shares and shares[best] >= _SAME and max(others, default=0.0) < _OTHER else None
+
+
+def _are_ids(value: Any) -> bool:
+    import torch
+
+    return (
+        isinstance(value, torch.Tensor)
+        and value.dim() == 2
+        and value.dtype in (torch.int64, torch.int32)
+        and value.shape[1] > _FARTHEST
+    )

@@ -1,0 +1,70 @@
+"""The doctor on language models: labels that are shifted twice are named, those that are shifted once are not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from faultlab.doctor.examination import examine
+from faultlab.doctor.finding import OK
+from faultlab.doctor.loops.tokens import Ahead, distance
+from faultlab.engines import Engine, create
+from tests.patients.loops import Ill
+from tests.patients.tokens import HEALTHY, ILL
+
+_MORE = pytest.mark.nightly(reason="a training or several each; the quick ring has one of each kind")
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    working = create("fork", 2)
+    yield working
+    working.close()
+
+
+@pytest.mark.parametrize(
+    "ill", [pytest.param(one, id=one.name, marks=_MORE if one is not ILL[1] else ()) for one in ILL]
+)
+def test_labels_that_are_shifted_twice_are_named_first(ill: Ill, tmp_path: Path, engine: Engine) -> None:
+    (tmp_path / "train.py").write_text(ill.text())
+    found = list(examine(str(tmp_path / "train.py"), 60, engine=engine))
+    assert ill.named_first(found), [one for one in found if one.verdict != OK]
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=_MORE if name != "two-heads" else ()) for name in HEALTHY])
+def test_a_language_model_whose_labels_are_shifted_once_is_well(name: str, tmp_path: Path, engine: Engine) -> None:
+    (tmp_path / "train.py").write_text(HEALTHY[name])
+    assert [one for one in examine(str(tmp_path / "train.py"), 60, engine=engine) if one.verdict != OK] == []
+
+
+def _ids() -> torch.Tensor:
+    return torch.randint(0, 50, (8, 16), generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("by", range(5))
+def test_the_distance_is_that_at_which_targets_are_the_tokens_of_the_input(by: int) -> None:
+    ids = _ids()
+    assert distance(ids, ids[:, by:]) == by
+    padded = torch.cat([ids[:, by:], torch.full((8, by), -100)], 1)
+    assert distance(ids, padded) == by
+
+
+def test_the_distance_of_other_targets_and_of_ambiguous_ones_is_unknown() -> None:
+    ids = _ids()
+    assert distance(ids, ids.flip(0)) is None
+    assert distance(ids, ids.masked_fill(ids > 4, -100)) is None, "few targets are left"
+    repeated = torch.arange(8)[:, None].expand(8, 16)
+    assert distance(repeated, repeated) is None, "every token is the next one's"
+
+
+def test_classes_of_the_samples_are_not_compared_with_their_tokens() -> None:
+    ahead, ids = Ahead(), _ids()
+    ahead.called((ids,), {})
+    ahead.compared(ids[:, 0], -100)
+    ahead.compared(torch.rand(8, 16), -100)
+    assert ahead.found == []
+    ahead.compared(ids[:, 1:].flatten(), -100)
+    assert ahead.found == [{"by": 1, "labels": None}]
