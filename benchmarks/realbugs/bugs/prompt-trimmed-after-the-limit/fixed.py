@@ -16,7 +16,7 @@ def objective(model, rows):
 
 @torch.no_grad()
 def write(model, prompt, limit):
-    """Return at most so many letters after a prompt, the last letters of which fit into the window."""
+    """Return the letters after a prompt, at most so many; the model gets the part of the prompt that fits its window."""
     prompt = prompt[:, -WINDOW:]
     longest = prompt.shape[1] + limit
     rows = prompt
