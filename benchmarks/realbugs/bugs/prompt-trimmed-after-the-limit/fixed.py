@@ -16,7 +16,7 @@ def objective(model, rows):
 
 @torch.no_grad()
 def write(model, prompt, limit):
-    """Return the letters after a prompt, at most so many; the model gets the part of the prompt that fits its window."""
+    """Return the letters after a prompt, at most so many. The model gets the end of the prompt that fits its window."""
     prompt = prompt[:, -WINDOW:]
     longest = prompt.shape[1] + limit
     rows = prompt
