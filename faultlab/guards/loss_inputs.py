@@ -78,7 +78,8 @@ class LossInputs(Guard):
         self.looked += 1
         recorded = list(_recorded(root))
         # With the differences of predictions from each other, as in an energy distance, the loss is one of pairs.
-        of_pairs = any(_is_of_itself(node) for node, _ in recorded)
+        shape = (self._samples, self._samples)
+        of_pairs = any(_shape(node) == shape and _is_of_itself(node) for node, _ in recorded)
         for node, consumers in recorded:
             name = type(node).__name__
             if name.startswith(("LogSoftmaxBackward", "BinaryCrossEntropyWithLogitsBackward")):
