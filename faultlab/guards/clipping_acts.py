@@ -79,7 +79,7 @@ class ClippingActs(Guard):
                 self._owners.setdefault(id(parameter), []).append(optimizer)
             self._undo.append(optimizer.register_step_post_hook(self._stepped).remove)
         if self._undo:
-            clip_calls.observe(self._clipped)
+            clip_calls.CALLS.observe(self._clipped)
 
     def on_fit_end(self, trainer: TrainingView, pl_module: Any) -> None:
         self._leave()
@@ -88,7 +88,7 @@ class ClippingActs(Guard):
         self._leave()
 
     def _leave(self) -> None:
-        clip_calls.leave(self._clipped)
+        clip_calls.CALLS.leave(self._clipped)
         while self._undo:
             self._undo.pop()()
         self._forget()

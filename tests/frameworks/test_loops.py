@@ -181,9 +181,9 @@ def test_a_step_is_a_batch_of_the_training_loader() -> None:
 
 
 def test_without_guards_nothing_watches_the_loop() -> None:
-    observers = list(backward_calls._observers)
+    observers = list(backward_calls.CALLS.observers)
     followed(hand_written.main, layout_of("main"))
-    assert backward_calls._observers == observers
+    assert backward_calls.CALLS.observers == observers
 
 
 def test_accumulated_batches_are_steps_too() -> None:

@@ -48,7 +48,7 @@ def test_a_loss_that_is_nan_is_detected_in_its_step_although_the_trainer_hides_i
     with pytest.raises(Alarm, match="LossContract: the loss is nan, which is not finite, at step") as caught:
         trained([guards.hf()], spoilt=5, gradient_accumulation_steps=accumulated)
     assert f"at step {5 // accumulated}." in str(caught.value)
-    assert backward_calls._observers == []
+    assert backward_calls.CALLS.observers == []
 
 
 @pytest.mark.filterwarnings("error::faultlab.guards.guard.GuardWarning")
@@ -59,7 +59,7 @@ def test_a_clean_training_is_allowed_and_not_changed_by_a_bit(
     monkeypatch.setattr(guards.Guard, "own_errors", "raise")
     watching = guards.hf(level="full")
     assert torch.equal(weights(trained([watching], **options)), weights(trained(**options)))
-    assert backward_calls._observers == []
+    assert backward_calls.CALLS.observers == []
     assert "LoggedMetrics looked 0 times" in watching.report()
     looked = {type(guard).__name__ for guard in watching.guards if guard.looked}
     assert {"BackwardFaithful", "Gradients", "ParametersMove", "WeightsIntact"} <= looked
@@ -76,7 +76,7 @@ def test_a_training_that_is_repeated_is_watched_again() -> None:
     assert made.state.global_step == 16
     with pytest.raises(Alarm, match="the loss is nan, which is not finite, at step 4"):
         made.train()
-    assert backward_calls._observers == []
+    assert backward_calls.CALLS.observers == []
 
 
 @pytest.mark.filterwarnings("error::faultlab.guards.guard.GuardWarning")

@@ -15,6 +15,7 @@ class Counting:
     def __init__(self, step: int) -> None:
         self.step = step
         self.asked = 0
+        self.loggers: list[Any] = []
 
     @property
     def global_step(self) -> int:

@@ -1,18 +1,17 @@
 """Observation of every backward pass and gradient scaler of the process, while anyone observes.
 
-`torch.autograd.backward` is what `Tensor.backward` calls, so it is the only place to observe. It is replaced when the
-first observer comes and restored when the last one leaves.
+`torch.autograd.backward` is what `Tensor.backward` calls, so it is the only place to observe.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
+
+from faultlab.guards.support.observed_calls import ObservedCalls
 
 
 class Observer(Protocol):
@@ -34,41 +33,10 @@ class Observer(Protocol):
         """Called after a gradient scaler has stepped an optimizer, or skipped the step."""
 
 
-_observers: list[Observer] = []
-_replaced: list[tuple[Any, str, Any, Any]] = []
-
-
-def observe(observer: Observer) -> None:
-    """Call the observer from now on."""
-    if not _observers:
-        _replace(torch.autograd, "backward", _backward)
-        _replace(GradScaler, "scale", _scale)
-        _replace(GradScaler, "step", _step)
-    _observers.append(observer)
-
-
-def leave(observer: Observer) -> None:
-    """Stop calling the observer."""
-    if observer in _observers:
-        _observers.remove(observer)
-    while not _observers and _replaced:
-        owner, name, original, ours = _replaced.pop()
-        # Another library may have replaced it since; ours then calls the original and nothing else.
-        if vars(owner).get(name) is ours:
-            setattr(owner, name, original)
-
-
-def _replace(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
-    original = vars(owner)[name]
-    ours = functools.wraps(original)(make(original))
-    setattr(owner, name, ours)
-    _replaced.append((owner, name, original, ours))
-
-
 def _backward(original: Any) -> Any:
     def backward(tensors: Any, grad_tensors: Any = None, *args: Any, **kwargs: Any) -> Any:
         # One that a compiler traces has no values.
-        observers = () if torch.compiler.is_compiling() else tuple(_observers)
+        observers = () if torch.compiler.is_compiling() else tuple(CALLS.observers)
         if observers:
             is_loss = type(tensors) is Tensor and tensors.numel() == 1
             loss = tensors if is_loss else _scalar(tensors, grad_tensors)
@@ -104,7 +72,7 @@ def _scale(original: Any) -> Any:
     def scale(self: Any, outputs: Any) -> Any:
         result = original(self, outputs)
         if self.is_enabled():
-            for observer in [*_observers]:
+            for observer in [*CALLS.observers]:
                 observer.scaled(outputs, result)
         return result
 
@@ -113,7 +81,7 @@ def _scale(original: Any) -> Any:
 
 def _step(original: Any) -> Any:
     def step(self: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
-        observers = [*_observers] if self.is_enabled() else []
+        observers = [*CALLS.observers] if self.is_enabled() else []
         for observer in observers:
             observer.before_scaled_step(optimizer)
         result = original(self, optimizer, *args, **kwargs)
@@ -122,3 +90,8 @@ def _step(original: Any) -> Any:
         return result
 
     return step
+
+
+CALLS: ObservedCalls[Observer] = ObservedCalls(
+    lambda: [(torch.autograd, "backward", _backward), (GradScaler, "scale", _scale), (GradScaler, "step", _step)]
+)

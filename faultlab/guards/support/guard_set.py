@@ -211,9 +211,11 @@ class _InBatch:
         self._waiting = [guard for guard in awake if guard in self._idle and not getattr(guard, "watchful", False)]
         self._awake = [guard for guard in awake if guard not in self._waiting]
 
-    def _call_waiting(self, *args: Any, **kwargs: Any) -> None:
-        for guard in self._waiting:
-            getattr(guard, self.hook)(*args, **kwargs)
+    def _call_waiting(self, trainer: Any, *args: Any, **kwargs: Any) -> None:
+        # Their batch has no look, even if its step has been counted by now.
+        with pace.OneHook({id(view_of(trainer)): False}):
+            for guard in self._waiting:
+                getattr(guard, self.hook)(trainer, *args, **kwargs)
 
     def _is_of_note(self, trainer: Any, batch: Any) -> bool:
         """Return whether all guards are called at the end of a batch, although its step was not looked at."""

@@ -122,8 +122,8 @@ class Watcher:
             self._ears.before(root, self._called)
         for optimizer in loop.optimizers:
             self._hook(optimizer)
-        backward_calls.observe(self)
-        scheduler_calls.observe(loop.scheduled)
+        backward_calls.CALLS.observe(self)
+        scheduler_calls.CALLS.observe(loop.scheduled)
 
     def add(self, optimizer: Optimizer) -> None:
         """Observe another optimizer from now on."""
@@ -133,8 +133,8 @@ class Watcher:
 
     def leave(self) -> None:
         """Remove all hooks."""
-        backward_calls.leave(self)
-        scheduler_calls.leave(self._loop.scheduled)
+        backward_calls.CALLS.leave(self)
+        scheduler_calls.CALLS.leave(self._loop.scheduled)
         self._ears.off()
         while self._undo:
             self._undo.pop()()
