@@ -5,11 +5,14 @@ This module runs in the victim.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import selectors
 import shlex
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,8 @@ from faultlab.guards.support.lightning_view import view_of
 
 LOG, CHECKPOINT = "log.jsonl", "checkpoint.pt"
 _LINES = 5
+_KEPT = 64 * 1024
+_PAUSE = 0.05
 
 
 class CommandFailed(AssertionError):  # noqa: N818 - it is an alert, not an error of its own
@@ -103,19 +108,49 @@ class Command(Callback):
 
     def _judge(self, words: list[str]) -> None:
         try:
-            done = subprocess.run(
+            process = subprocess.Popen(
                 words,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                timeout=self.timeout,
                 env={**os.environ, "OMP_NUM_THREADS": "1"},
-                check=False,
             )
         except OSError as error:
             raise CommandFailed(f"can't run {shlex.join(words[:1])}: {error.strerror}") from None
-        except subprocess.TimeoutExpired:
-            raise CommandFailed(f"{words[0]} has not ended within {self.timeout:g} s") from None
-        if done.returncode:
-            said = done.stdout.decode(errors="replace").strip().splitlines()
-            raise CommandFailed(f"exit code {done.returncode}: " + "\n".join(said[-_LINES:]))
+        with process:
+            try:
+                said = _last_words(process, time.monotonic() + self.timeout)
+                has_ended = process.poll() is not None
+            finally:
+                process.kill()
+        if not has_ended:
+            raise CommandFailed(f"{words[0]} has not ended within {self.timeout:g} s")
+        if process.returncode:
+            lines = said.decode(errors="replace").strip().splitlines()
+            raise CommandFailed(f"exit code {process.returncode}: " + "\n".join(lines[-_LINES:]))
+
+
+def _last_words(process: subprocess.Popen[bytes], deadline: float) -> bytes:
+    """Return the end of what a process prints until it ends, or until the deadline."""
+    assert process.stdout is not None
+    output, said, rest = process.stdout.fileno(), b"", _KEPT
+    os.set_blocking(output, False)
+    with selectors.DefaultSelector() as waiting:
+        waiting.register(output, selectors.EVENT_READ)
+        while True:
+            # What it has started may keep its output open and print more, after what fits into a pipe.
+            has_ended = process.poll() is not None or time.monotonic() >= deadline
+            if not waiting.select(0 if has_ended else _PAUSE):
+                if has_ended:
+                    return said
+                continue
+            piece = os.read(output, _KEPT)
+            if not piece:
+                break
+            said = (said + piece)[-_KEPT:]
+            rest -= len(piece) if has_ended else 0
+            if rest <= 0:
+                return said
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(max(0.0, deadline - time.monotonic()))
+    return said

@@ -19,7 +19,8 @@ class ClippingActs(Guard):
 
     Whoever calls `clip_grad_norm_` or `clip_grad_value_` states a limit. The gradients that the optimizer steps on have
     to respect it, if they were not clipped at all or have grown since. Of several calls before a step the last one
-    counts. Optimizers that are not torch's own may change gradients, and are not judged.
+    counts. Optimizers that are not torch's own may change gradients, and are not judged, nor is SGD with Nesterov
+    momentum where it adds the momentum to the gradients themselves (foreach, the default on GPUs).
 
     Args:
         tolerance: How far gradients may exceed the limit, as a share of it.
@@ -50,7 +51,7 @@ class ClippingActs(Guard):
 
     def _forget(self) -> None:
         self._undo: list[Any] = []
-        self._owners: dict[int, Any] = {}
+        self._owners: dict[int, list[Any]] = {}
         self._calls: dict[int, _Call] = {}
         self._over: dict[int, int] = {}
         self._found: list[Finding] = []
@@ -69,9 +70,14 @@ class ClippingActs(Guard):
             self.skip("the gradients are sharded")
             return
         for optimizer in optimizers_of(trainer):
-            if type(optimizer).__module__.startswith("torch.optim") and not searches(optimizer):
-                self._owners |= {id(parameter): optimizer for parameter in parameters_of(optimizer)}
-                self._undo.append(optimizer.register_step_post_hook(self._stepped).remove)
+            if not type(optimizer).__module__.startswith("torch.optim") or searches(optimizer):
+                continue
+            if any(map(_changes_gradients, optimizer.param_groups)):
+                self.skip("the optimizer adds its momentum to the gradients")
+                continue
+            for parameter in parameters_of(optimizer):
+                self._owners.setdefault(id(parameter), []).append(optimizer)
+            self._undo.append(optimizer.register_step_post_hook(self._stepped).remove)
         if self._undo:
             clip_calls.CALLS.observe(self._clipped)
 
@@ -111,12 +117,14 @@ class ClippingActs(Guard):
         try:
             with_gradient = [parameter for parameter in parameters if parameter.grad is not None]
             after = clip_calls.size(with_gradient, by_norm)
-            owners = {id(owner): owner for p in parameters if (owner := self._owners.get(id(p))) is not None}
-            if not parameters:
-                owners = {id(owner): owner for owner in self._owners.values()}
-            for key, owner in owners.items():
-                clipped = parameters or parameters_of(owner)
-                self._calls[key] = _Call(clipped, limit, by_norm, after, len(with_gradient), self._backwards)
+            if parameters:
+                call = _Call(parameters, limit, by_norm, after, len(with_gradient), self._backwards)
+                self._calls |= {id(owner): call for p in parameters for owner in self._owners.get(id(p), ())}
+                return
+            # Of several groups of parameters one may have none, which leaves the limits of the others as they are.
+            for owner in {id(owner): owner for owners in self._owners.values() for owner in owners}.values():
+                call = _Call(parameters_of(owner), limit, by_norm, after, 0, self._backwards)
+                self._calls.setdefault(id(owner), call)
         except Exception as error:
             self._mistake(error)
 
@@ -124,6 +132,8 @@ class ClippingActs(Guard):
         call = self._calls.pop(id(optimizer), None)
         if not self._looking or call is None:
             return
+        # It has served its step, so that other optimizers of its parameters may step on later gradients.
+        self._calls = {key: other for key, other in self._calls.items() if other is not call}
         try:
             size = clip_calls.size(call.parameters, call.by_norm)
             self.looked += 1
@@ -155,6 +165,15 @@ class ClippingActs(Guard):
             f"{found}: they have grown from {call.after:.3g} since",
             "Clip last before the step: after unscaling, dividing, adding and reducing gradients.",
         )
+
+
+def _changes_gradients(group: dict[str, Any]) -> bool:
+    """Return whether SGD adds the momentum of a group to its gradients in place, so that they show no limit later."""
+    if not group.get("nesterov") or group.get("fused"):
+        return False
+    # Without a choice, torch takes the foreach implementation for parameters on GPUs.
+    chosen = group.get("foreach")
+    return bool(chosen) or (chosen is None and any(parameter.device.type != "cpu" for parameter in group["params"]))
 
 
 @dataclass(frozen=True)

@@ -132,13 +132,22 @@ class _Events:
             def called(*given: Any) -> None:
                 try:
                     function(*given)
-                except BaseException:
-                    self._leave()
+                except BaseException as error:
+                    self._fail(error)
                     raise
 
             return called
 
         return {name: ending(function) for name, function in hooks.items()}
+
+    def _fail(self, error: BaseException) -> None:
+        self._ears.off()
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            try:
+                watcher.failed(error)
+            finally:
+                watcher.leave()
 
     def _leave(self) -> None:
         self._ears.off()

@@ -76,11 +76,15 @@ class LossInputs(Guard):
         if not isinstance(loss, Tensor) or root is None:
             return
         self.looked += 1
-        for node, consumers in _recorded(root):
+        recorded = list(_recorded(root))
+        # With the differences of predictions from each other, as in an energy distance, the loss is one of pairs.
+        shape = (self._samples, self._samples)
+        of_pairs = any(_shape(node) == shape and _is_of_itself(node) for node, _ in recorded)
+        for node, consumers in recorded:
             name = type(node).__name__
             if name.startswith(("LogSoftmaxBackward", "BinaryCrossEntropyWithLogitsBackward")):
                 self._normalized(node, name)
-            elif self._samples is not None and self._samples > 1:
+            elif self._samples is not None and self._samples > 1 and not of_pairs:
                 self._pairs(node, name, consumers, self._samples)
 
     def _normalized(self, node: Any, name: str) -> None:
@@ -135,7 +139,16 @@ def _recorded(root: Any) -> Iterator[tuple[Any, list[Any]]]:
 
 def _origin(node: Any) -> Any:
     """Return the function whose values a function gets, apart from their arrangement."""
-    given = node.next_functions[0][0] if node.next_functions else None
+    return _arranged(node.next_functions[0][0] if node.next_functions else None)
+
+
+def _is_of_itself(node: Any) -> bool:
+    """Return whether a function subtracts values from the same ones in another arrangement."""
+    given = [_arranged(one) for one, _ in node.next_functions] if type(node).__name__.startswith("SubBackward") else []
+    return len(given) == 2 and given[0] is given[1] is not None
+
+
+def _arranged(given: Any) -> Any:
     while given is not None and type(given).__name__.startswith(_SAME_VALUES):
         given = given.next_functions[0][0] if given.next_functions else None
     return given

@@ -19,7 +19,7 @@ class MetricsPooled(Guard):
 
     Lightning then logs the mean of the batches' values, which is not the metric of all samples for precision, recall,
     F1, AUROC, macro averages and the like. The guard updates a copy of each metric with what it is called with in the
-    first validation, and compares. Trainings of several ranks are not judged.
+    first validation, and compares. Trainings of several ranks are not judged, nor batches of one.
 
     Args:
         tolerance: The allowed difference of a metric, as a share of its value.
@@ -70,7 +70,8 @@ class MetricsPooled(Guard):
         pools, self._pools = self._pools, []
         logged = trainer_state.metrics(trainer)
         for pool in pools:
-            if len(pool.values) < 2:
+            # The mean of the values of single samples is a measure of its own, such as that of the sharpness of images.
+            if len(pool.values) < 2 or max(pool.sizes) < 2:
                 continue
             self.looked += 1
             whole = trainer_state.number(pool.copy.compute())

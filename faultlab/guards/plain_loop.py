@@ -55,6 +55,10 @@ class Attached:
             self._course.end_batch()
             self._end_validation()
             self._course.end()
+        except BaseException as error:
+            # Guards that are not called for the end any more remove their hooks then.
+            self._course.call("on_exception", error)
+            raise
         finally:
             self._leave()
 

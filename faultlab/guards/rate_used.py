@@ -16,13 +16,16 @@ _NAMES = ("lr", "learning_rate")
 _LIBRARIES = ("torch", "pytorch_lightning", "lightning", "lightning_fabric", "builtins", "abc", "typing")
 _ANY = frozenset({"__dict__", "vars", "hparams", "asdict", "getattr"})
 """With these names, a method may read any attribute."""
+_OF_ATTRIBUTES = ("_ATTR", "LOAD_METHOD", "COPY", "DUP_TOP")
+"""The ends of the names of instructions that follow the load of an object whose attribute is read, set or added to."""
 
 
 class RateUsed(Guard):
     """A guard against a learning rate that a module is configured with, keeps, and never reads.
 
     The module has a number as ``lr`` or ``learning_rate``, no optimizer has that rate, nor a scheduler begins or peaks
-    with it, and no method of its classes reads it. Modules without `configure_optimizers` are not judged.
+    with it, and no method of its classes reads it. Modules without `configure_optimizers` are not judged, nor those
+    that pass themselves to a function there, which may read it.
 
     Args:
         action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
@@ -70,8 +73,12 @@ def _reads(cls: type, name: str) -> bool:
         for method in vars(owner).values():
             function = getattr(method, "fget", None) or getattr(method, "__func__", method)
             function = getattr(function, "__wrapped__", function)
-            if isinstance(function, types.FunctionType) and any(_read_in(function.__code__, name)):
-                return True
+            if isinstance(function, types.FunctionType):
+                code = function.__code__
+                # Other methods load the module itself to call it.
+                own = code.co_varnames[0] if code.co_argcount and "optim" in code.co_name else ""
+                if any(_read_in(code, name)) or any(_passes(code, own)):
+                    return True
             if not isinstance(function, types.FunctionType) and callable(function):
                 # Compiled or wrapped in something else, so that its code is unknown.
                 return True
@@ -86,3 +93,20 @@ def _read_in(code: types.CodeType, name: str) -> Iterator[bool]:
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             yield from _read_in(constant, name)
+
+
+def _passes(code: types.CodeType, own: str) -> Iterator[bool]:
+    """Yield for each instruction whether it loads the module, by its name in the method, for more than an attribute."""
+    instructions = [*dis.get_instructions(code)]
+    # If functions within the method use it, any other load only makes these functions.
+    within = own in code.co_cellvars or own in code.co_freevars
+    names = ("LOAD_DEREF",) if within else ("LOAD_FAST", "STORE_FAST_LOAD_FAST")
+    for instruction, following in zip(instructions, [*instructions[1:], None]):
+        loads = own and instruction.opname.startswith(names)
+        # Newer versions of Python load two names at once, and the following instruction is about the last.
+        loaded = instruction.argval if isinstance(instruction.argval, tuple) else (instruction.argval,)
+        if loads and own in loaded:
+            yield loaded[-1] != own or following is None or not following.opname.endswith(_OF_ATTRIBUTES)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _passes(constant, own)

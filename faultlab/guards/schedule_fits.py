@@ -106,8 +106,10 @@ class ScheduleFits(Guard):
             self._before[id(scheduler)] = now = schedule_length.turns(scheduler)
             turns = now - before
             self.looked += 1
-            if epoch.batches > 1 and turns >= 2 * epoch.batches and trainer.world_size == 1:
-                self._say_repeated(scheduler, turns / epoch.batches)
+            # Several steps for a batch, such as the inner ones of reinforcement learning, have a turn each.
+            apart = max(epoch.batches, epoch.steps // max(1, len(trainer.optimizers or [])))
+            if epoch.batches > 1 and turns >= 2 * apart and trainer.world_size == 1:
+                self._say_repeated(scheduler, turns / apart)
             by_step = turns > 1 and turns >= 0.9 * epoch.steps
             if planned is not None and (by_step or turns == 1):
                 self._judge(scheduler, planned, by_step, turns * planned.epochs)

@@ -24,6 +24,7 @@ class UpdatesKept(Guard):
 
     It compares a sample of 64 values of each such weight before and after steps, where the gradient is not zero. Steps
     of a warm-up or after a decay are not judged, and none after the first thousand, when weights may have converged.
+    Optimizers that are not torch's own may round at random or keep the weights in float32, and are not judged.
 
     Args:
         lost: The share of values that may stay the same.
@@ -48,6 +49,10 @@ class UpdatesKept(Guard):
     def _forget(self) -> None:
         self._halves: dict[int, list[tuple[Tensor, Tensor]]] = {}
         self._before: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._rates: dict[int, tuple[list[float], list[float]]] = {}
+        self._restart()
+
+    def _restart(self) -> None:
         self._same = self._values = self._judged = 0
 
     def __getstate__(self) -> dict[str, Any]:
@@ -58,21 +63,38 @@ class UpdatesKept(Guard):
 
     def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
         for optimizer in optimizers_of(trainer):
-            for parameter in parameters_of(optimizer):
-                if plain(parameter) and parameter.dtype in _HALVES and (row := flat(parameter)) is not None:
+            halves = [p for p in parameters_of(optimizer) if plain(p) and p.dtype in _HALVES]
+            if halves and not type(optimizer).__module__.startswith("torch.optim"):
+                self.skip("the optimizer is not torch's own")
+                continue
+            for parameter in halves:
+                if (row := flat(parameter)) is not None:
                     view = row[:: -(-len(row) // _PER_TENSOR)]
                     self._halves.setdefault(id(optimizer), []).append((parameter, view))
 
     @pace.sparse
     def on_before_optimizer_step(self, trainer: TrainingView, pl_module: Any, optimizer: Any) -> None:
         halves = self._halves.get(id(optimizer))
-        if not halves or not pace.due(trainer) or trainer.global_step > _LATEST or not _is_at_its_rate(optimizer):
+        if not halves or not pace.due(trainer) or trainer.global_step > _LATEST or not self._is_at_its_rate(optimizer):
             return
         for parameter, view in halves:
             given = parameter.grad
             if given is not None and plain(given) and (row := flat(given)) is not None:
                 gradient = row[:: -(-len(row) // _PER_TENSOR)]
                 self._before.append((view, view.clone(), gradient.clone()))
+
+    def _is_at_its_rate(self, optimizer: Any) -> bool:
+        groups = optimizer.param_groups
+        rates = [number(group.get("lr")) or 0.0 for group in groups]
+        known = [number(group.get("initial_lr")) or 0.0 for group in groups]
+        before, highest = self._rates.get(id(optimizer), (rates, known))
+        highest = [max(pair) for pair in zip(highest, rates)]
+        self._rates[id(optimizer)] = rates, highest
+        if any(rate > 1.001 * last for rate, last in zip(rates, before)):
+            # A warm-up, whose highest rate is unknown while it rises.
+            self._restart()
+            return False
+        return all(rate > 0 and rate >= 0.5 * most for rate, most in zip(rates, highest))
 
     @pace.sparse
     def on_train_batch_end(
@@ -102,11 +124,3 @@ class UpdatesKept(Guard):
                 "Keep the weights in float32 and compute in half precision by autocast (precision='bf16-mixed'), or "
                 "use a larger learning rate or an optimizer with stochastic rounding.",
             )
-
-
-def _is_at_its_rate(optimizer: Any) -> bool:
-    for group in optimizer.param_groups:
-        rate, initial = number(group.get("lr")) or 0.0, number(group.get("initial_lr")) or 0.0
-        if rate <= 0 or rate < 0.5 * initial:
-            return False
-    return True

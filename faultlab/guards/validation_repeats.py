@@ -16,7 +16,8 @@ class ValidationRepeats(Guard):
     """A guard against validation data that are drawn anew each time, such as by the augmentation of the training.
 
     The first batch of each validation is compared with that of the one before. The inputs of most samples have to be
-    others while all labels are the same, in a loader that keeps its order. Without labels, random inputs may be meant.
+    others while all labels are the same, in a loader that keeps its order. Without labels, random inputs may be meant,
+    and so they may if the labels are what is restored from them, such as images without their noise.
 
     Args:
         share: The share of samples whose inputs have to differ.
@@ -44,6 +45,8 @@ class ValidationRepeats(Guard):
             return
         seen = batch_view.look(batch)
         if seen.inputs is None or seen.labels is None or not seen.inputs.is_floating_point():
+            return
+        if seen.labels.is_floating_point() and seen.labels.numel() >= seen.inputs.numel():
             return
         now = [*seen.input_keys], [*seen.label_keys]
         before, self._before = self._before, now

@@ -57,6 +57,10 @@ class Watching:
         """
         try:
             self._watcher.end()
+        except BaseException as error:
+            # Guards that are not called for the end any more remove their hooks then.
+            self._watcher.failed(error)
+            raise
         finally:
             self._leave()
 

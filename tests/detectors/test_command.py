@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,23 @@ def test_the_checkpoint_has_the_final_weights(tmp_path: Path) -> None:
 def test_another_exit_code_than_zero_fails_with_what_the_command_printed(code: str, said: str) -> None:
     with pytest.raises(CommandFailed, match=said):
         _trained(Command(f'{sys.executable} -c "{code}"', timeout=1), max_steps=1)
+
+
+def test_the_output_of_a_command_may_be_long_and_its_end_is_reported() -> None:
+    flood = f'{sys.executable} -c "import sys; [print(7 * str(n)) for n in range(10 ** 5)]; sys.exit(1)"'
+    with pytest.raises(CommandFailed, match=r"^exit code 1: (9999\d{31}\n?){5}$") as caught:
+        _trained(Command(flood), max_steps=1)
+    assert len(str(caught.value)) < 300
+    with pytest.raises(CommandFailed, match="has not ended within 1 s"):
+        _trained(Command("yes", timeout=1), max_steps=1)
+
+
+def test_what_a_command_leaves_running_does_not_delay_its_exit_code() -> None:
+    began = time.monotonic()
+    _trained(Command("sh -c 'sleep 20 & exit 0'", timeout=10), max_steps=1)
+    with pytest.raises(CommandFailed, match="exit code 3: not good"):
+        _trained(Command("sh -c 'sleep 20 & echo not good; exit 3'", timeout=10), max_steps=1)
+    assert time.monotonic() - began < 8
 
 
 def test_a_program_that_is_missing_fails() -> None:

@@ -121,3 +121,51 @@ def test_everything_that_was_replaced_is_restored() -> None:
     assert (torch.nn.utils.clip_grad_value_, torch.nn.utils.clip_grad._clip_grads_with_norm_) == before
     assert torch.nn.utils.clip_grad._clip_grads_with_norm_ is _clip_grads_with_norm_
     assert not module.trainer.optimizers[0]._optimizer_step_post_hooks
+
+
+def with_the_optimizer(**settings: Any) -> ClippingActs:
+    torch.manual_seed(0)
+    model, loader = Healthy(), DataLoader(points(), batch_size=16)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, **settings)
+    with watch(model, optimizer, guards=(guard := ClippingActs()), loader=loader):
+        for inputs, labels in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(inputs), labels).backward()
+            to_norm(model)
+            optimizer.step()
+    return guard
+
+
+def test_nesterov_momentum_that_is_added_to_the_gradients_is_allowed() -> None:
+    assert with_the_optimizer(nesterov=True, foreach=False).looked
+    guard = with_the_optimizer(nesterov=True, foreach=True)
+    assert not guard.looked
+    assert guard.skipped == {"the optimizer adds its momentum to the gradients": 1}
+    assert with_the_optimizer(foreach=True).looked
+
+
+def test_a_group_of_parameters_that_is_empty_has_no_limit() -> None:
+    def by_group(model: Any) -> None:
+        clip_grad_norm_(model.parameters(), 1.0)
+        clip_grad_norm_([p for name, p in model.named_parameters() if "norm" in name], 0.001)
+
+    assert check_of(after=by_group) == ""
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_what_is_clipped_for_the_step_of_one_optimizer_does_not_limit_that_of_another(shared: bool) -> None:
+    body, first, second = torch.nn.Linear(4, 8), torch.nn.Linear(8, 2), torch.nn.Linear(8, 2)
+    one = torch.optim.Adam([*body.parameters(), *first.parameters()])
+    another = torch.optim.Adam([*(body.parameters() if shared else ()), *second.parameters()])
+    clipped = [*body.parameters(), *([] if shared else [*first.parameters(), *second.parameters()])]
+    loader = DataLoader(points(), batch_size=16)
+    with watch([body, first, second], [one, another], guards=(guard := ClippingActs()), loader=loader):
+        for inputs, labels in loader:
+            for optimizer, head in ((one, first), (another, second)):
+                one.zero_grad()
+                another.zero_grad()
+                F.cross_entropy(head(body(inputs)), labels).backward()
+                if optimizer is one:
+                    clip_grad_norm_(clipped, 0.001)
+                optimizer.step()
+    assert guard.looked

@@ -81,6 +81,7 @@ def test_residuals_of_each_pair_of_samples_are_detected(loss: Loss) -> None:
         (lambda z, y: F.mse_loss(z.squeeze(1), y.float()), 1),
         (lambda z, y: (z - y[:, None]).square().mean(), 3),
         (lambda z, y: (z - z.T).square().mean(), 1),
+        (lambda z, y: 2 * (z - y[None].float()).abs().mean() - (z - z.T).abs().mean(), 1),
         (lambda z, y: (z.squeeze(1)[:, None] - y).abs().mean(), 1),
         (lambda z, y: (z - y).logsumexp(1).mean(), 1),
         (lambda z, y: (z @ z.T - torch.eye(len(z))).square().mean(), 3),

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torchmetrics
 from torch import nn
+from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from faultlab import guards
@@ -73,6 +74,15 @@ def test_a_mean_that_is_the_metric_of_all_samples_is_allowed() -> None:
     fit(guard := MetricsPooled(), module := Measured(micro, "values"), validation=validation())
     assert guard.looked
     assert not module.score._forward_hooks
+
+
+def test_the_mean_of_values_of_single_samples_is_allowed() -> None:
+    class Sharpness(Measured):
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            self.log("val_score", self.score(self(batch[0]), F.one_hot(batch[1], 2).float()))
+
+    loader = DataLoader(points(16, seed=1), batch_size=1)
+    fit(MetricsPooled(), Sharpness(torchmetrics.image.PeakSignalNoiseRatio(1.0), "values"), validation=loader)
 
 
 def test_other_parts_are_not_metrics() -> None:

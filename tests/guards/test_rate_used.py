@@ -56,14 +56,43 @@ class ReadElsewhere(Configured):
             group["lr"] = self.learning_rate
 
 
+def scaled_optimizer(module: Any) -> Any:
+    return torch.optim.Adam(module.parameters(), lr=module.learning_rate * 0.2)
+
+
+class ReadByAFunction(Configured):
+    def configure_optimizers(self) -> Any:
+        return scaled_optimizer(self)
+
+
+class ReadByAFunctionWithin(Configured):
+    def configure_optimizers(self) -> Any:
+        def optimizer() -> Any:
+            return scaled_optimizer(module=self)
+
+        return optimizer()
+
+
+class Grouped(Configured):
+    """Uses itself for its optimizer in ways in which nothing else can read its rate."""
+
+    def configure_optimizers(self) -> Any:
+        self.groups, other = [{"params": [part.weight, part.bias]} for part in (self.head,)], self.body
+        self.groups += [{"params": [one]} for one in other.parameters() if one is not self.head.weight]
+        return torch.optim.Adam(self.groups, **super().configure_optimizers().defaults)
+
+
 def test_a_rate_that_is_kept_and_never_read_is_detected() -> None:
     alarm = alarm_of(RateUsed(), Configured())
     assert alarm is not None
     assert "learning_rate is 0.01, and no method reads it" in alarm.found
     assert "is 0.002" in alarm.found
+    assert alarm_of(RateUsed(), Grouped()) is not None
 
 
-@pytest.mark.parametrize("module", [Healthy, Scaled, ByName, Warming, Cycling, ReadElsewhere])
+@pytest.mark.parametrize(
+    "module", [Healthy, Scaled, ByName, Warming, Cycling, ReadElsewhere, ReadByAFunction, ReadByAFunctionWithin]
+)
 def test_rates_that_are_used_are_allowed(module: Any) -> None:
     assert alarm_of(RateUsed(), module()) is None
 

@@ -63,6 +63,21 @@ def test_a_schedule_that_is_stepped_for_each_process_is_detected() -> None:
     assert loop(cosine(4 * BATCHES), times=4) == "stepped-repeatedly"
 
 
+def test_a_schedule_that_is_stepped_with_each_of_several_steps_for_a_batch_is_allowed() -> None:
+    torch.manual_seed(0)
+    model, loader = Healthy(), DataLoader(points(128), batch_size=8)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    scheduler = cosine(4 * 3 * BATCHES)(optimizer)
+    with watch(model, optimizer, guards=ScheduleFits(), loader=loader):
+        for _ in range(4):
+            for inputs, labels in loader:
+                for _ in range(3):
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(inputs), labels).backward()
+                    optimizer.step()
+                    scheduler.step()
+
+
 @pytest.mark.parametrize(
     "how",
     [

@@ -71,3 +71,55 @@ def test_weights_that_lightning_keeps_in_half_precision_are_judged() -> None:
     assert alarm_of(UpdatesKept(), Slow(), precision="bf16-mixed") is None
     module.rate = 0.02
     assert alarm_of(UpdatesKept(), module, precision="bf16-true") is None
+
+
+class Rounding(torch.optim.AdamW):
+    """Stands for an optimizer that rounds at random, which changes a value in few of its steps."""
+
+
+class Warming:
+    """Raises or lowers the rate in a loop of its own, which no scheduler shows."""
+
+    def __init__(self, first: float, factor: float) -> None:
+        self.rate, self.factor = first, factor
+
+    def __call__(self, optimizer: Any) -> None:
+        for group in optimizer.param_groups:
+            group["lr"] = self.rate
+        self.rate = min(0.01, self.rate * self.factor)
+
+
+def guard_of(optimizer: Any, after_step: Any, model: Any) -> UpdatesKept:
+    loader = DataLoader(points(), batch_size=8, shuffle=True)
+    with watch(model, optimizer, guards=(guard := UpdatesKept()), loader=loader):
+        for _ in range(4):
+            for inputs, labels in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(inputs.bfloat16()).float(), labels).backward()
+                optimizer.step()
+                after_step(optimizer)
+    return guard
+
+
+def wide() -> Any:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 2)).bfloat16()
+
+
+@pytest.mark.parametrize("own", [Warming(1e-5, 1.02), Warming(0.01, 0.95)])
+def test_rates_that_a_loop_raises_or_lowers_itself_are_not_judged_away_from_the_highest(own: Warming) -> None:
+    model = wide()
+    assert guard_of(torch.optim.AdamW(model.parameters(), lr=own.rate), own, model).looked < 20
+
+
+def test_schedules_that_rise_from_a_low_rate_are_allowed() -> None:
+    model = wide()
+    optimizer = torch.optim.AdamW(model.parameters())
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.01, total_steps=1000)
+    guard_of(optimizer, lambda _: schedule.step(), model)
+
+
+def test_optimizers_that_may_keep_updates_elsewhere_are_not_judged() -> None:
+    model = wide()
+    guard = guard_of(Rounding(model.parameters(), lr=1e-5), lambda _: None, model)
+    assert guard.skipped == {"the optimizer is not torch's own": 1}

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from faultlab.guards import ValidationRepeats
-from tests.guards.rig import alarm_of, loaders, points
+from tests.guards.rig import Healthy, alarm_of, fit, loaders, points
 
 
 class Redrawn(Dataset[Any]):
@@ -49,3 +51,28 @@ def test_validation_inputs_that_are_drawn_anew_are_detected(sanity: int) -> None
 )
 def test_validation_data_that_stay_the_same_or_may_be_meant_are_allowed(validation: Any) -> None:
     assert alarm_of(ValidationRepeats(), validation=validation, max_epochs=3) is None
+
+
+@pytest.mark.parametrize("finer", [1, 2])
+def test_inputs_that_are_made_at_random_from_what_is_restored_are_allowed(finer: int) -> None:
+    class Restored(Dataset[Any]):
+        def __len__(self) -> int:
+            return 64
+
+        def __getitem__(self, index: int) -> Any:
+            whole = points(64, seed=1)[index][0].repeat(finer)
+            return whole[:4] + 0.1 * torch.randn(4), whole
+
+    class Restoring(Healthy):
+        def __init__(self) -> None:
+            super().__init__()
+            self.restore = nn.Linear(4, 4 * finer)
+
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return F.mse_loss(self.restore(batch[0]), batch[1])
+
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            self.log("val_loss", self.training_step(batch, batch_idx))
+
+    loader = DataLoader(Restored(), batch_size=32)
+    fit(ValidationRepeats(), Restoring(), train=loader, validation=loader, max_epochs=3)

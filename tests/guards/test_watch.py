@@ -6,8 +6,8 @@ import contextlib
 import copy
 import io
 import itertools
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -18,6 +18,7 @@ from faultlab import guards
 from faultlab.guards import Alarm, watch
 from faultlab.guards.watching import Watching
 from tests.frameworks import hand_written
+from tests.guards.test_attached import ByHand, loop
 
 FORMS = ["main", "with_closure", "accumulating", "without_loader", "one_function_for_both", "streaming"]
 
@@ -231,6 +232,47 @@ def test_nothing_is_left_behind(ends: str) -> None:
     for part, own in zip(after[1], before[1]):
         assert {name for name in part if name.endswith("_hooks") and part[name]} == set()
         assert part.keys() == own.keys()
+
+
+class Late(guards.Guard):
+    """Raises an alarm at the end, before the guards that follow it are called."""
+
+    checks: ClassVar = {"late": "the training has ended"}
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        self.alarm("late", "the training has ended", "Go on.")
+
+
+def watched(late: list[Any]) -> None:
+    model, loader = hand_written.Net(), hand_written._training()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with watch(model, optimizer, guards=late, loader=loader):
+        for points, labels in loader:
+            F.cross_entropy(model(points), labels).backward()
+            optimizer.step()
+
+
+def attached(late: list[Any]) -> None:
+    loop(ByHand(), late)
+
+
+def transformers(late: list[Any]) -> None:
+    pytest.importorskip("transformers")
+    from tests.frameworks import hf_written
+
+    hf_written.trainer([guards.hf(late)]).train()
+
+
+@pytest.mark.parametrize("train", [watched, attached, transformers])
+def test_an_alarm_at_the_end_leaves_nothing_behind(train: Callable[[list[Any]], None]) -> None:
+    def places() -> Any:
+        return torch.nn.utils.clip_grad_value_, torch.nn.utils.clip_grad._clip_grads_with_norm_
+
+    before = places()
+    with pytest.raises(Alarm, match="the training has ended"):
+        train([Late(), seen := guards.ClippingActs()])
+    assert not seen._undo
+    assert places() == before
 
 
 def test_two_watches_at_once_do_not_disturb_each_other() -> None:
