@@ -119,7 +119,7 @@ class Gradients(Guard):
         course = self._courses.get(id(optimizer))
         if not pace.due(trainer):
             if course is not None:
-                course.latest = []
+                course.latest = [], []
             return
         if course is None or course.steps % 50 == 0:
             held = [p for p in parameters_of(optimizer) if p.requires_grad]
@@ -159,9 +159,11 @@ class Gradients(Guard):
             findings += self._layers(course, seen, norms, pl_module)
         else:
             course.idle.clear()
+        # Clipping makes the norm of a single gradient the same in every step, and those of all that are clipped apart.
+        sums = [] if len(set(norms)) > 1 else [_weighted_sum(gradient) for _, gradient in seen]
         if (
             norm
-            and norms == course.latest
+            and (norms, sums) == course.latest
             and not course.evaluates
             and any(group.get("lr", 1) != 0 for group in optimizer.param_groups)
         ):
@@ -173,7 +175,7 @@ class Gradients(Guard):
                     "elsewhere.",
                 )
             )
-        course.latest = norms
+        course.latest = norms, sums
         if course.steps <= 4 or course.steps % 16 == 0:
             findings += self._direction(course, seen)
         if findings:
@@ -312,7 +314,7 @@ class _Course:
         self._evaluated = -1, 0
         self.highest = 0.0
         self.norms: deque[float] = deque(maxlen=30)
-        self.latest: list[float] = []
+        self.latest: tuple[list[float], list[float]] = [], []
         self.held: list[Any] = []
         self.readable: set[int] = set()
         self.idle: dict[int, int] = {}
@@ -345,6 +347,12 @@ def _sampled(gradient: torch.Tensor) -> torch.Tensor:
     row = flat(gradient)
     row = gradient.reshape(-1) if row is None else row
     return row[:: -(-len(row) // _SAMPLED)]
+
+
+def _weighted_sum(gradient: torch.Tensor) -> float:
+    """Return a sum that differs for gradients of one norm: values of softmax cancel out without weights."""
+    row = _sampled(gradient).float()
+    return torch.dot(row, torch.arange(1.0, len(row) + 1, device=row.device).sqrt()).item()
 
 
 def _steady(norms: list[float]) -> bool:

@@ -77,6 +77,20 @@ def test_gradients_that_are_clipped_to_next_to_nothing_are_detected() -> None:
     assert alarm.check == "crushed"
 
 
+def test_gradients_of_one_norm_are_not_stale_if_their_values_differ() -> None:
+    class Signs(Wide):
+        """Its only gradient always has the same norm, as one that is clipped in every step has."""
+
+        def on_after_backward(self) -> None:
+            assert self.head.weight.grad is not None
+            self.head.weight.grad.sign_()
+
+    module = Signs()
+    module.requires_grad_(False)
+    module.head.weight.requires_grad_(True)
+    assert alarm_of(Gradients(), module) is None
+
+
 def test_a_detached_body_is_detected_and_named() -> None:
     class Detached(Wide):
         def forward(self, inputs: Any) -> Any:

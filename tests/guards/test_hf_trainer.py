@@ -71,6 +71,17 @@ def test_a_guard_may_be_given_alone_and_only_warn() -> None:
     assert made.state.global_step == 16
 
 
+def test_a_callback_may_stop_the_training_within_an_epoch() -> None:
+    from transformers import TrainerCallback
+
+    class Enough(TrainerCallback):  # type: ignore[misc]
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            control.should_training_stop = state.global_step == 11
+
+    made = trained([guards.hf(), Enough()], max_steps=16)
+    assert made.state.global_step == 11
+
+
 def test_a_training_that_is_repeated_is_watched_again() -> None:
     made = trained([guards.hf()], spoilt=20)
     assert made.state.global_step == 16
