@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
+from benchmarks.realbugs import registry
 from benchmarks.realbugs.bug import Bug
 from benchmarks.realbugs.predicting import predictions
 from benchmarks.realbugs.registry import Detector
@@ -83,16 +84,24 @@ def page(
     sets = {title: names for title, names in sets.items() if len(names) > 1}
     parts = [
         _HEAD,
-        _extent(bugs, ran, outcomes),
+        _extent(bugs, ran, {cell: outcome for cell, outcome in outcomes.items() if cell.seed < seeds}),
         "## Detectors\n",
         _table(detectors, ran, sets),
         _failures(bugs, public, outcomes, seeds),
         _usages(detectors, ran, pythons),
-        _LEFT_OUT,
+        _LEFT_OUT + _not_run(ran),
         predictions(bugs, ran, outcomes, seeds, sets),
         _bugs(bugs, ran),
     ]
     return "\n".join(parts)
+
+
+def _not_run(ran: Collection[str]) -> str:
+    return "".join(
+        f'- **{name}** was not run for this page: `python -m benchmarks.realbugs --detector "{name}"`.\n'
+        for name in registry.detectors()
+        if name not in ran
+    )
 
 
 def _extent(bugs: Sequence[Bug], ran: Mapping[str, Score], outcomes: Outcomes) -> str:
