@@ -119,8 +119,8 @@ class Harvest:
             if detector.group == "faultlab":
                 files += sorted((ROOT / "faultlab" / "guards").rglob("*.py"))
             scripts = [self._bugs[cell.bug].script(version) for version in VERSIONS]
-            if any("realbugs.tables" in script for script in scripts):
-                files.append(_HERE / "tables.py")
+            used = [name for name in ("tables", "ranks") if any(f"realbugs.{name}" in script for script in scripts)]
+            files += [_HERE / f"{name}.py" for name in used]
             texts = [file.read_bytes() for file in files] + [script.encode() for script in scripts]
             self._digests[key] = hashlib.sha256(b"\0".join(texts)).hexdigest()[:16]
         return self._digests[key]

@@ -61,7 +61,6 @@ class _Events:
     def __init__(self, guards: list[Any]) -> None:
         self.guards = guards
         self._watcher: Watcher | None = None
-        self._loop: WatchedLoop | None = None
         self._ears = Ears(_raised)
         self._due = self._evaluating = False
 
@@ -75,7 +74,6 @@ class _Events:
         planned = -1 if args.max_steps > 0 else int(args.num_train_epochs)
         loop = WatchedLoop([_own(given["optimizer"])], *loaders, args.gradient_accumulation_steps, planned)
         loop.callbacks, loop.max_steps = self.guards, state.max_steps
-        self._loop = loop
         # What a training that resumes has done before.
         loop.global_step, loop.current_epoch = state.global_step, int(state.epoch or 0)
         validates = str(getattr(args.eval_strategy, "value", args.eval_strategy)) != "no"
@@ -106,9 +104,9 @@ class _Events:
         self._evaluating = False
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if self._watcher is not None and self._loop is not None:
+        if self._watcher is not None:
             # A callback that stops early ends the epoch, too.
-            self._loop.should_stop = control.should_training_stop
+            self._watcher.course.loop.should_stop = control.should_training_stop
             try:
                 self._watcher.end()
             finally:

@@ -14,6 +14,7 @@ from faultlab.guards.support import pace, parameter_samples
 from faultlab.guards.support.findings import Findings
 from faultlab.guards.support.parameter_samples import Finding, automatic
 from faultlab.guards.support.training_view import TrainingView
+from faultlab.guards.support.usual_batches import is_finite
 
 _TRANSPARENT = ("Div", "Mul", "Neg", "Add", "Sum", "Mean", "ToCopy", "View", "Alias", "Squeeze")
 _NEVER_NEGATIVE = ("MseLoss", "BinaryCrossEntropy", "SmoothL1Loss", "HuberLoss")
@@ -99,12 +100,9 @@ class LossContract(Guard):
 
     @pace.unusual
     def on_before_backward(self, trainer: TrainingView, pl_module: Any, loss: Any) -> None:
-        if type(loss) is torch.Tensor and loss.numel() == 1 and not pace.due(trainer):
-            # A single number is cheaply read, whatever is known of the loss.
-            value = loss.item()
-            if value - value == 0:
-                self._which += 1
-                return
+        if not pace.due(trainer) and is_finite(loss):
+            self._which += 1
+            return
         # Under manual optimization the first, second, ... loss of a batch are losses of different kinds.
         which, self._which = (self._which, "" if automatic(pl_module) else _made_of(loss)), self._which + 1
         if not isinstance(loss, torch.Tensor) or loss.is_complex():

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from faultlab.guards.support.guard_set import Rhythm
 from faultlab.guards.support.hand_loop import Course
+from faultlab.guards.support.usual_batches import is_finite
 
 _AWAKE, _BEGUN, _DIFFERENTIATED, _STEPPED = range(4)
 _MOST = 3
@@ -55,11 +54,9 @@ class Naps:
 
     def differentiates(self, loss: Any) -> bool:
         """Note that a backward pass begins. If the batch is not a usual one, call the hooks and return False."""
-        if self.stage == _BEGUN and type(loss) is torch.Tensor and loss.numel() == 1:
-            value = loss.item()
-            if value - value == 0:
-                self.stage, self._loss, self._value = _DIFFERENTIATED, loss, loss.detach()
-                return True
+        if self.stage == _BEGUN and is_finite(loss):
+            self.stage, self._loss, self._value = _DIFFERENTIATED, loss, loss.detach()
+            return True
         return self.wake()
 
     def differentiated(self) -> None:

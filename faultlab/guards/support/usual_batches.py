@@ -68,7 +68,7 @@ class UsualBatches:
         return self._settled
 
     def _differentiated(self, args: tuple[Any, ...]) -> bool:
-        if self._stage != _BEGUN or not _is_finite(args[1]):
+        if self._stage != _BEGUN or not is_finite(args[1]):
             return self.release()
         self._stage = _DIFFERENTIATED
         return self._settled
@@ -94,9 +94,9 @@ class UsualBatches:
         return was_settled
 
 
-def _is_finite(loss: Any) -> bool:
+def is_finite(loss: Any) -> bool:
+    """Return whether a loss is a plain tensor with a single finite number, which is cheaply read."""
     if type(loss) is not torch.Tensor or loss.numel() != 1:
         return False
-    # A single number is cheaply read, whatever is known of it.
     value = loss.item()
     return bool(value - value == 0)
