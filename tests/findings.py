@@ -15,6 +15,7 @@ from tests.lab import Lab, engine, sharing
 _FILES = {
     "models": ("classifier", "regressor", "language", "adversarial", "streaming"),
     "equipped": ("equipped", "stopped", "mixed", "crewed", "paired", "seeing", "tuned"),
+    "distilled": ("distilled",),
     "ranked": ("ranked",),
     "sharded": ("sharded", "split"),
 }
@@ -28,7 +29,7 @@ _HAND_WRITTEN = "tests.frameworks.hand_written"
 LOOPS: dict[str, dict[str, Any]] = {
     **{
         form: {"train": {"class_path": f"{_HAND_WRITTEN}.{form}"}}
-        for form in ("accumulating", "one_function_for_both", "streaming", "seeing", "tuned")
+        for form in ("accumulating", "one_function_for_both", "streaming", "seeing", "tuned", "distilled")
     },
     "logging": {
         "train": {"class_path": "tests.frameworks.trackers.main"},

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from faultlab.core import framework_names
+from faultlab.core.first_step import FirstStep
 from faultlab.core.leaf_names import SELECTORS, last_word
 
 DENSE = ("linear", "convolution", "transposed")
@@ -117,6 +118,7 @@ class TargetProfile:
         names: The labels that are only compared with each other, such as person ids.
         tokens: Of a batch of text: ``labels`` if they are its own tokens, ``prompt`` and ``padding`` if such labels are
             ignored, ``mask`` if an input hides tokens, ``packed`` if an input distinguishes samples of one row.
+        first_step: What the first training step computes with.
         steps: The number of training steps.
         epochs: The number of epochs.
         validation_batches: The number of validation batches.
@@ -206,6 +208,7 @@ class TargetProfile:
     own_labels: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     tokens: tuple[str, ...] = ()
+    first_step: FirstStep = field(default_factory=FirstStep)
     steps: int = 0
     epochs: int = 0
     validation_batches: int = 0
@@ -396,4 +399,6 @@ class TargetProfile:
         facts = {
             name: LoaderFacts(**data[name]) for name in ("loading", "validation_loading") if data.get(name) is not None
         }
-        return cls(**{**data, **lists, **facts, "leaves": leaves, "validation_leaves": validation, "parts": parts})
+        first = FirstStep.from_json(data.get("first_step", {}))
+        return cls(**{**data, **lists, **facts, "leaves": leaves, "validation_leaves": validation, "parts": parts,
+                      "first_step": first})  # fmt: skip

@@ -23,6 +23,21 @@ def _frozen_parameters(profile: TargetProfile) -> str:
     return "" if profile.frozen_tensors else "no parameter is frozen"
 
 
+@requirement("tied-parameters")
+def _tied_parameters(profile: TargetProfile) -> str:
+    return "" if profile.first_step.tied_tensors else "no two layers share a trainable parameter"
+
+
+@requirement("biased-adapter")
+def _biased_adapter(profile: TargetProfile) -> str:
+    return "" if profile.first_step.adapters else "no frozen layer has a low-rank adapter with a bias"
+
+
+@requirement("resting-part")
+def _resting_part(profile: TargetProfile) -> str:
+    return "" if profile.first_step.resting_parts else "no frozen part of the module is in eval mode in training"
+
+
 @requirement("floating-buffers")
 def _floating_buffers(profile: TargetProfile) -> str:
     return "" if profile.floating_buffers else "the module has no floating-point buffer"

@@ -35,6 +35,11 @@ def _loss_returned(profile: TargetProfile) -> str:
     return "" if profile.output in ("tensor", "dict") else "the training step returns no loss"
 
 
+@requirement("several-terms")
+def _several_terms(profile: TargetProfile) -> str:
+    return "" if profile.first_step.loss_terms > 1 else "the loss is not a sum of terms"
+
+
 @requirement("several-steps")
 def _several_steps(profile: TargetProfile) -> str:
     return "" if profile.steps > 1 else "the run has a single step"

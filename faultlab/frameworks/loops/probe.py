@@ -32,7 +32,7 @@ from faultlab.frameworks.torch.loaders import read
 from faultlab.frameworks.torch.optimizers import groups_in
 from faultlab.frameworks.torch.seams import clipping
 from faultlab.frameworks.torch.seams.backward import DIRECT
-from faultlab.injection import compilation, joined, samples, tree
+from faultlab.injection import compilation, joined, loss_terms, samples, tree
 from faultlab.injection.clock import Clock
 from faultlab.injection.hooks import offered
 from faultlab.ranks import membership
@@ -66,7 +66,7 @@ class LoopProbe:
         self._first_validation: int | None = None
         self._validation_modes: set[bool] = set()
         self._decays = False
-        self._frozen = self._buffers = 0
+        self._frozen = self._resting = self._terms = self._buffers = 0
         self._rate = 0.0
         self._settings: set[str] = set()
         self._thread = threading.get_ident()
@@ -160,6 +160,9 @@ class LoopProbe:
                 self._criterion = self._flow.criterion(tensor)
             if self._clock.step == self._followed_step and self._loop.stage == "train":
                 self._losses += 1
+                self._terms = max(self._terms, len(loss_terms.terms(tensor)))
+                if self._loop.module is not None:
+                    self._resting = len(layers.resting(self._loop.module))
             self._manual |= self._in_step > 0
             before, self._in_tensors = self._in_tensors, True
             try:
@@ -290,6 +293,7 @@ class LoopProbe:
             own_labels=own_labels,
             names=tuple(path for path in labels if path in self._flow.names),
             tokens=tokens(batch, inputs, labels),
+            first_step=facts.first_step(module, self._flow, self._terms, self._resting),
             steps=steps,
             epochs=loop.epochs,
             validation_batches=validation_batches,

@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 from faultlab.core.asking import has
 from faultlab.core.leaf_names import SELECTORS, last_word, words
 from faultlab.core.predictions import Call
+from faultlab.frameworks.torch.step_calls import StepCalls, calling_line, stops_gradient
 from faultlab.injection import tree
 
 Item = TypeVar("Item")
@@ -53,6 +54,10 @@ class DataFlow(TorchFunctionMode):
         self._apart: dict[int, frozenset[str]] = {}
         # The calls that each tensor was computed from with no call in between.
         self._given_by: dict[int, frozenset[int]] = {}
+        self.step_calls = StepCalls()
+        # The lines that detached what the loss is computed from, and those that each tensor comes from.
+        self.stops: set[str] = set()
+        self._stopped_at: dict[int, frozenset[str]] = {}
         # Ids are unique only among living objects, so all traced tensors are kept until the step ends.
         self._alive: list[torch.Tensor] = []
 
@@ -100,8 +105,10 @@ class DataFlow(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        self.step_calls.note(func, args, kwargs)
         result = func(*args, **kwargs)
         given = _sources(func, list(_tensors((args, kwargs))))
+        self._follow_stops(func, given, result)
         if givers := _union(self._given_by, given):
             self._carry(func, given, result, givers)
         if getattr(func, "__name__", "") == "backward":
@@ -120,6 +127,15 @@ class DataFlow(TorchFunctionMode):
             for tensor in _tensors(result):
                 self._mark(tensor, origin, apart)
         return result
+
+    def _follow_stops(self, func: Any, given: list[torch.Tensor], result: Any) -> None:
+        lines = _union(self._stopped_at, given)
+        if stops_gradient(func, given):
+            lines |= {calling_line()}
+        if lines:
+            for tensor in [*_tensors(result), *(given[:1] if _writes(func) else [])]:
+                self._stopped_at[id(tensor)] = self._stopped_at.get(id(tensor), frozenset()) | lines
+                self._alive.append(tensor)
 
     def _compare(self, func: Any, given: list[torch.Tensor], result: Any) -> None:
         raw = [tensor for tensor in given if self._apart.get(id(tensor)) and self._is_raw(tensor)]
@@ -148,6 +164,7 @@ class DataFlow(TorchFunctionMode):
         self.met_loss |= _union(self._origins, losses)
         self.met_loss_apart |= _union(self._apart, losses)
         self.met_loss_from |= _union(self._given_by, losses)
+        self.stops |= _union(self._stopped_at, losses)
 
     def _carry(self, func: Any, given: list[torch.Tensor], result: Any, givers: frozenset[int]) -> None:
         for tensor in [*_tensors(result), *(given[:1] if _writes(func) else [])]:

@@ -14,8 +14,10 @@ from torch.utils.data import IterableDataset
 
 from faultlab.core.asking import asked, has
 from faultlab.core.class_paths import found_class, path_of
+from faultlab.core.first_step import FirstStep
 from faultlab.core.target_profile import Leaf, LoaderFacts
 from faultlab.frameworks.torch import layers
+from faultlab.frameworks.torch.batch_roles import DataFlow
 from faultlab.frameworks.torch.loaders import is_sized, read, sampler_of, samples_as_torch_does
 from faultlab.injection import tokens as text
 from faultlab.injection import tree
@@ -72,6 +74,20 @@ def loading(loaders: list[Any], fetched_by_torch: Container[Any], batches: int |
 
 def shared(training: list[Any], validation: list[Any]) -> bool:
     return any(one.dataset is other.dataset for one in training for other in validation)
+
+
+def first_step(module: Any, flow: DataFlow, terms: int, resting: int) -> FirstStep:
+    """Return the facts of the first training step, some of which its data flow has noted."""
+    calls = flow.step_calls
+    return FirstStep(
+        loss_terms=terms,
+        stops=tuple(sorted(flow.stops)),
+        causal=calls.causal,
+        class_weights=calls.weighted,
+        tied_tensors=len(layers.tied(module)),
+        resting_parts=resting,
+        adapters=len(layers.adapters(module)),
+    )
 
 
 def takes(module: Any) -> tuple[str, ...] | None:

@@ -125,6 +125,50 @@ def trainable(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
     return [(name, tensor) for name, tensor in module.named_parameters() if tensor.requires_grad and writable(tensor)]
 
 
+def tied(module: nn.Module) -> list[list[tuple[nn.Module, str]]]:
+    """Return the places of each trainable, writable parameter that several layers share: layers and attribute names."""
+    places: dict[int, list[tuple[nn.Module, str]]] = {}
+    for part in module.modules():
+        for name, tensor in part.named_parameters(recurse=False):
+            if tensor.requires_grad and writable(tensor):
+                places.setdefault(id(tensor), []).append((part, name))
+    return [found for found in places.values() if len(found) > 1]
+
+
+def adapters(module: nn.Module) -> list[nn.Linear]:
+    """Return the upper layer of each low-rank adapter that has a bias there.
+
+    An adapter is two trainable layers beside a frozen one, which lead from its inputs through a narrow space to its
+    outputs.
+    """
+    found: dict[int, nn.Linear] = {}
+    for part in module.modules():
+        linear = [one for one in part.modules() if isinstance(one, nn.Linear)]
+        base, small = ([one for one in linear if one.weight.requires_grad is trains] for trains in (False, True))
+        if len(base) != 1 or len(small) != 2:
+            continue
+        for down, up in (small, small[::-1]):
+            narrow = down.out_features == up.in_features < min(base[0].in_features, base[0].out_features)
+            outer = (down.in_features, up.out_features) == (base[0].in_features, base[0].out_features)
+            if narrow and outer and up.bias is not None and up.bias.requires_grad:
+                found[id(up)] = up
+    return list(found.values())
+
+
+def resting(module: nn.Module) -> list[nn.Module]:
+    """Return the outermost parts in eval mode that have parameters, all of them frozen, inside of one that trains."""
+    if not module.training:
+        return []
+    found: list[nn.Module] = []
+    for part in module.children():
+        parameters = list(part.parameters())
+        if part.training:
+            found += resting(part)
+        elif parameters and not any(parameter.requires_grad for parameter in parameters):
+            found.append(part)
+    return found
+
+
 def weights(module: nn.Module) -> list[nn.Parameter]:
     """Return the trainable parameters with two dimensions or more; all of them if there are none."""
     found = [tensor for _, tensor in trainable(module)]

@@ -50,11 +50,13 @@ def replaced(before: Mapping[str, nn.Module], module: nn.Module) -> dict[str, nn
 
 
 def structure(module: nn.Module) -> list[Any]:
-    """Return the layers of a module, how they are set up, and their values."""
+    """Return the layers of a module, how they are set up, their values, and which of these they share."""
     layers = [
         (name, id(part), type(part).__name__, part.extra_repr(), part.training) for name, part in module.named_modules()
     ]
-    return [getattr(module, "automatic_optimization", None), layers, values(module)]
+    tensors = [id(parameter) for _, parameter in module.named_parameters(remove_duplicate=False)]
+    sharing = [tensors.index(one) for one in tensors]
+    return [getattr(module, "automatic_optimization", None), layers, values(module), sharing]
 
 
 def values(module: nn.Module) -> list[Any]:
