@@ -5,6 +5,7 @@ can plan with the points. A hook attaches a framework to a point (see `faultlab.
 """
 
 from faultlab.catalogue.injection_points.data import Batch, Loader, LoaderArguments, Loaders, Sample
+from faultlab.catalogue.injection_points.functions import Attention, ClassWeights, StopGradient
 from faultlab.catalogue.injection_points.model import (
     Architecture,
     HeadInput,
@@ -46,10 +47,12 @@ from faultlab.catalogue.injection_points.surroundings import (
 
 __all__ = [
     "Architecture",
+    "Attention",
     "Backward",
     "Batch",
     "CallbackHook",
     "Checkpoint",
+    "ClassWeights",
     "Clipping",
     "Collective",
     "Definition",
@@ -80,6 +83,7 @@ __all__ = [
     "Sharding",
     "StepCall",
     "StepOutput",
+    "StopGradient",
     "TrainerArguments",
     "Weights",
     "ZeroGrad",
