@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from faultlab.catalogue.injection_points import Architecture, Mode
+from faultlab.frameworks.torch import layers
 from faultlab.injection.armed_fault import Context
 from faultlab.injection.registry import failure_mode
 
@@ -105,6 +106,35 @@ def stay_in_eval(module: torch.nn.Module, ctx: Context) -> None:
         ctx.memory["validated"] = not ctx.checking
     elif ctx.memory.get("validated"):
         module.eval()
+
+
+@failure_mode(
+    "mode.frozen-in-training",
+    seam=Mode,
+    severity="major",
+    effect="silent",
+    cause=("eval", "mode", "teacher", "frozen", "dropout", "batchnorm"),
+    needs=("resting-part",),
+    evidence=("neuralmagic/sparseml#2191",),
+)
+def wake_frozen(module: torch.nn.Module, ctx: Context) -> None:
+    """A frozen part, such as a teacher or a pretrained backbone, is in training mode, too.
+
+    Effect: its dropout makes its outputs noisy, and its batch normalization uses the statistics of each batch and
+    overwrites the pretrained ones. No error or warning is raised. Without such layers, nothing changes.
+    Why it goes undetected: its parameters are frozen and stay as they were, and the loss falls towards the noisy
+    targets.
+    Example:
+        class Distilled(nn.Module):             # train() switches all parts of a module
+            def __init__(self, student, teacher):
+                super().__init__()
+                self.student, self.teacher = student, teacher.eval().requires_grad_(False)
+    Remedy: override `train` so that it ends in `self.teacher.eval()`; assert `not self.teacher.training` in the step.
+    """
+    for part in layers.resting(module):
+        for one in part.modules():
+            # Its own `train` may keep it in eval mode.
+            one.training = True
 
 
 @failure_mode(
