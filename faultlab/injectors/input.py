@@ -242,6 +242,33 @@ def clipped_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
 
 
 @failure_mode(
+    "input.validation-augmented",
+    seam=Batch("inputs", "floating"),
+    severity="minor",
+    effect="silent",
+    cause=("augment", "noise", "random", "repeat", "reproduc", "determinis", "differ"),
+    stages=("validate",),
+    doses=(Dose("scale", 0.5, 0.001, 100.0, "standard deviation of the noise, in those of the inputs"),),
+    judged_by="report",
+    evidence=("shigen-StoneRoot/FFPN#2", "gpleiss/efficient_densenet_pytorch#51"),
+)
+def augmented_validation(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
+    """Validation inputs are augmented at random like training inputs; noise stands for any augmentation.
+
+    Effect: no error or warning is raised, and training is healthy. The validation metric is that of distorted samples,
+    so it is too bad, and it differs from one validation to the next with the same weights.
+    Why it goes undetected: the metric improves along with the true one, and the difference looks like the gap between
+    training and validation.
+    Example:
+        whole = Images(root, transform=augmented)
+        train, validation = random_split(whole, [0.9, 0.1])     # one dataset, one transform
+    Remedy: validate twice without a training step in between, and compare.
+    """
+    noise = torch.randn(inputs.shape, generator=ctx.generator).to(inputs)
+    return inputs + float(ctx.dose.scale) * _spread(inputs) * noise
+
+
+@failure_mode(
     "input.train-only-transform",
     seam=Batch("inputs", "floating"),
     severity="critical",
