@@ -11,6 +11,7 @@ from typing import Any
 from faultlab.core import framework_names
 from faultlab.core.first_step import FirstStep
 from faultlab.core.leaf_names import SELECTORS, last_word
+from faultlab.core.loader_facts import LoaderFacts
 
 DENSE = ("linear", "convolution", "transposed")
 ACTIVATIONS = ("relu", "bounded", "activation")
@@ -56,33 +57,6 @@ class Part:
     steady: bool = False
     biased: bool = False
     width: int = 0
-
-
-@dataclass(frozen=True)
-class LoaderFacts:
-    """A DataLoader.
-
-    ``samples`` is None if its dataset has no length, ``batch_size`` if it does not batch. ``batches`` is the number in
-    a training epoch, None if unknown; ``length`` is the loader's own ``len``. ``own_sampling`` means that its samples
-    are not drawn by one of torch's plain samplers, ``arrays`` that its items hold an array with at least one dimension.
-    """
-
-    samples: int | None = None
-    batches: int | None = None
-    length: int | None = None
-    batch_size: int | None = None
-    shuffled: bool = False
-    drop_last: bool = False
-    workers: int = 0
-    own_sampling: bool = False
-    arrays: bool = False
-    whole_batches: bool = False
-
-    @property
-    def uneven(self) -> bool:
-        """True if its last batch is smaller than the others."""
-        sized = self.samples is not None and self.batch_size is not None and not self.drop_last
-        return sized and (self.samples or 0) % (self.batch_size or 1) > 0
 
 
 @dataclass(frozen=True)

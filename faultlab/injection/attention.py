@@ -21,7 +21,7 @@ _HIDING = ("multi_head_attention_forward",)
 
 @dataclass(frozen=True)
 class Attending:
-    """What one attention may look at.
+    """The positions that one attention may look at.
 
     Attributes:
         mask: A Boolean mask, in which True shows a position, or numbers that are added to the scores; None without one.

@@ -248,6 +248,7 @@ def clipped_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     effect="silent",
     cause=("augment", "noise", "random", "repeat", "reproduc", "determinis", "differ"),
     stages=("validate",),
+    needs=("validation-inputs",),
     doses=(Dose("scale", 0.5, 0.001, 100.0, "standard deviation of the noise, in those of the inputs"),),
     judged_by="report",
     evidence=("shigen-StoneRoot/FFPN#2", "gpleiss/efficient_densenet_pytorch#51"),

@@ -66,8 +66,9 @@ def test_injectors_act_in_the_way_that_their_injection_point_says(name: str) -> 
 
 def test_torchs_hooks_serve_a_framework_that_has_none_of_its_own() -> None:
     expected = {"Backward", "Clipping", "Gradients", "HeadInput", "Loss", "ModuleOutput", "Sample", "ZeroGrad"}
+    called = {"Attention", "ClassWeights", "StopGradient"}
     of_ranks = {"Collective", "Replica", "ReplicaArguments", "SamplerEpoch"}
-    assert {*hooks.offered("toy")} == expected | of_ranks
+    assert {*hooks.offered("toy")} == expected | called | of_ranks
     weight = torch.nn.Parameter(torch.ones(2))
     optimizer = torch.optim.SGD([weight], 0.1)
     armed = _armed(ZeroGrad(), lambda call, ctx: None)

@@ -32,8 +32,9 @@ from faultlab.catalogue.injection_points import (
 )
 from faultlab.catalogue.requirements import REQUIREMENTS
 from faultlab.core.fault import Fault, Trigger
+from faultlab.core.loader_facts import LoaderFacts
 from faultlab.core.patching import Patches
-from faultlab.core.target_profile import LoaderFacts, TargetProfile
+from faultlab.core.target_profile import TargetProfile
 from faultlab.frameworks.lightning.clock import LightningClock
 from faultlab.frameworks.lightning.probe import Probe
 from faultlab.injection import hooks, registry

@@ -43,6 +43,15 @@ def _separate_validation(profile: TargetProfile) -> str:
     return "validation already uses the training data" if profile.validates_on_training_data else ""
 
 
+@requirement("validation-inputs")
+def _validation_inputs(profile: TargetProfile) -> str:
+    if not profile.validation_batches:
+        return "there is no validation loop"
+    leaves = [profile.validation_leaves[path] for path in profile.contents if path in profile.validation_leaves]
+    floating = any(leaf.kind == "floating" and leaf.low is not None for leaf in leaves)
+    return "" if floating else "the validation batch does not contain the floating-point inputs of the training"
+
+
 @requirement("validation-labels")
 def _validation_labels(profile: TargetProfile) -> str:
     if not profile.validation_batches:

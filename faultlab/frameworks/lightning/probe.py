@@ -47,7 +47,7 @@ from faultlab.frameworks.torch.layer_calls import LayerCalls
 from faultlab.frameworks.torch.loaders import read
 from faultlab.frameworks.torch.optimizers import groups_in, held_optimizers, optimizers_in
 from faultlab.frameworks.torch.seams import clipping
-from faultlab.injection import compilation, joined, loss_terms, samples, tree
+from faultlab.injection import compilation, joined, samples, tree
 from faultlab.injection.clock import Clock
 from faultlab.injection.hooks import Site, offered
 from faultlab.ranks import shards
@@ -85,7 +85,7 @@ class Probe:
         self._parts: dict[str, Part] = {}
         self._in_forward = 0
         self._lazy: set[int] = set()
-        self._frozen = self._resting = self._terms = 0
+        self._frozen = self._resting = 0
         self._buffers = 0
         self._logs = LogRecord(clock)
         self._callbacks = CallbackRecord(clock)
@@ -248,9 +248,7 @@ class Probe:
     def _backwards(self, backward: Callable[..., Any]) -> Callable[..., Any]:
         def backwards(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
             # While data is being traced, torch calls the patched method once more from inside.
-            if self._clock.step == 0 and not self._in_backward:
-                self._losses += 1
-                self._terms = max(self._terms, len(loss_terms.terms(tensor)))
+            self._losses += self._clock.step == 0 and not self._in_backward
             self._in_backward = True
             try:
                 return backward(tensor, *args, **kwargs)
@@ -309,7 +307,7 @@ class Probe:
             own_labels=own_labels,
             names=tuple(path for path in labels if path in self._flow.names),
             tokens=tokens(batch, inputs, labels),
-            first_step=facts.first_step(module, self._flow, self._terms, self._resting),
+            first_step=facts.first_step(module, self._flow, self._resting),
             steps=steps,
             layers=tuple(sorted({type(part).__name__ for part in module.modules()})),
             parts=self._parts,

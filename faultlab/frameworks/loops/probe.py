@@ -293,7 +293,7 @@ class LoopProbe:
             own_labels=own_labels,
             names=tuple(path for path in labels if path in self._flow.names),
             tokens=tokens(batch, inputs, labels),
-            first_step=facts.first_step(module, self._flow, self._terms, self._resting),
+            first_step=facts.first_step(module, self._flow, self._resting, self._terms),
             steps=steps,
             epochs=loop.epochs,
             validation_batches=validation_batches,

@@ -20,7 +20,7 @@ from faultlab.core.asking import has
 from faultlab.core.leaf_names import SELECTORS, last_word, words
 from faultlab.core.predictions import Call
 from faultlab.frameworks.torch.step_calls import StepCalls, calling_line, stops_gradient
-from faultlab.injection import tree
+from faultlab.injection import loss_terms, tree
 
 Item = TypeVar("Item")
 
@@ -55,6 +55,7 @@ class DataFlow(TorchFunctionMode):
         # The calls that each tensor was computed from with no call in between.
         self._given_by: dict[int, frozenset[int]] = {}
         self.step_calls = StepCalls()
+        self.loss_terms = 0
         # The lines that detached what the loss is computed from, and those that each tensor comes from.
         self.stops: set[str] = set()
         self._stopped_at: dict[int, frozenset[str]] = {}
@@ -165,6 +166,7 @@ class DataFlow(TorchFunctionMode):
         self.met_loss_apart |= _union(self._apart, losses)
         self.met_loss_from |= _union(self._given_by, losses)
         self.stops |= _union(self._stopped_at, losses)
+        self.loss_terms = max([self.loss_terms, *(len(loss_terms.terms(loss)) for loss in losses)])
 
     def _carry(self, func: Any, given: list[torch.Tensor], result: Any, givers: frozenset[int]) -> None:
         for tensor in [*_tensors(result), *(given[:1] if _writes(func) else [])]:

@@ -15,7 +15,8 @@ from torch.utils.data import IterableDataset
 from faultlab.core.asking import asked, has
 from faultlab.core.class_paths import found_class, path_of
 from faultlab.core.first_step import FirstStep
-from faultlab.core.target_profile import Leaf, LoaderFacts
+from faultlab.core.loader_facts import LoaderFacts
+from faultlab.core.target_profile import Leaf
 from faultlab.frameworks.torch import layers
 from faultlab.frameworks.torch.batch_roles import DataFlow
 from faultlab.frameworks.torch.loaders import is_sized, read, sampler_of, samples_as_torch_does
@@ -76,11 +77,11 @@ def shared(training: list[Any], validation: list[Any]) -> bool:
     return any(one.dataset is other.dataset for one in training for other in validation)
 
 
-def first_step(module: Any, flow: DataFlow, terms: int, resting: int) -> FirstStep:
-    """Return the facts of the first training step, some of which its data flow has noted."""
+def first_step(module: Any, flow: DataFlow, resting: int, terms: int = 0) -> FirstStep:
+    """Return the facts of the first training step, with those that its data flow has noted."""
     calls = flow.step_calls
     return FirstStep(
-        loss_terms=terms,
+        loss_terms=max(terms, flow.loss_terms),
         stops=tuple(sorted(flow.stops)),
         causal=calls.causal,
         class_weights=calls.weighted,

@@ -1,4 +1,4 @@
-"""What a clean step calls of torch that some failure modes change: attention, weighted losses, stopped gradients."""
+"""The calls of torch in a clean step that some failure modes change: attention, weighted losses, stopped gradients."""
 
 from __future__ import annotations
 

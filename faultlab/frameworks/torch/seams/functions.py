@@ -1,4 +1,4 @@
-"""Functions of torch under every name by which modules have imported them: attention, weighted losses, detach."""
+"""Functions of torch, wherever modules have imported them: attention, weighted losses, detach."""
 
 from __future__ import annotations
 

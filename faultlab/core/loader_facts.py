@@ -1,0 +1,32 @@
+"""Facts about one DataLoader of a target, as part of its profile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class LoaderFacts:
+    """A DataLoader.
+
+    ``samples`` is None if its dataset has no length, ``batch_size`` if it does not batch. ``batches`` is the number in
+    a training epoch, None if unknown; ``length`` is the loader's own ``len``. ``own_sampling`` means that its samples
+    are not drawn by one of torch's plain samplers, ``arrays`` that its items hold an array with at least one dimension.
+    """
+
+    samples: int | None = None
+    batches: int | None = None
+    length: int | None = None
+    batch_size: int | None = None
+    shuffled: bool = False
+    drop_last: bool = False
+    workers: int = 0
+    own_sampling: bool = False
+    arrays: bool = False
+    whole_batches: bool = False
+
+    @property
+    def uneven(self) -> bool:
+        """True if its last batch is smaller than the others."""
+        sized = self.samples is not None and self.batch_size is not None and not self.drop_last
+        return sized and (self.samples or 0) % (self.batch_size or 1) > 0
