@@ -11,7 +11,7 @@ from typing import Any
 from faultlab.core import framework_names
 from faultlab.core.first_step import FirstStep
 from faultlab.core.leaf_names import SELECTORS, last_word
-from faultlab.core.loader_facts import LoaderFacts
+from faultlab.core.part_facts import Leaf, LoaderFacts, Part
 
 DENSE = ("linear", "convolution", "transposed")
 ACTIVATIONS = ("relu", "bounded", "activation")
@@ -27,36 +27,6 @@ _NOT_HIDDEN = ("batch", "class", "classes", "epoch", "epochs", "heads", "in", "i
                "output", "patience", "seed", "steps", "vocab", "warmup", "workers")  # fmt: skip
 
 _AMID_STEP = ("on_before_zero_grad", "on_before_backward", "on_after_backward", "on_before_optimizer_step")
-
-
-@dataclass(frozen=True)
-class Leaf:
-    """One tensor of the batch as the loader yields it.
-
-    ``kind`` is floating or integer; ``low`` and ``high`` are its smallest and largest value. ``repeats`` is the path of
-    an earlier tensor of the batch with the same values; empty if it has its own.
-    """
-
-    kind: str
-    dtype: str
-    shape: tuple[int, ...]
-    low: float | None = None
-    high: float | None = None
-    repeats: str = ""
-
-
-@dataclass(frozen=True)
-class Part:
-    """One submodule that the first training step calls.
-
-    ``kind`` is one of ``faultlab.frameworks.torch.layers``; ``steady`` means that its output has the shape of its
-    input, ``biased`` that it has a bias of its own; ``width`` is the first dimension of its own weight (0 without one).
-    """
-
-    kind: str
-    steady: bool = False
-    biased: bool = False
-    width: int = 0
 
 
 @dataclass(frozen=True)
@@ -107,10 +77,13 @@ class TargetProfile:
         optimized_tensors: The number of the module's parameters that an optimizer holds.
         optimizer_settings: The names of the settings in their parameter groups.
         decays: An optimizer starts with a weight decay other than 0.
+        group_settings: The settings, of ``lr`` and ``weight_decay``, that differ between the groups of an optimizer.
         optimizer_state: An optimizer has state.
         transfers: The module itself moves training batches to the device.
         first_update: The step of the first update.
         first_validation: The step of the first validation after the sanity check.
+        warm_up: The number of scheduler steps until the learning rate is first at its highest.
+        keeps_average: Its checkpoints hold an average of the weights by torch's AveragedModel, beside the weights.
         schedulers: The class names of the schedulers.
         scheduler_intervals: Their intervals.
         clips: Gradients are clipped.
@@ -197,10 +170,13 @@ class TargetProfile:
     optimized_tensors: int = 0
     optimizer_settings: tuple[str, ...] = ()
     decays: bool = False
+    group_settings: tuple[str, ...] = ()
     optimizer_state: bool = False
     transfers: bool = False
     first_update: int | None = None
     first_validation: int | None = None
+    warm_up: int = 0
+    keeps_average: bool = False
     schedulers: tuple[str, ...] = ()
     scheduler_intervals: tuple[str, ...] = ()
     clips: bool = False

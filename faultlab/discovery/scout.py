@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from faultlab.core.exit_status import in_words
-from faultlab.core.loader_facts import LoaderFacts
 from faultlab.core.messages import encode
 from faultlab.core.orders import Order, Train
+from faultlab.core.part_facts import LoaderFacts
 from faultlab.core.results import read_result
 from faultlab.discovery import length
 from faultlab.discovery.left_behind import LeftBehind

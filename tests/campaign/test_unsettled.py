@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 import faultlab
+from faultlab.core.part_facts import Part
 from faultlab.core.report import FaultResult, Harm, Report, Status, dump
-from faultlab.core.target_profile import Part, TargetProfile
+from faultlab.core.target_profile import TargetProfile
 from faultlab.frameworks.lightning import evaluation
 from faultlab.frameworks.lightning.target import Built
 from faultlab.frameworks.torch import replaced_parts

@@ -26,6 +26,7 @@ from faultlab.core.orders import (
     Task,
     Train,
 )
+from faultlab.core.part_facts import Leaf
 from faultlab.core.ranks import activity, as_one
 from faultlab.core.report import Status
 from faultlab.core.results import (
@@ -45,7 +46,7 @@ from faultlab.core.results import (
     message_of,
     read_result,
 )
-from faultlab.core.target_profile import Leaf, TargetProfile
+from faultlab.core.target_profile import TargetProfile
 from faultlab.core.trajectory import Trajectory
 from faultlab.engines import Capabilities, refuse_groups
 from faultlab.errors import TargetError, UsageError

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from faultlab.catalogue.injection_points import Batch, HeadInput, ModuleArguments
 from faultlab.catalogue.requirements import REQUIREMENTS
-from faultlab.core.loader_facts import LoaderFacts
+from faultlab.core.part_facts import LoaderFacts
 from faultlab.core.predictions import Call, giver
 from faultlab.core.target_profile import TargetProfile
 from tests.injection.test_outer_seams import _probed

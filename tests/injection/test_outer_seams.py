@@ -32,7 +32,7 @@ from faultlab.catalogue.injection_points import (
 )
 from faultlab.catalogue.requirements import REQUIREMENTS
 from faultlab.core.fault import Fault, Trigger
-from faultlab.core.loader_facts import LoaderFacts
+from faultlab.core.part_facts import LoaderFacts
 from faultlab.core.patching import Patches
 from faultlab.core.target_profile import TargetProfile
 from faultlab.frameworks.lightning.clock import LightningClock

@@ -11,7 +11,8 @@ import torch
 from torch.optim import lr_scheduler
 
 from faultlab.core.fault import Fault
-from faultlab.core.target_profile import Part, TargetProfile
+from faultlab.core.part_facts import Part
+from faultlab.core.target_profile import TargetProfile
 from faultlab.detectors.guard_observer import Observer
 from faultlab.detectors.warnings_shown import Warnings
 from faultlab.frameworks.lightning.clock import LightningClock

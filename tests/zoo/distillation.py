@@ -19,7 +19,8 @@ class Adapted(nn.Module):
         super().__init__()
         self.base = nn.Linear(LENGTH * WIDTH, WIDTH).requires_grad_(False)
         self.down, self.up = nn.Linear(LENGTH * WIDTH, rank, bias=False), nn.Linear(rank, WIDTH)
-        nn.init.zeros_(self.up.weight)
+        # Almost zero, as usual, so that training begins at what the frozen layer gives.
+        nn.init.normal_(self.up.weight, std=0.02)
         nn.init.zeros_(self.up.bias)
         self.scale = scale
 

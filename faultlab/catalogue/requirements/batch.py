@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from faultlab.catalogue.requirements import requirement
-from faultlab.core.target_profile import NO_BATCH, Leaf, TargetProfile
+from faultlab.core.part_facts import Leaf
+from faultlab.core.target_profile import NO_BATCH, TargetProfile
 
 
 @requirement("inputs")

@@ -17,8 +17,9 @@ from torch.utils.data import DataLoader, DistributedSampler
 
 from faultlab.core import directions, predictions
 from faultlab.core.class_paths import path_of
+from faultlab.core.part_facts import Leaf, Part
 from faultlab.core.patching import Patches
-from faultlab.core.target_profile import Leaf, Part, TargetProfile
+from faultlab.core.target_profile import TargetProfile
 from faultlab.frameworks.lightning import NAME, namespaces
 from faultlab.frameworks.lightning.callback_record import CallbackRecord
 from faultlab.frameworks.lightning.log_record import LogRecord

@@ -16,8 +16,9 @@ from torch.utils.data import DistributedSampler
 
 from faultlab.core import predictions
 from faultlab.core.class_paths import path_of
+from faultlab.core.part_facts import Leaf, Part
 from faultlab.core.patching import Patches
-from faultlab.core.target_profile import IN_BACKWARD, Leaf, Part, TargetProfile
+from faultlab.core.target_profile import IN_BACKWARD, TargetProfile
 from faultlab.frameworks.loops import NAME
 from faultlab.frameworks.loops.loop import Loop
 from faultlab.frameworks.loops.roots import Together

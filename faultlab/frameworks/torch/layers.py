@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.modules import activation, batchnorm, dropout, instancenorm, normalization
 from torch.nn.parameter import is_lazy
 
-from faultlab.core.target_profile import Part
+from faultlab.core.part_facts import Part
 from faultlab.injection import compilation
 
 _RELUS = (nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU)

@@ -1,8 +1,38 @@
-"""Facts about one DataLoader of a target, as part of its profile."""
+"""Facts about the parts of a target: a tensor of its batch, a submodule, a loader."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One tensor of the batch as the loader yields it.
+
+    ``kind`` is floating or integer; ``low`` and ``high`` are its smallest and largest value. ``repeats`` is the path of
+    an earlier tensor of the batch with the same values; empty if it has its own.
+    """
+
+    kind: str
+    dtype: str
+    shape: tuple[int, ...]
+    low: float | None = None
+    high: float | None = None
+    repeats: str = ""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One submodule that the first training step calls.
+
+    ``kind`` is one of ``faultlab.frameworks.torch.layers``; ``steady`` means that its output has the shape of its
+    input, ``biased`` that it has a bias of its own; ``width`` is the first dimension of its own weight (0 without one).
+    """
+
+    kind: str
+    steady: bool = False
+    biased: bool = False
+    width: int = 0
 
 
 @dataclass(frozen=True)
