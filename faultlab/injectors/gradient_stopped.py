@@ -29,7 +29,7 @@ def keep_attached(detached: torch.Tensor, ctx: Context) -> torch.Tensor:
         advantage = reward - value              # value.detach() was meant
         loss = -(advantage * log_prob).mean() + F.mse_loss(value, reward)
     Remedy: test that the loss of the actor leaves no gradient in the critic: `torch.autograd.grad(actor_loss,
-    critic.parameters(), allow_unused=True)` returns only None. No ready-made guard knows which gradients should stop.
+    critic.parameters(), allow_unused=True)` returns only None.
     """
     attached: torch.Tensor = ctx.memory["attached"]
     return attached
