@@ -23,6 +23,7 @@ from faultlab.guards.dropout_alive import DropoutAlive
 from faultlab.guards.ends_supervised import EndsSupervised
 from faultlab.guards.evaluation_repeats import EvaluationRepeats
 from faultlab.guards.frozen_statistics import FrozenStatistics
+from faultlab.guards.future_hidden import FutureHidden
 from faultlab.guards.gradients import Gradients
 from faultlab.guards.gradients_cleared import GradientsCleared
 from faultlab.guards.gradients_used import GradientsUsed
@@ -88,6 +89,7 @@ __all__ = [
     "EndsSupervised",
     "EvaluationRepeats",
     "FrozenStatistics",
+    "FutureHidden",
     "Gradients",
     "GradientsCleared",
     "GradientsUsed",

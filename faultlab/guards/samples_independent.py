@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from faultlab.guards.guard import Action, Guard, Level
-from faultlab.guards.support import draws, listening, mixing, trainer_state, trials
-from faultlab.guards.support.lightning_view import is_redirected
+from faultlab.guards.support import draws, mixing, trainer_state, trials
+from faultlab.guards.support.recorded_calls import RecordedCalls
 from faultlab.guards.support.training_view import TrainingView
 
 _TRIED = 16
@@ -62,27 +62,18 @@ class SamplesIndependent(Guard):
         super().__init__(action=action, leave_out=leave_out)
         self.tolerance = tolerance
         self.deterministic = deterministic
-        self._seen: list[tuple[str, Any, Any]] = []
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_seen": []}
+        self._calls = RecordedCalls(self.ears)
 
     def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if batch_idx == 0:
-            self._stop()
-            seen: list[tuple[str, Any, Any]] = []
-            self._seen = seen
-            for name, part in listening.parts(pl_module):
-                if "." not in name:
-                    self.ears.before(part, _listener(name, seen))
+            self._calls.begin(pl_module)
 
     def on_train_batch_end(
         self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if not self.ears:
+        if not self._calls.is_on:
             return
-        seen = self._seen
-        self._stop()
+        seen = self._calls.end()
         size = getattr(trainer.train_dataloader, "batch_size", None)
         fitting = [call for call in seen if call[0] == ""] or [call for call in seen if len(seen) == 1]
         if size is None:
@@ -114,10 +105,6 @@ class SamplesIndependent(Guard):
         self.looked += 1
         if found:
             self.alarm(*found)
-
-    def _stop(self) -> None:
-        self.ears.rest()
-        self._seen = []
 
     def _compare(
         self, trial: trials.Trial, runner: Any, args: Any, kwargs: Any, size: int
@@ -204,14 +191,6 @@ def _is_each_samples_own(whole: list[Tensor], part: list[Tensor], size: int, hal
 def _tail(outputs: list[Tensor], count: int) -> list[Tensor]:
     """Return the last rows of each output that has more."""
     return [output[-count:] if output.dim() and len(output) > count else output for output in outputs]
-
-
-def _listener(name: str, seen: list[tuple[str, Any, Any]]) -> Any:
-    def listen(module: Any, args: Any, kwargs: Any) -> None:
-        if not trials.trying() and len(seen) < 8 and not is_redirected(module):
-            seen.append((name, args, kwargs))
-
-    return listen
 
 
 def _kept(runner: Any) -> list[Tensor]:

@@ -65,3 +65,11 @@ def test_a_part_is_heard_again_though_its_hash_depends_on_its_state() -> None:
     other.off()
     assert heard == ["one", "other"]
     assert not part._forward_hooks
+
+
+def test_a_hook_that_is_added_by_another_hears_the_same_call() -> None:
+    part, heard, ears = nn.Identity(), [], Ears(_hears_nothing)
+    ears.before(part, lambda *_: ears.before(part, lambda _, args, __: heard.append(args)))
+    part(1)
+    ears.off()
+    assert heard == [(1,)]

@@ -11,8 +11,9 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
+from faultlab import guards
 from faultlab.guards import SamplesIndependent
-from tests.guards.rig import Healthy, alarm_of, fit, points
+from tests.guards.rig import Healthy, alarm_of, fit, loaders, points
 
 
 class Changed(Healthy):
@@ -46,6 +47,19 @@ def test_outputs_that_depend_on_the_other_samples_are_detected_in_the_first_batc
     assert alarm is not None
     assert alarm.check == "mixes"
     assert module.global_step <= 1
+
+
+def test_samples_that_are_mixed_in_a_loop_by_hand_are_detected() -> None:
+    def train() -> None:
+        model, (loader, _) = Reversed(), loaders()
+        optimizer = torch.optim.Adam(model.parameters())
+        with guards.watch(model, optimizer, guards=[SamplesIndependent()], loader=loader):
+            for inputs, labels in loader:
+                F.cross_entropy(model(inputs), labels).backward()
+                optimizer.step()
+
+    with pytest.raises(guards.Alarm, match="samples are mixed"):
+        train()
 
 
 class Recurrent(Healthy):

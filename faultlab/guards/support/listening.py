@@ -85,6 +85,8 @@ class Ears:
         if ear is None or ear.part() is not part:
             ear = on_part[after] = _Ear(part, after)
         ear.hooks.setdefault(self, []).append(hook)
+        if ear.added is not None:
+            ear.added.append((self, hook))
         self._ears.add(ear)
 
 
@@ -96,6 +98,7 @@ class _Ear:
 
     def __init__(self, part: nn.Module, after: bool) -> None:
         self.hooks: dict[Ears, list[_Hook]] = {}
+        self.added: list[tuple[Ears, _Hook]] | None = None  # during a call
         self._key = key = id(part)
         self.part = weakref.ref(part, lambda _: _ON_PARTS.pop(key, None))
         self._after = after
@@ -111,12 +114,19 @@ class _Ear:
         if torch.compiler.is_compiling() or (_PEEK is not None and _PEEK() is not None):
             return
         # Copies, since a hook may remove itself or others.
-        for ears, hooks in tuple(self.hooks.items()):
-            for hook in tuple(hooks):
-                try:
-                    hook(part, args, heard)
-                except Exception as error:
-                    ears.failed(error)
+        known = [(ears, hook) for ears, hooks in self.hooks.items() for hook in hooks]
+        added: list[tuple[Ears, _Hook]] = []
+        before, self.added = self.added, added
+        try:
+            # A call may begin the batch of a loop, where guards add hooks for this very call.
+            for hooks in (known, added):
+                for ears, hook in hooks:
+                    try:
+                        hook(part, args, heard)
+                    except Exception as error:
+                        ears.failed(error)
+        finally:
+            self.added = before
 
     def __reduce__(self) -> Any:
         return getattr, (contextlib.nullcontext(), "__exit__")
