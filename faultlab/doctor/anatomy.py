@@ -143,9 +143,9 @@ def parameters(module: Any, before: Mapping[str, Any], trainer: Any) -> dict[str
     import torch
 
     # Lightning adds an optimizer that does nothing if the user returns none.
-    given = list(getattr(trainer, "optimizers", None) or ())
-    optimizers = [one for one in given if type(one).__name__ != "_MockOptimizer"]
-    held = {id(p) for one in optimizers for group in one.param_groups for p in group["params"]}
+    optimizers = [one for one in getattr(trainer, "optimizers", None) or () if type(one).__name__ != "_MockOptimizer"]
+    given = [value for one in optimizers for group in one.param_groups for value in group["params"]]
+    held = set(map(id, given))
     rates = [float(group.get("lr", 1.0)) for one in optimizers for group in one.param_groups]
     changed, still, frozen, left_out = [], [], [], []
     for name, value in module.named_parameters():
@@ -158,7 +158,9 @@ def parameters(module: Any, before: Mapping[str, Any], trainer: Any) -> dict[str
             frozen.append(name)
         elif id(value) not in held:
             left_out.append(name)
+    own = sorted(tuple(value.shape) for value in module.parameters())
     return {
+        "another": len(left_out) == len(own) == len(given) and sorted(tuple(one.shape) for one in given) == own,
         "changed": changed,
         "still": still,
         "frozen": frozen,

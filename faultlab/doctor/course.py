@@ -9,7 +9,7 @@ from typing import Any
 from faultlab.core.alert import safe_text
 from faultlab.core.patching import Patches
 from faultlab.core.user_code import UserCode
-from faultlab.doctor import anatomy, batches, callbacks, loss_graph, planned
+from faultlab.doctor import anatomy, batches, callbacks, loss_graph, planned, replay
 from faultlab.doctor.loss_inputs import LossInputs
 from faultlab.doctor.metric_objects import MetricObjects
 from faultlab.doctor.samples import Samples
@@ -26,8 +26,8 @@ class Course:
     ``rests_in_training`` (layers), ``monitored`` (names of logged metrics), ``epochs`` (with promised and delivered
     batches), ``sanity_batches`` and ``real_validation_batches``, ``batch`` (facts about the first one), ``graph``
     (of the first steps' losses), ``compared`` (inputs of losses), ``labels`` (of the last loss that takes class
-    numbers), ``terms`` (see `LossTerms`), ``samples`` and ``metrics`` (see `Samples` and `MetricObjects`), ``unread``
-    (failed inspections: part, error).
+    numbers), ``replay`` (see `replay.facts`), ``terms`` (see `LossTerms`), ``samples`` and ``metrics`` (see `Samples`
+    and `MetricObjects`), ``unread`` (failed inspections: part, error).
     """
 
     def __init__(self, seen: dict[str, Any], code: UserCode) -> None:
@@ -66,6 +66,9 @@ class Course:
         if name == "on_train_end":
             with self._looking("the samples"):
                 self._samples.end(trainer)
+            if self._seen["real_validation_batches"]:
+                with self._looking("the steps on the same batches"):
+                    self._seen["replay"] = replay.facts(trainer, trainer.lightning_module)
 
     def _at(self, trainer: Any, name: str) -> None:
         seen = self._seen
@@ -73,6 +76,7 @@ class Course:
             seen["plan"] = planned.plan(trainer)
             seen["attendants"] = callbacks.facts(trainer)
             self._inputs.terms.asked(anatomy.scripted()[0].get("precision"), trainer.lightning_module)
+            seen["rested_before"] = anatomy.resting_layers(trainer.lightning_module)
         elif name == "on_train_epoch_start" and len(seen["epochs"]) < _EPOCHS:
             promised = planned.plan(trainer)["batches"]
             seen["epochs"].append({"epoch": trainer.current_epoch, "promised": promised, "delivered": 0})

@@ -36,6 +36,7 @@ from faultlab.doctor.meddled import MEDDLED
 from faultlab.doctor.metrics import METRICS
 from faultlab.doctor.onlooking import ADVICE, ALARMS
 from faultlab.doctor.rates import RATES
+from faultlab.doctor.replayed import REPLAYED
 from faultlab.doctor.scripts import SCRIPTS
 from faultlab.doctor.sources import scripts
 from faultlab.doctor.step_executed import HOOKS, LEARNING
@@ -205,6 +206,7 @@ def _training(engine: Engine, run: RunResult, seen: Seen, timeout: float, seed: 
         yield from MEDDLED.run(seen)
         yield from PARTS.run(seen)
         yield from WEIGHTS.run(seen)
+        yield from REPLAYED.run(seen)
         yield from ALARMS.run(seen)
     else:
         yield from SWALLOWED.run(seen)

@@ -197,7 +197,8 @@ with torch.no_grad():
                 .float().mean().item()) + 1e-6
 """,
         {"LOGIT": ("train_logit", "test_logit")},
-        r"(accuracy|prediction|test_preds).*(support|train_logit|other|not depend|does not|chance|different (input|sample))",
+        r"(accuracy|prediction|test_preds).*(support|train_logit|other|not depend|does not|chance|different (input|"
+        r"sample))",
         r"test_logit|same (input|sample|batch)|query",
     ),
     Case(
@@ -305,8 +306,8 @@ with torch.no_grad():
     Case(
         "weight-of-a-loss-applied-twice",
         "paninski-lab/lightning-pose#375",
-        "The weight of a loss is multiplied in by the loss itself and again by the factory that adds the losses up: the "
-        "term counts with the square of its weight.",
+        "The weight of a loss is multiplied in by the loss itself and again by the factory that adds the losses up: "
+        "the term counts with the square of its weight.",
         """
 import pytorch_lightning as pl
 import torch
@@ -377,8 +378,8 @@ with torch.no_grad():
     Case(
         "training-loss-summed-over-outputs",
         "Lightning-Universe/lightning-bolts#849",
-        "The training loss is summed over the outputs and divided by the batch size alone, while the validation loss is "
-        "the mean: they differ by the number of outputs.",
+        "The training loss is summed over the outputs and divided by the batch size alone, while the validation loss "
+        "is the mean: they differ by the number of outputs.",
         """
 import pytorch_lightning as pl
 import torch

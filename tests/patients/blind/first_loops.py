@@ -262,8 +262,8 @@ with torch.no_grad():
     Case(
         "groups-without-bare-parameters",
         "bubbliiiing/efficientdet-pytorch#37",
-        "The optimizer's groups are collected from the weights and biases of layers; a bare nn.Parameter of a module is "
-        "in none of them and never changes.",
+        "The optimizer's groups are collected from the weights and biases of layers; a bare nn.Parameter of a module "
+        "is in none of them and never changes.",
         """
 import torch
 from torch import nn
@@ -389,8 +389,8 @@ with torch.no_grad():
     Case(
         "masks-not-normalized",
         "HKUSTCV/FSS-1000#20",
-        "The images are scaled to 0 to 1, the masks that they are compared with are still 0 or 255: outputs of a sigmoid "
-        "cannot reach them.",
+        "The images are scaled to 0 to 1, the masks that they are compared with are still 0 or 255: outputs of a "
+        "sigmoid cannot reach them.",
         """
 import numpy as np
 import torch

@@ -46,7 +46,8 @@ with torch.no_grad():
     score = torch.nn.functional.cross_entropy(model(held_out.ids).logits, held_out.topics).item()
 """,
         {"LABEL": ("torch.nn.functional.one_hot(topic, 4).float()", "topic")},
-        r"(one-hot|one class|exactly one).*(binary|BCE|multi_label)|(binary|BCE|multi_label).*(one-hot|one class|exactly one)",
+        r"(one-hot|one class|exactly one).*(binary|BCE|multi_label)|"
+        r"(binary|BCE|multi_label).*(one-hot|one class|exactly one)",
         r"cross.entropy|single_label|class (index|number)|argmax|integers?",
         1.2,
     ),
@@ -69,7 +70,8 @@ class Dialogs(Dataset):
         self.rows = []
         for _ in range(count):
             length = int(torch.randint(5, 9, (1,), generator=draw))
-            start, pace = int(torch.randint(1, 30, (1,), generator=draw)), int(torch.randint(1, 4, (1,), generator=draw))
+            start = int(torch.randint(1, 30, (1,), generator=draw))
+            pace = int(torch.randint(1, 4, (1,), generator=draw))
             ids = torch.full((32,), EOS)
             ids[:length] = (start + pace * torch.arange(length)) % 29 + 1
             mask = (torch.arange(32) <= length).long()

@@ -99,8 +99,8 @@ with torch.no_grad():
     Case(
         "test-loss-divided-by-samples",
         "pytorch/tutorials#1486",
-        "The test loss sums the means of the batches and divides by the number of samples: it is too small by the batch "
-        "size.",
+        "The test loss sums the means of the batches and divides by the number of samples: it is too small by the "
+        "batch size.",
         """
 import torch
 from torch import nn
@@ -256,8 +256,8 @@ LIGHTNING = [
     Case(
         "monitor-under-another-name",
         "facebookresearch/fastMRI#108",
-        "The checkpoint monitors val_loss, and the module logs it as validation_loss: the training ends with an error at "
-        "the first validation.",
+        "The checkpoint monitors val_loss, and the module logs it as validation_loss: the training ends with an error "
+        "at the first validation.",
         """
 import tempfile
 
@@ -359,7 +359,7 @@ with torch.no_grad():
     Case(
         "validation-not-normalized",
         "PolymathicAI/the_well#68",
-        "The data module passes the normalization to the training dataset alone: validation inputs are on another scale.",
+        "The data module passes the normalization to the training dataset alone: validation inputs have another scale.",
         """
 import pytorch_lightning as pl
 import torch
@@ -433,8 +433,8 @@ TRAINERS = [
     Case(
         "collator-replaces-the-labels",
         "PhoebusSi/Alpaca-CoT#143",
-        "DataCollatorForLanguageModeling makes the labels anew from input_ids and drops the dataset's own, in which the "
-        "prompt is masked.",
+        "DataCollatorForLanguageModeling makes the labels anew from input_ids and drops the dataset's own, in which "
+        "the prompt is masked.",
         """
 import torch
 from torch.utils.data import Dataset
