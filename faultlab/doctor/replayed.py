@@ -70,7 +70,7 @@ def paired(seen: Seen) -> Iterator[Finding]:
             (label,), (other,), (own,) = shared, mine, theirs
             yield wrong(
                 f"{name} compares batch{label} with predictions for another input: it depends on batch{other} and not "
-                f"on batch{own}, on which {loss} depends",
+                f"on batch{own}, but {loss} does",
                 "each tensor of a validation batch was permuted in turn",
                 f"Compute {name} from the predictions for batch{own}, the same input as for {loss}.",
             )
