@@ -1,4 +1,4 @@
-"""What a loop reports of its evaluation, and what it keeps of its best weights."""
+"""Checks of a loop's evaluation: its averages, its losses, its inputs, and the best weights that are kept."""
 
 from __future__ import annotations
 
