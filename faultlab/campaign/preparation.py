@@ -11,7 +11,7 @@ from faultlab.campaign import nondeterminism, plan
 from faultlab.campaign.clean_runs import CleanRuns
 from faultlab.campaign.guard_advice import Advice
 from faultlab.campaign.healthy_runs import RECORD, Watch, Watching, asked
-from faultlab.campaign.metric_choice import UNREPORTED, Measure, choose_metric, undirected, unevaluated
+from faultlab.campaign.metric_choice import UNREPORTED, Measure, choose_metric, reported, undirected, unevaluated
 from faultlab.campaign.verdict import Twin, outlying
 from faultlab.catalogue import index
 from faultlab.catalogue.failure_mode import FailureMode, nearest
@@ -155,6 +155,7 @@ class Preparation:
                 *strays,
                 *outlying(clean_twin, siblings, seed),
                 *undirected(measure),
+                *reported(measure, first, profile.by_hand),
                 *unevaluated(measure, "" if first.final else _run(twins[0]).unevaluated),
             ],
         )

@@ -77,7 +77,8 @@ def grow_rate(result: Any, ctx: Context) -> Any:
     Why it goes undetected: with normalization layers and a bounded loss nothing overflows; the curve is merely bad.
     Example:
         LitModel(learning_rate=0.1)             # carried over from SGD to Adam
-    Remedy: stop if the loss is above that of the first steps; use Lightning's `LearningRateFinder`.
+    Remedy: stop if the loss is above that of the first steps; try a range of learning rates (with Lightning,
+    `LearningRateFinder`).
     """
     return scale_rates(result, ctx.dose.factor)
 
