@@ -6,6 +6,14 @@ NAMESPACES = ("pytorch_lightning", "lightning.pytorch")
 """Modules that hold a framework's classes."""
 TRAIN = ("pytorch_lightning", "lightning", "lightning_fabric", "lightning_utilities")
 """Top-level packages of frameworks."""
+SOURCES = (("pytorch_lightning", ""), ("lightning", "pytorch."))
+"""Installed packages with the framework's source, and the prefix of its modules within each."""
+FABRIC = ("lightning.fabric", "lightning_fabric")
+"""Modules of the library for loops that comes with a framework."""
+OUTPUT_FOLDERS = ("lightning_logs", "wandb", "mlruns")
+"""Folders that trainings write to by default."""
+WRAPPED_STEP = "LightningOptimizer.step"
+"""The step of the wrapper that a Trainer puts around an optimizer, as target profiles name it."""
 DISTRIBUTIONS = ("pytorch-lightning", "lightning")
 """Frameworks by distribution name; a process uses one of them."""
 LOGGERS = (

@@ -15,7 +15,7 @@ from torch.nn.modules import module as hooks
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.utils.data import DataLoader, DistributedSampler
 
-from faultlab.core import directions, predictions
+from faultlab.core import directions, packages, predictions
 from faultlab.core.class_paths import path_of
 from faultlab.core.part_facts import Leaf, Part
 from faultlab.core.patching import Patches
@@ -224,7 +224,7 @@ class Probe:
 
     def _updating(self, step: Callable[..., Any]) -> Callable[..., Any]:
         def updating(*args: Any, **kwargs: Any) -> Any:
-            self._hooks.add("LightningOptimizer.step")
+            self._hooks.add(packages.WRAPPED_STEP)
             self._updated_at.append(self._clock.step)
             return step(*args, **kwargs)
 

@@ -95,7 +95,7 @@ def optimizer_step(point: OptimizerStep, patches: Patches, armed: Armed, site: S
 
         return stepping
 
-    if armed.profile.past_lightning:
+    if armed.profile.past_trainer:
         wrap_held_optimizers(patches, armed.clock, site, bare)
         return
     for namespace in namespaces.loaded():
