@@ -211,9 +211,10 @@ _SIGNATURE = f"See the arguments of {framework_names.title()}'s Trainer."
 def trainer_parameters() -> list[str]:
     """Return the arguments of the installed framework's Trainer, read from its source; none if there is none."""
     names: dict[str, None] = {}
-    for package, prefix in packages.SOURCES:
+    for namespace in packages.NAMESPACES:
+        package, *within = namespace.split(".")
         for folder in module_lookup.folders_of(package):
-            file = Path(folder, *f"{prefix}trainer.trainer".split(".")).with_suffix(".py")
+            file = Path(folder, *within, "trainer", "trainer.py")
             names.update(dict.fromkeys(_parameters(file, "Trainer")))
     return list(names)
 

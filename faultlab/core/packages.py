@@ -4,10 +4,10 @@ from __future__ import annotations
 
 NAMESPACES = ("pytorch_lightning", "lightning.pytorch")
 """Modules that hold a framework's classes."""
+TOPS = tuple(name.partition(".")[0] for name in NAMESPACES)
+"""The top-level packages of these modules."""
 TRAIN = ("pytorch_lightning", "lightning", "lightning_fabric", "lightning_utilities")
 """Top-level packages of frameworks."""
-SOURCES = (("pytorch_lightning", ""), ("lightning", "pytorch."))
-"""Installed packages with the framework's source, and the prefix of its modules within each."""
 FABRIC = ("lightning.fabric", "lightning_fabric")
 """Modules of the library for loops that comes with a framework."""
 OUTPUT_FOLDERS = ("lightning_logs", "wandb", "mlruns")

@@ -9,11 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from faultlab.core import packages
 from faultlab.core.alert import safe_text
 from faultlab.core.asking import asked
 from faultlab.doctor import sources
 from faultlab.frameworks.lightning import namespaces
 
+_PACKAGES = tuple(f"{package}." for package in ("torch", *packages.TOPS))
 _NO_HOOKS = {
     "forward",
     "print",
@@ -47,6 +49,11 @@ _PREFIXES = (
     "teardown",
     "backward",
 )
+
+
+def module_of(trainer: Any) -> Any:
+    """Return the module that a Trainer trains, without what strategies put around it."""
+    return trainer.lightning_module
 
 
 def hook_names(base: type) -> list[str]:
@@ -231,7 +238,7 @@ def resting_layers(module: Any) -> list[str]:
         "train" in vars(cls)
         for layer in module.modules()
         for cls in type(layer).__mro__
-        if not cls.__module__.startswith(("torch.", "pytorch_lightning.", "lightning."))
+        if not cls.__module__.startswith(_PACKAGES)
     )
     return (
         []
