@@ -1,7 +1,7 @@
 """Lightning's internals that faultlab attaches to, by name. They stand here only, since any release may change them.
 
 A path is ``MODULE:ATTRIBUTE`` below the namespace, as `part` takes it. The guards, which import nothing of this
-package, have theirs in `faultlab.guards.support.lightning_view`.
+package, have theirs in `faultlab.guards.support.trainer_view`.
 """
 
 from __future__ import annotations
