@@ -20,7 +20,7 @@ from faultlab.config.scenario import Scenario, load
 from faultlab.core.report import Report
 from faultlab.engines import Engine
 from faultlab.errors import UsageError
-from faultlab.mutants.mutation import Asked, SourceMutation
+from faultlab.mutants.mutation import MutationOptions, SourceMutation
 
 
 def run(
@@ -105,7 +105,7 @@ def _carried_out(scenario: Scenario, working: Engine, options: Options, listener
         report = campaign.run()
         interrupted = campaign.interrupted
         if scenario.mutants is not None and not interrupted:
-            asked = Asked(seed=options.seed, timeout=options.timeout, out=options.out, watch=options.watch)
+            asked = MutationOptions(seed=options.seed, timeout=options.timeout, out=options.out, watch=options.watch)
             mutation = SourceMutation(asked, working, listener, scenario)
             report = mutation.run(report)
             interrupted = mutation.interrupted

@@ -14,6 +14,8 @@ OUTPUT_FOLDERS = ("lightning_logs", "wandb", "mlruns")
 """Folders that trainings write to by default."""
 WRAPPED_STEP = "LightningOptimizer.step"
 """The step of the wrapper that a Trainer puts around an optimizer, as target profiles name it."""
+NO_OPTIMIZER = "_MockOptimizer"
+"""The class of a Trainer's optimizer for modules that have none; it does nothing."""
 DISTRIBUTIONS = ("pytorch-lightning", "lightning")
 """Frameworks by distribution name; a process uses one of them."""
 LOGGERS = (

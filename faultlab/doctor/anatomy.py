@@ -150,7 +150,8 @@ def parameters(module: Any, before: Mapping[str, Any], trainer: Any) -> dict[str
     import torch
 
     # Lightning adds an optimizer that does nothing if the user returns none.
-    optimizers = [one for one in getattr(trainer, "optimizers", None) or () if type(one).__name__ != "_MockOptimizer"]
+    everyone = getattr(trainer, "optimizers", None) or ()
+    optimizers = [one for one in everyone if type(one).__name__ != packages.NO_OPTIMIZER]
     given = [value for one in optimizers for group in one.param_groups for value in group["params"]]
     held = set(map(id, given))
     rates = [float(group.get("lr", 1.0)) for one in optimizers for group in one.param_groups]

@@ -126,7 +126,7 @@ class Optimizers(InjectionPoint):
     methods = throughout("configure_optimizers")
 
     def inapplicable(self, profile: TargetProfile) -> str:
-        if not set(profile.optimizers) - {"_MockOptimizer"}:
+        if not set(profile.optimizers) - {packages.NO_OPTIMIZER}:
             return "there is no optimizer" if profile.by_hand else "configure_optimizers returns no optimizer"
         return "" if profile.optimized_tensors else "no optimizer holds a parameter of the module"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from faultlab.catalogue.requirements import requirement
-from faultlab.core import framework_names, resource_limits
+from faultlab.core import framework_names, packages, resource_limits
 from faultlab.core.target_profile import TargetProfile
 
 
@@ -57,7 +57,7 @@ def _later_save(profile: TargetProfile) -> str:
 @requirement("optimizer")
 def _optimizer(profile: TargetProfile) -> str:
     # Without an optimizer, Lightning creates a mock that does nothing.
-    return "" if set(profile.optimizers) - {"_MockOptimizer"} else "there is no optimizer"
+    return "" if set(profile.optimizers) - {packages.NO_OPTIMIZER} else "there is no optimizer"
 
 
 @requirement("saved-optimizer")

@@ -1,7 +1,8 @@
 """Lightning's internals that faultlab attaches to, by name. They stand here only, since any release may change them.
 
 A path is ``MODULE:ATTRIBUTE`` below the namespace, as `part` takes it. The guards, which import nothing of this
-package, have theirs in `faultlab.guards.support.trainer_view`.
+package, have theirs in `faultlab.guards.support.trainer_view`; `faultlab.core.packages` has those that target profiles
+show.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ SAVED_DATASET = "__dataset"
 # Optimizers, checkpoints and logging.
 OPTIMIZER = "core.optimizer:LightningOptimizer"
 CHECKPOINT_CONNECTOR = "trainer.connectors.checkpoint_connector:_CheckpointConnector"
+SAVE_INTERVALS = ("_every_n_epochs", "_every_n_train_steps")
 SAVES = ("_save_monitor_checkpoint", "_save_last_checkpoint", "_save_checkpoint")
 LOGGER_CONNECTOR = "trainer.connectors.logger_connector.logger_connector:_LoggerConnector"
 RESULT_METRIC = "trainer.connectors.logger_connector.result:_ResultMetric"
@@ -54,6 +56,9 @@ LOGGER_FOLDERS = ("_root_dir", "_save_dir")
 WANDB_SETTINGS = "_wandb_init"
 TRACKING_URI = "_tracking_uri"
 FILE_SYSTEM = "_fs"
+
+# Averaging of weights.
+AVERAGES_FROM, AVERAGES_RATES = "_swa_epoch_start", "_swa_lrs"
 
 # Ranks.
 DDP = "strategies.ddp:DDPStrategy"
