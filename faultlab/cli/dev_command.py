@@ -61,7 +61,7 @@ def schemas(check: bool, into: Path | None) -> int:
 @click.option("--into", type=click.Path(path_type=Path, file_okay=False, exists=True),
               help="Write to this folder.  [default: the folder of its kind in the checkout]")  # fmt: skip
 def new(words: tuple[str, ...], seam: str | None, into: Path | None) -> None:
-    """Create a failure mode, guard, seam, report format, engine or framework.
+    """Create a part of faultlab, such as a failure mode.
 
     NAME is the id of a failure mode, such as loss.wrong-sign; the class of a guard, such as LabelsSpread, or of an
     injection point, such as GradientBucket; the file that a format writes, such as findings.csv; or the name of an
