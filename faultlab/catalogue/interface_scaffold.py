@@ -162,7 +162,7 @@ def _written(protocol: ast.ClassDef, wanted: _Class) -> str:
 def _method(declared: ast.FunctionDef) -> str:
     decorators = "".join(f"    @{ast.unparse(one)}\n" for one in declared.decorator_list)
     returns = f" -> {ast.unparse(declared.returns)}" if declared.returns is not None else ""
-    # Every parameter is annotated, so its default stands between spaces.
+    # Every parameter is annotated, so its default has spaces around it.
     parameters = ast.unparse(declared.args).replace("=", " = ")
     return (
         f"{decorators}    def {declared.name}({parameters}){returns}:\n"

@@ -25,7 +25,7 @@ CODE = {
     "guards": "they are callbacks of its Trainer, and read it through one view",
     "doctor": "it examines trainings by its Trainer, and explains its errors",
     "discovery": "it finds its modules and scripts in the user's source",
-    "core": "the names of frameworks and of their packages stand there as data",
+    "core": "the names of frameworks and of their packages are data there",
     "targets": "scenarios name its scripts and modules by the paths of these files",
     "testing.resuming": "it fits a module of the user's, interrupted and resumed",
     "cli.demo.model": "the model of the demo is one of its modules",
