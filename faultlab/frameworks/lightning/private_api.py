@@ -1,4 +1,4 @@
-"""Lightning's internals that faultlab attaches to, by name. No other module has them, since any release may change them.
+"""Lightning's internals that faultlab attaches to, by name. No other module has them: any release may change them.
 
 A path is ``MODULE:ATTRIBUTE`` below the namespace, as `part` takes it. The guards, which import nothing of this
 package, have theirs in `faultlab.guards.support.trainer_view`; `faultlab.core.packages` has those that target profiles
