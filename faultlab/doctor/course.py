@@ -68,7 +68,7 @@ class Course:
                 self._samples.end(trainer)
             if self._seen["real_validation_batches"]:
                 with self._looking("the steps on the same batches"):
-                    self._seen["replay"] = replay.facts(trainer, trainer.lightning_module)
+                    self._seen["replay"] = replay.facts(trainer, anatomy.module_of(trainer))
 
     def _at(self, trainer: Any, name: str) -> None:
         seen = self._seen
