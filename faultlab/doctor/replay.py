@@ -9,7 +9,7 @@ from typing import Any
 
 from faultlab.guards.support import trainer_state
 from faultlab.guards.support.draws import undrawn
-from faultlab.guards.support.lightning_view import LightningView
+from faultlab.guards.support.trainer_view import view_of
 from faultlab.guards.support.trials import Trial
 
 _BATCHES, _MOST_TENSORS, _ALIKE, _APART, _LEAST = 3, 8, 1e-4, 1e-2, 16
@@ -28,7 +28,7 @@ def facts(trainer: Any, module: Any) -> dict[str, Any]:
     batches = _batches(trainer)
     if not batches or not module.automatic_optimization:
         return {}
-    trial = Trial(module, LightningView(trainer))
+    trial = Trial(module, view_of(trainer))
     logged: Values = {}
     _listen(trial.module, logged)
     steps: list[tuple[Values, float | None]] = []

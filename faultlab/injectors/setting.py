@@ -246,7 +246,7 @@ def accumulate_too_many(arguments: dict[str, Any], ctx: Context) -> dict[str, An
             harmless=1.0,
         ),
     ),
-    needs=("automatic-optimization", "lightning-clips"),
+    needs=("automatic-optimization", "trainer-clips"),
     evidence=("wandb/senpai#978",),
 )
 def clip_tightly(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:

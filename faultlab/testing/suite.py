@@ -41,7 +41,7 @@ from faultlab.testing.victims import FAULT, Arming, Victim
 
 
 @dataclass(frozen=True)
-class Asked:
+class SuiteOptions:
     """The options of the command line. With ``leave_out`` unreliable tests are left out.
 
     ``settled`` are faults that others have detected: even for a ``matrix``, their tests run only until one fails.
@@ -59,7 +59,9 @@ class Asked:
 class Suite:
     """A campaign of faults against the tests of a collected session."""
 
-    def __init__(self, session: pytest.Session, asked: Asked, say: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(
+        self, session: pytest.Session, asked: SuiteOptions, say: Callable[[str], None] = lambda text: None
+    ) -> None:
         self.matrix = Matrix(whole=asked.matrix)
         self.knowledge = Knowledge()
         self._session = session

@@ -15,7 +15,7 @@ import torch.distributed as dist
 from faultlab import guards
 from faultlab.guards import Alarm, Guard, GuardSet
 from faultlab.guards.support import consensus
-from faultlab.guards.support.lightning_callback import HOOKS, overrides
+from faultlab.guards.support.callback import HOOKS, overrides
 from tests.guards.gang import Synced, fit, gang
 from tests.guards.rig import Healthy
 from tests.guards.rig import fit as fit_alone

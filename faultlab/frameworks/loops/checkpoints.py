@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from faultlab.core import packages
 from faultlab.core.patching import Patches
 from faultlab.core.references import references
 from faultlab.injection.values import Restored
@@ -23,8 +24,7 @@ _DEEPEST = 4
 _SAVING = (
     ("safetensors.torch", "save_file"),
     # Fabric's: it saves to memory and writes that to the file.
-    ("lightning.fabric.utilities.cloud_io", "_atomic_save"),
-    ("lightning_fabric.utilities.cloud_io", "_atomic_save"),
+    *((f"{fabric}.utilities.cloud_io", "_atomic_save") for fabric in packages.FABRIC),
 )
 """The functions of other packages that save an object to a file, besides torch's, by module."""
 _SAFE = ".safetensors"

@@ -41,7 +41,7 @@ class PlainTorch:
 
     def hooks_of(self, guard: Any) -> Collection[str]:
         # Not imported before: the first import of the guards decides which framework their callbacks belong to.
-        from faultlab.guards.support.lightning_callback import HOOKS, Callback, overrides
+        from faultlab.guards.support.callback import HOOKS, Callback, overrides
 
         if not isinstance(guard, Callback):
             return trainers.hooks_of(guard)
