@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from faultlab.core.patching import Patches
-from faultlab.injection.references import references
+from faultlab.core.references import references
 from faultlab.injection.values import Restored
 
 Save = Callable[[Any, Any], None]
@@ -58,9 +58,9 @@ class Checkpoints:
     def attach(self, patches: Patches) -> None:
         """Follow the process until the patches are closed."""
         patches.wrap(torch, "save", self._saving)
-        for function in (getattr(sys.modules.get(module), name, None) for module, name in _SAVING):
-            for owner, name, _ in list(references([function])) if function is not None else ():
-                patches.wrap(owner, name, self._saving)
+        functions = (getattr(sys.modules.get(module), name, None) for module, name in _SAVING)
+        for owner, name, _ in list(references([function for function in functions if function is not None])):
+            patches.wrap(owner, name, self._saving)
         patches.wrap(nn.Module, "load_state_dict", self._loading)
 
     def best(self) -> str:

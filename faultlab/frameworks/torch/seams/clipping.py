@@ -12,7 +12,7 @@ from torch.nn.utils import clip_grad
 from faultlab.catalogue.injection_points import Clipping
 from faultlab.core.patching import Patches
 from faultlab.injection.hooks import Site, hooks
-from faultlab.injection.references import references
+from faultlab.core.references import references
 
 if TYPE_CHECKING:
     from faultlab.injection.armed_fault import Armed
