@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,6 +45,11 @@ def pytest_unconfigure() -> None:
 @pytest.fixture(scope="session", autouse=True)
 def training_begins_warm() -> Iterator[None]:
     """What faultlab starts to train in is a copy of a process that has imported torch."""
+    if "pytorch_lightning" in sys.modules:
+        from faultlab.frameworks.lightning import namespaces
+
+        # Otherwise each of thousands of Trainers reads the metadata of everything that is installed.
+        namespaces.find_plugins_once()
     with pytest.MonkeyPatch.context() as patch:
         warm.begin_warm(patch.setattr)
         yield

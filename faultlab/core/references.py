@@ -46,7 +46,8 @@ def references(
     if (wanted, looks_at) not in _FOUND and len(_FOUND) >= _MOST:
         del _FOUND[next(iter(_FOUND))]
     found = _FOUND.setdefault((wanted, looks_at), _Names(list(values))).of
-    for module in list(sys.modules.values()):
+    modules: list[Any] = list(sys.modules.values())
+    for module in modules:
         if not isinstance(module, ModuleType):
             continue
         known = found.get(id(module))

@@ -57,6 +57,7 @@ def test_a_training_that_continues_shows_what_is_wrong_with_its_checkpoints(tmp_
     assert not Path("kept").exists()
 
 
+@pytest.mark.nightly(reason="a campaign of its own; the quick ring has a training that continues")
 def test_without_a_training_that_continues_the_last_weights_are_loaded_and_evaluated(tmp_path: Path) -> None:
     report = campaign(tmp_path, "keeping", "checkpoint.*")
     assert report.reasons == []

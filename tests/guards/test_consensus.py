@@ -51,7 +51,8 @@ def raising(cls: type[Guard], hook: str, **arguments: Any) -> Guard:
 
 def ended(callbacks: Any, module: Any = None, **trainer: Any) -> tuple[str, str, tuple[int, ...], int]:
     """What ended the training on this rank: the guard, the text, the ranks and the step."""
-    module = module or Healthy()
+    # With metrics that each rank logs for itself, MetricsSynced raises an alarm of its own.
+    module = module or Synced()
     try:
         fit(callbacks, module, **{**SHORT, **trainer})
     except Alarm as alarm:
