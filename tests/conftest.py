@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests import warm
+from tests import rings, warm
 
 if TYPE_CHECKING:
     from faultlab.discovery.candidates import Scouting
@@ -40,6 +40,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure() -> None:
     _session.close()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    rings.keep(config, items)
 
 
 @pytest.fixture(scope="session", autouse=True)
