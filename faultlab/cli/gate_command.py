@@ -76,7 +76,7 @@ def command(paths: tuple[Path, ...], baseline: Path | None, accept: bool, reason
     - A guard or test misses a fault that it used to detect.
     - A scenario of the baseline file has no report.
     - The acceptance of a silent failure mode (--accept) has expired.
-    - A silent failure mode that was accepted is detected now: run --accept again.
+    - A silent failure mode that was accepted is detected now: remove its entry, or run --accept again.
     - The `gate:` of a scenario is weaker than in the baseline file.
 
     These reports are rejected: a report that was modified after it was written, a report that doesn't match the
