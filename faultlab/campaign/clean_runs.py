@@ -16,6 +16,7 @@ from faultlab.errors import BaselineError
 
 DEADLINE = 900.0
 SNAPSHOT_RUN = "snapshot_run"
+NEVER_UPDATED = "never-updated"
 
 
 @dataclass(frozen=True)

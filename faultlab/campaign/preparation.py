@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from faultlab.campaign import nondeterminism, plan
-from faultlab.campaign.clean_runs import CleanRuns
+from faultlab.campaign.clean_runs import NEVER_UPDATED, CleanRuns
+from faultlab.campaign.clean_spread import blind, never_updating, outlying
 from faultlab.campaign.guard_advice import Advice
 from faultlab.campaign.healthy_runs import RECORD, Watch, Watching, asked
 from faultlab.campaign.metric_choice import UNREPORTED, Measure, choose_metric, reported, undirected, unevaluated
-from faultlab.campaign.verdict import Twin, outlying
+from faultlab.campaign.verdict import Twin
 from faultlab.catalogue import index
 from faultlab.catalogue.failure_mode import FailureMode, nearest
 from faultlab.config.scenario import Scenario
@@ -77,6 +78,8 @@ class Preparation:
         """
         findings = self._baseline()
         asked = {fault.mode for fault in plan.selected(selection, index.modes())}
+        if asked:
+            self._run_without_updates(findings)
         if findings.profile.saved == ():
             findings.profile = replace(findings.profile, unreloadable="the clean run saves no checkpoint")
         elif any(index.modes()[id].judged_by == "reload" for id in asked):
@@ -162,6 +165,16 @@ class Preparation:
         told = probed.circumstances
         versions = {**told.versions, "python": platform.python_version()}
         return Findings(baseline, clean_twin, profile, told.sources, versions, advice=advice, guards=probed.guards)
+
+    def _run_without_updates(self, findings: Findings) -> None:
+        """Add the run that never updates its weights, and the finding if it ends as clean runs do."""
+        if not (faults := never_updating(findings.profile, findings.guards)):
+            return
+        asked = {"fault": faults[0], "also": faults[1:], "profile": findings.profile, "flags": False}
+        ended = self.runs.finished([self.runs.order(NEVER_UPDATED, self.seed, **asked)])
+        for outcome in ended.values():
+            findings.twin = replace(findings.twin, never_updated=outcome.trajectory)
+            findings.baseline.findings += blind(findings.twin)
 
     def _repeated(self) -> list[Outcome]:
         """Return three more clean runs of the same seed, for a target that is not deterministic."""

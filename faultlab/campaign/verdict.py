@@ -30,6 +30,7 @@ _CERTAIN = 4.0
 """The same multiple for a run that is known to be clean."""
 _FAR_OFF = 5.0
 """The multiple of the harmful distance that counts as harm if the metric's better direction is unknown."""
+_BLIND = "a run that never updates its weights ends as clean runs do"
 _SEEN = (Status.DETECTED, Status.WARNED, Status.NO_EFFECT, Status.SILENT)
 
 
@@ -40,6 +41,7 @@ class Twin:
     ``others`` are runs of other seeds, ``repeats`` further runs of the twin's seed. A faulted run that had no effect
     agrees with them wherever all of them agree, and elsewhere is as close to one of them as they are to each other.
     ``alerts`` and ``warnings`` are those of all clean runs. ``lower_is_better`` is None if the direction is unknown.
+    ``never_updated`` is a run of the twin's seed whose weights never change.
     """
 
     trajectory: Trajectory
@@ -49,6 +51,7 @@ class Twin:
     metric: str = ""
     lower_is_better: bool | None = True
     repeats: Sequence[Trajectory] = ()
+    never_updated: Trajectory | None = None
 
     @cached_property
     def deterministic(self) -> bool:
@@ -105,6 +108,14 @@ class Twin:
         return max(3 * self.spread, _LEAST_HARM * abs(clean))
 
     @cached_property
+    def blind(self) -> bool:
+        """True if even a run that never updates its weights is not worse than the clean one by what counts as harm."""
+        if self.never_updated is None or self.lower_is_better is None:
+            return False
+        harm = _compare(self.never_updated, replace(self, never_updated=None), self.value)
+        return not harm.harmful and not harm.unknown
+
+    @cached_property
     def diverges(self) -> bool:
         """True if the twin's own metric diverges from those of other clean seeds."""
         own = self.value(self.trajectory)
@@ -121,22 +132,6 @@ class Twin:
             return trajectory.metrics[self.metric][-1][1] if self.metric in trajectory.metrics else None
         losses = [loss for _, loss in trajectory.losses]
         return statistics.fmean(losses[-max(1, len(losses) // 4) :]) if losses else None
-
-
-def outlying(twin: Twin, seeds: Mapping[int, Trajectory], own: int) -> list[dict[str, str]]:
-    """Return a finding for clean seeds whose metric diverges from the others'."""
-    values = {seed: found for seed, run in seeds.items() if (found := twin.value(run)) is not None}
-    kept = spread.typical(list(values.values()))
-    if not kept:
-        return []
-    away = {seed: value for seed, value in values.items() if value not in kept}
-    between = f"{min(kept):.4g} and {max(kept):.4g}"
-    told = ", ".join(f"seed {seed} ends with {twin.metric} {value:.4g}" for seed, value in away.items())
-    what = f"the clean training diverges on some seeds: {told}, others between {between}; the spread ignores them"
-    if own in away:
-        what += "; faults are compared with such a run, so their harm is unknown"
-    remedy = "Look at the learning rate, gradient clipping and initialization, or choose another seed with --seed."
-    return [{"kind": "outlier", "what": what, "evidence": "", "remedy": remedy}] if away else []
 
 
 def judge(fault_id: str, mode: FailureMode, outcome: Outcome, twin: Twin, extra: Sequence[Alert] = ()) -> FaultResult:
@@ -388,8 +383,10 @@ def _compare(trajectory: Trajectory, twin: Twin, value: Callable[[Trajectory], f
     least = twin.least(clean)
     if twin.lower_is_better is not None:
         worse = faulty - clean if twin.lower_is_better else clean - faulty
-        return Harm(twin.metric, clean, faulty, worse > least)
+        if worse <= least and twin.blind:
+            return unknown(_BLIND)
+        return Harm(twin.metric, clean, faulty, worse > least, least=round(least, 6))
     far = abs(faulty - clean)
     if least < far <= _FAR_OFF * least:
         return unknown(f"the better direction of {twin.metric} is unknown")
-    return Harm(twin.metric, clean, faulty, far > least)
+    return Harm(twin.metric, clean, faulty, far > least, least=round(least, 6))

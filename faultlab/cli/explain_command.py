@@ -70,7 +70,7 @@ def _paragraphs(mode: FailureMode) -> list[tuple[str, str]]:
     return [
         *described.sections(mode),
         ("In short", f"{mode.severity}; stock {framework_names.title()} {described.declared(mode)}; {acts}."),
-        *([(_measured_on(), "\n".join(models))] if (models := described.models(mode)) else [("Measured", "Not yet.")]),
+        *([(_measured_on(), tried)] if (tried := described.trainings(mode)) else [("Measured", "Not yet.")]),
         ("In a plain PyTorch loop", _in_loops(mode)),
         *([("Ready-made guards that detected it", ", ".join(guards))] if guards else []),
         *([("Needs", needs)] if needs else []),
@@ -90,9 +90,9 @@ def _measured_on(framework: str = framework_names.DEFAULT) -> str:
 
 def _in_loops(mode: FailureMode) -> str:
     """Return the declared effect in a plain PyTorch loop, and below it the measured ones."""
-    declared, models = described.declared(mode, "torch"), described.models(mode, "torch")
+    declared, tried = described.declared(mode, "torch"), described.trainings(mode, "torch")
     lines = [f"{declared[:1].upper()}{declared[1:]}."]
-    return "\n".join([*lines, f"{_measured_on('torch')}:", *models] if models else lines)
+    return "\n".join([*lines, f"{_measured_on('torch')}:", tried] if tried else lines)
 
 
 def _measurement(mode: FailureMode, framework: str) -> dict[str, object]:

@@ -78,7 +78,8 @@ def command(paths: tuple[Path, ...], baseline: Path | None, accept: bool, reason
     - The acceptance of a silent failure mode (--accept) has expired.
     - The `gate:` of a scenario is weaker than in the baseline file.
     - A silent failure mode that was accepted is detected now. That is an
-      improvement, but the baseline file is out of date: run --accept again.
+      improvement, but the baseline file is out of date: remove its entry, or
+      run --accept again.
 
     These reports are rejected: a report that was modified after it was written, a report that doesn't match the
     records in its folder, and a partial report, which `faultlab run --select` or --ignore wrote.

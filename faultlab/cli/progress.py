@@ -21,7 +21,7 @@ from rich.progress import (
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from faultlab.cli.heartbeat import Heartbeat, duration
+from faultlab.campaign.heartbeat import Heartbeat, duration
 from faultlab.core.partial import limits
 from faultlab.core.report import Baseline, FaultResult, Report, Status
 from faultlab.report.mutants import method_rows, mutation_line, survivors, unreached_rows

@@ -25,7 +25,7 @@ def command(command: tuple[str, ...], stall: float, grace: float, expect_finish:
     """Run a training and report how its process ended: killed, crashed, hung, or exited before the training finished.
 
     A training hangs if it shows no sign of life for too long. If it has the guard Heartbeat, the guard sends these
-    signs. Otherwise any output is one. The result is printed to standard error.
+    signs. Without Heartbeat, any output counts as a sign of life. The result is printed to standard error.
 
     Exit codes: the command's own; 1 if it exited with 0 but Heartbeat had not reported the end of the training, 124 if
     it hung, 126 or 127 if it could not be started, 128 + N if signal N ended it.

@@ -15,7 +15,7 @@ from faultlab.errors import Problem, ScenarioError, UsageError
 Key = tuple[str | int, ...]
 _SYNTAX = "Fix the YAML syntax."
 HOW_TO_GET_ONE = (
-    "Name a scenario file, or write one with `faultlab init train.py` or `faultlab init package.module.LitModel`."
+    "Name a scenario file, or write one with `faultlab init train.py` or `faultlab init package.module:LitModel`."
 )
 
 

@@ -35,6 +35,7 @@ class Harm:
     """The cost of a fault: a metric of the final weights, clean and faulty; ``faulty`` is None if no run ended.
 
     ``unknown`` is why the harm is not known, else empty; ``seen_by`` is what else shows the harm besides the metric.
+    ``least`` is the least distance from ``clean`` that is harm, 0 if there is none.
     """
 
     metric: str
@@ -43,10 +44,12 @@ class Harm:
     harmful: bool
     unknown: str = ""
     seen_by: str = ""
+    least: float = field(default=0.0, compare=False)
 
     def to_json(self) -> dict[str, Any]:
-        """Return all fields, ``unknown`` and ``seen_by`` only if they are not empty."""
-        return {name: value for name, value in vars(self).items() if value or name not in ("unknown", "seen_by")}
+        """Return all fields, ``unknown``, ``seen_by`` and ``least`` only if they are not empty."""
+        optional = ("unknown", "seen_by", "least")
+        return {name: value for name, value in vars(self).items() if value or name not in optional}
 
 
 @dataclass(frozen=True)

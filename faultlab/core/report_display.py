@@ -14,13 +14,14 @@ _SHOWN = 12
 
 
 def line(report: Report) -> str:
-    """Return the report's name, its coverage, and its detected and silent failure modes, on one line."""
+    """Return the report's name, its coverage, and its detected, warned and silent failure modes, on one line."""
     ratio = report.ratio
     counts = Counter(status.value for status in report.by_mode().values())
     name = ascii(report.scenario)[1:-1]
     coverage = "no coverage" if ratio is None else f"coverage {ratio:.2f}"
     partial = " (partial)" if report.selection else ""
-    return f"<Report {name}{partial}: {coverage}, {counts['detected']} detected, {counts['silent']} silent>"
+    warned = f", {counts['warned']} only warned" if counts["warned"] else ""
+    return f"<Report {name}{partial}: {coverage}, {counts['detected']} detected{warned}, {counts['silent']} silent>"
 
 
 def table(report: Report) -> str:

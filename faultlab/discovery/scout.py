@@ -156,12 +156,14 @@ class Scout:
             each = length.marginal((first["steps"], first["cpu"]), (second["steps"], second["cpu"]))
             available = _available(second, again)
         known = {tried: first, again: second}
-        for long in length.longer(available, each):
+        given = first["given"]
+        asked = None if "limit_train_batches" in given else length.own(given.get("max_epochs"), available)
+        for long in length.longer(available, each, asked):
             found = known[long] if long in known else self._attempt(candidate, long)
             if "trajectory" not in found:
                 break
             answer = found
-            if length.learns(found["losses"]):
+            if length.is_enough(found["losses"], each):
                 break
         del answer["trajectory"]
         self._say(found={**candidate, **answer, "learns": length.learns(answer["losses"])})

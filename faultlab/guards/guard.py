@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
-from faultlab.guards.support import announcement, consensus, rescue
+from faultlab.guards.support import announcement, consensus, rescue, wording
 from faultlab.guards.support.callback import HOOKS, Callback
 from faultlab.guards.support.exchange import Exchange, UnreachableError, meets, ranks_named
 from faultlab.guards.support.listening import Ears
@@ -260,6 +260,7 @@ class Guard(Callback):
             raise KeyError(f"{type(self).__name__} declares no check {check!r}")
         if check in self.leave_out:
             return
+        found, remedy = wording.spoken(found, self._view), wording.spoken(remedy, self._view)
         held = self.together and not self._excepted and consensus.is_joined(self._view)
         saves_elsewhere = held and self._view is not None and not self._view.is_global_zero
         rescued = rescue.write(self._view) if self.action == "save" and not saves_elsewhere else ""
@@ -284,6 +285,7 @@ class Guard(Callback):
             remedy: What to do about it, as whole sentences in the imperative.
         """
         if check in self.checks and check not in self.leave_out:
+            found, remedy = wording.spoken(found, self._view), wording.spoken(remedy, self._view)
             self._warn(Alarm(type(self).__name__, check, found, remedy, causes=self.causes.get(check, "")))
 
     def _warn(self, alarm: Alarm) -> None:

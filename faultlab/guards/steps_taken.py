@@ -139,8 +139,8 @@ class StepsTaken(Guard):
             findings.append(
                 (
                     "no-step",
-                    f"batch {batch_idx} ended without an optimizer step in the last {self._without_step} batches: no "
-                    "parameter changed",
+                    f"batch {batch_idx} ended without an optimizer step{_in_row(self._without_step)}: no parameter "
+                    "changed",
                     "Check that there is an optimizer, and that optimizer_step (or training_step, under manual "
                     "optimization) calls optimizer.step().",
                 )
@@ -182,6 +182,10 @@ _LOST: Finding = (
     "Check whether the optimizer was created again, or its state was cleared or not loaded. Resume with ckpt_path, "
     "which restores it.",
 )
+
+
+def _in_row(count: int) -> str:
+    return f", as the {count - 1} before it did" if count > 2 else ", as the one before it did" if count == 2 else ""
 
 
 def _graded(optimizer: Any) -> list[Any]:

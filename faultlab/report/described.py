@@ -69,6 +69,14 @@ def effects(mode: FailureMode, framework: str = DEFAULT) -> str:
     return ", ".join(f"{effect} on {len(models)}" for effect, models in found.items()) or "not measured"
 
 
+def trainings(mode: FailureMode, framework: str = DEFAULT) -> str:
+    """Return the number of small trainings per measured effect, and of those it was tried on; empty if none was."""
+    table = measured.table(framework)
+    found = table.effects(mode.id)
+    counts = ", ".join(f"{effect} on {len(models)}" for effect, models in found.items())
+    return f"{counts} of {len(table.models)} small trainings of different kinds" if found else ""
+
+
 def models(mode: FailureMode, framework: str = DEFAULT) -> list[str]:
     """Return a line for each measured effect with its models, and one for the models that it does not apply to."""
     table = measured.table(framework)

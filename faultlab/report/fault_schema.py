@@ -40,6 +40,8 @@ class Harm(Part):
     """Why the harm is unknown; left out if it is known."""
     seen_by: str = LEFT_OUT
     """The evidence of harm that the metric does not show; left out if the metric shows it."""
+    least: float = LEFT_OUT
+    """The least distance from the clean value that is harm; left out if the metric did not decide."""
 
 
 class Prescription(Part):

@@ -90,8 +90,10 @@ def measured(harm: Harm) -> str:
         return ""
     if harm.faulty is None:
         return f"{harm.metric} is no longer finite (harmful; clean {harm.clean:.4g})"
-    verdict = "harmful" if harm.harmful else "within the spread of clean runs"
-    return f"{harm.metric} {harm.faulty:.4g}, clean {harm.clean:.4g} ({verdict})"
+    if harm.harmful:
+        return f"{harm.metric} {harm.faulty:.4g}, clean {harm.clean:.4g} (harmful)"
+    least = f" ± {harm.least:.2g}" if harm.least else ""
+    return f"{harm.metric} {harm.faulty:.4g}, clean {harm.clean:.4g}{least} (within the spread of clean runs)"
 
 
 def _values(harm: Harm) -> str:

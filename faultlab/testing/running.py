@@ -9,7 +9,6 @@ import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import pytest
 
@@ -32,6 +31,7 @@ from faultlab.gate.demands import check
 from faultlab.sandbox.overlay import Overlay
 from faultlab.testing.knowledge import Knowledge
 from faultlab.testing.outcome import judge
+from faultlab.testing.progress import to_terminal
 from faultlab.testing.pytest_internals import junit_of
 from faultlab.testing.report_replay import replay
 from faultlab.testing.stash_keys import ALONE, PROCESSES, RESULT
@@ -45,7 +45,7 @@ def run_suite(session: pytest.Session) -> None:
     config = session.config
     terminal = config.pluginmanager.getplugin("terminalreporter")
     try:
-        suite = Suite(session, _asked(config), _progress(config, terminal))
+        suite = Suite(session, _asked(config), to_terminal(terminal, config.getoption("verbose") < 0))
         matrix = suite.run(lambda notes: replay(session, notes))
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
@@ -183,14 +183,6 @@ def _asked(config: pytest.Config) -> SuiteOptions:
         leave_out=option("faultlab_leave_out"),
         timeout=option("faultlab_timeout"),
     )
-
-
-def _progress(config: pytest.Config, terminal: Any) -> Any:
-    def say(text: str) -> None:
-        if terminal is not None and terminal.hasmarkup and config.getoption("verbose") >= 0:
-            terminal.rewrite(f"faultlab: {text}", erase=True)
-
-    return say
 
 
 def _record_properties(config: pytest.Config, matrix: Matrix, report: Report) -> None:

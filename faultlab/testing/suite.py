@@ -36,6 +36,8 @@ from faultlab.testing.clean_passes import CleanPasses
 from faultlab.testing.failures import Suspects
 from faultlab.testing.knowledge import Knowledge
 from faultlab.testing.outcome import judge, remaining
+from faultlab.testing.progress import Progress
+from faultlab.testing.termination import Termination
 from faultlab.testing.test_runner import Conductor, prepare_process, settle
 from faultlab.testing.victims import FAULT, Arming, Victim
 
@@ -59,16 +61,15 @@ class SuiteOptions:
 class Suite:
     """A campaign of faults against the tests of a collected session."""
 
-    def __init__(
-        self, session: pytest.Session, asked: SuiteOptions, say: Callable[[str], None] = lambda text: None
-    ) -> None:
+    def __init__(self, session: pytest.Session, asked: SuiteOptions, progress: Progress | None = None) -> None:
         self.matrix = Matrix(whole=asked.matrix)
         self.knowledge = Knowledge()
         self._session = session
         self._asked = asked
-        self._say = say
+        self._progress = progress or Progress(lambda text: None)
         self._rng = randomness.seeded()
         self._engine = CollectedEngine(asked.jobs, self._prepare, self._carry_out)
+        self._termination = Termination()
         self._clean = CleanPasses(session, self._engine, self.knowledge, asked.targets, asked.leave_out)
         self._shared: list[str] = []
         self._rows: dict[str, Row] = {}
@@ -79,7 +80,7 @@ class Suite:
     def run(self, replay: Callable[[Sequence[Any]], None]) -> Matrix:
         """Run the clean passes, pass the plain one's notes to ``replay``, and run the faults.
 
-        If the faults are interrupted, the matrix keeps its rows and is not ``complete``.
+        If the faults are interrupted or the process is terminated, the matrix keeps its rows and is not ``complete``.
 
         Raises:
             BaselineError: The clean suite is not reliable.
@@ -87,11 +88,12 @@ class Suite:
         """
         begun = time.perf_counter()
         try:
-            self._learn(replay)
-            measured = time.perf_counter()
-            with suppress(KeyboardInterrupt):
-                self._inject()
-                self.matrix.complete = True
+            with self._termination:
+                self._learn(replay)
+                measured = time.perf_counter()
+                with suppress(KeyboardInterrupt):
+                    self._inject()
+                    self.matrix.complete = True
         except TargetError as error:
             raise BaselineError(str(error)) from None
         finally:
@@ -120,8 +122,12 @@ class Suite:
         return Conductor(self._suspects, arming.scope, self._rng)
 
     def _learn(self, replay: Callable[[Sequence[Any]], None]) -> None:
+        def replayed(reports: Sequence[Any]) -> None:
+            replay(reports)
+            self._progress.learning()
+
         settle()
-        self._clean.learn(replay)
+        self._clean.learn(replayed)
         units, matrix = self.knowledge.units, self.matrix
         matrix.targets = list(self.knowledge.profiles)
         matrix.left_out = self._clean.left_out
@@ -138,6 +144,7 @@ class Suite:
         return Suspects(files, UserCode(packages, (str(config.rootpath),)))
 
     def _prepare(self) -> None:
+        self._termination.restore()
         prepare_process(self._session)
         fixtures.set_up(self._session, self._clean.items, self._shared, self._rng)
 
@@ -168,10 +175,12 @@ class Suite:
                 self._rows[result.id] = Row(result, untested=unreached is not None and unreached.untested)
             else:
                 waiting[named] = self.knowledge.quickest_first(tests)
-        self._say(f"{len(waiting)} faults for {len(self.matrix.tests)} tests")
+        seconds = sum(self.knowledge.seconds(tests) for tests in waiting.values())
+        self._progress.planned(len(waiting), len(self.matrix.tests), seconds, self._asked.jobs)
         try:
             self._run_faults(waiting)
         finally:
+            self._progress.stop()
             self.matrix.rows = sorted(self._rows.values(), key=lambda row: row.result.id)
 
     def _selected(self, modes: Mapping[str, FailureMode]) -> list[Fault]:
@@ -205,7 +214,8 @@ class Suite:
         until_failure: Collection[Fault],
     ) -> None:
         """Run these faults' tests, some only until one fails, and judge each fault by all its ``outcomes``."""
-        clean, done = self.knowledge.warnings, 0
+        clean = self.knowledge.warnings
+        self._progress.begin(len(faults))
         orders = [order for one in faults for order in self._orders(one, waiting[one], one in until_failure)]
         running = Counter(_fault_of(one) for one in orders)
         for one, outcome in self._in_time(orders):
@@ -224,8 +234,7 @@ class Suite:
             row = judge(str(fault), _mode_of(fault), self._sorted(found, fault), clean)
             row.settled = fault in self._settled
             self._rows[row.result.id] = row
-            done += 1
-            self._say(f"{done} of {len(faults)} faults")
+            self._progress.judged()
         self.matrix.rows = list(self._rows.values())
 
     def _sorted(self, outcomes: Sequence[Outcome], fault: Fault) -> list[Outcome]:

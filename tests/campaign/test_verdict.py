@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from faultlab.campaign.clean_spread import blind, outlying
 from faultlab.campaign.metric_choice import choose_metric
-from faultlab.campaign.verdict import Twin, judge, outlying
+from faultlab.campaign.verdict import Twin, judge
 from faultlab.catalogue.failure_mode import FailureMode, declare
 from faultlab.catalogue.injection_points import Loss
 from faultlab.core.alert import Alert
@@ -572,3 +573,26 @@ def test_a_detect_is_told_in_full_and_counted_from_the_first_activation() -> Non
     assert (first.step, first.latency) == (0, 0)
     (later,) = _judge(_outcome(alerts=[_alert(step=1)], first_step=None)).detected_by
     assert later.latency == 1
+
+
+@pytest.mark.parametrize(("idle", "expected"), [(1.05, True), (2.3, False), (0.9, True)])
+def test_harm_is_unknown_if_a_run_that_never_updates_ends_as_clean_runs_do(idle: float, expected: bool) -> None:
+    seeds = [_run(final={"val_loss": value}) for value in (1.0, 1.1, 0.97)]
+    never = _run(digest="initial", final={"val_loss": idle})
+    twin = Twin(_run(), seeds, metric="val_loss", never_updated=never)
+    found = blind(twin)
+    assert bool(found) is expected
+    harmless = _judge(_outcome(_run(digest="other", final={"val_loss": 1.06})), twin).harm
+    assert harmless is not None
+    assert not harmless.harmful
+    assert bool(harmless.unknown) is expected, "what the metric can't show is not shown to be harmless"
+    assert _judge(_outcome(_run(digest="other", final={"val_loss": 9.0})), twin).harmful, "harm is still harm"
+    if found:
+        assert found[0]["kind"] == "blind"
+        assert "clean runs end with val_loss 0.97 to 1.1, and a run that never updates" in found[0]["what"]
+
+
+def test_a_harmless_value_is_shown_with_the_least_distance_that_would_be_harm() -> None:
+    seeds = [_run(final={"val_loss": value}) for value in (1.0, 1.1, 0.9)]
+    harm = _judge(_outcome(_run(digest="other", final={"val_loss": 1.06})), Twin(_run(), seeds, metric="val_loss")).harm
+    assert measured(harm) == "val_loss 1.06, clean 1 ± 0.3 (within the spread of clean runs)"

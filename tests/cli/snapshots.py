@@ -19,7 +19,8 @@ from unittest import mock
 
 import click
 
-from faultlab.cli import _COMMANDS, group, heartbeat, main
+from faultlab.campaign import heartbeat
+from faultlab.cli import _COMMANDS, group, main
 from faultlab.core.version import __version__
 from tests import warm
 from tests.cli import snapshot_cases

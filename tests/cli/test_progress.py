@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from faultlab.cli import heartbeat
-from faultlab.cli.heartbeat import Heartbeat, duration
+from faultlab.campaign import heartbeat
+from faultlab.campaign.heartbeat import Heartbeat, duration
 from faultlab.cli.progress import Progress
 from faultlab.core.report import Baseline
 from tests.support import result

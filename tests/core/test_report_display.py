@@ -20,7 +20,7 @@ def test_the_repr_is_one_short_line() -> None:
     found = report(
         result("loss.nan", Status.DETECTED), result("label.noisy", Status.SILENT), result("batch.none", Status.WARNED)
     )
-    assert repr(found) == "<Report made-up: coverage 0.33, 1 detected, 1 silent>"
+    assert repr(found) == "<Report made-up: coverage 0.33, 1 detected, 1 only warned, 1 silent>"
 
 
 def test_a_report_without_verdicts_has_no_coverage() -> None:

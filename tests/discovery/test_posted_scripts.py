@@ -437,3 +437,25 @@ def test_time_that_a_process_or_its_children_wait_for_a_processor_is_not_its_own
     children[1] = set()
     clock[0] = 21.0
     assert own.spent() == 12.0, "one that ended is not waited for twice"
+
+
+def test_a_loss_that_has_just_begun_to_fall_is_not_enough_unless_steps_are_dear() -> None:
+    noise = [0.05 if step % 2 else -0.05 for step in range(32)]
+    slightly = [1.1 - 0.004 * step + noise[step] for step in range(32)]
+    clearly = [1.1 * 0.95**step + noise[step] / 2 for step in range(32)]
+    flat = [1.1 + noise[step] for step in range(32)]
+    assert length.learns(slightly)
+    assert not length.is_enough(slightly, each=0.001), "some seeds end no better than an untrained model"
+    assert length.is_enough(slightly, each=0.1), "nobody waits for twice as many of these steps"
+    assert length.is_enough(clearly, each=0.001)
+    assert not length.is_enough(flat, each=0.1)
+
+
+def test_a_script_keeps_its_own_length_if_that_is_short() -> None:
+    assert length.own(6, 16) == Length(6, 16)
+    assert length.own(6, None) is None, "the length of an epoch is unknown"
+    assert length.own(100, 16) is None
+    assert length.own(1, 64) is None, "what happens between epochs would not be tried"
+    assert length.own(None, 16) is None
+    assert [one.steps for one in length.longer(16, 0.001, Length(6, 16))] == [96]
+    assert next(length.longer(16, 0.5, Length(6, 16))).steps == 16, "steps of half a second"

@@ -22,6 +22,7 @@ from tests.report.test_report_html import HARMFUL, HARMLESS, fault, found, sampl
 from tests.support import run_folder
 
 CLEAN = [(step, 2.0 / (step + 1)) for step in range(20)]
+NEAR = [(step, value + 0.05) for step, value in CLEAN]
 
 
 def silent(mode: str, *guards: str, harm: Harm | None = HARMFUL) -> FaultResult:
@@ -124,7 +125,7 @@ def test_the_python_to_paste_constructs_the_guards_as_the_campaign_did_without_c
 def test_the_page_begins_with_the_remedy_and_then_shows_curves_that_look_right(tmp_path: Path) -> None:
     guards = ["A", "B", "C", "D"]
     faults = [silent(f"label.m{n}", guard) for n, guard in enumerate(guards)]
-    _curves(tmp_path / "digits", {each.id: CLEAN for each in faults})
+    _curves(tmp_path / "digits", {each.id: NEAR for each in faults})
     text = written(sample(faults=faults), tmp_path).text
     assert "Add these 3 guards: coverage 0 % to 75 %" in text
     assert "Together they detect 3 of the 4 faults that your guards and tests miss, 3 of them harmful." in text
@@ -158,18 +159,25 @@ def test_a_curve_that_leaves_the_clean_one_at_its_end_is_no_lookalike(tmp_path: 
     assert [one.mode for one in lookalikes(lessons(Report("r", faults=faults), {}, curves), curves)] == ["a.beside"]
 
 
+def test_a_picture_that_shows_nothing_is_no_lookalike(tmp_path: Path) -> None:
+    faults = [silent("a.same"), silent("b.near")]
+    _curves(tmp_path, dict(zip((each.id for each in faults), (CLEAN, NEAR), strict=True)))
+    curves = Curves(tmp_path)
+    assert [one.mode for one in lookalikes(lessons(Report("r", faults=faults), {}, curves), curves)] == ["b.near"]
+
+
 def test_each_family_and_each_symptom_has_one_lookalike_before_any_has_two(tmp_path: Path) -> None:
     gone = Harm("val_loss", 0.5, None, True)
     modes = [("a.one", HARMFUL), ("a.two", HARMFUL), ("b.one", HARMFUL), ("c.one", gone), ("d.one", gone)]
     far = silent("e.far")
     faults = [*(silent(mode, harm=harm) for mode, harm in modes), far]
-    _curves(tmp_path, {**{each.id: CLEAN for each in faults}, far.id: [(step, 9.0) for step, _ in CLEAN]})
+    _curves(tmp_path, {**{each.id: NEAR for each in faults}, far.id: [(step, 9.0) for step, _ in CLEAN]})
     curves = Curves(tmp_path)
     shown = lookalikes(lessons(Report("r", faults=faults), {}, curves), curves)
     assert [one.mode for one in shown] == ["a.one", "b.one", "c.one", "a.two"]
     assert all(one.faults[0].charts for one in shown)
     many = [silent(f"{letter}.m") for letter in "abcdefgh"]
-    _curves(tmp_path, {each.id: CLEAN for each in many})
+    _curves(tmp_path, {each.id: NEAR for each in many})
     assert len(lookalikes(lessons(Report("r", faults=many), {}, Curves(tmp_path)), Curves(tmp_path))) == MOST
 
 

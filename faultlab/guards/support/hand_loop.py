@@ -23,6 +23,8 @@ class HandLoop(TrainingView):
     Schedules, checkpoints and the plan of validation are unknown.
     """
 
+    is_plain_loop = True
+
     def __init__(self, optimizers: list[Optimizer], train: Any, validation: Any, accumulates: int, epochs: int) -> None:
         self.optimizers: list[Optimizer] = optimizers
         self.callback_metrics: dict[str, Any] | None = {}

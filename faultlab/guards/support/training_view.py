@@ -49,6 +49,9 @@ class TrainingView(Protocol):
     shows_batches: bool = True
     """True if hooks are called with the batches, False if they are called with None."""
 
+    is_plain_loop: bool = False
+    """True if a loop of the user's own runs the training, and no Trainer."""
+
     fetched: int = 1
     """Training batches that the loop has fetched for the current one; it calls the module for each of them."""
 

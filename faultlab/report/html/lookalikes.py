@@ -21,19 +21,24 @@ def lookalikes(harmful: Sequence[Lesson], curves: Curves) -> list[Lesson]:
 
     A family or a symptom has one, so that the curves shown do not resemble each other; any places left are filled up.
     """
-    close = [one for one in harmful if _close(one, curves)]
+    close = [drawn for one in harmful if _close(one, curves) and _shows(drawn := _drawn(one, curves))]
     # A metric that is not finite is easy to see; a wrong number is not.
     close.sort(key=lambda one: bool(one.symptom))
     first: dict[str, Lesson] = {}
     for one in close:
         first.setdefault(one.symptom or one.worst.family, one)
     rest = [one for one in close if one not in first.values() and not one.symptom]
-    return [_drawn(one, curves) for one in [*first.values(), *rest][:MOST]]
+    return [*first.values(), *rest][:MOST]
 
 
 def _drawn(lesson: Lesson, curves: Curves) -> Lesson:
     shown = lesson.faults[0]._replace(charts=curves.of(lesson.worst, lesson.described))
     return lesson._replace(faults=[shown, *lesson.faults[1:]])
+
+
+def _shows(lesson: Lesson) -> bool:
+    """Return whether a chart shows anything of the fault: in some reports only the number beside it is wrong."""
+    return any(chart.clean != chart.faulty or chart.broken for chart in lesson.faults[0].charts)
 
 
 def _close(lesson: Lesson, curves: Curves) -> bool:

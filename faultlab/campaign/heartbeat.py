@@ -39,6 +39,10 @@ class Heartbeat:
             self._ended.set()
             self._ended = None
 
+    def now(self) -> str:
+        """Return the line at this moment."""
+        return self.line(time.monotonic() - self._begun)
+
     def line(self, seconds: float) -> str:
         """Return the line after so many seconds."""
         if not self._total:
@@ -50,7 +54,7 @@ class Heartbeat:
 
     def _beat(self, ended: threading.Event) -> None:
         while not ended.wait(self._interval):
-            self._write(self.line(time.monotonic() - self._begun))
+            self._write(self.now())
 
 
 def duration(seconds: float) -> str:
