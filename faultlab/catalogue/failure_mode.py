@@ -231,7 +231,7 @@ def matching(pattern: str, ids: Iterable[str]) -> list[str]:
 
 def nearest(word: str, words: Iterable[str]) -> str:
     """Return a question that suggests the closest of the words, or an empty string."""
-    close = get_close_matches(word, list(words), n=1, cutoff=0.5)
+    close = get_close_matches(word, list(words), n=1, cutoff=0.6)
     return f"Did you mean {close[0]!r}?" if close else ""
 
 
