@@ -83,7 +83,10 @@ class Advice:
         """Add a run in which every alarm is a false one."""
         said = _said(outcome)
         if said.watching:
-            self.idle = {who: why for who, why in said.idle.items() if who in self.idle or not self.quiet_runs}
+            known = self.idle if self.quiet_runs else said.idle
+            # A run that is continued near its end may offer nothing to look at, nor a reason.
+            idle = {who for who in known if who in said.idle or said.looks.get(who) == 0}
+            self.idle = {who: why for who, why in known.items() if who in idle}
         for guard, times in said.looks.items():
             self.looks[guard] = self.looks.get(guard, 0) + times
         self.quiet_runs.append(name)

@@ -184,3 +184,11 @@ def test_looks_are_counted_over_all_clean_runs() -> None:
     advice = Advice({})
     advice.learn([ran("clean-3", looks={"Wolf": 0, "Bear": 0}), ran("clean-4", looks={"Wolf": 2, "Bear": 0})])
     assert advice.to_json()["looks"] == {"Wolf": 2, "Bear": 0}
+
+
+def test_a_guard_that_is_idle_in_all_but_a_short_clean_run_keeps_its_reason() -> None:
+    advice = Advice({})
+    advice.learn([ran("clean-3", idle={"Wolf": "it was dark"}), ran("clean-reloaded", looks={"Wolf": 0})])
+    assert advice.idle == {"Wolf": "it was dark"}
+    advice.learn([ran("clean-4", looks={"Wolf": 1})])
+    assert advice.idle == {}
