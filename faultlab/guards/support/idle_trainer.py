@@ -142,7 +142,7 @@ def _plain(real: Any, name: str) -> Any:
 
 
 def make_idle(module: Any, trainer: IdleTrainer) -> None:
-    """Replace the methods by which a copy of a module optimizes itself.
+    """Replace the methods that a copy of a module optimizes itself with.
 
     Args:
         module: The copy, attached to the Trainer.
