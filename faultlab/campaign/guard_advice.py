@@ -34,6 +34,7 @@ class Advice:
         alarms: Their false alarms by guard and check, with the names of the runs.
         broken: Guards that raised an error themselves, with the error.
         idle: Guards that skipped every check on every clean run, with the reason.
+        looks: How often each guard looked in all clean runs, if it counts that.
         detected: The detections by fault.
         rejected: Guards that raised a false alarm when their set was proven.
         disturbed: Why the guards do not watch after all.
@@ -48,6 +49,7 @@ class Advice:
     alarms: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
     idle: dict[str, str] = field(default_factory=dict)
+    looks: dict[str, int] = field(default_factory=dict)
     detected: dict[str, list[Detection]] = field(default_factory=dict)
     rejected: set[str] = field(default_factory=set)
     disturbed: str = ""
@@ -81,7 +83,12 @@ class Advice:
         """Add a run in which every alarm is a false one."""
         said = _said(outcome)
         if said.watching:
-            self.idle = {who: why for who, why in said.idle.items() if who in self.idle or not self.quiet_runs}
+            known = self.idle if self.quiet_runs else said.idle
+            # A run that is continued near its end may offer nothing to look at, nor a reason.
+            idle = {who for who in known if who in said.idle or said.looks.get(who) == 0}
+            self.idle = {who: why for who, why in known.items() if who in idle}
+        for guard, times in said.looks.items():
+            self.looks[guard] = self.looks.get(guard, 0) + times
         self.quiet_runs.append(name)
         self.broken.update(said.broken)
         self.arguments.update(said.arguments)
@@ -152,6 +159,7 @@ class Advice:
             ],
             "broken": self.broken,
             "idle": self.idle,
+            "looks": self.looks,
             "detected": {fault: [written(seen) for seen in found] for fault, found in sorted(self.detected.items())},
         }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -31,6 +32,7 @@ from faultlab.engines import Engine
 from faultlab.errors import FaultlabError, UsageError
 
 RELOADED = "clean-reloaded"
+_STAGE = re.compile(r"[^A-Za-z0-9]+")
 _FACTOR, _FLOOR = 10.0, 10.0
 _HANG_FACTOR, _HANG_FLOOR = 3.0, 3.0
 
@@ -138,7 +140,7 @@ class Preparation:
             profile = replace(profile, monitor=metric, monitor_mode=measure.mode)
         if self.scenario.monitor and metric not in {**first.final, **first.metrics}:
             known = sorted({**first.final, **first.metrics})
-            remedy = f"{nearest(metric, known)} It logs {', '.join(known) or 'nothing'}.".lstrip()
+            remedy = f"{_meant(metric, known)} It logs {', '.join(known) or 'nothing'}.".lstrip()
             if profile.by_hand:
                 remedy += " Return it from `train`, or name a function under `evaluate` or its place under `metrics`."
             raise self.scenario.problem(("monitor", "metric"), f"the clean run never logs {metric!r}", remedy)
@@ -285,6 +287,12 @@ def _trajectory(outcome: Outcome) -> Trajectory:
 
 def _alerts(outcomes: Iterable[Outcome]) -> list[Alert]:
     return [alert for outcome in outcomes if outcome.run for alert in outcome.run.alerts]
+
+
+def _meant(metric: str, known: Sequence[str]) -> str:
+    """Return a question that suggests a logged metric, of the same stage if there is one; empty if none is close."""
+    stage = _STAGE.split(metric)[0]
+    return nearest(metric, [name for name in known if _STAGE.split(name)[0] == stage]) or nearest(metric, known)
 
 
 def _false_alarms(alerts: Sequence[Alert]) -> list[Alert]:

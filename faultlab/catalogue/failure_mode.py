@@ -229,9 +229,9 @@ def matching(pattern: str, ids: Iterable[str]) -> list[str]:
     return [id for id in ids if fnmatch.fnmatchcase(id, pattern)]
 
 
-def nearest(word: str, words: Iterable[str]) -> str:
-    """Return a question that suggests the closest of the words, or an empty string."""
-    close = get_close_matches(word, list(words), n=1, cutoff=0.5)
+def nearest(word: str, words: Iterable[str], cutoff: float = 0.5) -> str:
+    """Return a question that suggests the closest of the words, or an empty string if none is this close."""
+    close = get_close_matches(word, list(words), n=1, cutoff=cutoff)
     return f"Did you mean {close[0]!r}?" if close else ""
 
 

@@ -33,7 +33,9 @@ def command(target: str | None, timeout: float, as_json: bool, quiet: bool) -> i
 
     If the training hangs or crashes, the check continues and reports it. Everything after -- is passed to your script.
 
-    Exit codes: 0 no problem found, 1 a problem found, 2 usage error.
+    "wrong" is a problem. "to check", labeled "attention", may be what you want: it does not change the exit code.
+
+    Exit codes: 0 nothing is wrong, 1 something is wrong, 2 usage error.
     """
     found: list[Finding] = []
     for one in _look(target, timeout):

@@ -24,7 +24,10 @@ def check_pattern(pattern: str, whole_faults: bool = False) -> tuple[str, str] |
         return f"unknown failure mode {fault.mode!r}", nearest(fault.mode, modes) or _LIST
     if matching(pattern, modes):
         return None
-    close = nearest(pattern, [f"{mode.family}.*" for mode in modes.values()] if pattern.endswith(".*") else modes)
+    of_families = pattern.endswith(".*")
+    # The ending that all of them share makes any two alike.
+    families = [f"{mode.family}.*" for mode in modes.values()]
+    close = nearest(pattern, families, cutoff=0.65) if of_families else nearest(pattern, modes)
     return f"no failure mode matches {pattern!r}", close or _LIST
 
 

@@ -35,7 +35,9 @@ class Position:
     @property
     def told(self) -> str:
         """The position in words."""
-        return f"{self.name} {self.number} of step {self.step}" if self.number else "no collective yet"
+        return (
+            f"{self.name} (its collective {self.number}, in step {self.step})" if self.number else "no collective yet"
+        )
 
 
 def file_of(meeting: str, rank: int) -> str:

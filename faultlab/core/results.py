@@ -48,7 +48,7 @@ class Advisory:
     ``watching`` is False if the run was only recorded; ``summary`` is that record. ``of_interruption`` are the
     ``alarms`` that are only about the interruption of the training. ``broken`` has the errors of guards that failed,
     ``idle`` the reasons of guards that skipped every check, ``arguments`` the constructor arguments of each,
-    ``seconds`` the time each took.
+    ``seconds`` the time each took, ``looks`` how often it looked, if it counts that.
     """
 
     watching: bool = True
@@ -58,6 +58,7 @@ class Advisory:
     idle: Mapping[str, str] = field(default_factory=dict)
     arguments: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
+    looks: Mapping[str, int] = field(default_factory=dict)
     summary: Any = None
 
     def to_json(self) -> dict[str, Any]:

@@ -60,8 +60,9 @@ class TargetProfile:
         labels: The paths of the labels.
         own_labels: The inputs that are also the targets, if there are no separate labels.
         names: The labels that are only compared with each other, such as person ids.
-        tokens: Of a batch of text: ``labels`` if they are its own tokens, ``prompt`` and ``padding`` if such labels are
-            ignored, ``mask`` if an input hides tokens, ``packed`` if an input distinguishes samples of one row.
+        tokens: Of a batch of text: ``labels`` if they are its own tokens, ``prompt`` if such labels are ignored,
+            ``padding`` if labels of tokens, or tags of them, are ignored where the inputs are padded, ``mask`` if an
+            input hides tokens, ``packed`` if an input distinguishes samples of one row.
         first_step: What the first training step computes with.
         steps: The number of training steps.
         epochs: The number of epochs.

@@ -109,6 +109,7 @@ class Advisers:
                 for guard in self._made
                 if getattr(guard, "skipped", None) and not guard.looked and hasattr(guard, "report")
             },
+            looks={type(guard).__name__: int(getattr(guard, "looked", 0)) for guard in self._made},
             arguments=self._arguments,
             seconds={name: seconds for name, seconds in self._observer.seconds.items() if name != recorder},
             summary=getattr(self._recorder, "summary", None),

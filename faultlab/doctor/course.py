@@ -28,10 +28,15 @@ class Course:
     (of the first steps' losses), ``compared`` (inputs of losses), ``labels`` (of the last loss that takes class
     numbers), ``replay`` (see `replay.facts`), ``terms`` (see `LossTerms`), ``samples`` and ``metrics`` (see `Samples`
     and `MetricObjects`), ``unread`` (failed inspections: part, error).
+
+    Inspections run inside the context ``beside``, which marks what they call as not part of the training.
     """
 
-    def __init__(self, seen: dict[str, Any], code: UserCode) -> None:
+    def __init__(
+        self, seen: dict[str, Any], code: UserCode, beside: Callable[[], contextlib.AbstractContextManager[None]]
+    ) -> None:
         self._seen = seen
+        self._beside = beside
         self._inputs = LossInputs(code)
         self._modes: list[str] = []
         self._samples, self._metrics = Samples(), MetricObjects()
@@ -125,7 +130,8 @@ class Course:
     def _looking(self, what: str) -> Iterator[None]:
         """Record an error of the doctor's own, so that it does not end the training."""
         try:
-            yield
+            with self._beside():
+                yield
         except Exception as error:  # a user's objects may raise anything when they are inspected
             if len(self._seen["unread"]) < _LOOKED_AT:
                 self._seen["unread"].append({"part": what, "error": f"{type(error).__name__}: {safe_text(error, 200)}"})

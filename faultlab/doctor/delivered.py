@@ -8,6 +8,7 @@ from typing import Any
 from faultlab.doctor.finding import Checks, Finding, Seen, attention, wrong
 from faultlab.doctor.swallowed import BETWEEN
 
+SCHEDULE = "learning rate schedule"
 PROMISES = Checks()
 check = PROMISES.check
 _PL = "Lightning-AI/pytorch-lightning"
@@ -177,7 +178,7 @@ def validation(seen: Seen) -> Iterator[Finding]:
         )
 
 
-@check("learning rate schedule", f"{_PL}#3869")
+@check(SCHEDULE, f"{_PL}#3869")
 def schedules(seen: Seen) -> Iterator[Finding]:
     """Find a schedule whose length is in one unit and that is stepped in another, or never."""
     plan = seen.get("plan", {})

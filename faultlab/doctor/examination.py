@@ -23,7 +23,7 @@ from faultlab.core.results import ExaminedRun, Outcome, RunResult
 from faultlab.discovery import candidates, cli_config
 from faultlab.discovery.project_index import Found
 from faultlab.doctor import on_ranks, options, statements, step_not_executed
-from faultlab.doctor.delivered import PROMISES
+from faultlab.doctor.delivered import PROMISES, SCHEDULE
 from faultlab.doctor.drawn import DRAWN
 from faultlab.doctor.errors import explained
 from faultlab.doctor.finding import Finding, Seen, attention, fine, wrong
@@ -41,7 +41,7 @@ from faultlab.doctor.scripts import SCRIPTS
 from faultlab.doctor.sources import scripts
 from faultlab.doctor.step_executed import HOOKS, LEARNING
 from faultlab.doctor.still import WEIGHTS
-from faultlab.doctor.swallowed import SWALLOWED
+from faultlab.doctor.swallowed import SWALLOWED, as_consequences
 from faultlab.doctor.told import TOLD
 from faultlab.engines import Engine
 from faultlab.errors import NEVER_FITS, ScenarioError, TargetError, UsageError
@@ -207,16 +207,18 @@ def _training(engine: Engine, run: RunResult, seen: Seen, timeout: float, seed: 
         yield from PARTS.run(seen)
         yield from WEIGHTS.run(seen)
         yield from REPLAYED.run(seen)
-        yield from ALARMS.run(seen)
+        yield from as_consequences(seen, ALARMS.run(seen))
     else:
         yield from SWALLOWED.run(seen)
         yield from step_not_executed.explain(seen)
-    yield from PROMISES.run(seen)
+    promises = PROMISES.run(seen)
+    yield from (one for one in promises if one.check != SCHEDULE)
+    yield from as_consequences(seen, (one for one in promises if one.check == SCHEDULE))
     yield from LOADED.run(seen)
     yield from HABITS.run(seen)
     yield from RATES.run(seen)
     yield from DRAWN.run(seen)
-    yield from METRICS.run(seen)
+    yield from as_consequences(seen, METRICS.run(seen))
     yield from IDLE.run(seen)
     yield from TOLD.run(seen)
     yield from HOOKS.run(seen)

@@ -103,7 +103,8 @@ class LossTerms:
     def _sum(self, one: Any, other: Any) -> None:
         import torch
 
-        if not (isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor)):
+        # Without gradients it is an optimizer that adds, under manual optimization.
+        if not (isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor)) or not torch.is_grad_enabled():
             return
         if one.numel() != 1 or other.numel() != 1 or one.requires_grad == other.requires_grad:
             return

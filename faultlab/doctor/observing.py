@@ -79,10 +79,10 @@ class Examined(Session):
         self._held = Patches()
         self._before: dict[str, Any] = {}
         self._listener = _Listener(self._seen["said"])
-        self._course = Course(self._seen, target.code)
+        self._course = Course(self._seen, target.code, self._clock.beside)
         self._updates = updates.Updates(self._seen)
         self._meddling = Meddling(self._seen)
-        self._swallowing = Swallowing(target.code)
+        self._swallowing = Swallowing(target.code, lambda: self._clock.tried)
         self._seen["swallowed"] = self._swallowing.found
 
     @property

@@ -35,8 +35,10 @@ def parameters(seen: Seen) -> Iterator[Finding]:
         yield attention("the module has no parameters", "", "Assign layers to self in __init__.")
         return
     if still:
-        say = attention if changed else wrong
         for part in _by_reason(found) if changed else [still]:
+            # Whoever leaves weights as they were loaded may train the rest alone, without freezing them.
+            left_out = set(part) <= set(found["left_out"]) and not seen.get("weights_loaded")
+            say = wrong if not changed or left_out else attention
             reason, remedy = _why({**seen, "parameters": {**found, "still": part}}, not changed)
             what = f"{len(part)} of {total} parameters" if changed else "no parameter"
             yield say(f"{what} {'did not change' if changed else 'has changed'}{reason}", some(part), remedy)
@@ -158,7 +160,10 @@ def _why(seen: Seen, none_changed: bool) -> tuple[str, str]:
             )
         if len(found["optimizers"]) > 1:
             return " because no optimizer has them", "Give them to the optimizer that should train them."
-        return " because no optimizer has them", "Give the optimizer self.parameters()."
+        return (
+            " because no optimizer has them",
+            "Give the optimizer self.parameters(); call requires_grad_(False) on parts that should stay as they are.",
+        )
     if found["largest_rate"] == 0:
         return " because the learning rate is 0", "Check the rate and its scheduler's start."
     if none_changed and not automatic:

@@ -42,11 +42,17 @@ class Swallowing:
     It includes threads started meanwhile: an exception that is never fetched from a thread is lost with it. Tracing
     slows Python down, so it stops after some seconds, and does not start if another trace function (a debugger,
     coverage) is set.
+
+    Args:
+        code: The user's code.
+        tried: Returns whether faultlab itself is running the code, such as the step of a copy of the module, whose
+            exceptions don't belong to the training.
     """
 
-    def __init__(self, code: UserCode) -> None:
+    def __init__(self, code: UserCode, tried: Callable[[], bool]) -> None:
         self.found: list[dict[str, Any]] = []
         self._user = code
+        self._tried = tried
         self._known: dict[CodeType, bool] = {}
         self._raised: dict[int, _Raised] = {}
         self._passed: dict[int, _Raised] = {}
@@ -136,7 +142,7 @@ class Swallowing:
         return self._local
 
     def _local(self, frame: FrameType, event: str, argument: Any) -> Callable[..., Any]:
-        if event == "exception":
+        if event == "exception" and not self._tried():
             error = argument[1]
             if isinstance(error, BaseException) and not isinstance(error, _ORDINARY):
                 known = self._raised.get(id(error))

@@ -27,7 +27,8 @@ _SHARES = tuple(f"share of class {number}" for number in range(_CLASSES))
 _PROJECTED = tuple(f"projection {number}" for number in range(_PROJECTIONS))
 _DIGESTS = 500
 _LONG = 12_000
-_MOVING = {"lr", "initial_lr", "max_lr", "min_lr", "params", "last_epoch", "best", "num_bad_epochs", "cooldown_counter"}
+_MOVING = {"lr", "initial_lr", "max_lr", "min_lr", "params", "last_epoch", "best", "num_bad_epochs", "cooldown_counter",
+           "T_cur", "T_i"}  # fmt: skip
 _projections: dict[int, torch.Tensor] = {}
 
 
@@ -72,7 +73,7 @@ def structure(trainer: TrainingView, module: Any) -> dict[str, list[str]]:
     for number, optimizer in enumerate(trainer.optimizers or ()):
         for group in optimizer.param_groups:
             held = [names.get(id(parameter), "no parameter of the module") for parameter in group["params"]]
-            rest = _plain_settings(group)
+            rest = _plain_settings(_without_cycled(group))
             holds = f"{len(held)} tensors ({_names(held)}; {zlib.crc32(repr(held).encode()):x})"
             optimizers.append(f"optimizer {number}: {type(optimizer).__name__}({rest}) of {holds}")
     schedules = []
@@ -267,6 +268,14 @@ def _length(dataset: Any) -> int | None:
         return len(dataset)
     except (TypeError, NotImplementedError):
         return None
+
+
+def _without_cycled(group: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an optimizer's group without the momentum that its schedule moves: a resumed training begins within."""
+    if "max_momentum" not in group:
+        return dict(group)
+    kept = {key: value for key, value in group.items() if key not in ("momentum", "betas")}
+    return {**kept, "further betas": list(group["betas"][1:])} if "betas" in group else kept
 
 
 def _plain_settings(values: Mapping[str, Any]) -> str:

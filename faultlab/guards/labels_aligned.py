@@ -93,12 +93,16 @@ class LabelsAligned(Guard):
     def _take(self, seen: batch_view.Look, relation: Relation, stage: str) -> None:
         inputs, labels = seen.inputs, seen.labels
         if inputs is None or labels is None or len(inputs) != len(labels):
+            self.skip("which part of a batch has the labels is unknown")
             return
         if not inputs.is_floating_point():
+            if not (inputs.shape == labels.shape and inputs.ndim == 2):
+                self.skip("the inputs are whole numbers, and the labels not one for each of them")
             if inputs.shape == labels.shape and inputs.ndim == 2 and inputs.shape[1] > 4:
                 shares = _shifts(inputs, labels)
                 total, count = self._shifts[stage]
                 self._shifts[stage] = [total + shares, count + 1]
+                self.looked += 1
             return
         rows, width = seen.features, labels.numel() // len(labels)
         if rows is None or inputs.ndim < 2 or not rows.shape[1] or width > (CLASSES if _is_real(labels) else 1):
@@ -108,6 +112,7 @@ class LabelsAligned(Guard):
         self._form = self._form or form
         if self._form == form:
             relation.add(rows, labels.reshape(len(labels), width))
+            self.looked += 1
 
     def on_validation_end(self, trainer: TrainingView, pl_module: Any) -> None:
         batch_view.forget()

@@ -84,6 +84,8 @@ class MetricsRecomputed(Guard):
         self._trial, self._first = None, None
         able = self.compute is not None or (trainer_state.learns(pl_module) and self._is_loss(self.metric))
         self._due = self._asked = trainer.is_fitting and able
+        if trainer.is_fitting and self.compute is None and not trainer_state.learns(pl_module):
+            self.skip("the module optimizes by hand, so its training step may return another loss: pass compute")
 
     def on_validation_batch_start(
         self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0

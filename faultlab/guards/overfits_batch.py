@@ -52,6 +52,8 @@ class OverfitsBatch(Guard):
 
     def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._due = trainer.global_step == 0 and trainer_state.learns(pl_module)
+        if not trainer_state.learns(pl_module):
+            self.skip("the module optimizes by hand, and its losses are unknown: train it with overfit_batches=1")
 
     def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if not self._due:

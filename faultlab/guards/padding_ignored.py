@@ -1,29 +1,32 @@
-"""The guard that checks that the loss of sequences ignores their padding."""
+"""The guard that checks that the loss of sequences ignores their padding, which their labels share."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from faultlab.guards.guard import Action, Guard, Level
 from faultlab.guards.support import batch_view, trials
+from faultlab.guards.support import padding as padded
 from faultlab.guards.support.training_view import TrainingView
 
 _LOSSES = ("cross_entropy", "nll_loss")
 
 
 class PaddingIgnored(Guard):
-    """A guard against a cross-entropy that counts the padding of token sequences.
+    """A guard against a cross-entropy that counts the padding of token sequences, and against labels of other rows.
 
     It looks for padding in the first batches: a token that fills the ends of rows of different lengths, occurs nowhere
     else, and is declared as padding by an embedding's `padding_idx` or by a mask or lengths in the batch. A copy of the
     module then runs the training step, and the calls of `cross_entropy` and `nll_loss` show what is counted. The alarm
     is raised for a reduced loss over all positions that excludes the padding's target neither by `ignore_index` nor by
     a weight of zero.
+
+    Labels of the inputs' shape that are negative at the ends of rows have to end where the inputs do. The alarm is
+    raised if they have the inputs' lengths in another order: then they belong to other rows.
 
     Losses that the module reduces, masks or computes itself are not judged.
 
@@ -35,9 +38,13 @@ class PaddingIgnored(Guard):
     """
 
     level: ClassVar[Level] = "full"
-    checks = {"counted": "the loss counts padding"}
+    checks = {
+        "counted": "the loss counts padding",
+        "other-rows": "labels end where the inputs of other rows end",
+    }
     causes = {
         "counted": "loss, ignore_index, -100, targets, mean",
+        "other-rows": "labels, shuffled, order, align, collate, padding",
     }
 
     def __init__(
@@ -55,10 +62,21 @@ class PaddingIgnored(Guard):
         if self._looked >= self.looks:
             return
         self._looked += 1
-        padding = _padding(batch_view.look(batch), self.share)
-        if padding is None or not _is_known(pl_module, batch_view.look(batch), *padding):
+        seen = batch_view.look(batch)
+        padding = padded.find(seen, self.share)
+        if padding is None or not padded.is_known(pl_module, seen, padding):
             return
         self._looked = self.looks
+        if (lengths := padded.of_other_rows(seen, padding)) is not None:
+            self.looked += 1
+            inputs, labels = (f"{', '.join(map(str, of[:4]))}, ..." for of in lengths)
+            self.alarm(
+                "other-rows",
+                f"the labels of batch {batch_idx} belong to other rows: they end after {labels} positions and the "
+                f"inputs after {inputs}, which are the same lengths in another order",
+                "Keep each sample's inputs and labels together: sort, shuffle or select the samples before you "
+                "separate them, as in collate_fn.",
+            )
         # Not a shared copy: in training mode a step changes running statistics.
         trial = trials.own(pl_module, trainer, self.skip)
         if trial is None:
@@ -69,7 +87,10 @@ class PaddingIgnored(Guard):
             try:
                 trial.step(batch, batch_idx)
             except Exception as error:
-                self.skip(f"the training step of the copy failed: {type(error).__name__}: {error}")
+                self.skip(
+                    f"the training step of a copy of the module failed: {type(error).__name__}: {error}; a step that "
+                    "needs only its batch, self.optimizers() and self.trainer can be tried"
+                )
                 return
         self.looked += 1
         if watch.counted:
@@ -136,43 +157,4 @@ def _counts(
         each = loss(input, target, reduction="none", ignore_index=ignored).reshape(targets.shape)
         # If the model has nothing left to learn at the padding, counting it does no harm.
         return bool(each[wanted].mean() > 1e-3)
-    return False
-
-
-def _padding(seen: batch_view.Look, share: float) -> tuple[int, Tensor] | None:
-    """Return the padding token of a batch and its positions, ``bool[rows, positions]``, or None if there is none."""
-    for tensor in seen.usual.values():
-        if tensor.dtype not in (torch.int64, torch.int32) or tensor.dim() != 2 or min(tensor.shape) < 4:
-            continue
-        for flipped in (False, True):
-            tokens = tensor.flip(1) if flipped else tensor
-            token = int(tokens[:, -1].mode().values)
-            is_token = tokens == token
-            places = is_token.flip(1).long().cumprod(1).flip(1).bool()
-            lengths = places.sum(1)
-            fills = bool((places == is_token).all()) and float(places.float().mean()) >= share
-            if fills and _count(lengths) > 1 and int((lengths > 1).sum()) > 1 and _count(tokens) > 2:
-                return token, places.flip(1) if flipped else places
-    return None
-
-
-def _count(values: Tensor) -> int:
-    """Return the number of different values."""
-    return len(set(values.flatten().tolist()))
-
-
-def _is_known(pl_module: Any, seen: batch_view.Look, token: int, places: Tensor) -> bool:
-    """Return whether an embedding, a mask or lengths confirm that the token is padding."""
-    if any(isinstance(part, nn.Embedding) and part.padding_idx == token for part in pl_module.modules()):
-        return True
-    lengths = (~places).sum(1)
-    for tensor in seen.usual.values():
-        if tensor.shape == places.shape and not tensor.is_complex():
-            mask = tensor != 0
-            if bool(((tensor == 0) | (tensor == 1)).all()) and (
-                torch.equal(mask, places) or torch.equal(mask, ~places)
-            ):
-                return True
-        if tensor.shape == lengths.shape and torch.equal(tensor.to(lengths.dtype), lengths):
-            return True
     return False

@@ -1,4 +1,4 @@
-"""The tokens of a batch of text: the labels that are the tokens themselves, and those that are not to be learned."""
+"""The tokens of a batch of text, and the labels of tokens: those that are the tokens themselves, and tags of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _POSITIONS = {"position", "positions"}
 
 @dataclass(frozen=True)
 class Tokens:
-    """Labels that are the tokens of an input, and where they stand in it.
+    """Labels of the tokens of an input, often those tokens themselves.
 
     Attributes:
         path: The path of the labels in the batch.
@@ -55,6 +55,29 @@ def found(batch: Any, inputs: Collection[str], labels: Iterable[str]) -> Tokens 
     return None
 
 
+def tagged(batch: Any, inputs: Collection[str], labels: Iterable[str]) -> Tokens | None:
+    """Return labels of tokens or frames that are ignored where the inputs are padded; None if there are none.
+
+    Padding is where a mask hides the input, or else the places after or before a row's labels, if the input has one
+    value there. Labels that are not ignored as padding are 0, the usual value of whoever pads without a choice.
+    """
+    parts = dict(tree.tensors(batch))
+    for path in labels:
+        if path not in parts or not _sequences(parts[path]):
+            continue
+        own = parts[path]
+        ignored = own.eq(IGNORED)
+        for given in (parts[other] for other in inputs if other in parts):
+            if given.shape[:2] != own.shape or given.layout is not torch.strided:
+                continue
+            places = ignored & _padding(batch, inputs, own, 0)
+            if not _is_filled(given, places):
+                places = ignored & ~(~ignored).cumsum(1).bool()
+            if _is_filled(given, places) and len(set(places.sum(1).tolist())) > 1:
+                return Tokens(path, own, own.masked_fill(places, 0), ignored, places)
+    return None
+
+
 def masks(batch: Any, inputs: Iterable[str]) -> dict[tree.Path, torch.Tensor]:
     """Return the masks among the inputs that hide something, by path."""
     named = [(path, tree.get(batch, path)) for path in inputs if "mask" in words(path)]
@@ -80,6 +103,12 @@ def _sequences(part: Any) -> bool:
     """Return True for whole numbers of shape ``[samples, tokens]``."""
     plain = isinstance(part, torch.Tensor) and part.layout is torch.strided and part.dtype != torch.bool
     return plain and not part.is_floating_point() and not part.is_complex() and part.ndim == 2 and part.shape[1] > 1
+
+
+def _is_filled(given: torch.Tensor, places: torch.Tensor) -> bool:
+    """Return True if an input has one value at some places of its rows, and other values elsewhere."""
+    held, rest = given[places], given[~places]
+    return bool(held.numel()) and bool((held == held.flatten()[0]).all()) and bool((rest != held.flatten()[0]).any())
 
 
 def _hides(part: Any) -> bool:

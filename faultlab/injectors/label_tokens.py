@@ -16,6 +16,8 @@ from faultlab.injection.registry import failure_mode
 def learned(batch: Any, which: str, ctx: Context) -> Any:
     """Return the batch with the labels of the prompt or of the padding no longer ignored."""
     found = tokens.found(batch, ctx.profile.inputs, ctx.profile.labels)
+    if found is None and which == "padding":
+        found = tokens.tagged(batch, ctx.profile.inputs, ctx.profile.labels)
     if found is None:
         return batch
     wanted = (found.prompt if which == "prompt" else found.padding) & (found.ids != tokens.IGNORED)
@@ -90,7 +92,9 @@ def supervise_prompt(batch: Any, ctx: Context) -> Any:
     evidence=("lukas-blecher/LaTeX-OCR#305", "01-ai/Yi#110"),
 )
 def supervise_padding(batch: Any, ctx: Context) -> Any:
-    """Padding is learned as if it were text.
+    """Padding is learned as if it were text: the labels of padding are not ignored.
+
+    Labels that are not the tokens themselves, such as tags, are 0 there.
 
     Effect: the mean of the loss includes the padding, which is easy to predict, so the loss is lower and the text
     weighs less, the more a batch is padded. No error or warning is raised.

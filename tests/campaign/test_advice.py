@@ -8,6 +8,7 @@ import pytest
 
 from faultlab.campaign.guard_advice import Advice
 from faultlab.campaign.guard_worth import worth_of
+from faultlab.campaign.preparation import _meant
 from faultlab.campaign.prescribing import choose, harmful_ratio
 from faultlab.campaign.set_cover import smallest_cover
 from faultlab.catalogue import index
@@ -171,3 +172,23 @@ def test_a_guard_that_raises_a_false_alarm_in_the_proof_is_not_chosen_again() ->
     assert advice.reject([Alert("guard", "G", 3, "a false alarm"), Alert("module", "fit", 3, "not a guard's")])
     assert [one.guard for one in choose(before, advice).chosen] == ["H"]
     assert not advice.reject([Alert("module", "fit", 3, "not a guard's")]), "there is nothing to choose again for"
+
+
+def test_a_metric_that_is_never_logged_suggests_one_of_its_stage() -> None:
+    known = ["train_acc", "train_loss", "val_f1", "val_loss"]
+    assert _meant("val_acc", known) == "Did you mean 'val_f1'?"
+    assert _meant("acc", ["train_acc"]) == "Did you mean 'train_acc'?"
+
+
+def test_looks_are_counted_over_all_clean_runs() -> None:
+    advice = Advice({})
+    advice.learn([ran("clean-3", looks={"Wolf": 0, "Bear": 0}), ran("clean-4", looks={"Wolf": 2, "Bear": 0})])
+    assert advice.to_json()["looks"] == {"Wolf": 2, "Bear": 0}
+
+
+def test_a_guard_that_is_idle_in_all_but_a_short_clean_run_keeps_its_reason() -> None:
+    advice = Advice({})
+    advice.learn([ran("clean-3", idle={"Wolf": "it was dark"}), ran("clean-reloaded", looks={"Wolf": 0})])
+    assert advice.idle == {"Wolf": "it was dark"}
+    advice.learn([ran("clean-4", looks={"Wolf": 1})])
+    assert advice.idle == {}

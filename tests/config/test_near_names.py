@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from faultlab.cli import group
 from faultlab.config import lint
+from faultlab.config.fault_patterns import _LIST, check_pattern
 from faultlab.core.close_files import misspelled
 
 SCRIPT = 'print(f"val loss {0.5}")\nlog("val_loss", 1.0)\nlog(stage + "_acc", 1.0)\nlog(f"{stage}_error", 1.0)\n'
@@ -54,3 +55,8 @@ def test_a_file_that_is_not_there_is_an_error_that_suggests_the_near_one(command
 @pytest.mark.parametrize("target", ["classifier.Net", "train.fit", "package.module.LitModel", "classifier"])
 def test_the_path_of_a_class_is_no_misspelled_file(target: str) -> None:
     assert misspelled(target, "*.py") == ""
+
+
+def test_a_family_that_is_like_none_is_not_corrected() -> None:
+    assert check_pattern("nosuch.*") == ("no failure mode matches 'nosuch.*'", _LIST)
+    assert check_pattern("los.*") == ("no failure mode matches 'los.*'", "Did you mean 'loss.*'?")

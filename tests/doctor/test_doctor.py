@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,6 +25,7 @@ from faultlab.doctor.finding import ATTENTION, OK, WRONG, Finding
 from faultlab.doctor.sources import class_facts, meant
 from faultlab.doctor.step_executed import LEARNING
 from faultlab.doctor.step_not_executed import CAUSES
+from faultlab.doctor.swallowing import Swallowing
 from faultlab.doctor.told import TOLD
 from faultlab.engines import Engine, create
 from faultlab.errors import UsageError
@@ -221,7 +224,7 @@ ILL = [
         "    self.head = nn.Linear(1, 1).requires_grad_(False)"),
         "parameter updates", "because requires_grad is False", verdict=ATTENTION),
     Ill("left-out", _lit("def configure_optimizers(self):\n    return torch.optim.SGD([self.layer.bias], lr=0.1)"),
-        "parameter updates", "because no optimizer has them", verdict=ATTENTION),
+        "parameter updates", "because no optimizer has them"),
     Ill("no-optimizer", _lit("def configure_optimizers(self):\n    return None"),
         "parameter updates", "returns no optimizer"),
     Ill("no-rate", _lit("def configure_optimizers(self):\n    return torch.optim.SGD(self.parameters(), lr=0.0)"),
@@ -378,6 +381,57 @@ def test_remedies_are_of_what_was_seen(tmp_path: Path, engine: Engine) -> None:
         assert any(said in one.remedy for one in found if one.check == ill.check), name
 
 
+_SWALLOWS_BY_HAND = """
+class Lit(Healthy):
+    def __init__(self):
+        super().__init__()
+        self.automatic_optimization = False
+    def training_step(self, batch, batch_idx):
+        try:
+            opt = self.optimizers()
+            loss = self.step(batch{})
+            opt.zero_grad()
+            self.manual_backward(loss)
+            opt.step()
+            self.lr_schedulers().step()
+        except (RuntimeError, ValueError):
+            return None
+    def configure_optimizers(self):
+        opt = torch.optim.SGD(self.parameters(), 0.1)
+        return [opt], [torch.optim.lr_scheduler.StepLR(opt, 2)]
+"""
+
+
+def test_exceptions_in_a_copy_that_the_doctor_runs_are_not_called_swallowed(tmp_path: Path, engine: Engine) -> None:
+    found = _findings(tmp_path, engine, "by-hand", _SWALLOWS_BY_HAND.format(""), "max_epochs: 2")
+    assert [one for one in found if one.verdict != OK] == []
+
+
+def test_a_consequence_of_a_swallowed_exception_is_called_one(tmp_path: Path, engine: Engine) -> None:
+    found = _findings(tmp_path, engine, "loses", _SWALLOWS_BY_HAND.format("[:1]"), "max_epochs: 2")
+    (cause,) = [one for one in found if one.check == "swallowed exceptions"]
+    assert cause.verdict == WRONG
+    (schedule,) = [one for one in found if one.check == "learning rate schedule"]
+    assert schedule.verdict == ATTENTION
+    assert "probably a consequence of the ValueError that is swallowed in line" in schedule.what
+    assert "Fix the swallowed exception first" in schedule.remedy
+
+
+def test_an_exception_of_copies_and_inspections_is_not_traced(tmp_path: Path) -> None:
+    (tmp_path / "asks.py").write_text(
+        "def asks():\n    try:\n        raise RuntimeError('x.')\n    except Exception:\n        pass\n"
+    )
+    code: dict[str, Any] = {}
+    file = str(tmp_path / "asks.py")
+    exec(compile(Path(file).read_text(), file, "exec"), code)
+    for tried, times in ((True, 0), (False, 1)):
+        watch = Swallowing(UserCode(folders=(str(tmp_path),)), lambda tried=tried: tried)  # type: ignore[misc]
+        with watch.watching():
+            code["asks"]()
+        watch.settle("training_step", 0, None)
+        assert len(watch.found) == times
+
+
 def test_contexts_that_let_exceptions_through_are_not_blamed(tmp_path: Path, engine: Engine) -> None:
     source = "import threading\nlock = threading.Lock()\n" + _lit(
         "def scale(self):\n    with lock, torch.no_grad():\n        return {}['scale']\n"
@@ -407,7 +461,7 @@ def test_what_the_doctor_fails_at_itself_is_told_as_that_and_ends_nothing() -> N
             raise KeyError("named_parameters")
 
     seen: dict[str, object] = {}
-    course = Course(seen, UserCode())
+    course = Course(seen, UserCode(), contextlib.nullcontext)
     with course.step((Hostile(),)) as told:
         told(torch.nn.Linear(1, 1), torch.ones(1, requires_grad=True) * 2)
     (found,) = [one for one in TOLD.run(seen) if one.check == "skipped checks"]

@@ -147,7 +147,7 @@ def test_a_recorder_stays_at_the_collective_that_failed(tmp_path: Path) -> None:
     for name, successful in (("broadcast", True), ("all_reduce", False), ("barrier", True)):
         recorder.enter(name)
         recorder.begun(_Work(successful))
-    assert recorder.last == "all_reduce 2 of step 4"
+    assert recorder.last == "all_reduce (its collective 2, in step 4)"
     assert read(str(tmp_path / "meeting"), 1) == [Position(0, 2, "all_reduce", 4)]
 
 
@@ -249,14 +249,18 @@ def test_a_file_that_is_being_written_contradicts_nothing() -> None:
 @pytest.mark.parametrize(
     ("positions", "said"),
     [
-        ([Position(0, 7, "all_reduce", 3), Position(1, 6, "broadcast", 3)], "rank 0 waits in all_reduce 7 of step 3; "),
+        (
+            [Position(0, 7, "all_reduce", 3), Position(1, 6, "broadcast", 3)],
+            "rank 0 waits in all_reduce (its collective 7, in step 3); ",
+        ),
         ([Position(0, 7, "all_reduce", 3), Position(1)], "rank 1 has not entered it, after no collective yet"),
         ([Position(0, 7, "all_reduce", 3), Position(1, 7, "barrier", 3)], "the ranks wait in different collectives: "),
         ([Position(0, 7, "all_reduce", 3), Position(1, 7, "all_reduce", 3)], "so this may be slowness"),
         (
             [Position(0, 6, "broadcast", 3), Position(1, 4, "broadcast", 3), Position(2, 7, "all_reduce", 3)],
-            "rank 0 waits in broadcast 6 of step 3; rank 2 waits in all_reduce 7 of step 3; "
-            "rank 1 has not entered them, after broadcast 4 of step 3",
+            "rank 0 waits in broadcast (its collective 6, in step 3); "
+            "rank 2 waits in all_reduce (its collective 7, in step 3); "
+            "rank 1 has not entered them, after broadcast (its collective 4, in step 3)",
         ),
         ([Position(0), Position(1)], ""),
     ],

@@ -10,6 +10,7 @@ import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,11 +18,12 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim import lr_scheduler
 from torch.utils.data import DataLoader, TensorDataset
 
 from faultlab.core.report import dump
 from faultlab.guards import GuardWarning, KnownGood, KnownGoodRecorder, known_good, known_profile
-from faultlab.guards.known_measures import coarse, fine, of_batch
+from faultlab.guards.known_measures import coarse, fine, of_batch, structure
 from faultlab.guards.known_profile import append, combine, read
 from tests.guards.rig import QUIET, Healthy, fit, loaders, points
 from tests.guards.test_contract import TARGETS, course, same
@@ -428,3 +430,30 @@ def test_the_runs_in_a_file_are_combined_once_per_process_and_again_when_the_fil
     os.utime(file, ns=(1, 1))
     assert known_good.KnownGood(file).profile["runs"] == 2
     assert combined == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "schedule"),
+    [
+        ("AdamW", lambda opt: lr_scheduler.OneCycleLR(opt, 0.1, total_steps=20)),
+        ("SGD", lambda opt: lr_scheduler.OneCycleLR(opt, 0.1, total_steps=20)),
+        ("SGD", lambda opt: lr_scheduler.CyclicLR(opt, 0.01, 0.1, step_size_up=4)),
+        ("Adam", lambda opt: lr_scheduler.CosineAnnealingWarmRestarts(opt, 3, 2)),
+        ("SGD", lambda opt: lr_scheduler.CosineAnnealingLR(opt, 20)),
+        ("SGD", lambda opt: lr_scheduler.SequentialLR(
+            opt, [lr_scheduler.LinearLR(opt), lr_scheduler.ExponentialLR(opt, 0.9)], [4])),
+    ],
+    ids=["one cycle", "one cycle of momentum", "cyclic", "restarts", "cosine", "sequential"],
+)  # fmt: skip
+def test_the_structure_of_a_resumed_training_is_that_of_its_beginning(optimizer: str, schedule: Any) -> None:
+    module = Healthy()
+    made = getattr(torch.optim, optimizer)(
+        module.parameters(), lr=0.01, **{"momentum": 0.9} if optimizer == "SGD" else {}
+    )
+    config = SimpleNamespace(scheduler=schedule(made), frequency=1, interval="step", monitor=None)
+    trainer: Any = SimpleNamespace(optimizers=[made], lr_scheduler_configs=[config])
+    before = structure(trainer, module)
+    for _ in range(7):
+        made.step()
+        config.scheduler.step()
+    assert structure(trainer, module) == before

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from faultlab.guards import PaddingIgnored
+from faultlab.guards.support import batch_view, padding
 from tests.guards.rig import Healthy, alarm_of, fit
 
 WORDS = 12
@@ -140,3 +141,60 @@ def test_losses_over_words_alone_and_tokens_that_are_words_are_allowed(module: A
 
 def test_batches_of_other_things_are_allowed() -> None:
     fit(PaddingIgnored())
+
+
+class Tagger(Writer):
+    """Tags every word, and optimizes by hand."""
+
+    def __init__(self, **loss: Any) -> None:
+        super().__init__(**loss)
+        self.automatic_optimization = False
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:  # type: ignore[override]
+        optimizer = self.optimizers()
+        optimizer.zero_grad()
+        loss = F.cross_entropy(self(batch["tokens"]).flatten(0, 1), batch["tags"].flatten(), **self.loss)
+        self.manual_backward(loss)
+        optimizer.step()
+
+
+def tagged(ignored: int = -100, misplaced: bool = False, without_first: bool = False) -> DataLoader[Any]:
+    def collate(texts: list[Tensor]) -> dict[str, Tensor]:
+        own = sorted(texts, key=len, reverse=True) if misplaced else texts
+        tags = nn.utils.rnn.pad_sequence([text % 3 for text in texts], batch_first=True, padding_value=ignored)
+        if without_first:
+            tags = torch.cat([tags[:, 1:], torch.full_like(tags[:, :1], ignored)], 1)
+        tokens = nn.utils.rnn.pad_sequence(own, batch_first=True, padding_value=PAD)
+        return {"tokens": tokens, "tags": tags}
+
+    generator = torch.Generator().manual_seed(0)
+    lengths = torch.randint(3, 12, (64,), generator=generator).tolist()
+    texts = [torch.randint(1, WORDS, (length,), generator=generator) for length in lengths]
+    return DataLoader(texts, batch_size=16, collate_fn=collate)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("without_first", [False, True])
+def test_tags_that_are_ignored_at_the_padding_of_their_inputs_raise_no_alarm(without_first: bool) -> None:
+    guard = PaddingIgnored()
+    fit(guard, Tagger(), tagged(without_first=without_first), max_epochs=1)
+    assert (guard.looked, dict(guard.skipped)) == (1, {})
+
+
+def test_padding_is_looked_at_under_manual_optimization() -> None:
+    alarm = alarm_of(PaddingIgnored(), Tagger(), tagged(ignored=PAD), max_epochs=1)
+    assert alarm is not None
+    assert alarm.check == "counted"
+
+
+def test_labels_of_other_rows_are_told_by_their_lengths() -> None:
+    alarm = alarm_of(PaddingIgnored(), Tagger(), tagged(misplaced=True), max_epochs=1)
+    assert alarm is not None
+    assert alarm.check == "other-rows"
+    assert "the same lengths in another order" in alarm.found
+
+
+def test_a_tensor_of_ignored_labels_is_not_taken_for_the_tokens() -> None:
+    look = batch_view.look(
+        {"tags": torch.tensor([[1, 2, 0, -100], [0, 1, -100, -100], [1, -100, -100, -100], [0] * 4])}
+    )
+    assert padding.find(look, 0.05) is None

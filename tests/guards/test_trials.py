@@ -5,15 +5,24 @@ from __future__ import annotations
 import functools
 import gc
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from faultlab.guards import EvaluationRepeats, MetricsRecomputed, SamplesIndependent
+from faultlab.guards import (
+    ClippingActs,
+    EvaluationRepeats,
+    Guard,
+    LearningRate,
+    MetricsRecomputed,
+    SamplesIndependent,
+    StepsTaken,
+)
 from faultlab.guards.support import draws, trials
+from faultlab.guards.support.idle_trainer import IdleTrainer
 from faultlab.guards.support.training_view import TrainingView
 from tests.guards.rig import Healthy, alarm_of, fit
 
@@ -176,3 +185,83 @@ def test_a_step_behind_a_decorator_gets_the_index_that_it_takes() -> None:
     assert trial is not None
     assert trial.step("a batch", 3) == ("a batch", 3)
     assert trial.step("a batch", 3, "validation_step") == "a batch"
+
+
+class Manual(Healthy):
+    """Optimizes by hand: two optimizers, a schedule, clipping, and everything that reads the Trainer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        first, second = self.optimizers()
+        assert isinstance(first, torch.optim.SGD)
+        assert self.trainer.max_epochs == 2
+        self.toggle_optimizer(first)
+        assert not self.head.weight.requires_grad
+        self.untoggle_optimizer(first)
+        loss = F.cross_entropy(self(batch[0]), batch[1])
+        first.zero_grad()
+        second.zero_grad()
+        self.manual_backward(loss)
+        assert self.head.weight.grad is not None
+        self.clip_gradients(second, gradient_clip_val=1.0, gradient_clip_algorithm="norm")
+        torch.nn.utils.clip_grad_norm_(self.parameters(), 1.0)
+        first.step()
+        second.step(lambda: None)
+        self.lr_schedulers().step()
+        self.log("rate", self.lr_schedulers().get_last_lr()[0])
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        first, second = torch.optim.SGD(self.body.parameters(), 0.1), torch.optim.Adam(self.head.parameters(), 0.02)
+        return [first, second], [torch.optim.lr_scheduler.OneCycleLR(second, 0.02, total_steps=100)]
+
+
+class _Tries(Guard):
+    """Runs the step of a copy in every batch."""
+
+    level = "cheap"
+    checks: ClassVar[dict[str, str]] = {}
+
+    def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        trial = trials.own(pl_module, trainer, self.skip)
+        assert trial is not None
+        with trial.running():
+            assert trial.step(batch, batch_idx) is not None
+
+
+def test_the_step_of_a_copy_runs_under_manual_optimization_and_leaves_the_training_as_it_is() -> None:
+    ends = []
+    for guards in ([], [_Tries(), ClippingActs(), StepsTaken(), LearningRate()]):
+        module = Manual()
+        torch.manual_seed(1)
+        for parameter in module.parameters():
+            torch.nn.init.normal_(parameter)
+        fit(guards, module)
+        ends.append([*module.state_dict().values()])
+    assert all(map(torch.equal, *ends))
+
+
+def test_a_copy_can_read_its_trainer_under_automatic_optimization() -> None:
+    class Reads(Healthy):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            assert self.trainer.num_training_batches == 8
+            assert self.current_epoch == self.trainer.current_epoch
+            return super().training_step(batch, batch_idx)
+
+    fit(_Tries(), Reads())
+
+
+def test_a_copy_does_not_wait_for_other_processes() -> None:
+    class Many:
+        world_size = 2
+        optimizers = ()
+        lr_scheduler_configs = ()
+        strategy = None
+
+    module = Healthy()
+    trainer = IdleTrainer(Many(), module, {})
+    with pytest.raises(RuntimeError, match="the other processes don't run it"):
+        trainer.strategy.all_gather(None)

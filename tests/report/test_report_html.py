@@ -414,17 +414,23 @@ def test_a_guard_would_add_no_more_than_nobody_detected(tmp_path: Path) -> None:
     (tmp_path / "guards.json").write_text(json.dumps(found))
     told = watched(tmp_path, faults)
     assert told is not None
-    assert told["idle"] == {}
     assert (told["silent"], told["warned"]) == (2, 1)
     assert [(one.silent, one.warned) for one in told["offered"]] == [(1, 1)]
 
 
 def test_guards_that_never_looked_are_named_with_the_reason(tmp_path: Path) -> None:
     why = "Wolf looked 0 times, and left looks out: it was dark (3x)"
-    found = {"false_alarms": [], "detected": {}, "costs": {}, "quiet_runs": [], "broken": {}, "disturbed": ""}
+    found = {"false_alarms": [], "detected": {}, "quiet_runs": ["clean-reloaded"], "broken": {}, "disturbed": ""}
+    found["costs"] = {"Wolf": 0.0, "Owl": 0.0, "Mole": 0.0}
     save(sample(), tmp_path)
-    (tmp_path / "digits" / "guards.json").write_text(json.dumps({**found, "idle": {"Wolf": why}}))
-    assert f"Guards that never looked: {why}" in written(sample(), tmp_path).text
+    (tmp_path / "digits" / "guards.json").write_text(
+        json.dumps({**found, "idle": {"Wolf": why}, "looks": {"Owl": 3, "Mole": 0}})
+    )
+    text = written(sample(), tmp_path).text
+    assert "could not look: it was dark (3x)" in text
+    assert "looked, detected nothing" in text
+    assert "counted no look: this training may have nothing that it judges" in text
+    assert '"clean-reloaded" is a clean training that is stopped and continues from its checkpoint' in text
 
 
 def test_what_is_different_from_the_run_before_is_said_detector_by_detector(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ def _ignored_prompt(profile: TargetProfile) -> str:
 
 @requirement("ignored-padding")
 def _ignored_padding(profile: TargetProfile) -> str:
-    return _token_labels(profile) or ("" if "padding" in profile.tokens else "no label is ignored as padding")
+    return profile.unlabelled or ("" if "padding" in profile.tokens else "no label is ignored as padding")
 
 
 @requirement("hiding-mask")

@@ -47,11 +47,13 @@ class Following:
         seen: What was observed, see `faultlab.doctor.loops.observing`.
         step: The number of backward passes.
         between: Called before each batch with the step.
+        beside: A context that marks inspections, and what they call, as not part of the training.
     """
 
     def __init__(self, code: UserCode, until: float, changes: Mapping[str, Any]) -> None:
         self.step = 0
         self.between: Callable[[int], None] = lambda step: None
+        self.beside: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
         self.models, self.gradients, self.calls = Models(self.place), Gradients(), Calls(code)
         self.loaders = Loaders(self.place, self._asked)
         self.seen: dict[str, Any] = {
@@ -92,7 +94,8 @@ class Following:
     def looking(self, what: str) -> Iterator[None]:
         """Record an error of the doctor's own, so that it does not end the training."""
         try:
-            yield
+            with self.beside():
+                yield
         except Exception as error:  # a user's objects may raise anything when they are inspected
             if len(self.seen["unread"]) < 3:
                 told = f"{type(error).__name__}: {safe_text(error, 200)}"

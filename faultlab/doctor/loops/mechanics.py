@@ -58,10 +58,11 @@ def swallowed(seen: Seen) -> Iterator[Finding]:
             continue
         named = explained(f"{entry['type']}: {entry['message']}")
         times = f"{entry['times']} times" if entry["times"] > 1 else "once"
+        message = entry["message"].rstrip(".")
         meant = f", which means: {named.cause}" if named else ""
         yield (wrong if spoils else attention)(
             f"{entry['type']} is raised in line {entry['line']} and swallowed in line {entry['handler']} by "
-            f"{entry['how']}, {times}: {entry['message']}{meant}",
+            f"{entry['how']}, {times}: {message}{meant}",
             f"{entry['file']}:{entry['line']}, handler in {entry['handler_file']}:{entry['handler']}",
             (f"{named.remedy} Then" if named else "Fix its cause, then")
             + " catch only what you can handle, and re-raise the rest.",

@@ -94,7 +94,8 @@ class ExaminedLoop(Session):
         self._loop_target = target
         changes = dict(order.task.train.variation or {})
         self._following = Following(target.code, time.perf_counter() + _SHARE * order.deadline, changes)
-        self._swallowing = Swallowing(target.code)
+        self._swallowing = Swallowing(target.code, lambda: self._clock.tried)
+        self._following.beside = self._clock.beside
         self._following.between = lambda step: self._swallowing.settle("the loop", step, None)
         self._seen = self._following.seen
 

@@ -234,7 +234,7 @@ def left_out(trainer: Any, keep: Sequence[str], without: Sequence[str]) -> list[
     """Return the callbacks, and then the arguments, that a run leaves out, with the reasons."""
     usual = inspect.signature(type(trainer).__init__).parameters
     other = [
-        (name, "faultlab uses its own; `keep` in the scenario keeps the script's")
+        (name, f"faultlab uses its own; to keep the script's, write `keep: [{name}]` under `init_args` of `build`")
         for name, value in getattr(trainer, _ARGUMENTS, {}).items()
         if name in _LEFT_OUT and name not in keep and value is not None
         if name not in usual or value is not usual[name].default

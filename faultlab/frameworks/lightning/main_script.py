@@ -22,7 +22,6 @@ from faultlab.frameworks.lightning.interception import Reached, intercepted
 from faultlab.injection import mutant_activation
 from faultlab.sandbox.last_words import listening
 
-_REMEDY = "Make sure that it reaches Trainer.fit when you run it with these arguments and without faultlab."
 _ARGUMENTS = (
     "Pass the script's own arguments after --, as in `faultlab init train.py -- --lr 0.1`; in a scenario, under"
     "`build`, as `init_args: {arguments: [--lr, '0.1']}`."
@@ -160,12 +159,12 @@ def run_to_fit(run: Callable[[], object], file: Path, arguments: Sequence[str], 
                 what = f"{type(error).__name__}: {safe_text(error)}"
                 exits = isinstance(error, SystemExit)
                 printed = f"; its last output: {words.last()}" if exits and words.last() else ""
-                remedy = _ARGUMENTS if exits and not arguments else _REMEDY
+                remedy = _ARGUMENTS if exits and not arguments else _remedy(arguments)
                 message = f"{file.name}{_line_in(file, error)} {'ends with' if exits else 'raises'} {what}{printed}"
                 raise TargetError(_WHERE, message, remedy) from error
     if not caught:
         message = f"{file.name} runs to its end and calls no Trainer.fit" + (f" of {trains}" if trains else "")
-        raise TargetError(_WHERE, message, _REMEDY, NEVER_FITS)
+        raise TargetError(_WHERE, message, _remedy(arguments), NEVER_FITS)
     return caught[0]
 
 
@@ -224,3 +223,8 @@ def _line_in(file: Path, error: BaseException) -> str:
             lines.append(tb.tb_lineno)
         tb = tb.tb_next
     return f", line {lines[-1]}," if lines else ""
+
+
+def _remedy(arguments: Sequence[str]) -> str:
+    with_them = "with these arguments and " if arguments else ""
+    return f"Make sure that it reaches Trainer.fit when you run it {with_them}without faultlab."

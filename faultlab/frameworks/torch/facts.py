@@ -173,10 +173,11 @@ def tokens(batch: Any, inputs: tuple[str, ...], labels: tuple[str, ...]) -> tupl
     if batch is None:
         return ()
     known = text.found(batch, inputs, labels)
+    padded = known or text.tagged(batch, inputs, labels)
     found = {
         "labels": known is not None,
         "prompt": known is not None and bool(known.prompt.any()),
-        "padding": known is not None and bool(known.padding.any()),
+        "padding": padded is not None and bool(padded.padding.any()),
         "mask": bool(text.masks(batch, inputs)),
         "packed": bool(text.boundaries(batch, inputs)),
     }

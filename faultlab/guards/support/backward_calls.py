@@ -36,7 +36,7 @@ class Observer(Protocol):
 def _backward(original: Any) -> Any:
     def backward(tensors: Any, grad_tensors: Any = None, *args: Any, **kwargs: Any) -> Any:
         # One that a compiler traces has no values.
-        observers = () if torch.compiler.is_compiling() else tuple(CALLS.observers)
+        observers = () if torch.compiler.is_compiling() else CALLS.listening
         if observers:
             is_loss = type(tensors) is Tensor and tensors.numel() == 1
             loss = tensors if is_loss else _scalar(tensors, grad_tensors)
@@ -72,7 +72,7 @@ def _scale(original: Any) -> Any:
     def scale(self: Any, outputs: Any) -> Any:
         result = original(self, outputs)
         if self.is_enabled():
-            for observer in [*CALLS.observers]:
+            for observer in CALLS.listening:
                 observer.scaled(outputs, result)
         return result
 
@@ -81,7 +81,7 @@ def _scale(original: Any) -> Any:
 
 def _step(original: Any) -> Any:
     def step(self: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
-        observers = [*CALLS.observers] if self.is_enabled() else []
+        observers = CALLS.listening if self.is_enabled() else ()
         for observer in observers:
             observer.before_scaled_step(optimizer)
         result = original(self, optimizer, *args, **kwargs)

@@ -51,7 +51,7 @@ def _by_value(original: Any) -> Any:
 
 def _notify(parameters: list[Any], limit: Any, by_norm: bool) -> None:
     if not torch.compiler.is_compiling():
-        for observer in [*CALLS.observers]:
+        for observer in CALLS.listening:
             observer(parameters, float(limit), by_norm)
 
 

@@ -6,11 +6,13 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
+from faultlab.guards.support.trials import trying
+
 Observer = TypeVar("Observer")
 
 
 class ObservedCalls(Generic[Observer]):
-    """Functions whose replacements call the ``observers``.
+    """Functions whose replacements call those who are ``listening``.
 
     They are replaced when the first observer comes and restored when the last one leaves.
 
@@ -22,6 +24,11 @@ class ObservedCalls(Generic[Observer]):
         self.observers: list[Observer] = []
         self._functions = functions
         self._replaced: list[tuple[Any, str, Any, Any]] = []
+
+    @property
+    def listening(self) -> tuple[Observer, ...]:
+        """The observers, none while a guard runs a copy of the module: its calls are not the training's."""
+        return () if trying() else tuple(self.observers)
 
     def observe(self, observer: Observer) -> None:
         """Have the replacements call the observer from now on."""

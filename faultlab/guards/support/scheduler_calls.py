@@ -18,7 +18,7 @@ Observer = Callable[[Any], None]
 
 def _step(original: Any) -> Any:
     def step(self: Any, *args: Any, **kwargs: Any) -> Any:
-        for observer in [*CALLS.observers]:
+        for observer in CALLS.listening:
             observer(self)
         return original(self, *args, **kwargs)
 

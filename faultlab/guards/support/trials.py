@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from faultlab.guards.support import trainer_state
 from faultlab.guards.support.draws import undrawn
+from faultlab.guards.support.idle_trainer import IdleTrainer, make_idle
 from faultlab.guards.support.parameter_samples import writes
 from faultlab.guards.support.trainer_view import give_trainer, trainer_of
 from faultlab.guards.support.training_view import TrainingView
@@ -32,7 +33,9 @@ def trying() -> bool:
 
 
 class Trial:
-    """A copy of a module in its current state, which logs nothing and shares its data and its Trainer with the module.
+    """A copy of a module in its current state, which logs nothing and shares its data with the module.
+
+    Its Trainer is the module's, to be read: it has no loggers, and its optimizers and schedulers do nothing.
 
     Args:
         pl_module: The module.
@@ -56,8 +59,11 @@ class Trial:
             part._compiled_call_impl = None  # compiled in place it would call the original
             self._modes.append((part, part.training))
         self._evaluates = False
-        if trainer_of(self.module) is not None:
-            give_trainer(self.module, _Unlogged(given))
+        if given is not None:
+            # Lightning detaches a copy, whose step then can't read anything from the Trainer.
+            idle = IdleTrainer(given, self.module, memo)
+            give_trainer(self.module, idle)
+            make_idle(self.module, idle)
         for name in [name for name, value in vars(self.module).items() if hasattr(value, trainer_state.ATTACHED)]:
             delattr(self.module, name)  # it would call the original
         for name in ("log", "log_dict", "print"):
@@ -96,10 +102,13 @@ class Trial:
     def step(self, batch: Any, batch_idx: int, which: str = "training_step") -> Any:
         """Return the output of a step of the copy for a batch, with or without the index; within `running`."""
         own = getattr(self.module, which)
+        by_hand = which == "training_step" and not trainer_state.learns(self.module)
         # A decorator's wrapper takes anything, and passes it on to a step that may need the index.
         code = getattr(inspect.unwrap(getattr(own, "__func__", own)), "__code__", None)
         takes_index = code is None or code.co_argcount > 2 or "batch_idx" in code.co_varnames or _takes_any(code)
-        return own(batch, batch_idx) if takes_index else own(batch)
+        # A step that optimizes by hand calls backward itself.
+        with torch.enable_grad() if by_hand else contextlib.nullcontext():
+            return own(batch, batch_idx) if takes_index else own(batch)
 
 
 def _takes_any(code: CodeType) -> bool:
@@ -139,18 +148,6 @@ def shared(pl_module: Any, trainer: TrainingView, skip: Callable[[str], None]) -
 def keep_apart(pl_module: Any) -> None:
     """Stop sharing the module's current copy, since its weights are about to change."""
     _SHARED.pop(pl_module, None)
-
-
-class _Unlogged:
-    """The Trainer of a copy of the module: the real one without its loggers."""
-
-    def __init__(self, trainer: Any) -> None:
-        self._trainer = trainer
-        self.logger = None
-        self.loggers: list[Any] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(object.__getattribute__(self, "_trainer"), name)
 
 
 @contextlib.contextmanager

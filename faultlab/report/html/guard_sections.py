@@ -12,6 +12,7 @@ from faultlab.core.comparison import UNDETECTED
 from faultlab.core.report import FaultResult, Status
 from faultlab.core.run_folder import ADVICE_FILE
 
+_RELOADED = "clean-reloaded"
 _WIDTH, _HEIGHT, _ROW = 640.0, 150.0, 24.0
 
 
@@ -19,7 +20,8 @@ class Offered(NamedTuple):
     """A ready-made guard with its counts of detected faults, its cost and its false alarms.
 
     ``silent`` and ``warned`` count detected faults that are silent or only warned of. ``alarms`` has the names of
-    clean runs with an alarm, ``harmless`` the faults without effect that it raised one for.
+    clean runs with an alarm, ``harmless`` the faults without effect that it raised one for. ``blind`` is why
+    it could not look, empty if it looked.
     """
 
     guard: str
@@ -30,6 +32,7 @@ class Offered(NamedTuple):
     cost: float
     alarms: list[str]
     harmless: list[str]
+    blind: str
 
 
 def watched(folder: Path, faults: list[FaultResult]) -> dict[str, Any] | None:
@@ -65,6 +68,7 @@ def watched(folder: Path, faults: list[FaultResult]) -> dict[str, Any] | None:
             cost,
             sorted(alarms.get(guard, ())),
             sorted(harmless.get(guard, ())),
+            _blind(found, guard) if guard not in latencies else "",
         )
         for guard, cost in found["costs"].items()
     ]
@@ -74,10 +78,18 @@ def watched(folder: Path, faults: list[FaultResult]) -> dict[str, Any] | None:
         "runs": len(found["quiet_runs"]),
         "alarms": {guard: len(runs) for guard, runs in alarms.items()},
         "broken": found["broken"],
-        "idle": found.get("idle", {}),
+        "reloads": any(run.startswith(_RELOADED) for run in found["quiet_runs"]),
         "disturbed": found["disturbed"],
         "yours": sorted(found.get("yours", []), key=lambda worth: (-len(worth["modes"]), worth["guard"])),
     }
+
+
+def _blind(found: dict[str, Any], guard: str) -> str:
+    """Return why a guard that detected nothing could not look, empty if it looked."""
+    if reported := found.get("idle", {}).get(guard, ""):
+        return f"could not look: {reported.partition(': ')[2] or reported}"
+    looks = found.get("looks", {})
+    return "" if looks.get(guard, 1) else "counted no look: this training may have nothing that it judges"
 
 
 def sweeps(folder: Path) -> list[dict[str, Any]]:
