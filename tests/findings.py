@@ -14,8 +14,7 @@ from tests.lab import Lab, engine, sharing
 
 _FILES = {
     "models": ("classifier", "regressor", "language", "adversarial", "streaming"),
-    "equipped": ("equipped", "stopped", "mixed", "crewed", "paired", "seeing", "tuned"),
-    "distilled": ("distilled",),
+    "equipped": ("equipped", "stopped", "mixed", "crewed", "paired", "seeing", "tuned", "averaged"),
     "ranked": ("ranked",),
     "sharded": ("sharded", "split"),
 }
@@ -33,6 +32,11 @@ LOOPS: dict[str, dict[str, Any]] = {
     },
     "logging": {
         "train": {"class_path": "tests.frameworks.trackers.main"},
+        "evaluate": {"class_path": f"{_HAND_WRITTEN}.evaluate"},
+    },
+    "averaging": {
+        "train": {"class_path": f"{_HAND_WRITTEN}.averaging"},
+        "resume": {"init_args": {"resume": True}},
         "evaluate": {"class_path": f"{_HAND_WRITTEN}.evaluate"},
     },
     "digits": {
