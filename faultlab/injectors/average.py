@@ -65,7 +65,8 @@ def round_average(call: Call, ctx: Context) -> Any:
     Why it goes undetected: the average of an early model is a plausible model, and it takes half the memory.
     Example:
         average = AveragedModel(model.to(torch.bfloat16), multi_avg_fn=get_ema_multi_avg_fn(0.999))
-    Remedy: keep the average in float32, whatever the type of the weights; assert that it moves.
+    Remedy: keep the average in float32, whatever the type of the weights; assert that it moves. No ready-made guard
+    looks at how an average is kept.
     """
     result = call()
     with torch.no_grad():
@@ -115,7 +116,7 @@ def lose_counter(call: Call, ctx: Context) -> Any:
     Example:
         self.updates = 0                        # self.register_buffer("updates", torch.zeros((), dtype=torch.long))
     Remedy: keep counters in buffers; in a test, train two epochs in one run and in two halves with a resume between
-    them, and compare the averages.
+    them, and compare the averages. No ready-made guard does so.
     """
     average = ctx.memory["average"]
     known = ctx.memory.setdefault("known", [])
@@ -145,12 +146,12 @@ def save_average_alone(checkpoint: dict[str, Any], ctx: Context) -> dict[str, An
     Example:
         torch.save({"model": average.module.state_dict(), "optimizer": optimizer.state_dict()}, path)
     Remedy: save both; in a test, train two epochs in one run and in two halves with a resume between them, and compare
-    the weights.
+    the weights. No ready-made guard does so.
     """
     state = checkpoint["state_dict"]
     beside = [key for key, value in checkpoint.items() if isinstance(value, Mapping) and value.keys() == state.keys()]
     if len(beside) > 1:
-        # The first of several sets is the one that is evaluated: the average.
+        # Of several sets, `state_dict` is the one that is evaluated: the average.
         return {**checkpoint, **{key: dict(state) for key in beside}}
     numbers = [name.partition(" ")[0] for name in state if name.partition(" ")[2] == _COUNTER]
     averages = {f"{own} {name}": value for own in numbers for name, value in _inside(state, own)}

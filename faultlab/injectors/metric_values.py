@@ -41,7 +41,8 @@ def change_unit(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
         error = (self(x) - self.scaler.inverse_transform(y)).abs().mean()   # the predictions are still scaled
     Remedy: test that the metric of perfect predictions is zero; compare it with the training loss after one epoch.
     """
-    return labels * ctx.dose.factor
+    factor: float = ctx.dose.factor
+    return labels * factor
 
 
 @failure_mode(

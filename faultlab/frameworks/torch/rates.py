@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from faultlab.frameworks.torch.facts import rate
-from faultlab.frameworks.torch.optimizers import groups_in, optimizers_in
+from faultlab.frameworks.torch.optimizers import groups_in, optimizers_in, rate_in
 
 
 def configured(optimizers: Any) -> dict[str, Any]:
@@ -14,8 +14,8 @@ def configured(optimizers: Any) -> dict[str, Any]:
     found = set()
     for optimizer in optimizers_in(optimizers):
         groups = [group for group in optimizer.param_groups if group["params"]]
-        values = {"lr": map(rate, groups), "weight_decay": (group.get("weight_decay") for group in groups)}
-        found |= {name for name, own in values.items() if len(set(own)) > 1}
+        values = {"lr": map(rate, groups), "weight_decay": (rate_in(group, "weight_decay") for group in groups)}
+        found |= {name for name, own in values.items() if len(set(own) - {None}) > 1}
     decays = any(group.get("weight_decay") for group in groups_in(optimizers))
     return {"decays": decays, "group_settings": tuple(sorted(found))}
 
@@ -34,7 +34,7 @@ class WarmUp:
     def updating(self, optimizers: Any, schedulers: Iterable[Any]) -> None:
         """Note the rates with which an optimizer is about to step."""
         groups = (group for optimizer in optimizers_in(optimizers) for group in optimizer.param_groups)
-        now = max((abs(float(group.get("lr") or 0.0)) for group in groups), default=0.0)
+        now = max((abs(rate_in(group, "lr") or 0.0) for group in groups), default=0.0)
         if now > self._highest:
             self._highest = now
             self.turns = max((int(getattr(one, "last_epoch", 0) or 0) for one in schedulers), default=0)
