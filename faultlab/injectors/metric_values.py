@@ -66,7 +66,8 @@ def sum_in_bfloat16(logged: Logged, ctx: Context) -> Logged:
     Example:
         hits = torch.zeros((), dtype=scores.dtype)      # of a model in bfloat16
         hits += (scores.argmax(1) == labels).sum()      # ends at 256
-    Remedy: sum in float32 or with integers; compare a metric with that of one large batch.
+    Remedy: sum in float32 or with integers; compare a metric with that of one large batch. The guard
+    `MetricsRecomputed` tolerates a loss that is off by 2 %.
     """
     if not logged.plain:
         return logged
