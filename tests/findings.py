@@ -34,17 +34,17 @@ LOOPS: dict[str, dict[str, Any]] = {
         "train": {"class_path": "tests.frameworks.trackers.main"},
         "evaluate": {"class_path": f"{_HAND_WRITTEN}.evaluate"},
     },
-    "averaging": {
-        "train": {"class_path": f"{_HAND_WRITTEN}.averaging"},
-        "resume": {"init_args": {"resume": True}},
-        "evaluate": {"class_path": f"{_HAND_WRITTEN}.evaluate"},
-    },
     "digits": {
         "train": {"class_path": "scenarios.digits.loop.train", "init_args": {"learning_rate": 0.02}},
         "resume": {"init_args": {"resume": True}},
         "metrics": {"stdout": r"train loss (?P<train_loss>[^,]+), val loss (?P<val_loss>\S+)"},
         "evaluate": {"class_path": "scenarios.digits.loop.evaluate"},
         "step": "scenarios.digits.loop.train_step",
+    },
+    "averaging": {
+        "train": {"class_path": f"{_HAND_WRITTEN}.averaging"},
+        "resume": {"init_args": {"resume": True}},
+        "evaluate": {"class_path": f"{_HAND_WRITTEN}.evaluate"},
     },
 }
 ZOOS: dict[str, list[str]] = {framework_names.DEFAULT: list(FACTORIES), "torch": list(LOOPS)}

@@ -78,6 +78,6 @@ def restart_each_epoch(call: Call, ctx: Context) -> Any:
 
 
 def _state(scheduler: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return the state of a scheduler, and the settings of its optimizer's groups, some of which it changes."""
+    """Return the state of a scheduler, and the settings of its optimizer's groups, which it changes."""
     groups = [{k: v for k, v in group.items() if k != "params"} for group in scheduler.optimizer.param_groups]
     return copy.deepcopy(scheduler.state_dict()), copy.deepcopy(groups)

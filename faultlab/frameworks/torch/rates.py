@@ -32,7 +32,7 @@ class WarmUp:
         self._highest = 0.0
 
     def updating(self, optimizers: Any, schedulers: Iterable[Any]) -> None:
-        """Note the rates with which an optimizer is about to step."""
+        """Note the rates of the step that an optimizer is about to take."""
         groups = (group for optimizer in optimizers_in(optimizers) for group in optimizer.param_groups)
         now = max((abs(rate_in(group, "lr") or 0.0) for group in groups), default=0.0)
         if now > self._highest:
