@@ -15,6 +15,7 @@ from tests.lab import Lab, engine, sharing
 _FILES = {
     "models": ("classifier", "regressor", "language", "adversarial", "streaming"),
     "equipped": ("equipped", "stopped", "mixed", "crewed", "paired", "seeing", "tuned", "averaged"),
+    "distilled": ("distilled",),
     "ranked": ("ranked",),
     "sharded": ("sharded", "split"),
 }

@@ -256,6 +256,22 @@ def tuned() -> dict[str, float]:
         return {"accuracy": sum(float(answers.loss(model, batch)[1]) for batch in held_out) / len(held_out)}
 
 
+def distilled() -> dict[str, float]:
+    """Distills a frozen teacher into a student with an adapter and tied weights, by a loss of several terms."""
+    model, (training, held_out) = distillation.Distilled(), distillation.loaders()
+    optimizer = torch.optim.Adam(model.learning(), lr=0.02)
+    for _ in range(2):
+        model.train()
+        for batch in training:
+            loss = model.loss(*batch)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    model.eval()
+    with torch.no_grad():
+        return {"val_loss": sum(float(model.loss(*batch)) for batch in held_out) / len(held_out)}
+
+
 def averaging(epochs: int = 2, resume: bool = False) -> dict[str, float]:
     """Evaluates an average of its weights, too, with a warm-up by step, and rates and decays by group."""
     model = Net()

@@ -48,6 +48,7 @@ from faultlab.catalogue.injection_points.surroundings import (
 
 __all__ = [
     "Architecture",
+    "Attention",
     "Averaging",
     "Backward",
     "Batch",

@@ -13,7 +13,6 @@ import torch
 from torch import nn
 from torch.nn.modules import module as hooks
 from torch.nn.modules.lazy import LazyModuleMixin
-from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, DistributedSampler
 
 from faultlab.core import directions, predictions
@@ -76,8 +75,7 @@ class Probe:
         self._validation_leaves: dict[str, Leaf] | None = None
         self._output: Any = None
         self._losses = 0
-        self._configured: dict[str, Any] = {}
-        self._warm_up = WarmUp()
+        self._configured, self._warm_up = dict[str, Any](), WarmUp()
         self._transfers = False
         self._updated_at: list[int] = []
         self._updated_bare_at: list[int] = []
@@ -114,7 +112,7 @@ class Probe:
                 patches.wrap(namespaces.part(namespace, LOGGER_CONNECTOR), "log_metrics", self._logs.writing_metrics)
             patches.wrap(DataLoader, "_get_iterator", self._iterating)
             patches.wrap(torch.optim.Optimizer, "zero_grad", self._calling("Optimizer.zero_grad"))
-            patches.wrap(AveragedModel, "update_parameters", self._calling(averaging.UPDATE))
+            patches.wrap(torch.optim.swa_utils.AveragedModel, "update_parameters", self._calling(averaging.UPDATE))
             base = namespaces.base_module(self._site.cls)
             names = [name for name in dir(base) if name.startswith("on_")] + list(_HOOKS)
             for name in names:

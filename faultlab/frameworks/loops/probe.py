@@ -70,7 +70,7 @@ class LoopProbe:
         self._validation_modes: set[bool] = set()
         self._of_groups: dict[str, Any] = {}
         self._warm_up = WarmUp()
-        self._frozen = self._buffers = 0
+        self._frozen = self._resting = self._terms = self._buffers = 0
         self._rate = 0.0
         self._settings: set[str] = set()
         self._thread = threading.get_ident()

@@ -14,6 +14,7 @@ from torch.utils.data import IterableDataset
 
 from faultlab.core.asking import asked, has
 from faultlab.core.class_paths import found_class, path_of
+from faultlab.core.first_step import FirstStep
 from faultlab.core.part_facts import Leaf, LoaderFacts
 from faultlab.frameworks.torch import layers
 from faultlab.frameworks.torch.batch_roles import DataFlow
