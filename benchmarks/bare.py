@@ -35,13 +35,11 @@ class Stopwatch:
         self._validation = dict.fromkeys(CLOCKS, 0.0)
 
     def attach(self, patches: Any) -> None:
-        from faultlab.frameworks.lightning import namespaces
+        from faultlab.frameworks.lightning import namespaces, private_api
 
         for namespace in namespaces.loaded():
-            patches.wrap(
-                namespaces.part(namespace, "loops.training_epoch_loop:_TrainingEpochLoop"), "advance", self._step
-            )
-            patches.wrap(namespaces.part(namespace, "loops.evaluation_loop:_EvaluationLoop"), "run", self._validate)
+            patches.wrap(private_api.part(namespace, private_api.EPOCH_LOOP), "advance", self._step)
+            patches.wrap(private_api.part(namespace, private_api.EVALUATION_LOOP), "run", self._validate)
 
     def fit(self) -> None:
         for name, seconds in self._now().items():

@@ -128,8 +128,9 @@ occur in this module are listed as n/a.
 ## Add guards
 
 A guard is a callback that checks the training. `faultlab prescribe` finds the smallest set of
-ready-made guards that detects as many silent faults as all of them together. It tests this set in a second campaign,
-and writes the guards into the scenario. To use them in the training itself, paste the printed lines into your script.
+ready-made guards that misses none of the silent faults that any ready-made guard detects. It tests this set in a second
+campaign, and writes the guards into the scenario. To use them in the training itself, paste the printed lines into
+your script.
 
 {prescribe}
 ## Without a project

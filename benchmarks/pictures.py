@@ -1,4 +1,6 @@
-"""Draw docs/images/ from existing reports: run `faultlab run scenarios/digits --lesson` first.
+"""Draw docs/images/ from existing reports.
+
+Run `faultlab run scenarios/digits --lesson` first, and `faultlab run scenarios/digits/tested.yaml --select '*'`.
 
 python benchmarks/pictures.py [REPORTS]
 """
@@ -33,7 +35,7 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
         shots = (
             ("report", "digits/index.html", 1290, TELLING),
-            ("matrix", "digits-tested/index.html", 700, MATRIX),
+            ("matrix", "digits-tested/selected/index.html", 700, MATRIX),
             ("lesson", "digits/lesson.html", 700, "null"),
         )
         for name, page, height, script in shots:

@@ -54,9 +54,11 @@ def run(scenarios: Sequence[Path], jobs: int | None) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as out:
         more = [] if jobs is None else ["--jobs", str(jobs)]
         command = [sys.executable, "-m", "faultlab", "run", *map(str, scenarios), "--no-advice", "--out", out, *more]
+        # Whatever the scenarios select for the main job.
+        command += ["--select", "*"]
         # The exit code is the gate's: a report is written even if it fails.
         subprocess.run(command, cwd=ROOT, stdout=sys.stderr, check=False)
-        reports = [json.loads(file.read_text(encoding="utf-8")) for file in Path(out).glob("*/report.json")]
+        reports = [json.loads(file.read_text(encoding="utf-8")) for file in Path(out).glob("*/selected/report.json")]
     order = [file.resolve() for file in scenarios]
     return sorted(reports, key=lambda report: order.index(Path(report["target"]["scenario"]).resolve()))
 

@@ -13,13 +13,14 @@ from faultlab.campaign.campaign import Campaign, Options
 from faultlab.campaign.healthy_runs import Watch
 from faultlab.campaign.progress_lines import ProgressLines, chosen
 from faultlab.catalogue.failure_mode import nearest
+from faultlab.config import target_check
 from faultlab.config.fault_patterns import check_pattern
 from faultlab.config.given_scenario import given, name_of
 from faultlab.config.scenario import Scenario, load
 from faultlab.core.report import Report
 from faultlab.engines import Engine
 from faultlab.errors import UsageError
-from faultlab.mutants.mutation import Asked, SourceMutation
+from faultlab.mutants.mutation import MutationOptions, SourceMutation
 
 
 def run(
@@ -104,7 +105,7 @@ def _carried_out(scenario: Scenario, working: Engine, options: Options, listener
         report = campaign.run()
         interrupted = campaign.interrupted
         if scenario.mutants is not None and not interrupted:
-            asked = Asked(seed=options.seed, timeout=options.timeout, out=options.out, watch=options.watch)
+            asked = MutationOptions(seed=options.seed, timeout=options.timeout, out=options.out, watch=options.watch)
             mutation = SourceMutation(asked, working, listener, scenario)
             report = mutation.run(report)
             interrupted = mutation.interrupted
@@ -142,13 +143,13 @@ def _of_objects(
             f"faultlab.run(trainer): unsupported {type(trainer).__name__}: expected the Trainer's keyword arguments, "
             'such as {"max_epochs": 2}'
         )
-    _check_names(trainer, live.trainer_class())
+    _check_names(trainer)
     _check_guards(guards)
     check_copiable()
     owner = type(module) if live.is_module(module) else module
     flags = [guard for guard in guards if isinstance(guard, Mapping)]
     for flag in flags:
-        _check_names(flag, live.trainer_class(), "guards")
+        _check_names(flag, "guards")
     file, script = _source(owner)
     scenario = given(name or name_of(_word(owner)), monitor, flags, file, script)
     parts = live.Parts(module, data, dict(trainer), [guard for guard in guards if not isinstance(guard, Mapping)])
@@ -177,10 +178,10 @@ def _is_torch_module(value: Any) -> bool:
     return torch is not None and isinstance(value, torch.nn.Module)
 
 
-def _check_names(given: Mapping[str, Any], trainer: Any, argument: str = "trainer") -> None:
-    known = inspect.signature(trainer).parameters
+def _check_names(given: Mapping[str, Any], argument: str = "trainer") -> None:
+    known = target_check.trainer_parameters()
     for name in given:
-        if name not in known:
+        if known and name not in known:
             hint = nearest(name, known)
             message = f"faultlab.run({argument}): Trainer has no argument {name!r}"
             raise UsageError(f"{message}\n    {hint}" if hint else message)

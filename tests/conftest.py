@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests import warm
+from tests import rings, warm
 
 if TYPE_CHECKING:
     from faultlab.discovery.candidates import Scouting
@@ -41,9 +42,19 @@ def pytest_unconfigure() -> None:
     _session.close()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    rings.keep(config, items)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def training_begins_warm() -> Iterator[None]:
     """What faultlab starts to train in is a copy of a process that has imported torch."""
+    if "pytorch_lightning" in sys.modules:
+        from faultlab.frameworks.lightning import namespaces
+
+        # Otherwise each of thousands of Trainers reads the metadata of everything that is installed.
+        namespaces.find_plugins_once()
     with pytest.MonkeyPatch.context() as patch:
         warm.begin_warm(patch.setattr)
         yield

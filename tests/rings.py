@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from tests import warm
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "tests" / "README.md"
 _TOLD = "RINGS "
+_COLLECTED = pytest.StashKey[list[pytest.Item]]()
 _HEAD = """\
 # Tests
 
@@ -53,12 +54,13 @@ class Item:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Prints both rings, where this module is loaded as a plugin."""
-    found = []
-    for item in session.items:
-        name, _, case = item.name.partition("[")
-        reasons = [_reason(mark) for mark in item.iter_markers("nightly")]
-        found.append([item.path.relative_to(ROOT / "tests").as_posix(), name, case.removesuffix("]"), reasons])
-    print(f"\n{_TOLD}{json.dumps(found)}")
+    print(f"\n{_TOLD}{json.dumps([astuple(item) for item in map(_read, session.items)])}")
+
+
+def _read(item: pytest.Item) -> Item:
+    name, _, case = item.name.partition("[")
+    reasons = tuple(_reason(mark) for mark in item.iter_markers("nightly"))
+    return Item(item.path.relative_to(ROOT / "tests").as_posix(), name, case.removesuffix("]"), reasons)
 
 
 def _reason(mark: pytest.Mark) -> str:
@@ -66,6 +68,19 @@ def _reason(mark: pytest.Mark) -> str:
     reason = mark.kwargs.get("reason")
     given = isinstance(reason, str) and reason.strip() and not mark.args and len(mark.kwargs) == 1
     return str(reason) if given else f"NO REASON: {mark.args} {mark.kwargs}"
+
+
+def keep(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keeps the tests that were collected for `known`, before one of the rings is left out."""
+    # Workers of pytest-xdist are given by name what the session has from its settings.
+    if [config.invocation_params.dir / argument for argument in config.args] == [ROOT / "tests"]:
+        config.stash[_COLLECTED] = list(items)
+
+
+def known(config: pytest.Config) -> list[Item]:
+    """All tests of both rings: what this session has collected, if that is all."""
+    kept = config.stash.get(_COLLECTED, None)
+    return collected() if kept is None else [_read(item) for item in kept]
 
 
 def collected() -> list[Item]:
@@ -86,7 +101,7 @@ def page(items: list[Item]) -> str:
         for reason in item.reasons:
             some = " (some cases)" if (item.file, item.test) in quick else ""
             rows.setdefault((item.file, reason), {})[f"`{item.test}`{some}"] = None
-    lines = [f"| {file} | {', '.join(tests)} | {reason} |" for (file, reason), tests in sorted(rows.items())]
+    lines = [f"| {file} | {', '.join(sorted(tests))} | {reason} |" for (file, reason), tests in sorted(rows.items())]
     return _HEAD + "\n".join(lines) + "\n"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple, Protocol
 
+from faultlab.core import directions
 from faultlab.core.directions import HIGHER, LOWER, Declared
 from faultlab.core.trajectory import Trajectory
 
@@ -111,6 +112,24 @@ def unevaluated(measure: Measure, why: str) -> list[dict[str, str]]:
     consequence = f"harm is measured by the logged {measure.metric}, which a fault may falsify"
     remedy = "Have Trainer.validate work after a training, with a Trainer of its own."
     return [{"kind": "unevaluated", "what": f"{what}; {consequence}", "evidence": "", "remedy": remedy}]
+
+
+def reported(measure: Measure, trajectory: Trajectory, by_hand: bool) -> list[dict[str, str]]:
+    """Return the findings that harm is measured by a report of the training, which may be the best value so far."""
+    metric = measure.metric
+    if metric in trajectory.final or metric not in trajectory.metrics:
+        return []
+    found = []
+    if by_hand:
+        what = f"the final weights are not evaluated separately: harm is measured by the {metric} that the training"
+        remedy = "Name a function under `evaluate` that takes the trained module and returns its metrics."
+        found.append({"kind": "reported", "what": f"{what} reports, which a fault may falsify", "remedy": remedy})
+    values = [value for _, value in trajectory.metrics[metric]]
+    if directions.is_best(metric, values, "" if measure.lower_is_better is None else measure.mode):
+        what = f"{metric} seems to be the best value so far, so harm that is done after it does not show"
+        remedy = "Report the current value as well, and name it under `monitor`."
+        found.append({"kind": "best-so-far", "what": what, "remedy": remedy})
+    return [{**one, "evidence": ""} for one in found]
 
 
 def direction(name: str, said: Mapping[str, str], runs: Sequence[Trajectory]) -> tuple[bool | None, str]:

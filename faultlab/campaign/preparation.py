@@ -11,7 +11,7 @@ from faultlab.campaign import nondeterminism, plan
 from faultlab.campaign.clean_runs import CleanRuns
 from faultlab.campaign.guard_advice import Advice
 from faultlab.campaign.healthy_runs import RECORD, Watch, Watching, asked
-from faultlab.campaign.metric_choice import UNREPORTED, Measure, choose_metric, undirected, unevaluated
+from faultlab.campaign.metric_choice import UNREPORTED, Measure, choose_metric, reported, undirected, unevaluated
 from faultlab.campaign.verdict import Twin, outlying
 from faultlab.catalogue import index
 from faultlab.catalogue.failure_mode import FailureMode, nearest
@@ -155,6 +155,7 @@ class Preparation:
                 *strays,
                 *outlying(clean_twin, siblings, seed),
                 *undirected(measure),
+                *reported(measure, first, profile.by_hand),
                 *unevaluated(measure, "" if first.final else _run(twins[0]).unevaluated),
             ],
         )
@@ -237,17 +238,12 @@ def deadline(mode: FailureMode, seconds: float) -> float:
     return max(floor, factor * seconds)
 
 
-def _past_lightning(profile: TargetProfile) -> bool:
-    return profile.framework == framework_names.DEFAULT and profile.past_lightning
-
-
 def _why_unreloadable(outcomes: Sequence[Outcome], findings: Findings) -> str:
     """Return why the clean run can't continue from its own checkpoints; empty if it can."""
     for outcome in outcomes:
         run = outcome.run
         if run is not None and not run.saves:
-            past = ": its optimizers are stepped past Lightning, which counts no step and saves only after one"
-            return f"the clean run saves no checkpoint{past if _past_lightning(findings.profile) else ''}"
+            return f"the clean run saves no checkpoint{_past_trainer(findings.profile)}"
         if run is None or run.trajectory.end != "finished":
             alerts = run.alerts if run is not None else []
             said = alerts[-1].message if alerts else f"its process {in_words(outcome.exit)}"
@@ -255,6 +251,13 @@ def _why_unreloadable(outcomes: Sequence[Outcome], findings: Findings) -> str:
             blamed = next((f", for the guard {name}" for name in findings.guards if name in said), "")
             return f"the clean run can't continue from its own checkpoints{blamed}: {said}"
     return ""
+
+
+def _past_trainer(profile: TargetProfile) -> str:
+    """Return why a Trainer saves no checkpoint although the module trains; empty if that is not the reason."""
+    if profile.framework != framework_names.DEFAULT or not profile.past_trainer:
+        return ""
+    return f": its optimizers are stepped past {framework_names.title()}, which counts no step and saves only after one"
 
 
 def _run(outcome: Outcome) -> RunResult:

@@ -245,6 +245,9 @@ class _Training(Case):
 
     @cached_property
     def harm(self) -> Harm:
+        if self._run.unusable:
+            seen_by = f"the checkpoint can't be used: {self._run.unusable}"
+            return Harm(self._twin.metric, _finite(self._twin.value(self._twin.trajectory)), None, True, "", seen_by)
         evaluated = Evaluated(self._run.unevaluated, self._run.in_place)
         judged = _report_harm if self._mode.judged_by == "report" else _harm
         harm = _spoilt(self.trajectory, self._twin, judged(self.trajectory, self._twin, evaluated))

@@ -108,7 +108,8 @@ def _key(key: object) -> tuple[str, str]:
     """Return the framework and the version specifier of a key such as ``lightning>=2.7``."""
     match = _KEY.fullmatch(key.strip()) if isinstance(key, str) else None
     if match is None:
-        raise ValueError(f"invalid key {key!r} of effect: expected a framework, such as 'torch' or 'lightning>=2.7'")
+        example = f"{framework_names.DEFAULT}>=2.7"
+        raise ValueError(f"invalid key {key!r} of effect: expected a framework, such as 'torch' or {example!r}")
     framework, versions = match.groups()
     known = framework_names.known()
     if framework not in known:

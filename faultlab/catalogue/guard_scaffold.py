@@ -57,16 +57,5 @@ def add(name: str, folder: Path) -> list[Path]:
     atomic_write.write(file, _FILE.format(name=name))
     if "from faultlab.guards.guard import" not in listed:
         return [file]
-    atomic_write.write(listing, _listing(listed, f"faultlab.guards.{module}", name))
+    atomic_write.write(listing, import_lines.exporting(listed, f"faultlab.guards.{module}", name))
     return [file, listing]
-
-
-def _listing(text: str, module: str, name: str) -> str:
-    """Return the source of the package with the guard among those that it exports."""
-    lines = import_lines.importing(text, module, name).splitlines()
-    begin = lines.index("__all__ = [") + 1
-    end = lines.index("]", begin)
-    # Classes sort before functions, as uppercase letters sort before lowercase ones.
-    at = next((number for number in range(begin, end) if lines[number].strip(' ",') > name), end)
-    lines.insert(at, f'    "{name}",')
-    return "\n".join(lines) + "\n"

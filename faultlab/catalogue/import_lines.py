@@ -1,4 +1,4 @@
-"""Imports added to source text, at the place and in the order that isort uses."""
+"""Imports and exports added to source text, at the place and in the order that isort uses."""
 
 from __future__ import annotations
 
@@ -32,6 +32,17 @@ def importing(text: str, module: str, name: str) -> str:
         at = before[-1].end_lineno or 0 if before else 0
         new = ["", *new]
     lines[at:at] = new
+    return "\n".join(lines) + "\n"
+
+
+def exporting(text: str, module: str, name: str) -> str:
+    """Return the source of a package with the name imported, and among those of its ``__all__``."""
+    lines = importing(text, module, name).splitlines()
+    begin = lines.index("__all__ = [") + 1
+    end = lines.index("]", begin)
+    # Classes sort before functions, as uppercase letters sort before lowercase ones.
+    at = next((number for number in range(begin, end) if lines[number].strip(' ",') > name), end)
+    lines.insert(at, f'    "{name}",')
     return "\n".join(lines) + "\n"
 
 

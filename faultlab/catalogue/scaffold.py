@@ -12,7 +12,7 @@ from faultlab.catalogue import import_lines, index, injection_points
 from faultlab.catalogue.docstring_sections import parse_sections
 from faultlab.catalogue.failure_mode import FailureMode, nearest
 from faultlab.catalogue.injection_points import InjectionPoint
-from faultlab.core import atomic_write
+from faultlab.core import atomic_write, framework_names
 from faultlab.core.fault import MODE_ID
 from faultlab.errors import UsageError
 
@@ -36,7 +36,7 @@ _DECLARATION = '''
 def {function}({signature}:
     """Describe in one sentence what is broken.
 
-    Effect: describe how torch and Lightning react: the error and where it is raised, the warning, or nothing.
+    Effect: describe how torch and {framework} react: the error and where it is raised, the warning, or nothing.
     Why it goes undetected: describe what looks healthy nevertheless.
     Example:
         the_line_that_is_broken()           # the intended line
@@ -91,7 +91,7 @@ def add(id: str, seam: str | None, folder: Path) -> tuple[Path, FailureMode]:
         text = import_lines.importing(text, module, imported)
     signature, body = _KINDS[kind]
     function = _free_name(family, name, text)
-    declaration = _DECLARATION.format(id=id, seam=chosen, function=function, signature=signature, body=body)
+    declaration = _declaration(id, chosen, function, signature, body)
     atomic_write.write(file, f"{text.rstrip()}\n\n{declaration}")
     return file, _declared(file)[id]
 
@@ -105,7 +105,7 @@ def unfilled(mode: FailureMode) -> list[str]:
 
 
 def _blank() -> str:
-    return _DECLARATION.format(id="", seam="Seam", function="blank", signature="value) -> None", body="")
+    return _declaration("", "Seam", "blank", "value) -> None", "")
 
 
 def _header(family: str) -> str:
@@ -130,3 +130,8 @@ def _free_name(family: str, name: str, text: str) -> str:
     taken = {*names, *defined, *imported, *dir(builtins), *keyword.kwlist}
     candidates = [plain, f"{family}_{plain}", *(f"{plain}_{number}" for number in range(2, 99))]
     return next(candidate for candidate in candidates if candidate not in taken)
+
+
+def _declaration(id: str, seam: str, function: str, signature: str, body: str) -> str:
+    framework = framework_names.title()
+    return _DECLARATION.format(id=id, seam=seam, function=function, signature=signature, body=body, framework=framework)

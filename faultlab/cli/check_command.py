@@ -17,8 +17,8 @@ from faultlab.errors import ScenarioError
 
     All errors are reported at once, each with file, line, column and remedy: invalid keys and values; unknown failure
     modes; missing tests, modules and classes; arguments that a class or the Trainer doesn't accept; guards that are not
-    callbacks; more than one device; and expired exemptions. An exemption that expires within {SOON}
-    days is a warning, and so is an accelerator that this machine lacks.
+    callbacks; devices and strategies that can't be run on several CPU processes; and expired exemptions. An exemption
+    that expires within {SOON} days is a warning, and so is an accelerator that this machine lacks.
 
     Your code is not imported, so check can't find errors that only a run shows: values that a constructor rejects, code
     that fails, and names that are created at run time.

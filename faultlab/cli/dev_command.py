@@ -1,4 +1,4 @@
-"""``faultlab dev``: scaffold failure modes, guards and formats, and regenerate docs."""
+"""``faultlab dev``: scaffold failure modes, guards, seams, formats, engines and frameworks, and regenerate docs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 
 @click.group("dev")
 def command() -> None:
-    """Scaffold failure modes, guards and report formats, and regenerate the pages that are derived from them."""
+    """Scaffold failure modes and other parts of faultlab, and regenerate the pages that are derived from them."""
 
 
 @command.command("docs")
@@ -52,7 +52,7 @@ def schemas(check: bool, into: Path | None) -> int:
 
 
 @command.command("new")
-@click.argument("words", nargs=-1, required=True, metavar="[mode|guard|format] NAME")
+@click.argument("words", nargs=-1, required=True, metavar="[mode|guard|seam|format|engine|framework] NAME")
 @click.option(
     "--seam",
     metavar="SEAM",
@@ -61,10 +61,11 @@ def schemas(check: bool, into: Path | None) -> int:
 @click.option("--into", type=click.Path(path_type=Path, file_okay=False, exists=True),
               help="Write to this folder.  [default: the folder of its kind in the checkout]")  # fmt: skip
 def new(words: tuple[str, ...], seam: str | None, into: Path | None) -> None:
-    """Create a failure mode, guard or report format.
+    """Create a part of faultlab, such as a failure mode.
 
-    NAME is the id of a failure mode, such as loss.wrong-sign; the class of a guard, such as LabelsSpread; or the file
-    that a format writes, such as findings.csv.
+    NAME is the id of a failure mode, such as loss.wrong-sign; the class of a guard, such as LabelsSpread, or of an
+    injection point, such as GradientBucket; the file that a format writes, such as findings.csv; or the name of an
+    engine or framework, such as my_cluster.
     """
     kind, name = ("mode", words[0]) if len(words) == 1 else (words[0], words[1])
     if kind not in _BEGIN or len(words) > 2 or name in _BEGIN:
@@ -110,10 +111,52 @@ def _begin_format(name: str, seam: None, into: Path | None) -> None:
     click.echo("    Then run `faultlab dev docs`.")
 
 
+def _begin_seam(name: str, seam: None, into: Path | None) -> None:
+    from faultlab.catalogue import seam_scaffold
+
+    point, hook, listing = seam_scaffold.add(name, into or _checkout() / "faultlab")
+    click.echo(f"{os.path.relpath(point)}: {name}; fill in: docstrings, kind, methods, inapplicable")
+    click.echo(f"{os.path.relpath(hook)}: its hook; fill in: what it attaches to")
+    click.echo(f"    Added to {os.path.relpath(listing)}.")
+    click.echo("    Its tests fail until a failure mode uses it: `pytest tests/catalogue/test_injection_points.py`,")
+    click.echo(f"    begin one with `faultlab dev new FAMILY.NAME --seam {name}`.")
+
+
+def _begin_engine(name: str, seam: None, into: Path | None) -> None:
+    from faultlab.catalogue import interface_scaffold
+    from faultlab.engines import ENTRY_POINT_GROUP
+
+    file, *listing = interface_scaffold.add_engine(name, into or _checkout() / "faultlab" / "engines")
+    click.echo(f"{os.path.relpath(file)}: {name}; fill in: every method")
+    _say_where_it_is_listed(listing, ENTRY_POINT_GROUP, name)
+    click.echo("    Test it by a class that derives from EngineTester, as in tests/engines/test_engines.py.")
+
+
+def _begin_framework(name: str, seam: None, into: Path | None) -> None:
+    from faultlab.catalogue import interface_scaffold
+    from faultlab.core.framework_names import ENTRY_POINT_GROUP
+
+    _, file, seams, *listing = interface_scaffold.add_framework(name, into or _checkout() / "faultlab" / "frameworks")
+    click.echo(f"{os.path.relpath(file)}: {name}; fill in: every method")
+    click.echo(f"    Its own hooks go into {os.path.relpath(seams.parent)}.")
+    _say_where_it_is_listed(listing, ENTRY_POINT_GROUP, name)
+    click.echo("    Test it by a class that derives from FrameworkTester, as in tests/frameworks/test_toy.py.")
+
+
+def _say_where_it_is_listed(listing: list[Path], group: str, name: str) -> None:
+    for changed in listing:
+        click.echo(f"    Added to {os.path.relpath(changed)}.")
+    if not listing:
+        click.echo(f"    Add it to the entry points of your package: `{name}` in the group `{group}`.")
+
+
 _BEGIN: Mapping[str, Callable[[str, Any, Path | None], None]] = {
     "mode": _begin_mode,
     "guard": _begin_guard,
+    "seam": _begin_seam,
     "format": _begin_format,
+    "engine": _begin_engine,
+    "framework": _begin_framework,
 }
 
 

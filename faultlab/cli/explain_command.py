@@ -69,7 +69,7 @@ def _paragraphs(mode: FailureMode) -> list[tuple[str, str]]:
     acts = f"injected {described.timing(mode)}, at the injection point {mode.seam}"
     return [
         *described.sections(mode),
-        ("In short", f"{mode.severity}; stock Lightning {described.declared(mode)}; {acts}."),
+        ("In short", f"{mode.severity}; stock {framework_names.title()} {described.declared(mode)}; {acts}."),
         *([(_measured_on(), "\n".join(models))] if (models := described.models(mode)) else [("Measured", "Not yet.")]),
         ("In a plain PyTorch loop", _in_loops(mode)),
         *([("Ready-made guards that detected it", ", ".join(guards))] if guards else []),
@@ -81,7 +81,7 @@ def _paragraphs(mode: FailureMode) -> list[tuple[str, str]]:
 
 
 def _measured_on(framework: str = framework_names.DEFAULT) -> str:
-    name = {framework_names.DEFAULT: "Lightning"}.get(framework, framework)
+    name = framework_names.title(framework)
     known, installed = described.version(framework), measured.installed(framework)
     if installed == known:
         return f"Measured on {name} {installed} (the installed version)"

@@ -69,15 +69,16 @@ def command(paths: tuple[Path, ...], baseline: Path | None, accept: bool, reason
     """Check whether reports pass. REPORTs are report.json files, run folders, or folders of them (default: reports/).
 
     A report passes if it meets the `gate:` of its scenario and the limits given here. With --baseline, it must also
-    have no regression. Each of these is a regression:
+    have no regression, and must still be up to date. Each of these fails:
 
     \b
     - A failure mode became silent, or is no longer injected.
     - A guard or test misses a fault that it used to detect.
     - A scenario of the baseline file has no report.
     - The acceptance of a silent failure mode (--accept) has expired.
-    - A silent failure mode that was accepted is detected now: run --accept again.
     - The `gate:` of a scenario is weaker than in the baseline file.
+    - A silent failure mode that was accepted is detected now. That is an
+      improvement, but the baseline file is out of date: run --accept again.
 
     These reports are rejected: a report that was modified after it was written, a report that doesn't match the
     records in its folder, and a partial report, which `faultlab run --select` or --ignore wrote.

@@ -19,7 +19,7 @@ from faultlab.config.scenario import Scenario, find
 from faultlab.core.report import Report
 from faultlab.core.shard import Shard
 from faultlab.errors import BaselineError, FaultlabError, UsageError
-from faultlab.mutants.mutation import Asked, SourceMutation
+from faultlab.mutants.mutation import MutationOptions, SourceMutation
 
 _SCENARIO = re.compile(r"^schema\s*:", re.MULTILINE)
 
@@ -82,7 +82,7 @@ def command(paths: tuple[Path, ...], tests: tuple[str, ...], functions: tuple[st
     runs in a copy of the project. mutmut generates the mutants.
     """
     scenarios, sources = _sorted(paths or tuple(find(())))
-    asked = Asked(
+    asked = MutationOptions(
         paths=sources,
         tests=tests,
         functions=functions,

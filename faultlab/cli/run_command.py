@@ -11,7 +11,7 @@ from click.core import ParameterSource
 from faultlab import engines
 from faultlab.campaign.campaign import Campaign, Options
 from faultlab.campaign.healthy_runs import Watch
-from faultlab.campaign.live import Live
+from faultlab.campaign.live_page import Live
 from faultlab.cli import ci_services, options
 from faultlab.cli.multi_run import INTERRUPTED, each, told
 from faultlab.cli.param_types import Number
@@ -161,9 +161,11 @@ def _mutate(
 ) -> tuple[Report, int]:
     """Judge a scenario's source mutants and add them to its report."""
     from faultlab.cli.mutate_command import carry_out
-    from faultlab.mutants.mutation import Asked, SourceMutation
+    from faultlab.mutants.mutation import MutationOptions, SourceMutation
 
-    asked = Asked(seed=options.seed, timeout=options.timeout, out=options.out, watch=options.watch, shard=options.shard)
+    asked = MutationOptions(
+        seed=options.seed, timeout=options.timeout, out=options.out, watch=options.watch, shard=options.shard
+    )
     mutated, status = carry_out(SourceMutation(asked, working, progress, scenario), progress, report)
     return mutated or report, status
 

@@ -8,8 +8,9 @@ import click
 
 
 @click.command("warm")
-@click.option("--stop", is_flag=True, help="Stop them. Running commands are not affected.")
-def command(stop: bool) -> int:
+@click.option("--stop", is_flag=True, help="Stop that of this working folder. Running commands are not affected.")
+@click.option("--all", "everywhere", is_flag=True, help="With --stop: stop those of all folders.")
+def command(stop: bool, everywhere: bool) -> int:
     """List or stop the processes that are kept warm between commands.
 
     In each working folder, `run`, `prescribe`, `sweep`, `replay` and `demo` leave a process that has already imported
@@ -20,7 +21,10 @@ def command(stop: bool) -> int:
         raise click.UsageError("warm processes are supported on Linux only")
     from faultlab.engines import keeping
 
-    found = keeping.end_all() if stop else keeping.states()
+    if everywhere and not stop:
+        raise click.UsageError("--all needs --stop: without it, the processes of all folders are listed")
+    end = keeping.end_all if everywhere else keeping.end_own
+    found = end() if stop else keeping.states()
     for state in found:
         if stop:
             became = "stopped"
@@ -30,5 +34,5 @@ def command(stop: bool) -> int:
             became = f"exits in {max(1, round(state['left'] / 60))} min"
         click.echo(f"{state['folder']}: process {state['pid']}, {state['memory']} MiB, {became}")
     if not found:
-        click.echo("no warm processes")
+        click.echo("no warm process in this folder" if stop and not everywhere else "no warm processes")
     return 0

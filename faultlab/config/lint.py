@@ -70,8 +70,8 @@ def require_targets(scenarios: Iterable[Scenario]) -> None:
         raise ScenarioError(problems)
 
 
-def require_lightning(scenario: Scenario, command: str) -> None:
-    """Raise ScenarioError if a command that knows Lightning's trainings is given those of another framework."""
+def require_trainer(scenario: Scenario, command: str) -> None:
+    """Raise ScenarioError if a command that knows a Trainer's trainings only is given a loop."""
     if scenario.framework != framework_names.DEFAULT:
         message = f"`faultlab {command}` can't handle `framework: {scenario.framework}` yet"
         remedy = "Use `faultlab run`, `prescribe`, `mutate` and `replay` for this scenario."

@@ -19,10 +19,9 @@ from faultlab.catalogue.failure_mode import nearest
 from faultlab.config import module_lookup, named_files, several_ranks
 from faultlab.config.scenario import Scenario, import_path
 from faultlab.config.yaml_source import Key
-from faultlab.core import command_words, framework_names
+from faultlab.core import command_words, framework_names, packages
 from faultlab.errors import Problem
 
-_TRAINERS = (("pytorch_lightning", "trainer.trainer"), ("lightning", "pytorch.trainer.trainer"))
 # Devices of NVIDIA, of AMD, and of Windows' subsystem for Linux.
 _GPUS = ("/dev/nvidiactl", "/dev/nvidia0", "/proc/driver/nvidia/version", "/dev/kfd", "/dev/dxg")
 
@@ -171,7 +170,8 @@ def _guards(scenario: Scenario, path: Sequence[str]) -> Iterator[_Found]:
         source = module_lookup.source(module, path)
         if source is not None and _derives_from_nothing(source, name):
             message = f"{guard.class_path!r} is not a Callback"
-            yield ("guards", number, "class_path"), message, "Derive it from Lightning's Callback, or remove it."
+            remedy = f"Derive it from {framework_names.title()}'s Callback, or remove it."
+            yield ("guards", number, "class_path"), message, remedy
 
 
 def _derives_from_nothing(source: ast.Module, name: str) -> bool:
@@ -205,15 +205,16 @@ def _trainer(scenario: Scenario) -> Iterator[_Found]:
             yield where, f"Trainer has no argument {name!r}", nearest(name, known) or _SIGNATURE
 
 
-_SIGNATURE = "See the arguments of Lightning's Trainer."
+_SIGNATURE = f"See the arguments of {framework_names.title()}'s Trainer."
 
 
 def trainer_parameters() -> list[str]:
-    """Return the arguments of the installed Lightning's Trainer, read from its source; none if there is none."""
+    """Return the arguments of the installed framework's Trainer, read from its source; none if there is none."""
     names: dict[str, None] = {}
-    for package, module in _TRAINERS:
+    for namespace in packages.NAMESPACES:
+        package, *within = namespace.split(".")
         for folder in module_lookup.folders_of(package):
-            file = Path(folder, *module.split(".")).with_suffix(".py")
+            file = Path(folder, *within, "trainer", "trainer.py")
             names.update(dict.fromkeys(_parameters(file, "Trainer")))
     return list(names)
 

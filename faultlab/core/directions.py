@@ -5,10 +5,18 @@ Read by attributes; no framework is imported.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 LOWER, HIGHER = "min", "max"
+BEST_WORDS = "best|lowest|highest|minimum|maximum"
+"""Words for the best value so far, in the name of a metric."""
+_BEST = re.compile(rf"(?<![a-z])(?:{BEST_WORDS})(?![a-z])", re.IGNORECASE)
+_HELD_OUT = re.compile(r"val|test|eval|dev", re.IGNORECASE)
+_FEWEST = 4
+"""Reports below which a number that only improves is not taken for the best so far."""
 
 Declared = Mapping[str, Mapping[str, str]]
 """For each number's name the objects that declare a direction for it, and that direction: ``min`` or ``max``."""
@@ -49,3 +57,21 @@ def _monitoring(who: Any, name: Any) -> Iterator[tuple[str, dict[str, str]]]:
     mode = getattr(who, "mode", None)
     if isinstance(name, str) and mode in (LOWER, HIGHER):
         yield name, {type(who).__name__: mode}
+
+
+def held_out(name: str) -> bool:
+    """Return whether a metric's name is that of data which the training does not learn from."""
+    return bool(_HELD_OUT.search(name))
+
+
+def is_best(name: str, values: Sequence[float], mode: str) -> bool:
+    """Return whether a number is the best one so far, by its name or by its values in a clean training.
+
+    Values that are at times exactly those before them and never worse are a running minimum or maximum.
+    """
+    if _BEST.search(name):
+        return True
+    if len(values) < _FEWEST or mode not in (LOWER, HIGHER):
+        return False
+    running = list(accumulate(values, min if mode == LOWER else max))
+    return running == list(values) and 1 < len(set(values)) < len(values)

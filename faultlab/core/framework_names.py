@@ -8,6 +8,12 @@ ENTRY_POINT_GROUP = "faultlab.frameworks"
 DEFAULT = "lightning"
 BUILT_IN = {DEFAULT: "faultlab.frameworks.lightning.framework", "torch": "faultlab.frameworks.loops.framework"}
 """The modules whose FRAMEWORK is the framework's object. They are imported only when their framework is used."""
+_TITLES = {DEFAULT: "Lightning"}
+
+
+def title(name: str = DEFAULT) -> str:
+    """Return the name of a framework as sentences spell it."""
+    return _TITLES.get(name, name)
 
 
 def added() -> dict[str, EntryPoint]:

@@ -13,7 +13,7 @@ from faultlab.core.target_profile import TargetProfile
 
 Place = str | int
 """The place where a run begins: ``construct`` (from nothing), ``fit`` (built, before fit), or before a step."""
-Asked = TypeVar("Asked", bound="Task")
+AnyTask = TypeVar("AnyTask", bound="Task")
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Task:
         return dict(vars(self))
 
     @classmethod
-    def from_json(cls: type[Asked], data: Mapping[str, Any]) -> Asked:
+    def from_json(cls: type[AnyTask], data: Mapping[str, Any]) -> AnyTask:
         return cls(**data)
 
 

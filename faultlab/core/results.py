@@ -105,6 +105,7 @@ class RunResult(Result):
         born: The place where the run began.
         unevaluated: Why the final weights could not be evaluated; else empty.
         unevaluated_best: Why those of the best checkpoint could not be evaluated; else empty.
+        unusable: Why faultlab could not use the checkpoint that a faulted training wrote; else empty.
         in_place: The metrics of the network with the fault still in it.
         draws: Where the run drew random numbers that no seed controls.
         advice: The alarms of the ready-made guards.
@@ -129,6 +130,7 @@ class RunResult(Result):
     born: Place = "construct"
     unevaluated: str = ""
     unevaluated_best: str = ""
+    unusable: str = ""
     in_place: dict[str, float] = field(default_factory=dict)
     draws: Mapping[str, Any] | None = None
     advice: Advisory | None = None

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
-from faultlab.core import framework_names
+from faultlab.core import framework_names, packages
 from faultlab.core.first_step import FirstStep
 from faultlab.core.leaf_names import SELECTORS, last_word
 from faultlab.core.part_facts import Leaf, LoaderFacts, Part
@@ -246,9 +246,9 @@ class TargetProfile:
         return "" if self.labels else "no part of the batch is used as labels"
 
     @property
-    def past_lightning(self) -> bool:
-        """True if the module steps torch's own optimizers and never Lightning's wrapper of one."""
-        return "Optimizer.step" in self.hooks and "LightningOptimizer.step" not in self.hooks
+    def past_trainer(self) -> bool:
+        """True if the module steps torch's own optimizers and never the Trainer's wrapper of one."""
+        return "Optimizer.step" in self.hooks and packages.WRAPPED_STEP not in self.hooks
 
     def busiest_hook(self, callback: str, between_steps: bool = False) -> str:
         """Return the hook of a callback that is called most often, or an empty string.

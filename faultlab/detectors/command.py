@@ -19,8 +19,8 @@ from typing import Any
 import torch
 
 from faultlab.core.command_words import filled
-from faultlab.guards.support.lightning_callback import Callback
-from faultlab.guards.support.lightning_view import view_of
+from faultlab.guards.support.callback import Callback
+from faultlab.guards.support.trainer_view import view_of
 
 LOG, CHECKPOINT = "log.jsonl", "checkpoint.pt"
 _LINES = 5

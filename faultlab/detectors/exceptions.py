@@ -11,11 +11,11 @@ which the user's own loop lets watch it, counts as ``guard``.
 from __future__ import annotations
 
 import dis
-import sys
 import traceback
 from types import CodeType, FrameType, TracebackType
 from typing import Any
 
+from faultlab.core import imported_guards
 from faultlab.core.alert import Alert, causes_of, safe_text
 from faultlab.core.user_code import UserCode
 
@@ -44,8 +44,7 @@ def classify(error: BaseException, step: int, code: UserCode, flags: tuple[str, 
 
 def alarm_in(error: BaseException) -> Any:
     """Return the exception if it is the alarm of a ready-made guard, else None."""
-    # Not imported here: the first import of the guards decides which framework their callbacks belong to.
-    module = sys.modules.get("faultlab.guards.guard")
+    module = imported_guards.module("guard")
     return error if module is not None and isinstance(error, module.Alarm) else None
 
 

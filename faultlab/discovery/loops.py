@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from faultlab.catalogue.failure_mode import nearest
-from faultlab.core import packages
+from faultlab.core import directions, packages
 from faultlab.core.exit_status import in_words
 from faultlab.core.threads import one_thread_environment
 from faultlab.discovery import asked_ranks, printed_metrics
@@ -47,6 +47,8 @@ _BETTER = (
     (re.compile(_BAD), "min"),
     (re.compile(r"correct|reward|return"), "max"),
 )
+_WIDEST = 100
+"""How many characters of a printed line are shown."""
 _LONG = 3.0
 """Seconds of a clean run above which the note says so."""
 SCRIPT = "faultlab.targets.loop_script.run"
@@ -196,13 +198,30 @@ def parts(found: LoopFound) -> dict[str, Any]:
 
 
 def monitor(metrics: Mapping[str, float]) -> dict[str, str] | None:
-    """Return the metric to measure harm by, and its better direction; None if no name shows it."""
-    names = sorted(metrics, key=lambda name: "train" in name.lower())
+    """Return the metric to measure harm by, and its better direction; None if no name shows it.
+
+    The best value so far comes after others: it hides what happens after it.
+    """
+    names = sorted(metrics, key=lambda name: (directions.is_best(name, (), ""), "train" in name.lower()))
     for pattern, mode in _BETTER:
         for name in names:
             if pattern.search(name.lower()):
                 return {"metric": name, "mode": mode}
     return None
+
+
+def _measure(answer: Mapping[str, Any]) -> tuple[Mapping[str, str] | None, printed_metrics.Found | None]:
+    """Return the entry under ``monitor``, and the printed number that it names; None for each that is not there.
+
+    What the training returns or logs comes before what it prints, unless that is the best value so far.
+    """
+    returned = monitor(answer["metrics"])
+    if returned is not None and not directions.is_best(returned["metric"], (), ""):
+        return returned, None
+    printed = printed_metrics.find(answer["printed"], monitor)
+    if printed is None or (returned is not None and printed.best):
+        return returned, None
+    return printed.monitor, printed
 
 
 def findings(answer: Mapping[str, Any]) -> list[str]:
@@ -217,13 +236,18 @@ def findings(answer: Mapping[str, Any]) -> list[str]:
     elif "on_ranks" in answer:
         told.append(f"It trains in one process. {answer['on_ranks']}")
     told.append(f"Training batches come from {loaders or 'no'} DataLoader{'' if loaders == 1 else 's'}.")
-    if chosen := monitor(metrics):
+    chosen, printed = _measure(answer)
+    if printed is not None:
+        times = "once" if printed.times == 1 else f"{printed.times} times"
+        line = printed.line if len(printed.line) <= _WIDEST else f"{printed.line[:_WIDEST]}..."
+        told.append(f"Harm is measured by {printed.monitor['metric']}, which it prints {times}, as in `{line}`.")
+    elif chosen is not None:
         told.append(f"Harm is measured by {chosen['metric']}, which it returns or logs.")
-    elif printed := printed_metrics.find(answer["printed"], monitor):
-        told.append(f"Harm is measured by {printed[1]['metric']}, which it prints.")
     else:
         known = f" among {', '.join(metrics)}" if metrics else ""
         told.append(f"Harm is not measured: no metric was found{known}. Return one, or print it as `val_loss 0.123`.")
+    if (printed and printed.best) or (chosen and directions.is_best(chosen["metric"], (), "")):
+        told.append("That is the best value so far, which hides harm done after it. Print the current value, too.")
     if answer["seconds"] > _LONG:
         told.append(
             f"A clean run takes {answer['seconds']:.0f} s, which is long for a training that is run hundreds of times. "
@@ -238,13 +262,14 @@ def render(found: LoopFound, answer: Mapping[str, Any], command: str) -> str:
     lines = [f"# Written by `{command}`.", *(f"# {line}" for line in findings(answer))]
     lines += ["schema: 1", f"name: {scenario_name(found)}", "framework: torch"]
     entries = parts(replace(found, ranks=answer["ranks"]))
-    if chosen := monitor(answer["metrics"]):
-        entries["monitor"] = chosen
-    elif printed := printed_metrics.find(answer["printed"], monitor):
-        entries["metrics"] = {"stdout": printed[0]}
-        entries["monitor"] = printed[1]
+    chosen, printed = _measure(answer)
+    if printed is not None:
+        entries["metrics"] = {"stdout": printed.pattern}
+    if chosen is not None:
+        entries["monitor"] = dict(chosen)
     lines.append(yaml.safe_dump(entries, sort_keys=False, default_flow_style=None, width=100).rstrip())
     if not found.evaluate:
+        lines += ["# The final weights are not evaluated separately, so a fault may falsify what harm is measured by."]
         lines += ["# A function that takes the trained module and returns its metrics measures harm more reliably:"]
         lines += ["# evaluate: {class_path: package.module.evaluate}"]
     if not found.step:

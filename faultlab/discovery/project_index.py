@@ -13,11 +13,12 @@ from functools import cache, cached_property
 from pathlib import Path
 
 from faultlab.catalogue.failure_mode import nearest
+from faultlab.core import packages
 from faultlab.core.close_files import did_you_mean, misspelled
 from faultlab.discovery import cli_config
 from faultlab.errors import UsageError
 
-_SKIPPED = {"__pycache__", "build", "dist", "env", "lightning_logs", "node_modules", "site-packages", "venv"}
+_SKIPPED = {"__pycache__", "build", "dist", "env", "node_modules", "site-packages", "venv", packages.OUTPUT_FOLDERS[0]}
 _MOST_FILES, _MOST_CLIS = 400, 2
 _LARGEST = 500_000
 _HELPFUL = "Name a training script (faultlab init train.py) or a class (file.py:LitModel, package.module:LitModel)."

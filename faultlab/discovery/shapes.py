@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from faultlab.core.alert import safe_text
 from faultlab.discovery.module_source import roles
-from faultlab.frameworks.lightning import namespaces
+from faultlab.frameworks.lightning import namespaces, private_api
 from faultlab.frameworks.lightning.target import SILENT
 from faultlab.targets import synthetic
 
@@ -72,7 +72,7 @@ class Search:
         torch.manual_seed(0)
         losses: list[float] = []
 
-        class Recorder(namespaces.part(namespace, "callbacks:Callback")):  # type: ignore[misc]
+        class Recorder(private_api.part(namespace, "callbacks:Callback")):  # type: ignore[misc]
             def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *more: Any) -> None:
                 loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
                 if isinstance(loss, Tensor):
@@ -85,7 +85,7 @@ class Search:
                 loaders["val_dataloaders"] = data[1]  # type: ignore[index]
             with warnings.catch_warnings(record=True) as warned:
                 warnings.simplefilter("always")
-                trainer = namespaces.part(namespace, "trainer:Trainer")(
+                trainer = private_api.part(namespace, private_api.TRAINER)(
                     max_epochs=1, accelerator="cpu", devices=1, callbacks=[Recorder()], num_sanity_val_steps=0, **SILENT
                 )
                 trainer.fit(module, **loaders)

@@ -9,11 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from faultlab.core import packages
 from faultlab.core.alert import safe_text
 from faultlab.core.asking import asked
 from faultlab.doctor import sources
 from faultlab.frameworks.lightning import namespaces
 
+_PACKAGES = tuple(f"{package}." for package in ("torch", *packages.TOPS))
 _NO_HOOKS = {
     "forward",
     "print",
@@ -47,6 +49,11 @@ _PREFIXES = (
     "teardown",
     "backward",
 )
+
+
+def module_of(trainer: Any) -> Any:
+    """Return the module that a Trainer trains, without what strategies put around it."""
+    return trainer.lightning_module
 
 
 def hook_names(base: type) -> list[str]:
@@ -143,9 +150,10 @@ def parameters(module: Any, before: Mapping[str, Any], trainer: Any) -> dict[str
     import torch
 
     # Lightning adds an optimizer that does nothing if the user returns none.
-    given = list(getattr(trainer, "optimizers", None) or ())
-    optimizers = [one for one in given if type(one).__name__ != "_MockOptimizer"]
-    held = {id(p) for one in optimizers for group in one.param_groups for p in group["params"]}
+    everyone = getattr(trainer, "optimizers", None) or ()
+    optimizers = [one for one in everyone if type(one).__name__ != packages.NO_OPTIMIZER]
+    given = [value for one in optimizers for group in one.param_groups for value in group["params"]]
+    held = set(map(id, given))
     rates = [float(group.get("lr", 1.0)) for one in optimizers for group in one.param_groups]
     changed, still, frozen, left_out = [], [], [], []
     for name, value in module.named_parameters():
@@ -158,7 +166,9 @@ def parameters(module: Any, before: Mapping[str, Any], trainer: Any) -> dict[str
             frozen.append(name)
         elif id(value) not in held:
             left_out.append(name)
+    own = sorted(tuple(value.shape) for value in module.parameters())
     return {
+        "another": len(left_out) == len(own) == len(given) and sorted(tuple(one.shape) for one in given) == own,
         "changed": changed,
         "still": still,
         "frozen": frozen,
@@ -229,7 +239,7 @@ def resting_layers(module: Any) -> list[str]:
         "train" in vars(cls)
         for layer in module.modules()
         for cls in type(layer).__mro__
-        if not cls.__module__.startswith(("torch.", "pytorch_lightning.", "lightning."))
+        if not cls.__module__.startswith(_PACKAGES)
     )
     return (
         []

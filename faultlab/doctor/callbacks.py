@@ -8,11 +8,11 @@ from typing import Any
 
 from faultlab.core.asking import asked
 from faultlab.doctor import anatomy, sources
-from faultlab.frameworks.lightning import namespaces
+from faultlab.frameworks.lightning import namespaces, private_api
 
 # The attribute and the argument for the first epoch that a callback acts in.
 _STARTS = {
-    "StochasticWeightAveraging": ("_swa_epoch_start", "swa_epoch_start"),
+    "StochasticWeightAveraging": (private_api.AVERAGES_FROM, "swa_epoch_start"),
     "BackboneFinetuning": ("unfreeze_backbone_at_epoch", "unfreeze_backbone_at_epoch"),
 }
 
@@ -69,9 +69,9 @@ def _starts(callback: Any, name: str) -> list[dict[str, Any]]:
 def _averaging(callback: Any, name: str) -> list[dict[str, Any]]:
     if not any(one.__name__ == "StochasticWeightAveraging" for one in type(callback).__mro__):
         return []
-    rates = asked(callback, "_swa_lrs")
+    rates = asked(callback, private_api.AVERAGES_RATES)
     rate = max(rates) if isinstance(rates, list) and rates else rates
-    epoch = asked(callback, "_swa_epoch_start")
+    epoch = asked(callback, private_api.AVERAGES_FROM)
     if not isinstance(rate, (int, float)) or not isinstance(epoch, int):
         return []
     return [{"name": name, "epoch": max(epoch - 1, 0), "rate": float(rate)}]
@@ -80,7 +80,7 @@ def _averaging(callback: Any, name: str) -> list[dict[str, Any]]:
 def _checkpoints(callback: Any, name: str) -> list[dict[str, Any]]:
     return [
         {"name": name, "argument": attribute.removeprefix("_"), "every": every}
-        for attribute in ("_every_n_epochs", "_every_n_train_steps")
+        for attribute in private_api.SAVE_INTERVALS
         if isinstance(every := asked(callback, attribute), int) and every > 1
     ]
 

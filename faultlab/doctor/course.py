@@ -9,7 +9,7 @@ from typing import Any
 from faultlab.core.alert import safe_text
 from faultlab.core.patching import Patches
 from faultlab.core.user_code import UserCode
-from faultlab.doctor import anatomy, batches, callbacks, loss_graph, planned
+from faultlab.doctor import anatomy, batches, callbacks, loss_graph, planned, replay
 from faultlab.doctor.loss_inputs import LossInputs
 from faultlab.doctor.metric_objects import MetricObjects
 from faultlab.doctor.samples import Samples
@@ -26,8 +26,8 @@ class Course:
     ``rests_in_training`` (layers), ``monitored`` (names of logged metrics), ``epochs`` (with promised and delivered
     batches), ``sanity_batches`` and ``real_validation_batches``, ``batch`` (facts about the first one), ``graph``
     (of the first steps' losses), ``compared`` (inputs of losses), ``labels`` (of the last loss that takes class
-    numbers), ``terms`` (see `LossTerms`), ``samples`` and ``metrics`` (see `Samples` and `MetricObjects`), ``unread``
-    (failed inspections: part, error).
+    numbers), ``replay`` (see `replay.facts`), ``terms`` (see `LossTerms`), ``samples`` and ``metrics`` (see `Samples`
+    and `MetricObjects`), ``unread`` (failed inspections: part, error).
     """
 
     def __init__(self, seen: dict[str, Any], code: UserCode) -> None:
@@ -66,27 +66,31 @@ class Course:
         if name == "on_train_end":
             with self._looking("the samples"):
                 self._samples.end(trainer)
+            if self._seen["real_validation_batches"]:
+                with self._looking("the steps on the same batches"):
+                    self._seen["replay"] = replay.facts(trainer, anatomy.module_of(trainer))
 
     def _at(self, trainer: Any, name: str) -> None:
         seen = self._seen
         if name == "on_train_start":
             seen["plan"] = planned.plan(trainer)
             seen["attendants"] = callbacks.facts(trainer)
-            self._inputs.terms.asked(anatomy.scripted()[0].get("precision"), trainer.lightning_module)
+            self._inputs.terms.asked(anatomy.scripted()[0].get("precision"), anatomy.module_of(trainer))
+            seen["rested_before"] = anatomy.resting_layers(anatomy.module_of(trainer))
         elif name == "on_train_epoch_start" and len(seen["epochs"]) < _EPOCHS:
             promised = planned.plan(trainer)["batches"]
             seen["epochs"].append({"epoch": trainer.current_epoch, "promised": promised, "delivered": 0})
         elif name == "on_train_batch_start" and seen["epochs"]:
             seen["epochs"][-1]["delivered"] += 1
             if seen["epochs"][-1]["delivered"] == len(seen["epochs"]) == 1:
-                seen["rests_in_training"] = anatomy.resting_layers(trainer.lightning_module)
+                seen["rests_in_training"] = anatomy.resting_layers(anatomy.module_of(trainer))
         elif name == "on_validation_batch_start":
             seen["sanity_batches" if trainer.sanity_checking else "real_validation_batches"] += 1
-            self._modes = anatomy.training_layers(trainer.lightning_module)
+            self._modes = anatomy.training_layers(anatomy.module_of(trainer))
         elif name == "on_validation_end" and not trainer.sanity_checking:
             seen["monitored"] = sorted({*seen["monitored"], *trainer.callback_metrics})
         elif name == "on_validation_batch_end":
-            added = [one for one in anatomy.training_layers(trainer.lightning_module) if one not in self._modes]
+            added = [one for one in anatomy.training_layers(anatomy.module_of(trainer)) if one not in self._modes]
             seen["trains_in_validation"] += [one for one in added if one not in seen["trains_in_validation"]]
             self._modes += added
 

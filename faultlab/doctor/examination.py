@@ -13,7 +13,7 @@ from faultlab import engines
 from faultlab.campaign import nondeterminism
 from faultlab.campaign.applicability_survey import CLASS_PATH, bare, from_working_directory
 from faultlab.campaign.clean_runs import order
-from faultlab.config.lint import require_lightning
+from faultlab.config.lint import require_trainer
 from faultlab.config.scenario import Scenario, load, project_root
 from faultlab.config.source_lookup import file_of
 from faultlab.core.close_files import did_you_mean, misspelled
@@ -36,6 +36,7 @@ from faultlab.doctor.meddled import MEDDLED
 from faultlab.doctor.metrics import METRICS
 from faultlab.doctor.onlooking import ADVICE, ALARMS
 from faultlab.doctor.rates import RATES
+from faultlab.doctor.replayed import REPLAYED
 from faultlab.doctor.scripts import SCRIPTS
 from faultlab.doctor.sources import scripts
 from faultlab.doctor.step_executed import HOOKS, LEARNING
@@ -88,7 +89,7 @@ def examine(
                 yield replace(wrong(problem.message, place, problem.remedy), check="scenario file")
             return
         if scenario.framework != loops.FRAMEWORK:
-            require_lightning(scenario, "doctor")
+            require_trainer(scenario, "doctor")
         yield replace(fine(f"{path} is valid", scenario.name), check="scenario file")
     elif hint := misspelled(target, "*.py", "*.yaml", "*.yml"):
         raise UsageError(f"{target}: no such file. {hint}")
@@ -205,6 +206,7 @@ def _training(engine: Engine, run: RunResult, seen: Seen, timeout: float, seed: 
         yield from MEDDLED.run(seen)
         yield from PARTS.run(seen)
         yield from WEIGHTS.run(seen)
+        yield from REPLAYED.run(seen)
         yield from ALARMS.run(seen)
     else:
         yield from SWALLOWED.run(seen)

@@ -15,6 +15,7 @@ _AT_THE_LEAST = 10
 # Words in metric names that show which direction is better.
 _RISING = {"acc", "accuracy", "auc", "auroc", "f1", "iou", "miou", "dice", "precision", "recall", "psnr", "ssim"}
 _FALLING = {"loss", "error", "mse", "mae", "rmse", "nll", "perplexity"}
+_BEFORE_THE_FIRST_BATCH = ("on_train_start", "on_train_epoch_start", "on_train_batch_start", "on_validation_end")
 
 
 @check("callbacks")
@@ -165,7 +166,16 @@ def modes(seen: Seen) -> Iterator[Finding]:
 @check("training mode", "Lightning-AI/pytorch-lightning#20573")
 def resting(seen: Seen) -> Iterator[Finding]:
     """Find layers that arrive in evaluation mode, as from_pretrained leaves them; Lightning does not switch them."""
-    if layers := list(seen.get("rests_in_training", ())):
+    layers = list(seen.get("rests_in_training", ()))
+    hooks = [name for name in seen.get("own_hooks", ()) if name in _BEFORE_THE_FIRST_BATCH]
+    if layers and hooks and not set(layers) & set(seen.get("rested_before", layers)):
+        yield wrong(
+            f"{', '.join(layers)} train in evaluation mode: dropout drops nothing and norms learn no statistics; they "
+            "were in training mode when fit began",
+            f"set by {' or '.join(hooks)}, or code that it calls, before the first step",
+            f"Call self.train() at the end of {' and '.join(hooks)}, or remove .eval() there.",
+        )
+    elif layers:
         yield attention(
             f"{', '.join(layers)} train in evaluation mode: dropout drops nothing and norms learn no statistics, "
             "while the weights around them are trained",

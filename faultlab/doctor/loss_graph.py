@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-_MOST = 200_000
+_MOST, _MOST_TERMS = 200_000, 500
+_ARITHMETIC = ("AddBackward0", "SubBackward0", "MulBackward0", "DivBackward0", "NegBackward0")
+# Means of means, and signs.
+_ORDINARY = (0.0, 0.5, 1.0, 2.0, -0.5, -1.0, -2.0)
 
 
 def facts(module: Any, output: Any) -> dict[str, Any] | None:
@@ -15,7 +18,7 @@ def facts(module: Any, output: Any) -> dict[str, Any] | None:
     the trainable tensors that the loss depends on and that the module does not register: the ``path`` of the attribute,
     the type of the list or dict ``within`` which they are, and whether it is a bare ``tensor`` or a layer's. ``loose``
     counts those that are stored nowhere: layers made in the step itself. ``unreached`` are the names of the module's
-    parameters that no graph leads to.
+    parameters that no graph leads to. ``twice`` has the constants that a term of the loss is multiplied with twice.
     """
     import torch
 
@@ -37,11 +40,32 @@ def facts(module: Any, output: Any) -> dict[str, Any] | None:
             name for name, value in module.named_parameters() if id(value) not in {id(one) for one in leaves}
         ],
         "made": False,
+        "twice": sorted(_twice(loss.grad_fn)),
         "strangers": [
             {"path": path, "within": within, "tensor": bare} for path, within, bare in sorted(set(held.values()))
         ],
         "loose": len(loose),
     }
+
+
+def _twice(start: Any) -> set[float]:
+    """Return the constants that are multiplied in twice on one path through the sums and products of a loss."""
+    found: set[float] = set()
+    waiting: list[tuple[Any, tuple[float, ...]]] = [(start, ())]
+    for _ in range(_MOST_TERMS):
+        if not waiting:
+            break
+        node, above = waiting.pop()
+        kind = type(node).__name__
+        if kind not in _ARITHMETIC:
+            continue
+        if kind == "MulBackward0":
+            factors = [getattr(node, name, None) for name in ("_saved_self", "_saved_other")]
+            constants = [float(one) for one in factors if one is not None and not one.dim() and not one.requires_grad]
+            found |= {one for one in constants if one in above and one not in _ORDINARY}
+            above = (*above, *constants)
+        waiting += [(following, above) for following, _ in node.next_functions if following is not None]
+    return found
 
 
 def _leaves(start: Any) -> Iterator[Any]:

@@ -24,7 +24,8 @@ def _beyond(prediction: Any, truth: Any) -> dict[str, Any]:
     kind = type(prediction.grad_fn).__name__
     low, high = _BOUNDS.get(kind, (float("-inf"), float("inf")))
     share = float(((truth < low - 0.05) | (truth > high + 0.05)).float().mean())
-    return {"by": kind.removesuffix("Backward0").lower(), "share": share} if share > 0.05 else {}
+    by = kind.removesuffix("Backward0").lower()
+    return {"by": by, "share": share, "least": float(truth.min()), "most": float(truth.max())} if share > 0.05 else {}
 
 
 class LossTerms:

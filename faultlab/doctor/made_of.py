@@ -41,6 +41,18 @@ def negative(seen: Seen) -> Iterator[Finding]:
         )
 
 
+@check("weights of the loss", "paninski-lab/lightning-pose#375")
+def twice(seen: Seen) -> Iterator[Finding]:
+    """Find a constant that a term of the loss is multiplied with twice."""
+    for constant in sorted({one for graph in seen.get("graph", ()) if graph for one in graph.get("twice", ())})[:2]:
+        yield attention(
+            f"a term of the loss is multiplied by {constant:.6g} twice, so that it counts with the square of this "
+            f"weight, {constant * constant:.3g}",
+            "the graph of the loss, through its sums and products",
+            "Multiply by the weight once: either where the term is computed or where the terms are added up.",
+        )
+
+
 @check("scale of targets", "sktime/pytorch-forecasting#2360")
 def targets(seen: Seen) -> Iterator[Finding]:
     """Find targets whose mean is far from 0 in their own spread, and from what a new network returns."""
@@ -63,11 +75,15 @@ def targets(seen: Seen) -> Iterator[Finding]:
 def bounded(seen: Seen) -> Iterator[Finding]:
     """Find predictions that an activation keeps from reaching the targets, and targets that are not probabilities."""
     if found := _of(seen, "bounded"):
+        scaled = found["least"] >= 0 and found["by"] in ("sigmoid", "softmax")
         yield wrong(
             f"the predictions end in a {found['by']}, and {100 * found['share']:.0f} % of the targets are out of its "
-            "range: the network can't reach them",
+            f"range, up to {found['most']:g}: the network can't reach them",
             "the first comparison of the first step",
-            f"Remove the {found['by']} after the last layer, or scale the targets into its range.",
+            f"Scale the targets to 0 to 1, such as target / {found['most']:g}, or remove the {found['by']} after the "
+            "last layer."
+            if scaled
+            else f"Remove the {found['by']} after the last layer, or scale the targets into its range.",
         )
     if found := _of(seen, "probabilities"):
         yield wrong(

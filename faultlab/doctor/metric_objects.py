@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from faultlab.core.patching import Patches
+from faultlab.doctor import anatomy
 
 _CURVES = re.compile(r"AUROC|ROC|PrecisionRecallCurve|AveragePrecision|AtFixed")
 _ENOUGH = 16
@@ -50,7 +51,7 @@ class MetricObjects:
     def hook(self, trainer: Any, name: str) -> None:
         """Take in a hook that Lightning is about to call on its callbacks."""
         if name == "on_train_start":
-            self._begin(trainer.lightning_module)
+            self._begin(anatomy.module_of(trainer))
         elif trainer.sanity_checking:
             return
         elif name == "on_validation_batch_start" and not self._validates:

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import FrameType, TracebackType
 from typing import Any
 
+from faultlab.core import packages
 from faultlab.core.alert import safe_text
 from faultlab.core.orders import Examine, Order
 from faultlab.core.patching import Patches
@@ -31,7 +32,7 @@ from faultlab.doctor.course import Course
 from faultlab.doctor.meddling import Meddling
 from faultlab.doctor.swallowing import Swallowing
 from faultlab.frameworks.base import Target
-from faultlab.frameworks.lightning import loaded_weights, namespaces
+from faultlab.frameworks.lightning import loaded_weights, namespaces, private_api
 from faultlab.frameworks.lightning.seams.callbacks import named_callbacks, own_hooks
 from faultlab.frameworks.lightning.target import Built
 from faultlab.frameworks.lightning.training import LightningTraining
@@ -147,10 +148,12 @@ class Examined(Session):
             if namespaces.overrides(cls, name) and inspect.isfunction(raw) and name not in vars(module):
                 self._held.wrap(cls, name, self._counting(name, trainer, cls.__name__))
         for namespace in namespaces.loaded():
-            self._held.wrap(namespaces.part(namespace, "trainer:call"), "_call_callback_hooks", self._calling_back)
-        for name in ("pytorch_lightning", "lightning.pytorch"):
+            self._held.wrap(
+                private_api.part(namespace, private_api.CALLS), private_api.CALL_CALLBACKS, self._calling_back
+            )
+        for name in packages.NAMESPACES:
             logging.getLogger(name).addHandler(self._listener)
-        logger = logging.getLogger("pytorch_lightning.utilities.rank_zero")
+        logger = logging.getLogger(f"{packages.NAMESPACES[0]}.utilities.rank_zero")
         logger.addHandler(self._listener)
         self._held.on_exit(lambda: logger.removeHandler(self._listener))
 

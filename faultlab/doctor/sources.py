@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from faultlab.core import packages
 from faultlab.doctor import statements
 
 _LEFT_OUT = {"node_modules", "site-packages", "build", "dist", "venv", "mutants", "__pycache__"}
@@ -155,7 +156,7 @@ def _imports(tree: ast.Module) -> Iterator[dict[str, Any]]:
             else [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         )  # fmt: skip
         for name in names:
-            if name.partition(".")[0] in ("lightning", "pytorch_lightning"):
+            if name.partition(".")[0] in packages.TOPS:
                 yield {"call": "import", "line": node.lineno, "arguments": {"package": name.partition(".")[0]}}  # type: ignore[attr-defined]
 
 

@@ -144,6 +144,12 @@ def _why(seen: Seen, none_changed: bool) -> tuple[str, str]:
     if still <= set(found["frozen"]):
         return " because requires_grad is False", "Unfreeze the weights that should be trained."
     if still <= set(found["left_out"]) | set(found["frozen"]):
+        if found.get("another"):
+            return (
+                f" because no optimizer has them: it holds the {found['gone']} parameters of another module, with the "
+                "same shapes",
+                "Pass the module's own parameters to the optimizer in configure_optimizers: self.parameters().",
+            )
         if found.get("gone"):
             return (
                 f" because no optimizer has them: it was created before they were, and holds {found['gone']} "

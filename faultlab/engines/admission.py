@@ -13,7 +13,7 @@ _SPARE = 0.05
 _FURTHER = 1
 """How many runs of several ranks are given beyond the jobs. Their ranks wait for each other half of the time."""
 _ASLEEP = 2
-"""How many times as many runs of ranks that wait for each other until a deadline: they take no core."""
+"""How many times as many runs that wait until a deadline, or ranks that wait for each other: they take no core."""
 
 
 def slots(jobs: int, ranks: int, running: Sequence[Order], sleep: bool) -> int:
@@ -26,8 +26,10 @@ def slots(jobs: int, ranks: int, running: Sequence[Order], sleep: bool) -> int:
         sleep: Whether they sleep.
     """
     room = jobs - sum(order.ranks for order in running)
-    if ranks > 1:
-        room += jobs * (_ASLEEP - 1) if sleep else ranks * _FURTHER
+    if sleep:
+        room += jobs * (_ASLEEP - 1)
+    elif ranks > 1:
+        room += ranks * _FURTHER
     return max(room // ranks, 0 if running else 1)
 
 

@@ -82,6 +82,7 @@ class ForkEngine:
         self._finished: list[Outcome] = []
         self._ended_scenarios: dict[str, Outcome] = {}
         self._taken_back: list[Order] = []
+        self._waiting = Waiting()
         self._preload: list[str] = []
         self._lazy: list[str] = []
         self._imported: list[str] = []
@@ -127,7 +128,7 @@ class ForkEngine:
                 warm.send({"import": package})
 
     def run(self, orders: Sequence[Order]) -> Iterator[Outcome]:
-        waiting = Waiting(sorted(orders, key=_longest_first))
+        waiting = self._waiting = Waiting(sorted(orders, key=_longest_first))
         self._width = max((order.ranks for order in orders), default=1)
         suspects: list[Order] = []
         alone = ""
@@ -151,6 +152,10 @@ class ForkEngine:
                 self._dispatch(waiting)
             finished, self._finished = self._finished, []
             yield from finished
+
+    def add(self, order: Order) -> None:
+        """Execute an order in the current `run` too, as the next one; to be called between two of its outcomes."""
+        self._waiting.put_first(order)
 
     def close(self) -> None:
         for link in list(self._links):

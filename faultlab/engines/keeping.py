@@ -152,12 +152,17 @@ class Keeping:
 
 def states() -> list[dict[str, Any]]:
     """Return the state of each of this user's keepers; see `Keeper._state`."""
-    return _of_all({"ask": "state"})
+    return _of(_addresses(), {"ask": "state"})
 
 
 def end_all() -> list[dict[str, Any]]:
     """End all of this user's keepers; processes that they forked for running commands are not affected."""
-    return _of_all({"ask": "end"})
+    return _of(_addresses(), {"ask": "end"})
+
+
+def end_own() -> list[dict[str, Any]]:
+    """End the keeper of the working folder only, as `end_all` ends all."""
+    return _of([address for address in _addresses() if address == _address(Path.cwd())], {"ask": "end"})
 
 
 def discard(address: Path, identity: os.stat_result) -> None:
@@ -176,10 +181,14 @@ def peer(connection: socket.socket) -> int:
     return int(user)
 
 
-def _of_all(question: dict[str, Any]) -> list[dict[str, Any]]:
-    answers = []
+def _addresses() -> list[Path]:
     folder = _folder()
-    for address in sorted(folder.glob("*" + _SUFFIX)) if _private(folder) else ():
+    return sorted(folder.glob("*" + _SUFFIX)) if _private(folder) else []
+
+
+def _of(addresses: Sequence[Path], question: dict[str, Any]) -> list[dict[str, Any]]:
+    answers = []
+    for address in addresses:
         with contextlib.suppress(OSError, ValueError):
             connection = connect(address)
             if connection is not None:

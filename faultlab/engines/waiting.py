@@ -22,13 +22,25 @@ class Waiting:
         self._queues: dict[tuple[bool, Place], deque[tuple[int, Order]]] = {}
         # The first entry of each queue, as a heap by arrival.
         self._firsts: dict[bool, list[tuple[int, Place]]] = {False: [], True: []}
-        self._came = 0
+        self._came = self._before = 0
         self._count = 0
         for order in orders:
             self.add(order)
 
     def __len__(self) -> int:
         return self._count
+
+    def put_first(self, order: Order) -> None:
+        """Add the order before all others."""
+        queue = self._queues.setdefault((order.sleeps, order.at), deque())
+        firsts = self._firsts[order.sleeps]
+        if queue:
+            firsts.remove((queue[0][0], order.at))
+            heapq.heapify(firsts)
+        self._before -= 1
+        queue.appendleft((self._before, order))
+        heapq.heappush(firsts, (self._before, order.at))
+        self._count += 1
 
     def add(self, order: Order) -> None:
         """Append the order."""

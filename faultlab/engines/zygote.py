@@ -20,6 +20,7 @@ from faultlab.engines import processes
 from faultlab.engines.fork_server import Channel, ForkServer
 from faultlab.engines.preloaded import Learning, import_quietly
 from faultlab.errors import TargetError
+from faultlab.sandbox import file_calls
 
 if TYPE_CHECKING:
     from faultlab.frameworks.base import Target
@@ -107,6 +108,7 @@ def serve(address: str, name: str, target: Target, more: Mapping[str, Any]) -> N
 
 
 def settle() -> None:
+    file_calls.look_ahead()
     # What is warm by now lives as long as every victim; scanning it in each would copy its pages.
     gc.collect()
     gc.freeze()

@@ -101,6 +101,10 @@ class Assembly:
     interruption: tuple[int, Callable[[], None]] | None = None
 
 
+class UnusableCheckpointError(Exception):
+    """A checkpoint can't be used by faultlab. No part of the user's training raised it, so it detects nothing."""
+
+
 class Training(Protocol):
     """A training that is assembled and can be run once.
 
@@ -174,7 +178,7 @@ class Training(Protocol):
         """
 
     def resume(self, epochs: int, build_again: BuildAgain) -> Training:
-        """Continue from the last checkpoint in a fresh target. Let exceptions propagate.
+        """Continue from the last checkpoint in a fresh target. Let exceptions of the user's training propagate.
 
         Args:
             epochs: The number of epochs of the uninterrupted training.
@@ -182,6 +186,9 @@ class Training(Protocol):
 
         Returns:
             The training that continued.
+
+        Raises:
+            UnusableCheckpointError: faultlab itself can't load the checkpoint.
         """
 
     def evaluate_best(self, build_again: BuildAgain) -> None:
@@ -189,6 +196,9 @@ class Training(Protocol):
 
         Args:
             build_again: Builds the fresh target.
+
+        Raises:
+            UnusableCheckpointError: faultlab itself can't load or evaluate the checkpoint.
         """
 
     def evaluation_settings(self, precision: str | None) -> Mapping[str, Any]:

@@ -12,8 +12,8 @@ import torch
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.support import draws, pace, parameter_samples, trainer_state
 from faultlab.guards.support.guard_set import GuardSet
-from faultlab.guards.support.lightning_view import last_saved
 from faultlab.guards.support.parameter_samples import overrides_stock
+from faultlab.guards.support.trainer_view import last_saved
 from faultlab.guards.support.training_view import TrainingView
 
 KEPT = "faultlab_digest"

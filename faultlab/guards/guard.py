@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
 from faultlab.guards.support import announcement, consensus, rescue
+from faultlab.guards.support.callback import HOOKS, Callback
 from faultlab.guards.support.exchange import Exchange, UnreachableError, meets, ranks_named
-from faultlab.guards.support.lightning_callback import HOOKS, Callback
-from faultlab.guards.support.lightning_view import view_of
 from faultlab.guards.support.listening import Ears
+from faultlab.guards.support.trainer_view import view_of
 from faultlab.guards.support.training_view import TrainingView
 
 Action = Literal["raise", "warn", "save"]

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from faultlab.guards.guard import Action, Guard
-from faultlab.guards.support import pace, parameter_samples, trainer_state
-from faultlab.guards.support.lightning_callback import HOOKS
+from faultlab.guards.support import pace, packages, parameter_samples, trainer_state
+from faultlab.guards.support.callback import HOOKS
 from faultlab.guards.support.training_view import TrainingView
 
 _REMOVED = {
@@ -200,5 +200,4 @@ def _own_methods(owner: Any) -> tuple[dict[str, Any], set[str]]:
 
 
 def _stock(cls: type) -> bool:
-    package = cls.__module__.partition(".")[0]
-    return package in ("builtins", "torch", "pytorch_lightning", "lightning", "lightning_fabric", "abc", "faultlab")
+    return packages.stock(cls) or cls.__module__.partition(".")[0] in ("builtins", "torch", "abc", "faultlab")

@@ -15,8 +15,8 @@ from faultlab.guards.guard import Action, Guard, held
 from faultlab.guards.known_measures import fingerprints
 from faultlab.guards.known_profile import ALTERNATIVES, Summary, append, combine, read
 from faultlab.guards.known_sensor import Sensor
-from faultlab.guards.support.lightning_callback import HOOKS, Callback
-from faultlab.guards.support.lightning_view import view_of
+from faultlab.guards.support.callback import HOOKS, Callback
+from faultlab.guards.support.trainer_view import view_of
 from faultlab.guards.support.training_view import TrainingView
 
 _log = logging.getLogger("faultlab.guards")

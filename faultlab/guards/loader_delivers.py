@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, IterableDataset, default_collate
 
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.support import batch_view, pace, parameter_samples
-from faultlab.guards.support.lightning_view import hyperparameters
+from faultlab.guards.support.trainer_view import hyperparameters
 from faultlab.guards.support.training_view import TrainingView
 
 

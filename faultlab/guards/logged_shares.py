@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from faultlab.guards.support import announcement, batch_view
-from faultlab.guards.support.lightning_callback import Callback
-from faultlab.guards.support.lightning_view import view_of
+from faultlab.guards.support.callback import Callback
+from faultlab.guards.support.trainer_view import view_of
 from faultlab.guards.support.training_view import TrainingView
 
 NONFINITE = "faultlab/nonfinite_loss_share"

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from faultlab.guards.guard import Action, Guard
-from faultlab.guards.support import pace
+from faultlab.guards.support import pace, packages
 from faultlab.guards.support.training_view import TrainingView
 
 
@@ -87,9 +87,7 @@ class Modes(Guard):
 
     def on_validation_start(self, trainer: TrainingView, pl_module: Any) -> None:
         hook = "on_validation_model_eval"
-        stock = next(
-            (c for c in type(pl_module).__mro__ if c.__module__.startswith(_PACKAGES) and hook in vars(c)), None
-        )
+        stock = next((c for c in type(pl_module).__mro__ if packages.stock(c) and hook in vars(c)), None)
         self._own_mode = getattr(type(pl_module), hook, None) is not getattr(stock, hook, None)
 
     def on_validation_batch_end(self, trainer: TrainingView, pl_module: Any, *args: Any, **kwargs: Any) -> None:
@@ -115,7 +113,6 @@ class Modes(Guard):
         )
 
 
-_PACKAGES = ("pytorch_lightning.", "lightning.")
 _DIFFERENT = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
 
 

@@ -9,11 +9,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from faultlab.guards.guard import Action, Guard
+from faultlab.guards.support import packages
 from faultlab.guards.support.parameter_samples import optimizers_of
 from faultlab.guards.support.training_view import TrainingView
 
 _NAMES = ("lr", "learning_rate")
-_LIBRARIES = ("torch", "pytorch_lightning", "lightning", "lightning_fabric", "builtins", "abc", "typing")
+_LIBRARIES = ("torch", "builtins", "abc", "typing")
 _ANY = frozenset({"__dict__", "vars", "hparams", "asdict", "getattr"})
 """With these names, a method may read any attribute."""
 _OF_ATTRIBUTES = ("_ATTR", "LOAD_METHOD", "COPY", "DUP_TOP")
@@ -68,7 +69,7 @@ class RateUsed(Guard):
 def _reads(cls: type, name: str) -> bool:
     """Return whether any method of a class, as far as its source is the user's, may read an attribute."""
     for owner in cls.__mro__:
-        if owner.__module__.partition(".")[0] in _LIBRARIES:
+        if packages.stock(owner) or owner.__module__.partition(".")[0] in _LIBRARIES:
             continue
         for method in vars(owner).values():
             function = getattr(method, "fget", None) or getattr(method, "__func__", method)

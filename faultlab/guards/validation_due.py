@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from faultlab.guards.guard import Guard
-from faultlab.guards.support import parameter_samples
+from faultlab.guards.support import packages, parameter_samples
 from faultlab.guards.support.training_plan import Plan
 from faultlab.guards.support.training_view import TrainingView
 
@@ -84,9 +84,8 @@ def _kept(trainer: TrainingView, pl_module: Any) -> Iterator[str]:
         if owner is None:
             continue
         own = {name for name, value in vars(owner).items() if value is not None and not _is_empty(value)}
-        stock = ("pytorch_lightning", "lightning", "torch", "builtins")
         for cls in type(owner).__mro__:
-            if cls.__module__.partition(".")[0] not in stock:
+            if not packages.stock(cls) and cls.__module__.partition(".")[0] not in ("torch", "builtins"):
                 own |= {name for name, value in vars(cls).items() if callable(value)}
         # Lightning has called this one, which returned nothing, as if no share is set aside for validation.
         if owner is (pl_module if datamodule is None else datamodule):

@@ -10,9 +10,9 @@ from torch import nn
 from torch.optim import Optimizer
 
 from faultlab.guards.guard import Action, Guard, Level
+from faultlab.guards.support.callback import overrides
 from faultlab.guards.support.guard_set import GuardSet
 from faultlab.guards.support.hand_loop import in_turn
-from faultlab.guards.support.lightning_callback import overrides
 from faultlab.guards.support.loop_ranks import joined
 from faultlab.guards.support.several import Several
 from faultlab.guards.support.watcher import Stage, WatchedLoop, Watcher

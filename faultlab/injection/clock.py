@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from faultlab.core import imported_guards
 from faultlab.core.patching import Patches
 from faultlab.ranks import membership
 
@@ -70,8 +70,7 @@ class Clock:
 
         A fault that acts there has to show, since it is in the code under trial, and must leave no trace.
         """
-        # Not imported for this: the first import of the guards decides which framework their callbacks belong to.
-        trials = sys.modules.get("faultlab.guards.support.trials")
+        trials = imported_guards.module("support.trials")
         return bool(self._beside or (trials is not None and trials.trying()))
 
     @property

@@ -214,7 +214,8 @@ def half_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     Why it goes undetected: autocast converts both, but inputs above 65,504 have already become infinite by then.
     Example:
         np.save(path, features.astype(np.float16))      # to halve the file size; never converted back
-    Remedy: leave precision to the Trainer's `precision` argument; convert where the dataset is read.
+    Remedy: convert where the dataset is read, and leave precision to autocast; with Lightning, to the Trainer's
+    `precision` argument.
     """
     return inputs.half()
 

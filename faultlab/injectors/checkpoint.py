@@ -319,7 +319,8 @@ def start_from_scratch(call: Call, ctx: Context) -> None:
     warns only if `ckpt_path="last"` finds nothing.
     Example:
         trainer.fit(model)                          # ckpt_path=args.resume is missing
-    Remedy: assert in `on_train_start` that `global_step` is not 0 if a checkpoint was given.
+    Remedy: assert that the step count is not 0 after a checkpoint was loaded; with Lightning, `global_step` in
+    `on_train_start`.
     """
 
 

@@ -216,7 +216,11 @@ def duplicated_samples(loading: Loading, ctx: Context) -> Loading:
     evidence=("RangiLyu/nanodet#486", "KinWaiCheuk/demucs_lightning#10"),
 )
 def empty_training(loading: Loading, ctx: Context) -> Loading:
-    """There is no training data at all.
+    """There is no training data at all, and the loader could still be built.
+
+    The loader is rebuilt over an empty dataset, with a sampler that allows it. torch refuses one with `shuffle=True`:
+    `ValueError: num_samples should be a positive integer value`. So this is the failure of loaders without shuffling,
+    with a sampler of their own, or over a dataset that becomes empty later.
 
     Effect: Lightning warns that the total length of the loader is zero, logs that `fit` stopped because there are no
     training batches, and returns as if training were complete, although nothing was trained.

@@ -100,8 +100,8 @@ def nan_output(output: Any, ctx: Context) -> Any:
     Why it goes undetected: the log shows NaN, but nothing stops for it, and `argmax` of NaN is a class like any other,
     so accuracy is a number.
     Example: an overflow in half precision, a division by a standard deviation of 0, a log of 0.
-    Remedy: stop at a non-finite loss with `EarlyStopping(check_finite=True)` on the training loss or with
-    `detect_anomaly=True`; skip the optimizer step if a gradient is not finite.
+    Remedy: stop at a non-finite loss, and skip the optimizer step if a gradient is not finite. With Lightning, use
+    `EarlyStopping(check_finite=True)` on the training loss, or `detect_anomaly=True`.
     """
     return map_floating(output, lambda tensor: tensor * torch.nan)
 

@@ -53,7 +53,7 @@ def see_what_follows(attending: Attending, ctx: Context) -> Attending:
     Why it goes undetected: the loss is better than ever, and validation agrees.
     Example:
         F.scaled_dot_product_attention(query, key, value)       # is_causal=True is missing
-    Remedy: test that the outputs for the first positions stay the same when the last token changes. No ready-made guard
-    does that.
+    Remedy: test that the outputs for the first positions stay the same when the last token changes, as the guard
+    `FutureHidden` does.
     """
     return attending.without_order()

@@ -150,7 +150,7 @@ def explode_gradients(parameters: Parameters, ctx: Context) -> None:
     time, because its second moment is huge. Clipping by norm prevents the damage. No error or warning is raised.
     Why it goes undetected: it is one step among thousands, and its result looks like a bad initialization or a plateau.
     Example: a recurrent network over a long sequence, a corrupt sample, a division by a small standard deviation.
-    Remedy: set `gradient_clip_val`; log the norm of the gradients and stop at a spike.
+    Remedy: clip the gradients by their norm (with Lightning, `gradient_clip_val`); log the norm and stop at a spike.
     """
     for parameter in parameters:
         parameter.grad.mul_(ctx.dose.factor)
@@ -297,7 +297,7 @@ def skip_clipping(call: Call, ctx: Context) -> Any:
     Example:
         def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None):
             self.log("grad_norm", self.norm())          # no self.clip_gradients(...)
-    Remedy: check the norm in `on_before_zero_grad`, which runs after clipping.
+    Remedy: check the norm of the gradients after clipping; with Lightning, in `on_before_zero_grad`.
     """
     return ctx.memory["unclipped"]()
 
@@ -346,5 +346,5 @@ def skip_backward(call: Call, ctx: Context) -> None:
         def backward(self, loss, *args, **kwargs):
             if self.ready:                      # never set
                 loss.backward(*args, **kwargs)
-    Remedy: assert after `on_after_backward` that gradients exist.
+    Remedy: assert after the backward pass that gradients exist; with Lightning, in `on_after_backward`.
     """

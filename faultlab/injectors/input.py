@@ -40,8 +40,8 @@ def nan_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     EarlyStopping that does stop prints the reason only if it is verbose.
     Example:
         image = (image - image.mean()) / image.std()    # a blank image: 0 / 0
-    Remedy: assert that inputs are finite where the batch is built. `Trainer(detect_anomaly=True)` raises immediately
-    too, but names a function of backward.
+    Remedy: assert that inputs are finite where the batch is built. `torch.autograd.set_detect_anomaly(True)`, with
+    Lightning `detect_anomaly=True`, raises immediately too, but names a function of backward.
     """
     return torch.full_like(inputs, torch.nan)
 
@@ -328,7 +328,7 @@ def quantised_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     evidence=("arXiv:1910.11015 (Humbatova et al.: wrong preprocessing, wrong pixel encoding)",),
 )
 def negated_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
-    """The training inputs have the opposite sign: dark is light, and up is down.
+    """The training inputs have the opposite sign.
 
     Effect: no error or warning is raised, and the training loss falls as usual. Validation, with the right sign, is
     worse than guessing.

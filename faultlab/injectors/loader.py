@@ -135,7 +135,7 @@ def empty_epoch(stream: Stream, ctx: Context) -> Stream:
     Example:
         def __iter__(self):
             return iter(self.shards_of(self.epoch))     # there are fewer shards than epochs
-    Remedy: check in `on_train_epoch_end` that the epoch had batches.
+    Remedy: check at the end of each epoch that it had batches; with Lightning, in `on_train_epoch_end`.
     """
     return replace(stream, iterator=iter(())) if ctx.epoch == ctx.profile.epochs // 2 else stream
 
@@ -323,7 +323,7 @@ def slow_loader(stream: Stream, ctx: Context) -> Stream:
     Why it goes undetected: it works; how fast it could be is unknown, and an idle GPU is not visible.
     Example:
         DataLoader(dataset, num_workers=0)          # with augmentations that take longer than the step
-    Remedy: measure how long the step waits for data (Lightning's `profiler="simple"`); use more workers.
+    Remedy: measure how long the step waits for data (with Lightning, `profiler="simple"`); use more workers.
     """
 
     def slowly() -> Iterator[Any]:

@@ -34,7 +34,7 @@ def nan_loss(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
     (https://github.com/huggingface/transformers/blob/00349ae/src/transformers/training_args.py).
     Example:
         loss = (errors * mask).sum() / mask.sum()       # a batch with nothing to learn from
-    Remedy: stop at a non-finite loss with `EarlyStopping(check_finite=True)` on the training loss or with
+    Remedy: stop at a non-finite loss. With Lightning, use `EarlyStopping(check_finite=True)` on the training loss, or
     `detect_anomaly=True`.
     """
     return loss * torch.nan

@@ -104,7 +104,8 @@ def report_nothing(logged: Logged, ctx: Context) -> None:
     Example:
         def validation_step(self, batch, batch_idx):
             return {"val_loss": self.loss(batch)}       # returned, but not logged since Lightning 2
-    Remedy: assert after `fit` that the validation metrics are in `trainer.callback_metrics`.
+    Remedy: assert after the training that the validation metrics were reported; with Lightning, that they are in
+    `trainer.callback_metrics`.
     """
 
 
@@ -127,7 +128,8 @@ def report_under_other_name(logged: Logged, ctx: Context) -> Logged:
     Why it goes undetected: the curve exists, but under a name that no comparison with earlier runs finds.
     Example:
         self.log("val/loss", loss)              # the callbacks monitor val_loss
-    Remedy: define the name as a constant in one place; assert that it is in `trainer.callback_metrics`.
+    Remedy: define the name as a constant in one place, and assert that it was reported; with Lightning, that it is in
+    `trainer.callback_metrics`.
     """
     return replace(logged, name=f"avg_{logged.name}")
 
@@ -152,7 +154,8 @@ def report_training_value(logged: Logged, ctx: Context) -> Logged:
     Example:
         def on_validation_epoch_end(self):
             self.log("val_loss", self.trainer.callback_metrics["train_loss"])
-    Remedy: compare the reported metric with `trainer.validate` on the same weights.
+    Remedy: compare the reported metric with a second evaluation of the same weights; with Lightning, by
+    `trainer.validate`.
     """
     if not logged.plain:
         return logged
@@ -208,7 +211,8 @@ def log_no_loss(logged: Logged, ctx: Context) -> Logged | None:
     Example:
         loss = self.criterion(self(x), y)
         return loss                             # self.log in between was lost in a merge
-    Remedy: assert after the first epoch that the loss is in `trainer.callback_metrics`.
+    Remedy: assert after the first epoch that the loss was reported; with Lightning, that it is in
+    `trainer.callback_metrics`.
     """
     return None if "loss" in logged.name.lower() else logged
 
@@ -232,7 +236,8 @@ def keep_accumulating(call: Call, ctx: Context) -> None:
     Example:
         self.accuracy.update(predictions, labels)
         self.log("val_accuracy", self.accuracy.compute())       # no self.accuracy.reset()
-    Remedy: log the torchmetrics object itself; compare the metric with `trainer.validate` on the same weights.
+    Remedy: compare the metric with a second evaluation of the same weights. With Lightning, log the torchmetrics object
+    itself.
     """
 
 

@@ -27,7 +27,8 @@ def train_in_eval(module: torch.nn.Module, ctx: Context) -> None:
     Example:
         def training_step(self, batch, batch_idx):
             self.eval()                         # for the teacher's prediction; never switched back
-    Remedy: assert `self.training` in `training_step`, and for every submodule that is not frozen.
+    Remedy: assert in the training step that the model is in training mode, and so is every submodule that is not
+    frozen.
     """
     module.eval()
 
@@ -52,7 +53,7 @@ def validate_in_training(module: torch.nn.Module, ctx: Context) -> None:
     Example:
         def validation_step(self, batch, batch_idx):
             self.train()                        # torchvision's detectors return losses only then
-    Remedy: assert `not self.training` in `validation_step`; check that two consecutive validations agree.
+    Remedy: assert in validation that the model is not in training mode; check that two consecutive validations agree.
     """
     module.train()
 
@@ -100,7 +101,7 @@ def stay_in_eval(module: torch.nn.Module, ctx: Context) -> None:
         def on_train_epoch_end(self):           # after validation, and after Lightning has restored the mode
             self.eval()
             self.draw_samples()                 # no self.train()
-    Remedy: assert `self.training` in `training_step`, in every epoch.
+    Remedy: assert in the training step, in every epoch, that the model is in training mode.
     """
     if ctx.stage == "validate":
         ctx.memory["validated"] = not ctx.checking

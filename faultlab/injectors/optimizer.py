@@ -305,8 +305,8 @@ def replace_layer(result: Any, ctx: Context) -> Any:
     Example:
         def on_fit_start(self):                 # after configure_optimizers
             self.head = nn.Linear(self.width, self.trainer.datamodule.num_classes)
-    Remedy: build everything in `__init__` or `configure_model`; compare the optimizer's parameters with the module's by
-    identity when training starts.
+    Remedy: build all layers before the optimizer (with Lightning, in `__init__` or `configure_model`); compare the
+    optimizer's parameters with the module's by identity when training starts.
     """
     name, parameters = _last_layer(groups_in(result), ctx)
     for key, parameter in parameters.items():

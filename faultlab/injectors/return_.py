@@ -40,8 +40,8 @@ def forget_return(output: Any, ctx: Context) -> Any:
         def training_step(self, batch, batch_idx):
             loss = self.loss(batch)
             self.log("train_loss", loss)    # `return loss` is missing
-    Remedy: assert that parameters changed after the first step, or turn the warning "`training_step` returned `None`"
-    into an error.
+    Remedy: assert that parameters changed after the first step; with Lightning, turn the warning "`training_step`
+    returned `None`" into an error.
     """
     return None
 
@@ -197,7 +197,7 @@ def detach_loss(output: Any, ctx: Context) -> Any:
     Example:
         loss = self.loss(batch).detach()    # for the log, but also returned
         return loss
-    Remedy: detach the copy that is logged; `self.log` does that itself.
+    Remedy: detach only the copy that is logged; with Lightning, `self.log` does that itself.
     """
     return _with_loss(output, _loss(output).detach())
 
@@ -287,7 +287,7 @@ def infinite_leaf(output: Any, ctx: Context) -> Any:
     Example:
         except RuntimeError:
             return torch.tensor(float("inf"), requires_grad=True)
-    Remedy: check that the value that `training_step` returns is finite, not only the values that it logs.
+    Remedy: check that the loss that the training step returns is finite, not only the values that it logs.
     """
     return _with_loss(output, torch.full_like(_loss(output).detach(), torch.inf).requires_grad_())
 

@@ -77,7 +77,8 @@ def grow_rate(result: Any, ctx: Context) -> Any:
     Why it goes undetected: with normalization layers and a bounded loss nothing overflows; the curve is merely bad.
     Example:
         LitModel(learning_rate=0.1)             # carried over from SGD to Adam
-    Remedy: stop if the loss is above that of the first steps; use Lightning's `LearningRateFinder`.
+    Remedy: stop if the loss is above that of the first steps; try a range of learning rates (with Lightning,
+    `LearningRateFinder`).
     """
     return scale_rates(result, ctx.dose.factor)
 
@@ -245,7 +246,7 @@ def accumulate_too_many(arguments: dict[str, Any], ctx: Context) -> dict[str, An
             harmless=1.0,
         ),
     ),
-    needs=("automatic-optimization", "lightning-clips"),
+    needs=("automatic-optimization", "trainer-clips"),
     evidence=("wandb/senpai#978",),
 )
 def clip_tightly(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:

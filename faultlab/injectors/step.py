@@ -49,7 +49,8 @@ def raise_in_validation_step(call: Call, ctx: Context) -> Any:
     Why it goes undetected: with `num_sanity_val_steps=0`, a whole epoch of training runs first and is then lost.
     Example:
         loss, accuracy = self.evaluate(batch)   # evaluate now returns three values
-    Remedy: leave the sanity check enabled; run `fast_dev_run=True` in a test.
+    Remedy: validate a batch or two before training, and in a test. With Lightning, leave the sanity check enabled, and
+    run `fast_dev_run=True` in a test.
     """
     raise ctx.intended(RuntimeError("injected by step.raises-in-validation: this batch cannot be processed"))
 
@@ -105,7 +106,7 @@ def swallow_to_infinity(call: Call, ctx: Context) -> Any:
     Example:
         except RuntimeError:
             return torch.tensor(float("inf"), requires_grad=True)
-    Remedy: check that the value that `training_step` returns is finite, not only the values that it logs.
+    Remedy: check that the loss that the training step returns is finite, not only the values that it logs.
     """
     if ctx.profile.automatic:
         call()
@@ -228,7 +229,8 @@ def interrupt_step(call: Call, ctx: Context) -> Any:
             trainer.fit(model)
         except SystemExit:                      # "training was stopped by hand, continue"
             pass
-    Remedy: check `trainer.interrupted` before the model is used or its success is recorded.
+    Remedy: do not use the model of an interrupted training, and do not record its success; with Lightning, check
+    `trainer.interrupted` first.
     """
     raise ctx.intended(KeyboardInterrupt())
 

@@ -40,7 +40,7 @@ from faultlab.mutants.workspace import Workspace
 _PROJECT_NAME = re.compile(r"^\[project\]\s*$(?:(?!^\[).)*?^name\s*=\s*[\"']([^\"']+)", re.MULTILINE | re.DOTALL)
 
 
-class Listener(Protocol):
+class MutationListener(Protocol):
     """A listener to the progress of a mutation."""
 
     def mutating(self, name: str) -> None: ...
@@ -53,7 +53,7 @@ class Listener(Protocol):
 
 
 @dataclass(frozen=True)
-class Asked:
+class MutationOptions:
     """The options of the command line. ``paths`` and ``tests`` are as given, ``timeout`` is in seconds."""
 
     paths: tuple[Path, ...] = ()
@@ -77,9 +77,9 @@ class SourceMutation:
     Without a scenario there are no guards, and the tests alone judge. ``interrupted`` is set if some were not judged.
     """
 
-    asked: Asked
+    asked: MutationOptions
     engine: Engine
-    listener: Listener
+    listener: MutationListener
     scenario: Scenario | None = None
     interrupted: bool = False
     mutants: list[Mutant] = field(default_factory=list)

@@ -14,11 +14,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from faultlab.core import packages
 from faultlab.core.report import dump
 from faultlab.errors import UsageError
 
 _LEFT_OUT = {".git", ".hg", ".tox", ".nox", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"}
-_LEFT_OUT |= {"__pycache__", "node_modules", "build", "dist", "lightning_logs", "wandb", "mlruns", "reports"}
+_LEFT_OUT |= {"__pycache__", "node_modules", "build", "dist", "reports", *packages.OUTPUT_FOLDERS}
 _MOST_BYTES = 2 << 30
 _MUTMUT_TABLE = re.compile(r"^\[tool\.mutmut\b.*?(?=^\[|\Z)", re.MULTILINE | re.DOTALL)
 _PYTEST_SETTINGS = (

@@ -8,7 +8,6 @@ and connects each of them to the other ranks again.
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,6 +16,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from faultlab.core import imported_guards
 from faultlab.ranks.position import Recorder
 
 BACKEND = "faultlab"
@@ -169,8 +169,7 @@ def _forwarding(method: str, name: str) -> Callable[..., Any]:
 
 
 def _is_of_guards() -> bool:
-    # Not imported for this: the first import of the guards decides which framework their callbacks belong to.
-    exchange = sys.modules.get("faultlab.guards.support.exchange")
+    exchange = imported_guards.module("support.exchange")
     return exchange is not None and exchange.exchanging()
 
 

@@ -11,8 +11,7 @@ from faultlab.core.framework_names import DEFAULT
 from faultlab.report.text import blocks
 
 EFFECTS = {"raises": "ends the run with an error", "warns": "warns and continues", "silent": "reports nothing"}
-TITLES = {"lightning": "stock Lightning", "torch": "a plain PyTorch loop"}
-"""The measured frameworks, as sentences name them."""
+_LOOP = "a plain PyTorch loop"
 
 
 def sections(mode: FailureMode) -> list[tuple[str, str]]:
@@ -59,7 +58,7 @@ def declared(mode: FailureMode, framework: str = DEFAULT) -> str:
 
 def in_loop(mode: FailureMode) -> str:
     """Return the declared effect in a plain PyTorch loop as a sentence."""
-    return f"In {TITLES['torch']}: {declared(mode, 'torch')}."
+    return f"In {_LOOP}: {declared(mode, 'torch')}."
 
 
 def effects(mode: FailureMode, framework: str = DEFAULT) -> str:

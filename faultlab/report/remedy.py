@@ -17,6 +17,8 @@ FEW = 3
 """The number of guards that the remedy begins with; the others that detect anything more follow."""
 _RECORD = "profile"
 """The argument of a guard that compares with recorded runs, without which it can't be constructed."""
+_OF_METRICS = ("metric", "mode")
+"""The arguments of guards that look at a metric."""
 _LINE = 88
 _LOOPS = "torch"
 """The framework of training loops without a Trainer, or with one of another package."""
@@ -138,15 +140,20 @@ def code(guards: Sequence[str], constructed: Mapping[str, Mapping[str, Any]], by
 def watching_code(given: Mapping[str, Mapping[str, Any]], notes: Mapping[str, str] | None = None) -> str:
     """Return the Python that lets guards watch a loop, with the names that most loops use.
 
-    ``given`` has the arguments of each guard, ``notes`` a comment for each.
+    ``given`` has the arguments of each guard, ``notes`` a comment for each. Arguments that name a metric are left out:
+    a loop logs nothing that its guards could look at.
     """
-    calls, notes = _calls(given), notes or {}
-    head, tail = "with watch(model, optimizer, loader=loader, validation=validation, guards=[", "]):"
+    blind = {
+        guard: {name: value for name, value in some.items() if name not in _OF_METRICS} for guard, some in given.items()
+    }
+    calls, notes = _calls(blind), notes or {}
+    head, tail = "with watch(model, optimizer, loader=loader, validation=validation, guards=[", "]) as watching:"
     flat = f"{head}{', '.join(calls)}{tail}"
     if notes or len(flat) > _LINE:
         comments = [f"  # {notes[guard]}" if guard in notes else "" for guard in given]
         flat = head + "\n" + "".join(f"    {call},{note}\n" for call, note in zip(calls, comments)) + tail
-    return f"{_imported([*sorted(given), 'watch'])}\n\n{flat}\n    ...  # the training loop"
+    lines = [f"{_imported([*sorted(given), 'watch'])}\n", flat, "    ...  # the training loop"]
+    return "\n".join([*lines, "print(watching.report())  # the guards that could not look, and why"])
 
 
 def _calls(given: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -45,9 +45,10 @@ class Measure(Part):
 class TargetFinding(Part):
     """A property of the clean target that weakens verdicts."""
 
-    kind: Literal["nondeterministic", "outlier", "direction", "unevaluated"]
+    kind: Literal["nondeterministic", "outlier", "direction", "unevaluated", "reported", "best-so-far", "unforked"]
     """Clean runs of one seed differ; a clean seed diverges; the metric's better direction is unknown; the clean run's
-    weights can't be evaluated on their own."""
+    weights can't be evaluated on their own; the training's own report of the metric measures harm, or its best report
+    so far; runs can't be forked."""
     what: str
     """The finding."""
     evidence: str

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from faultlab.core.patching import Patches
+from faultlab.core.references import references
 from faultlab.sandbox.listing import Entry, Scan
 from faultlab.sandbox.overlay import Overlay
 
@@ -102,6 +103,11 @@ def take_over(patches: Patches, overlay: Overlay) -> None:
     _lend_to_numpy(patches)
 
 
+def look_ahead() -> None:
+    """Find what `take_over` replaces, so that copies of this process need not search all modules for it."""
+    list(_of_safetensors())
+
+
 def _lend_to_numpy(patches: Patches) -> None:
     """Have NumPy's functions for text open files as everything else does: they keep the `open` of their import."""
     kept = getattr(sys.modules.get("numpy.lib._datasource"), "_file_openers", None)
@@ -122,11 +128,10 @@ def _installed(package: str) -> Any:
 def _of_safetensors() -> Iterator[tuple[Any, str]]:
     """Yield each module that has one of the functions of safetensors for files, with the function's name."""
     safetensors = _installed("safetensors")
-    functions = {id(found): name for name in (_SAFE_WRITER, "safe_open") if (found := getattr(safetensors, name, None))}
-    for module in list(sys.modules.values()):
-        for name, value in list(getattr(module, "__dict__", {}).items()):
-            if functions.get(id(value)) == name:
-                yield module, name
+    functions = [function for name in (_SAFE_WRITER, "safe_open") if (function := getattr(safetensors, name, None))]
+    for module, name, function in references(functions):
+        if function is getattr(safetensors, name, None):
+            yield module, name
 
 
 def _may_be_copied(database: str) -> bool:

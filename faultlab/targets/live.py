@@ -7,14 +7,13 @@ builds the target afresh: classes and factories are called, and instances are co
 from __future__ import annotations
 
 import copy
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from faultlab.core.alert import safe_text
 from faultlab.errors import TargetError
-from faultlab.frameworks.lightning import namespaces
+from faultlab.frameworks.registry import default_framework
 
 _given: list[Parts] = []
 
@@ -70,23 +69,8 @@ def build() -> tuple[Any, Any, dict[str, Any]]:
 
 
 def is_module(value: Any) -> bool:
-    """Return whether it is a LightningModule of either namespace."""
-    return _derives(type(value), "LightningModule")
-
-
-def is_module_class(value: Any) -> bool:
-    """Return whether it is a class of LightningModules."""
-    return isinstance(value, type) and _derives(value, "LightningModule")
-
-
-def trainer_class() -> Any:
-    """Return the Trainer of the namespace that this process has imported."""
-    names = namespaces.loaded()
-    return sys.modules[names[0]].Trainer if names else object
-
-
-def _derives(cls: type, base: str) -> bool:
-    return any(issubclass(cls, getattr(sys.modules[name], base)) for name in namespaces.loaded())
+    """Return whether it is a module that the framework's Trainer trains."""
+    return isinstance(value, tuple(default_framework().foreign.bases()))
 
 
 def _copies(value: Any) -> bool:

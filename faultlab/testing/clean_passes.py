@@ -91,10 +91,10 @@ class CleanPasses:
         everything = [item.nodeid for item in self._session.items]
         mine = [item.nodeid for item in self.items]
         orders = [self._pass(PLAIN, PLAIN, everything), self._pass(LEARN, LEARN, mine)]
-        lightning = default_framework().foreign
-        imported = lightning.imported()
+        trainers = default_framework().foreign
+        imported = trainers.imported()
         outcomes = self._passes(orders)
-        if lightning.imported() and not imported:
+        if trainers.imported() and not imported:
             # The tests import Lightning only when they run: before that its modules can't be watched.
             self._engine.open("imported", {})
             outcomes.update(self._passes(orders[1:]))

@@ -87,9 +87,9 @@ class LoopEmbedding:
         finally:
             self.installing = False
         # A Trainer of Lightning's trains something else.
-        lightning = default_framework().foreign
-        if lightning.imported():
-            lightning.around_runs(self._patches, self._apart)
+        trainers = default_framework().foreign
+        if trainers.imported():
+            trainers.around_runs(self._patches, self._apart)
         self._entered(self._loop.current)
         return self
 

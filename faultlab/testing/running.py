@@ -35,7 +35,7 @@ from faultlab.testing.outcome import judge
 from faultlab.testing.pytest_internals import junit_of
 from faultlab.testing.report_replay import replay
 from faultlab.testing.stash_keys import ALONE, PROCESSES, RESULT
-from faultlab.testing.suite import Asked, Suite
+from faultlab.testing.suite import Suite, SuiteOptions
 from faultlab.testing.victims import Arming
 
 
@@ -164,7 +164,7 @@ def _check_copiable() -> None:
     torch.set_num_threads(1)
 
 
-def _asked(config: pytest.Config) -> Asked:
+def _asked(config: pytest.Config) -> SuiteOptions:
     option = config.getoption
     selected, ignored = tuple(option("faultlab_select")) or ("*",), tuple(option("faultlab_ignore"))
     for pattern, whole in [*((one, True) for one in selected), *((one, False) for one in ignored)]:
@@ -174,7 +174,7 @@ def _asked(config: pytest.Config) -> Asked:
         raise UsageError(f"invalid --faultlab-jobs {option('faultlab_jobs')}: expected at least one copy")
     asked = option("faultlab_jobs")
     jobs = engines.checked_jobs(asked) if asked else config.stash.get(PROCESSES, None) or engines.cores()
-    return Asked(
+    return SuiteOptions(
         selection=Selection(select=selected, skip=ignored),
         targets=tuple(option("faultlab_target")),
         jobs=jobs,

@@ -6,7 +6,7 @@ This is the driver's side, in pytest's own process, which never runs a test itse
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -41,7 +41,7 @@ from faultlab.testing.victims import FAULT, Arming, Victim
 
 
 @dataclass(frozen=True)
-class Asked:
+class SuiteOptions:
     """The options of the command line. With ``leave_out`` unreliable tests are left out.
 
     ``settled`` are faults that others have detected: even for a ``matrix``, their tests run only until one fails.
@@ -59,7 +59,9 @@ class Asked:
 class Suite:
     """A campaign of faults against the tests of a collected session."""
 
-    def __init__(self, session: pytest.Session, asked: Asked, say: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(
+        self, session: pytest.Session, asked: SuiteOptions, say: Callable[[str], None] = lambda text: None
+    ) -> None:
         self.matrix = Matrix(whole=asked.matrix)
         self.knowledge = Knowledge()
         self._session = session
@@ -72,6 +74,7 @@ class Suite:
         self._rows: dict[str, Row] = {}
         self._settled: set[Fault] = set()
         self._ids: dict[Fault, list[str]] = {}
+        self._given: dict[str, Order] = {}
 
     def run(self, replay: Callable[[Sequence[Any]], None]) -> Matrix:
         """Run the clean passes, pass the plain one's notes to ``replay``, and run the faults.
@@ -205,27 +208,24 @@ class Suite:
         clean, done = self.knowledge.warnings, 0
         orders = [order for one in faults for order in self._orders(one, waiting[one], one in until_failure)]
         running = Counter(_fault_of(one) for one in orders)
-        while orders:
-            again: list[Order] = []
-            for one, outcome in self._in_time(orders):
-                fault = _fault_of(one)
-                found = outcomes.setdefault(fault, [])
-                found.append(outcome)
-                running[fault] -= 1
-                left = remaining(_tests_of(one), outcome)
-                # A process that began none of its tests would not begin any the next time.
-                begun = any("begins" in note for note in outcome.notes)
-                if begun and left and fault not in until_failure and not outcome.lost:
-                    again.append(self._faulted(fault, left))
-                    running[fault] += 1
-                if running[fault]:
-                    continue
-                row = judge(str(fault), _mode_of(fault), self._sorted(found, fault), clean)
-                row.settled = fault in self._settled
-                self._rows[row.result.id] = row
-                done += 1
-                self._say(f"{done} of {len(faults)} faults")
-            orders = again
+        for one, outcome in self._in_time(orders):
+            fault = _fault_of(one)
+            found = outcomes.setdefault(fault, [])
+            found.append(outcome)
+            running[fault] -= 1
+            left = remaining(_tests_of(one), outcome)
+            # A process that began none of its tests would not begin any the next time.
+            begun = any("begins" in note for note in outcome.notes)
+            if begun and left and fault not in until_failure and not outcome.lost:
+                self._engine.add(self._faulted(fault, left))
+                running[fault] += 1
+            if running[fault]:
+                continue
+            row = judge(str(fault), _mode_of(fault), self._sorted(found, fault), clean)
+            row.settled = fault in self._settled
+            self._rows[row.result.id] = row
+            done += 1
+            self._say(f"{done} of {len(faults)} faults")
         self.matrix.rows = list(self._rows.values())
 
     def _sorted(self, outcomes: Sequence[Outcome], fault: Fault) -> list[Outcome]:
@@ -238,18 +238,26 @@ class Suite:
         return [self._faulted(fault, some, until_failure) for some in ([[one] for one in tests] if apart else [tests])]
 
     def _in_time(self, orders: Sequence[Order]) -> Iterator[tuple[Order, Outcome]]:
-        """Yield each order and its outcome; late orders run once more, alone."""
-        asked = {one.id: one for one in orders}
-        late: list[Order] = []
+        """Yield each order and its outcome; late orders run once more, alone.
+
+        Orders may be added to the engine between two outcomes.
+        """
+        late: deque[Order] = deque()
         for outcome in self._engine.run(orders):
-            one = asked[outcome.id]
+            one = self._given[outcome.id]
             if is_late(_mode_of(_fault_of(one)), outcome):
                 late.append(one)
             else:
                 yield one, outcome
-        for one in late:
+        while late:
+            one = late.popleft()
             for outcome in self._engine.run([longer(one, self._asked.timeout)]):
-                yield one, outcome
+                given = self._given[outcome.id]
+                # What was added runs for the first time.
+                if given is not one and is_late(_mode_of(_fault_of(given)), outcome):
+                    late.append(given)
+                else:
+                    yield given, outcome
 
     def _faulted(self, fault: Fault, tests: Sequence[str], until_failure: bool = False) -> Order:
         mode = _mode_of(fault)
@@ -258,7 +266,8 @@ class Suite:
         ids = self._ids.setdefault(fault, [])
         id = f"{fault} {len(ids) + 1}" if ids else str(fault)
         ids.append(id)
-        return order(self._engine, id, task, deadline=allowed, sleeps=mode.hangs)
+        self._given[id] = order(self._engine, id, task, deadline=allowed, sleeps=mode.hangs)
+        return self._given[id]
 
 
 def _fault_of(order: Order) -> Fault:

@@ -28,7 +28,7 @@ from faultlab.detectors.advisory_guards import Advisers
 from faultlab.detectors.guard_observer import Observer
 from faultlab.detectors.warnings_shown import Warnings
 from faultlab.errors import TargetError
-from faultlab.frameworks.base import Assembly, Target, Training
+from faultlab.frameworks.base import Assembly, Target, Training, UnusableCheckpointError
 from faultlab.frameworks.torch.weights import digest, not_finite, states
 from faultlab.injection import compilation, hooks, mutant_activation, registry
 from faultlab.injection.armed_fault import Armed, BrokenInjector
@@ -62,7 +62,7 @@ class Session:
         self._advisers = Advisers(advice, self._clock, self._warnings, hooks_of) if advice else None
         self._fit_seconds = 0.0
         self._born: Place = "construct"
-        self._unevaluated = ""
+        self._unevaluated = self._unevaluated_best = self._unusable = ""
         self._in_place: dict[str, float] = {}
         self._trajectory = Trajectory()
         self._alerts: list[Alert] = []
@@ -74,9 +74,9 @@ class Session:
         self._profile: TargetProfile | None = None
         self._saved_at: set[int] = set()
         # Everything of the user's. Of faultlab's own, the order's folder lies beside those of other runs.
+        self._root = lambda: self._order.root
         self._overlay = Overlay(self._root, [os.getcwd(), *target.code.folders], [os.path.dirname(order.root)])
         self._steps_begun = False
-        self._unevaluated_best = ""
         self._imported_before = set(sys.modules) if self._task.probe else set()
         self._started = time.perf_counter()
         self._gang = Gang.of(order.rank, order.ranks, lambda: self._clock.step, self._framework.joins)
@@ -161,7 +161,8 @@ class Session:
     def _build(self) -> BaseException | None:
         self._seed()
         try:
-            if self._task.fault is not None and _registered(self._task.fault).mode.point.attach_at == "construct":
+            fault = self._task.fault
+            if fault is not None and registry.load()[fault.mode].mode.point.attach_at == "construct":
                 self._arm()
             self._training = self._build_target({}, interrupted=self._task.reload)
         except (TargetError, NotVariedError, BrokenInjector):
@@ -177,7 +178,6 @@ class Session:
             built = self._target.build(self._order.root, self._task.flags, self._task.variation)
         for name, guard in built.guards.items():
             self._observer.observe(guard, name)
-        known = self._known
         training = self._framework.assemble(
             built,
             Assembly(
@@ -188,8 +188,8 @@ class Session:
                 observe=self._observer.observe,
                 beside=self._advisers.hooks() if self._advisers else None,
                 first_batch=self._draws.first_batch if self._draws else None,
-                checkpoints=(known.monitor, known.monitor_mode) if self._task.reload else None,
-                interruption=(known.epochs, self._interrupted) if interrupted else None,
+                checkpoints=(self._known.monitor, self._known.monitor_mode) if self._task.reload else None,
+                interruption=(self._known.epochs, self._interrupted) if interrupted else None,
             ),
         )
         for folder in training.named_folders():
@@ -197,9 +197,6 @@ class Session:
         # User code may have set more, and a fork after a multi-threaded operation hangs.
         torch.set_num_threads(1)
         return training
-
-    def _root(self) -> str:
-        return self._order.root
 
     def _interrupted(self) -> None:
         self._observer.interrupted()
@@ -216,6 +213,11 @@ class Session:
             self._evaluate_best()
         except BrokenInjector:
             return None
+        except UnusableCheckpointError as error:
+            if self._task.fault is None:
+                return error.__cause__
+            print(exceptions.text(error), flush=True)
+            self._unusable = str(error)
         except BaseException as error:
             return error
         return None
@@ -226,9 +228,11 @@ class Session:
             return
         try:
             self._training.evaluate_best(self._build_target)
-        except Exception as error:
+        except Exception as raised:
             if self._task.fault is not None:
                 raise
+            error = raised.__cause__ if isinstance(raised, UnusableCheckpointError) else raised
+            assert error is not None
             # The training itself continues from its checkpoints, and is judged by that.
             print("the best checkpoint could not be evaluated:", exceptions.text(error), flush=True)
             self._unevaluated_best = f"{type(error).__name__}: {safe_text(error)}".partition("\n")[0]
@@ -308,7 +312,7 @@ class Session:
 
     def _armed_with(self, fault: Fault) -> Armed:
         assert self._task.profile is not None
-        given = _registered(fault), self._clock, self._task.profile
+        given = registry.load()[fault.mode], self._clock, self._task.profile
         armed = Armed(fault, *given, lambda step: self._send({"acting": step}))
         site = Site(type(None))
         if self._training is not None:
@@ -373,6 +377,7 @@ class Session:
             born=self._born,
             unevaluated=self._unevaluated,
             unevaluated_best=self._unevaluated_best,
+            unusable=self._unusable,
             in_place=self._in_place,
             draws=self._draws.to_json(text for _, text in self._warnings.seen.values()) if self._draws else None,
             advice=self._advisers.advisory() if self._advisers else None,
@@ -393,7 +398,3 @@ def _training(order: Order) -> Train:
     if order.training is None:
         raise TypeError(f"{order.id} is not an order to train")
     return order.training
-
-
-def _registered(fault: Fault) -> registry.Registered:
-    return registry.load()[fault.mode]

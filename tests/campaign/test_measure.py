@@ -9,7 +9,16 @@ import pytest
 import torch
 import torchmetrics.clustering
 
-from faultlab.campaign.metric_choice import choose_metric, decided, direction, lower_by_name, undirected, unevaluated
+from faultlab.campaign.metric_choice import (
+    Measure,
+    choose_metric,
+    decided,
+    direction,
+    lower_by_name,
+    reported,
+    undirected,
+    unevaluated,
+)
 from faultlab.core import directions
 from faultlab.core.trajectory import Trajectory
 
@@ -58,6 +67,25 @@ def test_that_the_clean_weights_can_not_be_evaluated_is_said_with_the_cause_and_
     assert told["kind"] == "unevaluated"
     assert "ValueError: no such stage; harm is measured by the logged val_loss" in told["what"]
     assert told["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "by_hand", "kinds"),
+    [
+        ("val_loss", [0.9, 0.7, 0.8], True, ["reported"]),
+        ("val_loss", [0.9, 0.7, 0.7, 0.6], True, ["reported", "best-so-far"]),
+        ("best_val_loss", [0.6], True, ["reported", "best-so-far"]),
+        ("val_loss", [0.9, 0.7, 0.7, 0.6], False, ["best-so-far"]),
+        ("val_loss", [0.9, 0.7, 0.8], False, []),
+    ],
+)
+def test_a_metric_that_only_the_training_reports_is_a_finding(
+    metric: str, values: list[float], by_hand: bool, kinds: list[str]
+) -> None:
+    measure, clean = Measure(metric, True), Trajectory(metrics={metric: list(enumerate(values))})
+    assert [told["kind"] for told in reported(measure, clean, by_hand)] == kinds
+    evaluated = Trajectory(metrics=clean.metrics, final={metric: 0.6})
+    assert reported(measure, evaluated, by_hand) == []
 
 
 def test_clean_training_says_it_where_nobody_else_does() -> None:

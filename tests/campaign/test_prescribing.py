@@ -53,6 +53,7 @@ def mine(tmp_path: Path) -> Iterator[Path]:
     file.with_suffix(".known-good.json").unlink(missing_ok=True)
 
 
+@pytest.mark.nightly(reason="the digits with all their guards; the quick ring has the prescription of a loop")
 def test_a_prescription_is_proven_and_written(mine: Path, tmp_path: Path) -> None:
     done = prescribe(mine, tmp_path, "--write", "--json")
     assert done.returncode == 0, done.stderr

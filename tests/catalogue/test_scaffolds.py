@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from faultlab.catalogue import guard_scaffold
+from faultlab.catalogue import guard_scaffold, interface_scaffold
 from faultlab.errors import UsageError
 from faultlab.report import format_scaffold
 from tests import warm
@@ -55,6 +55,32 @@ except AssertionError:
     print("right")
 """
 
+SEAM = """
+from faultlab.catalogue import scaffold
+from faultlab.injection import hooks
+
+assert hooks.__file__.startswith({folder!r}), hooks.__file__
+assert scaffold.seams()["GradientBucket"].about
+if "GradientBucket" in hooks.offered("torch") and "GradientBucket" in hooks.offered("lightning"):
+    print("right")
+"""
+INTERFACES = """
+from faultlab import engines
+from faultlab.engines import Engine
+from faultlab.frameworks import base, registry
+
+assert engines.__file__.startswith({folder!r}), engines.__file__
+engine, framework = engines.create("my_cluster", 2), registry.named("my_cluster")
+assert (engine.jobs, engine.alone, framework.name) == (2, False, "my_cluster")
+for made, interface in ((engine, Engine), (framework, base.Framework)):
+    lacks = [name for name in vars(interface) if not name.startswith("_") and name not in dir(made)]
+    assert lacks == [], lacks
+try:
+    engine.close()
+except NotImplementedError:
+    print("right")
+"""
+
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
@@ -93,6 +119,33 @@ def test_the_scaffold_of_a_format_is_found_and_fails_its_contract_until_it_says_
     right(FORMAT, package)
 
 
+def test_the_scaffold_of_a_seam_is_a_point_with_a_hook_for_every_framework(package: Path) -> None:
+    done = _faultlab("dev", "new", "seam", "GradientBucket", "--into", package)
+    assert (done.status, done.err) == (0, "")
+    points, seams = package / "catalogue" / "injection_points", package / "frameworks" / "torch" / "seams"
+    lint(points / "gradient_bucket.py", points / "__init__.py", seams / "gradient_bucket.py")
+    right(SEAM, package)
+
+
+def test_the_scaffolds_of_an_engine_and_a_framework_are_found_with_every_member_to_fill_in(package: Path) -> None:
+    listed = {"engine": ("engines", "engines/__init__"), "framework": ("frameworks", "core/framework_names")}
+    for kind, (folder, listing) in listed.items():
+        done = _faultlab("dev", "new", kind, "my_cluster", "--into", package / folder)
+        assert (done.status, done.err) == (0, "")
+        assert f"Added to {os.path.relpath(package / listing)}.py." in done.out
+    toolkit = package / "frameworks" / "my_cluster"
+    lint(package / "engines" / "my_cluster.py", package / "engines" / "__init__.py", toolkit, package / "core")
+    right(INTERFACES, package)
+
+
+def test_an_engine_elsewhere_is_to_be_listed_by_its_own_package(tmp_path: Path) -> None:
+    done = _faultlab("dev", "new", "engine", "my_cluster", "--into", tmp_path)
+    assert "entry points of your package: `my_cluster` in the group `faultlab.engines`" in done.out
+    assert [file.name for file in tmp_path.iterdir()] == ["my_cluster.py"]
+    with pytest.raises(UsageError, match="already exists"):
+        interface_scaffold.add_engine("my_cluster", tmp_path)
+
+
 def test_a_guard_elsewhere_is_written_and_nothing_else_is(tmp_path: Path) -> None:
     (tmp_path / "__init__.py").write_text("mine = 1\n")
     (file,) = guard_scaffold.add("Spread2d", tmp_path)
@@ -127,9 +180,12 @@ def test_a_format_of_no_new_name_is_refused(tmp_path: Path, name: str, why: str)
 
 
 @pytest.mark.parametrize(("words", "said"), [
-    (["engine", "toy"], "expected [mode|guard|format] NAME"),
-    (["guard"], "expected [mode|guard|format] NAME"),
-    (["guard", "LabelsSpread", "Another"], "expected [mode|guard|format] NAME"),
+    (["detector", "Toy"], "expected [mode|guard|seam|format|engine|framework] NAME"),
+    (["guard"], "expected [mode|guard|seam|format|engine|framework] NAME"),
+    (["guard", "LabelsSpread", "Another"], "expected [mode|guard|seam|format|engine|framework] NAME"),
+    (["engine", "My-Cluster"], "invalid name 'My-Cluster': expected a module's name in lower case"),
+    (["seam", "loss"], "invalid injection point 'loss': expected the name of a class"),
+    (["seam", "GradientBucket"], "is not a package like faultlab"),
     (["guard", "LabelsSpread", "--seam", "Loss"], "--seam applies to failure modes only"),
     (["mode", "loss.nan"], "loss.nan already exists"),
 ])  # fmt: skip

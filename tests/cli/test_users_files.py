@@ -296,6 +296,7 @@ def test_a_command_leaves_every_file_of_the_users_as_it_was(command: list[str], 
     assert state(project) == before
 
 
+@MORE
 def test_faults_under_pytest_leave_every_file_of_the_users_as_it_was(project: Path) -> None:
     # What the suite itself writes, it writes once more: the clean pass is pytest's own.
     ran(project, "-q", "-p", "no:cacheprovider", module="pytest")
@@ -310,7 +311,8 @@ def test_faults_under_pytest_leave_every_file_of_the_users_as_it_was(project: Pa
     )
 
 
-@pytest.mark.parametrize("package", [pytest.param(PACKAGES[0], marks=MORE), PACKAGES[1]])
+@MORE
+@pytest.mark.parametrize("package", PACKAGES)
 def test_no_stock_callback_gets_at_the_users_files(package: str, project: Path) -> None:
     for group in groups(package)[:1]:
         _check_group(package, group, project)

@@ -260,7 +260,11 @@ def test_a_keeper_ends_when_nobody_has_asked_for_long_and_leaves_nothing(
 
 
 @pytest.mark.parametrize(
-    "how", ["SIGTERM", *(pytest.param(how, marks=MORE) for how in ("socket gone", "folder gone", "asked"))]
+    "how",
+    [
+        "SIGTERM",
+        *(pytest.param(how, marks=MORE) for how in ("socket gone", "folder gone", "asked", "asked in its folder")),
+    ],
 )
 def test_a_keeper_that_is_ended_or_can_not_be_reached_leaves_nothing(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, how: str
@@ -277,7 +281,11 @@ def test_a_keeper_that_is_ended_or_can_not_be_reached_leaves_nothing(
         monkeypatch.chdir(bench.project.parent)
         bench.project.rename(bench.project.with_name("moved"))
     else:
-        assert [ended["pid"] for ended in keeping.end_all()] == [state["pid"]]
+        with monkeypatch.context() as elsewhere:
+            elsewhere.chdir(bench.project.parent)
+            assert keeping.end_own() == []
+        end = keeping.end_own if how == "asked in its folder" else keeping.end_all
+        assert [ended["pid"] for ended in end()] == [state["pid"]]
     assert bench.none_left()
 
 

@@ -26,6 +26,17 @@ def test_orders_are_given_out_in_their_sequence_whatever_places_they_begin_at() 
     assert len(waiting) == 0
 
 
+def test_what_is_put_first_goes_before_the_others_of_its_place_and_of_all() -> None:
+    waiting = Waiting(Order(name, Train(0), at=at) for name, at in [("a", 3), ("b", 1), ("c", 3)])
+    waiting.put_first(Order("d", Train(0), at=1))
+    waiting.put_first(Order("e", Train(0), at=3))
+    assert taken(waiting, 1, absent=(3,)) == ["d"]
+    assert taken(waiting, 2) == ["e", "a"]
+    waiting.put_first(Order("f", Train(0), at=9))
+    assert taken(waiting, 9) == ["f", "b", "c"]
+    assert len(waiting) == 0
+
+
 def test_those_whose_place_is_not_there_yet_wait_and_keep_their_turn() -> None:
     waiting = Waiting(Order(name, Train(0), at=at) for name, at in [("a", 3), ("b", 1), ("c", 3), ("d", 1)])
     assert taken(waiting, 1, absent=(3,)) == ["b"]

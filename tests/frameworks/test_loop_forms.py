@@ -101,6 +101,7 @@ def test_a_module_that_clears_its_gradients_can_forget_it(tmp_path: Path) -> Non
     assert (fault.status, fault.activations) == (Status.SILENT, 30)
 
 
+UNCHANGED = "mode.training-in-validation@always"
 AGAIN = pytest.mark.nightly(reason="a campaign more, for another way to name the start method")
 
 
@@ -108,18 +109,16 @@ AGAIN = pytest.mark.nightly(reason="a campaign more, for another way to name the
 def test_faults_in_workers_act_whatever_starts_the_workers(form: str, tmp_path: Path) -> None:
     # Step 6 is the first of the second epoch, before which workers have loaded the batches of a validation.
     faults = ["dataset.item-raises@step=3", "loader.worker-killed@step=2", "loader.worker-raises@step=6"]
-    report = campaign(tmp_path, form, *faults)
+    report = campaign(tmp_path, form, *faults, UNCHANGED)
     assert report.reasons == []
-    assert {fault.id: (fault.status.value, fault.first_step) for fault in report.faults} == {
+    found = {fault.id: fault for fault in report.faults}
+    validating = found.pop(UNCHANGED)
+    assert (validating.status, validating.reason) == (
+        Status.NOT_APPLICABLE,
+        "its validation leaves all modules in training mode",
+    )
+    assert {id: (fault.status.value, fault.first_step) for id, fault in found.items()} == {
         "dataset.item-raises@step=3": ("detected", 3),
         "loader.worker-killed@step=2": ("detected", 2),
         "loader.worker-raises@step=6": ("detected", 6),
     }
-
-
-def test_a_validation_in_training_mode_can_not_be_put_into_it(tmp_path: Path) -> None:
-    (fault,) = campaign(tmp_path, "with_workers", "mode.training-in-validation").faults
-    assert (fault.status, fault.reason) == (
-        Status.NOT_APPLICABLE,
-        "its validation leaves all modules in training mode",
-    )

@@ -76,7 +76,14 @@ def run(tmp_path: Path, train: str, *select: str, **more: Any) -> Report:
     return api.run(load(scenario), select=list(select), out=tmp_path / "out", **{"advice": False, **more})
 
 
-FORMS = ["with_closure", "accumulating", "without_loader", "one_function_for_both", "streaming"]
+MORE = pytest.mark.nightly(reason="one more form, which other tests of the quick ring break elsewhere")
+FORMS = [
+    "accumulating",
+    *(
+        pytest.param(form, marks=MORE)
+        for form in ("with_closure", "without_loader", "one_function_for_both", "streaming")
+    ),
+]
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -41,7 +41,12 @@ def by_hand(tmp_path_factory: pytest.TempPathFactory) -> Report:
     return campaign(ROOT / "scenarios/digits/loop.yaml", tmp_path_factory.mktemp("plain"))
 
 
-@pytest.mark.parametrize("name", ["accelerate", "fabric", "ignite", "skorch"])
+MORE = pytest.mark.nightly(reason="one more framework under the same faults; the quick ring has accelerate and skorch")
+
+
+@pytest.mark.parametrize(
+    "name", ["accelerate", pytest.param("fabric", marks=MORE), pytest.param("ignite", marks=MORE), "skorch"]
+)
 def test_the_same_faults_end_as_in_the_plain_loop_and_in_their_own_step(
     name: str, by_hand: Report, tmp_path: Path
 ) -> None:

@@ -23,7 +23,7 @@ from faultlab.gate import baseline_check, evidence
 from faultlab.gate import baseline_file as files
 from faultlab.gate.baseline_file import Accepted
 from faultlab.gate.demands import check_mutants
-from faultlab.mutants.mutation import Asked, SourceMutation
+from faultlab.mutants.mutation import MutationOptions, SourceMutation
 from tests.support import Called, call, detection, mutant, mutated, report, result, run_folder
 
 GUARD = detection("guard", "Moves", names_cause=True)
@@ -174,7 +174,7 @@ def test_values_that_no_report_has_are_a_mistake_in_the_call(
 
 def test_mutants_are_not_put_into_a_report_that_was_edited(tmp_path: Path) -> None:
     file = _whole(tmp_path)
-    mutation: Any = SourceMutation(Asked(paths=(tmp_path,), out=tmp_path), None, None)  # type: ignore[arg-type]
+    mutation: Any = SourceMutation(MutationOptions(paths=(tmp_path,), out=tmp_path), None, None)  # type: ignore[arg-type]
     name = type("Named", (SourceMutation,), {"name": "made-up"})
     mutation.__class__ = name
     assert mutation._known_report().faults == [DETECTED, SILENT]

@@ -11,7 +11,7 @@ from torch import nn
 from faultlab import guards
 from faultlab.guards import Guard, NormalisationAlive, OutputsVary, SamplesIndependent
 from faultlab.guards.support import listening
-from faultlab.guards.support.lightning_view import view_of
+from faultlab.guards.support.trainer_view import view_of
 from faultlab.guards.support.trials import Trial
 from tests.guards.rig import Healthy, alarm_of, fit
 from tests.zoo import compiled

@@ -21,7 +21,7 @@ from faultlab.guards import Alarm, Guard, GuardSet, GuardWarning
 from faultlab.guards.known_profile import combine
 from faultlab.guards.known_sensor import Sensor
 from faultlab.guards.support import trials
-from faultlab.guards.support.lightning_callback import HOOKS, overrides
+from faultlab.guards.support.callback import HOOKS, overrides
 from tests import warm
 from tests.guards.rig import QUIET, Healthy, fit, loaders
 from tests.zoo import models

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from faultlab import guards
 from faultlab.guards import Guard, KnownGood, KnownGoodRecorder
 from faultlab.guards.known_profile import combine
-from faultlab.guards.support.lightning_callback import HOOKS
+from faultlab.guards.support.callback import HOOKS
 from tests.guards.rig import QUIET
 
 CLASSES = guards.classes()

@@ -18,7 +18,7 @@ from torch.optim import SGD, Adam, Optimizer
 
 from faultlab import guards
 from faultlab.guards import Alarm, Guard
-from faultlab.guards.support.lightning_view import view_of
+from faultlab.guards.support.trainer_view import view_of
 from faultlab.guards.support.training_view import TrainingView
 from tests.guards.rig import fit, points
 

@@ -19,7 +19,7 @@ import torch
 
 from faultlab import guards
 from faultlab.guards import Alarm, GuardWarning
-from faultlab.guards.support.lightning_callback import Callback
+from faultlab.guards.support.callback import Callback
 
 LEVELS = guards.LEVELS
 _QUIET: dict[str, Any] = {

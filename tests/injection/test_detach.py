@@ -19,7 +19,7 @@ from faultlab.catalogue.requirements import inapplicable
 from faultlab.core.fault import Fault
 from faultlab.core.patching import Patches
 from faultlab.core.target_profile import TargetProfile
-from faultlab.frameworks.lightning import namespaces
+from faultlab.frameworks.lightning import private_api
 from faultlab.frameworks.lightning.clock import LightningClock
 from faultlab.frameworks.lightning.probe import Probe
 from faultlab.injection import registry
@@ -64,11 +64,9 @@ def _profile(factory: Any) -> tuple[TargetProfile, pl.Trainer]:
 
 def _touchable(module: Any) -> list[Any]:
     classes = [*type(module).__mro__, torch.Tensor, torch.optim.Optimizer]
-    for path in ("loops.training_epoch_loop:_TrainingEpochLoop", "loops.fit_loop:_FitLoop",
-                 "loops.evaluation_loop:_EvaluationLoop", "loops.prediction_loop:_PredictionLoop",
-                 "loops.fetchers:_DataFetcher", "loops.fetchers:_PrefetchDataFetcher",
-                 "loops.fetchers:_DataFetcherWrapper", "core.optimizer:LightningOptimizer"):  # fmt: skip
-        classes.append(namespaces.part("pytorch_lightning", path))
+    for path in (private_api.EPOCH_LOOP, *private_api.RUNNING_LOOPS, private_api.FETCHER, *private_api.FETCHERS,
+                 private_api.OPTIMIZER):  # fmt: skip
+        classes.append(private_api.part("pytorch_lightning", path))
     return classes
 
 

@@ -195,6 +195,32 @@ def test_pytests_private_names_stand_in_one_file() -> None:
     assert poking == {"testing.pytest_internals"}
 
 
+# Whose each is: of the guards' own view, of what a profile shows, and of what mutated classes need in a victim.
+_PRIVATE = {"guards.support.trainer_view", "core.packages", "injection.init_arguments"}
+_OTHERS = {"_getframe", "_get_iterator", "_update_count"}
+
+
+def _strings_and_attributes(file: Path) -> Iterator[str]:
+    """Yield strings, and the attributes of others than the object or class itself."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) not in ("self", "cls", "super()"):
+            yield node.attr
+
+
+def test_lightnings_private_names_stand_in_one_file() -> None:
+    private = r"_{1,2}[a-z]\w*[a-z]|(trainer|loops|core|strategies|utilities)[a-z_.]*:\w+"
+    home = "frameworks.lightning.private_api"
+    names = {name for name in _strings_and_attributes(modules()[home]) if re.fullmatch(private, name)}
+    assert len(names) > 40
+    for module, file in modules().items():
+        used = {name for name in _strings_and_attributes(file) if re.fullmatch(private, name)}
+        if module != home and module not in _PRIVATE:
+            of_lightning = module.startswith("frameworks.lightning")
+            assert {name for name in used if name in names or of_lightning} <= _OTHERS, module
+
+
 def test_five_files_lie_at_the_root() -> None:
     assert {file.stem for file in PACKAGE.glob("*.py")} == ROOT_FILES
 

@@ -175,3 +175,18 @@ def test_what_is_installed_is_the_actions_own_source_unless_said(
     done, _ = step("Install faultlab", work, install=install)
     assert done.returncode == 0, done.stderr
     assert told.read_text().splitlines() == ["-m", "pip", "install", *installed]
+
+
+def test_what_an_example_leaves_out_of_the_main_job_is_run_every_night() -> None:
+    (line,) = [line for line in (ROOT / ".ci/nightly").read_text().splitlines() if "faultlab run" in line]
+    assert line.endswith("--select '*'")
+    expanded = subprocess.run(["bash", "-c", f"echo {line}"], capture_output=True, text=True, check=True).stdout.split()
+    partial = {}
+    for file in sorted((ROOT / "scenarios").rglob("*.yaml")):
+        text = file.read_text(encoding="utf-8")
+        if "select" in yaml.safe_load(text).get("faults", {}):
+            partial[file.relative_to(ROOT).as_posix()] = text
+    # The first is ddp.yaml with guards, and tests/engines/test_shards.py has the whole of the second.
+    elsewhere = {"scenarios/digits/ddp_guarded.yaml", "scenarios/text/fsdp2.yaml"}
+    assert {word for word in expanded if word.endswith(".yaml")} == set(partial) - elsewhere
+    assert [file for file, text in partial.items() if "nightly" not in text] == []

@@ -11,8 +11,8 @@ from tests.rings import Item
 
 
 @pytest.fixture(scope="module")
-def items() -> list[Item]:
-    return rings.collected()
+def items(pytestconfig: pytest.Config) -> list[Item]:
+    return rings.known(pytestconfig)
 
 
 def test_every_mark_gives_its_reason(items: list[Item]) -> None:

@@ -16,7 +16,7 @@ from faultlab.report.html import document
 from faultlab.report.html.charts import Curves
 from faultlab.report.html.lessons import by_symptom, lessons
 from faultlab.report.html.lookalikes import MOST, distance, lookalikes
-from faultlab.report.remedy import FEW, arguments, code, remedy
+from faultlab.report.remedy import FEW, arguments, code, remedy, watching_code
 from faultlab.report.text import percent
 from tests.report.test_report_html import HARMFUL, HARMLESS, fault, found, sample, written
 from tests.support import run_folder
@@ -62,10 +62,18 @@ def test_the_guards_for_the_trainer_of_transformers_are_one_of_its_callbacks() -
     made = remedy(report, {})
     assert made is not None
     assert "from faultlab.guards import A, watch\n\nwith watch(" in made.code
+    assert made.code.endswith("\nprint(watching.report())  # the guards that could not look, and why")
+    compile(made.code, "snippet", "exec")
     report.versions["transformers"] = "5.24.0"
     made = remedy(report, {})
     assert made is not None
     assert made.code == "from faultlab.guards import A, hf\n\nTrainer(..., callbacks=[hf([A()])])"
+
+
+def test_guards_of_a_loop_are_not_given_the_name_of_a_metric_that_they_could_not_see() -> None:
+    given = {"A": {"metric": "val_rmse", "mode": "min", "epochs": 3}, "B": {"metric": "val_rmse"}}
+    assert "\n    A(epochs=3),\n    B(),\n]) as watching:\n" in watching_code(given)
+    assert "A(metric='val_rmse', mode='min', epochs=3)" in code(["A", "B"], given)
 
 
 def test_among_equals_the_guard_for_harmful_faults_comes_first_and_then_the_cheaper_one() -> None:

@@ -25,7 +25,7 @@ from tests import warm
 from tests.cli.test_cli import ROOT, _faultlab
 from tests.published import violations_of
 from tests.report.test_published_schemas import REPORTS
-from tests.support import mutant, mutated
+from tests.support import Quiet, mutant, mutated
 
 MORE = pytest.mark.nightly(
     reason="a campaign of its own; the quick ring has one that was run, and made-up reports of every kind"
@@ -141,7 +141,7 @@ def test_the_report_of_tests_and_mutants_is_what_the_schema_says(tmp_path: Path)
 
 @MORE
 def test_the_report_of_an_interrupted_campaign_is_what_the_schema_says(tmp_path: Path) -> None:
-    class Impatient(api._Quiet):
+    class Impatient(Quiet):
         def judged(self, result: FaultResult) -> None:
             raise KeyboardInterrupt
 

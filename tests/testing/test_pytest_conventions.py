@@ -263,6 +263,9 @@ PARTS = """
 """
 
 
+@pytest.mark.nightly(
+    reason="a suite of its own under faults; the quick ring has the matrix of the suite of test_pytest_plugin.py"
+)
 def test_a_skipped_subtest_leaves_the_others_of_its_test_to_detect(pytester: pytest.Pytester) -> None:
     ran = faultlabbed(pytester, PARTS, "--faultlab-matrix", select="loss.nan loss.negated")
     kills = {entry["test"].partition("::")[2]: entry["kills"] for entry in ran.tests["tests"]}

@@ -76,6 +76,7 @@ def test_a_fault_that_others_have_detected_is_run_until_one_test_fails(pytester:
     assert [entry["settled"] for entry in ran.tests["faults"]] == [True, False]
 
 
+@MORE
 def test_a_test_that_detects_nothing_was_run_under_every_fault(pytester: pytest.Pytester) -> None:
     ran = faultlabbed(pytester, SLOWER, "--faultlab-matrix", "--faultlab-settled=loss.nan", select="loss.nan@always")
     kinds = {"test_loss_is_finite": "test", "test_it_trains_long": "", "test_loss_is_finite_at_last": "test"}

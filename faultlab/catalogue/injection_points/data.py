@@ -83,7 +83,7 @@ class Loaders(InjectionPoint):
     attach_at = "fit"
     leaves = _BEFORE_FORWARD
     methods = IN_LOADERS
-    lightnings = "a Trainer that is given the loaders; here the training iterates over its own"
+    trainer_part = "a Trainer that is given the loaders; here the training iterates over its own"
 
 
 @dataclass(frozen=True)

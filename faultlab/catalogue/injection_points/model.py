@@ -75,7 +75,7 @@ class ModuleArguments(InjectionPoint):
 
     attach_at = "construct"
     methods = throughout("__init__")
-    lightnings = "a module whose arguments the scenario names; here the training constructs it"
+    trainer_part = "a module whose arguments the scenario names; here the training constructs it"
 
     def inapplicable(self, profile: TargetProfile) -> str:
         if profile.takes is None:
@@ -94,4 +94,4 @@ class TrainerArguments(InjectionPoint):
     """
 
     attach_at = "construct"
-    lightnings = "a Trainer with these arguments"
+    trainer_part = "a Trainer with these arguments"

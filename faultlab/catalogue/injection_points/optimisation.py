@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from faultlab.catalogue.injection_points.point import IN_STEPS, InjectionPoint, throughout
+from faultlab.core import packages
 from faultlab.core.target_profile import IN_BACKWARD
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class OptimizerStep(InjectionPoint):
     methods = throughout("optimizer_step")
 
     def inapplicable(self, profile: TargetProfile) -> str:
-        if "LightningOptimizer.step" in profile.hooks or profile.past_lightning:
+        if packages.WRAPPED_STEP in profile.hooks or profile.past_trainer:
             return ""
         if profile.by_hand:
             return "no optimizer is stepped in the clean run"
@@ -125,7 +126,7 @@ class Optimizers(InjectionPoint):
     methods = throughout("configure_optimizers")
 
     def inapplicable(self, profile: TargetProfile) -> str:
-        if not set(profile.optimizers) - {"_MockOptimizer"}:
+        if not set(profile.optimizers) - {packages.NO_OPTIMIZER}:
             return "there is no optimizer" if profile.by_hand else "configure_optimizers returns no optimizer"
         return "" if profile.optimized_tensors else "no optimizer holds a parameter of the module"
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from faultlab.core import framework_names
 from faultlab.core.fault import STAGES
 
 if TYPE_CHECKING:
@@ -41,11 +42,11 @@ class InjectionPoint:
             (`faultlab.guards.Guard.judges`): batches, forward, backward, metrics.
         methods: For each stage, the method of a module that would contain such a fault in the source; a stage may have
             none.
-        lightnings: The part that only trainings with Lightning have, for the reason why it can't be broken in others.
+        trainer_part: The part that only trainings by a Trainer have, for the reason why it can't be broken in loops.
     """
 
     kind: ClassVar[Kind] = "map"
-    lightnings: ClassVar[str] = ""
+    trainer_part: ClassVar[str] = ""
     leaves: ClassVar[frozenset[str]] = frozenset()
     methods: ClassVar[Mapping[str, str]] = {}
 
@@ -77,8 +78,8 @@ class InjectionPoint:
         """Return the reason why the target's framework has nothing to break at this point, or an empty string."""
         if self.hooked(profile):
             return ""
-        if self.lightnings and profile.by_hand:
-            return f"only Lightning has {self.lightnings}"
+        if self.trainer_part and profile.by_hand:
+            return f"only {framework_names.title()} has {self.trainer_part}"
         part = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", self.name).lower()
         return f"`framework: {profile.framework}` has no {part} that faultlab can break"
 

@@ -71,7 +71,7 @@ class Sharding(OfRanks):
     """
 
     kind = "in_place"
-    lightnings = "the hook configure_model, in which FSDP2 shards a module"
+    trainer_part = "the hook configure_model, in which FSDP2 shards a module"
     leaves = _AFTER_FORWARD
 
     def inapplicable(self, profile: TargetProfile) -> str:
@@ -93,7 +93,7 @@ class ReplicaArguments(OfReplicas):
 class SamplerArguments(OfRanks):
     """The arguments of the DistributedSampler that shards the data, by name. The injector maps dict -> dict."""
 
-    lightnings = "samplers that the framework constructs; here the training constructs its own"
+    trainer_part = "samplers that the framework constructs; here the training constructs its own"
     attach_at = "fit"
     leaves = frozenset({"backward", "forward", "metrics"})
 
@@ -106,7 +106,7 @@ class Launch(OfRanks):
     a rank that is given another address or port also opens the store that torch would open there.
     """
 
-    lightnings = "a launch that the framework reads; here the training reads the environment itself"
+    trainer_part = "a launch that the framework reads; here the training reads the environment itself"
     attach_at = "fit"
     leaves = frozenset({"backward", "batches", "forward", "metrics"})
 

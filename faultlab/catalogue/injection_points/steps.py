@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from faultlab.catalogue.injection_points.point import IN_STEPS, Attachment, InjectionPoint
+from faultlab.core import framework_names
 
 if TYPE_CHECKING:
     from faultlab.core.target_profile import TargetProfile
@@ -56,7 +57,7 @@ class StepCall(InjectionPoint):
         if self.hook in profile.hooks:
             return ""
         if profile.by_hand:
-            return _WITHOUT.get(self.hook, f"only modules of Lightning have the hook {self.hook}")
+            return _WITHOUT.get(self.hook, f"only modules of {framework_names.title()} have the hook {self.hook}")
         return f"{self.hook} is never called in the clean run"
 
 
@@ -70,7 +71,7 @@ class Definition(InjectionPoint):
     hook: str = "training_step"
     attach_at = "fit"
     methods = IN_STEPS
-    lightnings = "modules whose hooks are found by their names"
+    trainer_part = "modules whose hooks are found by their names"
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from faultlab.catalogue.requirements import requirement
+from faultlab.core import framework_names
 from faultlab.core.target_profile import TargetProfile
 
 
@@ -13,7 +14,7 @@ def _learning_rate(profile: TargetProfile) -> str:
 
 @requirement("several-updates")
 def _several_updates(profile: TargetProfile) -> str:
-    if profile.past_lightning:
+    if profile.past_trainer:
         return "the module steps torch's own optimizers, which max_steps does not count"
     return "" if profile.updates > 1 else "the clean run steps its optimizers at most once"
 
@@ -40,8 +41,8 @@ def _sanity_check(profile: TargetProfile) -> str:
     return "" if "num_sanity_val_steps" in profile.flags else "the Trainer runs no sanity check"
 
 
-@requirement("lightning-clips")
-def _lightning_clips(profile: TargetProfile) -> str:
+@requirement("trainer-clips")
+def _trainer_clips(profile: TargetProfile) -> str:
     return "the module clips its gradients itself" if profile.clips_itself else ""
 
 
@@ -76,7 +77,7 @@ def _ranking_callback(profile: TargetProfile) -> str:
 @requirement("mixed-precision")
 def _mixed_precision(profile: TargetProfile) -> str:
     if profile.by_hand:
-        return "only Lightning's Trainer declares its precision"
+        return f"only {framework_names.title()}'s Trainer declares its precision"
     return "" if profile.precision.endswith("mixed") else "the Trainer does not use mixed precision"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from faultlab.catalogue.requirements import requirement
-from faultlab.core import resource_limits
+from faultlab.core import framework_names, packages, resource_limits
 from faultlab.core.target_profile import TargetProfile
 
 
@@ -35,8 +35,9 @@ def _best_checkpoint(profile: TargetProfile) -> str:
 def _evaluated_best(profile: TargetProfile) -> str:
     if reason := _best_checkpoint(profile):
         return reason
-    if profile.unevaluated and profile.past_lightning:
-        return "the module steps torch's own optimizers, so Lightning counts no steps and keeps no best checkpoint"
+    if profile.unevaluated and profile.past_trainer:
+        trainer = framework_names.title()
+        return f"the module steps torch's own optimizers, so {trainer} counts no steps and keeps no best checkpoint"
     if profile.unevaluated:
         return f"Trainer.validate fails after a training without a fault: {profile.unevaluated}"
     return "" if profile.validation_batches else "without a validation loop, no checkpoint is evaluated as the best"
@@ -44,7 +45,7 @@ def _evaluated_best(profile: TargetProfile) -> str:
 
 @requirement("later-save")
 def _later_save(profile: TargetProfile) -> str:
-    if not profile.past_lightning and (no_optimizer := _optimizer(profile)):
+    if not profile.past_trainer and (no_optimizer := _optimizer(profile)):
         return f"{no_optimizer}, so the weights do not change"
     if profile.saves is not None and profile.saves < 2:
         return "the clean run saves its weights at one step only"
@@ -56,7 +57,7 @@ def _later_save(profile: TargetProfile) -> str:
 @requirement("optimizer")
 def _optimizer(profile: TargetProfile) -> str:
     # Without an optimizer, Lightning creates a mock that does nothing.
-    return "" if set(profile.optimizers) - {"_MockOptimizer"} else "there is no optimizer"
+    return "" if set(profile.optimizers) - {packages.NO_OPTIMIZER} else "there is no optimizer"
 
 
 @requirement("saved-optimizer")

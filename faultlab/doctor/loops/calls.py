@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from faultlab.core.user_code import UserCode
+from faultlab.doctor.loops.averages import Averages
 from faultlab.doctor.loops.tokens import Ahead
 from faultlab.doctor.loss_inputs import LossInputs
 
@@ -22,7 +24,10 @@ _LOSSES = {
     "binary_cross_entropy_with_logits": "yes or no",
 }
 _OF_CLASSES = ("cross_entropy", "nll_loss")
+_YES_OR_NO = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
 _SAMPLES, _VALUES = 1024, 4_000_000
+_READ = ("item", "__float__", "__int__")
+_OUTPUTS = 8
 
 
 class Calls(LossInputs):
@@ -31,9 +36,14 @@ class Calls(LossInputs):
     ``over_batch`` has softmax and argmax over the samples of a batch, ``summed`` the losses that are summed and their
     batch sizes, ``ignored`` the value that a cross-entropy ignores and the share of targets with it, ``classes`` the
     first of its other targets, out of ``classified``, ``rectified`` the smallest share of zeros of each ReLU by the
-    shape of its output, and ``pairs`` the inputs of the model with the targets of the loss.
+    shape of its output, and ``pairs`` the inputs of the model with the targets of the loss. ``among_outputs`` has the
+    losses of evaluations that compare outputs of models with each other, which those of the training don't, and
+    ``exclusive`` the number of one-hot ``rows`` that binary cross-entropy is given, out of so many ``classes``, and of
+    ``others``.
 
     Attributes:
+        averages: What the loop makes of the numbers that it reads in evaluations.
+        outputs: What the models returned last.
         inputs: The first tensor that the model was called with last.
         learning: Whether that call may be one of the training.
         ahead: How far the targets of a language model are ahead of its input.
@@ -52,13 +62,23 @@ class Calls(LossInputs):
         self.classified = 0
         self.rectified: dict[str, float] = {}
         self.pairs: list[tuple[Any, Any, str]] = []
+        self.among_outputs: list[dict[str, str]] = []
+        self.exclusive: dict[str, Any] = {"rows": 0, "others": 0}
+        self.averages = Averages(code)
+        self.outputs: deque[Any] = deque(maxlen=_OUTPUTS)
+        self._among_outputs_in_training: set[str] = set()
         self._paired = self._values = 0
         self._inside = False
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if not self.active or self._inside:
+        if self._inside:
+            return func(*args, **(kwargs or {}))
+        if not self.learning and getattr(func, "__name__", "") in _READ:
+            self.averages.read(value := func(*args, **(kwargs or {})))
+            return value
+        if not self.active:
             return func(*args, **(kwargs or {}))
         self._inside = True
         try:
@@ -80,8 +100,28 @@ class Calls(LossInputs):
             shape = str(tuple(first.shape[1:]))
             zeros = float((first <= 0).float().mean()) if name == "relu" else float((result <= 0).float().mean())
             self.rectified[shape] = min(zeros, self.rectified.get(shape, 1.0))
-        elif name in _LOSSES and self.learning:
-            self._of_loss(name, first, args[1] if len(args) > 1 else kwargs.get("target"), kwargs, result)
+        elif name in _LOSSES:
+            target = args[1] if len(args) > 1 else kwargs.get("target")
+            self._among_outputs(name, first, target)
+            if not self.learning and kwargs.get("reduction", "mean") == "mean" and result.dim() == 0:
+                self.averages.mean(float(result))
+            if self.learning:
+                self._of_loss(name, first, target, kwargs, result)
+
+    def _among_outputs(self, name: str, first: Any, target: Any) -> None:
+        both = all(any(one is output for output in self.outputs) for one in (first, target))
+        if both and self.learning:
+            self._among_outputs_in_training.add(name)
+            self.among_outputs = [one for one in self.among_outputs if one["loss"] != name]
+        elif both and first is not target and name not in self._among_outputs_in_training:
+            self.among_outputs = [{"loss": name, "place": self._user.running()}]
+
+    def _exclusive(self, name: str, target: Any) -> None:
+        rows = target.detach()
+        one_hot = ((rows == 0) | (rows == 1)).all(1) & (rows.sum(1) == 1)
+        self.exclusive["rows"] += int(one_hot.sum())
+        self.exclusive["others"] += int((~one_hot).sum())
+        self.exclusive.update(loss=name, classes=rows.shape[1])
 
     def _over_batch(self, name: str, scores: Any, dim: Any) -> None:
         samples = len(self.inputs) if self.inputs is not None and self.inputs.dim() else 0
@@ -111,6 +151,8 @@ class Calls(LossInputs):
                 counted = target[target != value]
                 self.classes.update(counted.flatten()[:_SAMPLES].tolist())
                 self.classified += counted.numel()
+        if name in _YES_OR_NO and isinstance(target, torch.Tensor) and target.dim() == 2 and target.shape[1] > 2:
+            self._exclusive(name, target)
         x = self.inputs
         if not isinstance(target, torch.Tensor) or x is None or not target.dim() or len(target) != len(x):
             return

@@ -59,7 +59,15 @@ def schedule(seen: Seen) -> Iterator[Finding]:
             "",
             "Check the code that sets it.",
         )
-    if peak == 0:
+    if peak == 0 and seen["bypassed"]:
+        name = seen["bypassed"].partition(" ")[0]
+        yield wrong(
+            f"the learning rate is 0: {seen['bypassed']} wraps the optimizer and sets its rate, but the loop steps the "
+            "optimizer itself, not the wrapper",
+            seen["places"].get("step", ""),
+            f"Call {name}.step() in place of {name}'s optimizer's step().",
+        )
+    elif peak == 0:
         yield wrong("the learning rate is 0", seen["places"].get("optimizer", ""), "Give the optimizer a rate.")
 
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from faultlab.doctor import drawn, told
+from faultlab.doctor import drawn, made_of, told
 from faultlab.doctor.finding import Checks, Finding, Seen, attention, wrong
 from faultlab.doctor.loops.mechanics import trains
 
 DATA, REST = Checks(), Checks()
 check = DATA.check
 _CLEAR, _FEW, _MANY = 0.15, 200, 64
+_MUCH_PADDING = 0.1
 
 check("loss inputs", "ariecattan/SciCo#2")(told.losses)
+check("range of predictions", "HKUSTCV/FSS-1000#20")(made_of.bounded)
+check("weights of the loss", "tung-nd/stormer#4")(made_of.negative)
+check("weights of the loss", "paninski-lab/lightning-pose#375")(made_of.twice)
 REST.check("skipped checks")(told.unread)
 
 
@@ -69,7 +73,7 @@ def labels(seen: Seen) -> Iterator[Finding]:
         return
     chance, number = found["chance"], min(512, found["samples"])
     limit = chance + 3 * math.sqrt(chance * (1 - chance) / number)
-    if found["related"] < limit and not _learns_at_once(seen, found["guess"]):
+    if found["related"] < limit and not _learns_at_once(seen, found["guess"]) and not _is_too_small(seen):
         yield attention(
             "the labels have no relation to the inputs that could be seen: similar inputs do not have the same label "
             "more often than by chance",
@@ -77,6 +81,15 @@ def labels(seen: Seen) -> Iterator[Finding]:
             f"{chance:.0%}; in the first pass the loss is not below {found['guess']:.3g}, that of a guess",
             "Check that inputs and labels are shuffled in the same order, and read by the same index.",
         )
+
+
+def _is_too_small(seen: Seen) -> bool:
+    """Return whether the model learns the labels with fewer weights than there are samples: not by heart."""
+    first = next((one for one in seen["loaders"] if one["learns"]), None)
+    samples = (first and first["samples"]) or seen["relation"]["samples"]
+    guess, last = seen["relation"]["guess"], seen["losses"][-max(1, len(seen["losses"]) // 10) :]
+    learnt = bool(guess and None not in last) and sum(last) / len(last) < 0.7 * guess
+    return learnt and seen.get("weights", math.inf) < samples
 
 
 def _learns_at_once(seen: Seen, guess: float | None) -> bool:
@@ -125,6 +138,73 @@ def ahead(seen: Seen) -> Iterator[Finding]:
             f"{given}: {seen['places'].get('model', '')}",
             "Shift once. A model of transformers shifts the labels itself: its collator passes labels equal to "
             "input_ids.",
+        )
+
+
+@check("padding", "open-jarvis/OpenJarvis#521")
+def padding(seen: Seen) -> Iterator[Finding]:
+    """Find labels at positions that the attention mask hides."""
+    if (share := seen["padded"]) > _MUCH_PADDING:
+        yield wrong(
+            f"{share:.0%} of the labels are padding, at positions that attention_mask hides: the loss counts them, and "
+            "the model mostly learns to predict padding",
+            f"labels that are not -100 where attention_mask is 0: {seen['places'].get('model', '')}",
+            "Set the labels of padding to -100: labels[attention_mask == 0] = -100.",
+        )
+
+
+@check("attention mask", "coreweave/kubernetes-cloud#146")
+def hidden(seen: Seen) -> Iterator[Finding]:
+    """Find attention masks that hide every token."""
+    if seen["hidden"] and min(seen["hidden"]) == 1.0:
+        yield wrong(
+            f"attention_mask is 0 at every token of all of the first {len(seen['hidden'])} batches: the model is told "
+            "to attend to none of them",
+            seen["places"].get("model", ""),
+            "Set attention_mask to 1 for tokens and to 0 for padding: (input_ids != pad_token_id).long().",
+        )
+
+
+@check("replaced labels", "PhoebusSi/Alpaca-CoT#143")
+def relabeled(seen: Seen) -> Iterator[Finding]:
+    """Find a collator that gives labels to what the dataset has masked."""
+    found = seen["relabeled"]
+    if found and found["own"] > 2 * found["given"] + _MUCH_PADDING:
+        yield wrong(
+            f"the collator replaces the dataset's labels: {found['own']:.0%} of those are -100, and "
+            f"{found['given']:.0%} in the batches, so that the loss counts what the dataset masks, such as prompts",
+            f"the first samples and the first batch ({found['place']})",
+            "Use a collator that keeps the labels, such as DataCollatorForSeq2Seq or "
+            "DataCollatorForTokenClassification; DataCollatorForLanguageModeling makes them anew from input_ids.",
+        )
+
+
+@check("copied tokens", "huggingface/transformers#20797")
+def copied(seen: Seen) -> Iterator[Finding]:
+    """Find a masked language model whose loss counts the tokens that are not masked."""
+    shares = seen["copied"]
+    if shares and min(shares) > 0.5:
+        yield attention(
+            f"{min(shares):.0%} of the labels are equal to the input's token at the same position: most of the loss "
+            "rewards copying the input, little of it the tokens that are masked",
+            f"the first {len(shares)} calls of the loss",
+            "For a masked language model, set the labels of all tokens that are not masked to -100: "
+            "labels[input_ids != mask_token_id] = -100.",
+        )
+
+
+@check("label encoding", "activetigger/activetigger#1030")
+def exclusive(seen: Seen) -> Iterator[Finding]:
+    """Find labels that exclude each other and are trained as if they did not."""
+    found = seen["exclusive"]
+    if found["rows"] >= _MANY and not found["others"]:
+        yield attention(
+            f"each of the first {found['rows']} rows of targets is one-hot, with exactly one class of "
+            f"{found['classes']}, but the loss is binary cross-entropy ({found['loss']}): it takes each class for a "
+            "question of its own",
+            "the first calls of the loss",
+            "Use cross-entropy with class indices, such as labels.argmax(1) as integers; a model of transformers then "
+            'chooses it itself (problem_type="single_label_classification").',
         )
 
 

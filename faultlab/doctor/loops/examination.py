@@ -19,6 +19,7 @@ from faultlab.doctor.finding import OK, WRONG, Finding, Seen, fine, wrong
 from faultlab.doctor.loops import trials
 from faultlab.doctor.loops.course import COURSE, LOSS
 from faultlab.doctor.loops.data import DATA, REST
+from faultlab.doctor.loops.evaluation import EVALUATION
 from faultlab.doctor.loops.mechanics import MECHANICS
 from faultlab.doctor.loops.modes import MODES
 from faultlab.doctor.loops.weights import WEIGHTS
@@ -28,7 +29,7 @@ from faultlab.errors import TargetError
 FRAMEWORK = "torch"
 _BY = "faultlab.doctor.loops.observing:examine"
 # The order of what is certain and explains the rest.
-_CAUSES = (MECHANICS, WEIGHTS, MODES, DATA, COURSE)
+_CAUSES = (MECHANICS, WEIGHTS, MODES, DATA, COURSE, EVALUATION)
 
 
 def of_file(target: str, arguments: Sequence[str]) -> Scenario | None:

@@ -18,6 +18,7 @@ from faultlab.core.patching import Patches
 from faultlab.core.user_code import UserCode
 from faultlab.doctor import loss_graph, planned
 from faultlab.doctor.loops.calls import Calls
+from faultlab.doctor.loops.frames import wrapper_not_used
 from faultlab.doctor.loops.gradients import Gradients
 from faultlab.doctor.loops.loaders import Loaders
 from faultlab.doctor.loops.models import Models, described
@@ -51,11 +52,11 @@ class Following:
     def __init__(self, code: UserCode, until: float, changes: Mapping[str, Any]) -> None:
         self.step = 0
         self.between: Callable[[int], None] = lambda step: None
-        self.models, self.gradients, self.calls = Models(), Gradients(), Calls(code)
+        self.models, self.gradients, self.calls = Models(self.place), Gradients(), Calls(code)
         self.loaders = Loaders(self.place, self._asked)
         self.seen: dict[str, Any] = {
             "losses": [], "rates": [], "graph": [], "nodes": [], "places": {}, "unread": [], "cut": False,
-            "schedule_steps": 0, "batch_of_one": [],
+            "schedule_steps": 0, "batch_of_one": [], "input_scales": {}, "bypassed": "",
         }  # fmt: skip
         self.optimizers: list[Any] = []
         self._schedulers: list[Any] = []
@@ -113,6 +114,10 @@ class Following:
         seen["made_again"] = self.models.made_again()
         seen.update(compared=self.calls.found, labels=self.calls.labels, over_batch=self.calls.over_batch)
         seen.update(summed=self.calls.summed, rectified=self.calls.rectified, ignored=self.calls.ignored)
+        seen.update(averages=self.calls.averages.found, among_outputs=self.calls.among_outputs)
+        seen.update(exclusive=self.calls.exclusive, loads_itself=self.models.loads_itself)
+        seen.update(hidden=self.calls.ahead.hidden, relabeled=self.loaders.relabeled())
+        seen.update(padded=self.calls.ahead.padded, copied=self.calls.ahead.copied, terms=self.calls.terms.found)
         seen.update(classes=[*self.calls.classes], classified=self.calls.classified, ahead=self.calls.ahead.found)
         with self.looking("the schedules"):
             seen["schedulers"] = [planned.schedule(one) for one in self._schedulers]
@@ -120,6 +125,7 @@ class Following:
             alive = {id(value) for one in self.models.trained for value in one.module.parameters()}
             seen["root"] = described(root.module)
             seen["modes"] = root.modes
+            seen["weights"] = sum(value.numel() for value in root.module.parameters())
             seen["norms"] = root.norms
             seen["parameters"] = root.parameters(self.optimizers, alive, self.models.loaded, self.gradients.graded)
 
@@ -129,9 +135,13 @@ class Following:
         def calling(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
             outer, self._depth = self._depth == 0 and not self._in_backward, self._depth + 1
             try:
-                if outer:
-                    args = self._called(module, args, kwargs)
-                return call(module, *args, **kwargs)
+                if not outer:
+                    return call(module, *args, **kwargs)
+                args = self._called(module, args, kwargs)
+                result = call(module, *args, **kwargs)
+                if isinstance(result, torch.Tensor) and self.calls.active:
+                    self.calls.outputs.append(result)
+                return result
             finally:
                 self._depth -= 1
 
@@ -147,6 +157,17 @@ class Following:
             self.models.called(module, learning)
             first = next((one for one in args if isinstance(one, torch.Tensor)), None)
             self.calls.inputs, self.calls.learning = first, learning
+            kind = "training" if learning else "evaluation"
+            if module is self.models.first and kind not in self.seen["input_scales"] and _is_measurable(first):
+                assert first is not None
+                self.seen["input_scales"][kind] = {"mean": float(first.mean()), "spread": float(first.std())}
+            rows = len(first) if first is not None and first.dim() else 0
+            averages = self.calls.averages
+            # Of several models in one step, the first one gets the samples.
+            if learning and module is self.models.first:
+                averages.learnt(rows)
+            elif not learning and module is self.models.first:
+                averages.evaluated(rows, self.loaders.whole)
             if learning:
                 self._place("model")
                 if self.step < _LOOKED_AT:
@@ -195,6 +216,8 @@ class Following:
     def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         with self.looking("the gradients"):
             self._place("step")
+            if not self.gradients.seen["steps"]:
+                self.seen["bypassed"] = wrapper_not_used(self._code, optimizer)
             self.gradients.before_step(optimizer, bool(args[1:]) or kwargs.get("closure") is not None)
             rate = optimizer.param_groups[0].get("lr")
             if rate is not None and float(rate) != self._rate:
@@ -258,6 +281,10 @@ class Following:
     def _place(self, kind: str) -> None:
         if kind not in self.seen["places"]:
             self.seen["places"][kind] = self.place()
+
+
+def _is_measurable(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.is_floating_point() and value.numel() >= 16
 
 
 def _nodes(start: Any) -> int:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
+
+import torch
 
 from faultlab.core.asking import asked
 from faultlab.doctor import batches
 from faultlab.doctor.loops import relation
 from faultlab.doctor.samples import Samples
+
+_LOOKED_AT, _IGNORED = 16, -100
 
 
 class Loader:
@@ -21,6 +26,7 @@ class Loader:
         self.iterations = self.delivered = 0
         self.learns = self.evaluates = False
         self.batch: dict[str, Any] = {}
+        self.ignored: float | None = None
         self.samples = Samples()
 
     def facts(self) -> dict[str, Any]:
@@ -38,11 +44,15 @@ class Loader:
 
 
 class Loaders:
-    """All loaders of a loop, by their datasets: a loop may make them again for each epoch."""
+    """All loaders of a loop, by their datasets: a loop may make them again for each epoch.
+
+    ``whole`` is the length of the dataset that the last batch is from.
+    """
 
     def __init__(self, place: Callable[[], str], asking: Callable[[], None]) -> None:
         self.known: list[Loader] = []
         self.passes = 0
+        self.whole: int | None = None
         self._place, self._asking = place, asking
         self._pending: list[Loader] = []
 
@@ -90,6 +100,19 @@ class Loaders:
             return {}
         return relation.of_dataset(dataset)
 
+    def relabeled(self) -> dict[str, Any]:
+        """Return the shares of labels that are ignored in the first training samples and in the first batch."""
+        one = self.training[0] if self.training else None
+        if one is None or one.ignored is None:
+            return {}
+        try:
+            rows = [one.dataset[index]["labels"] for index in range(min(_LOOKED_AT, len(one.dataset)))]
+        except Exception:  # samples without labels, or no index
+            return {}
+        labels = [int(label) for row in rows for label in row]
+        own = sum(label == _IGNORED for label in labels) / max(1, len(labels))
+        return {"own": own, "given": one.ignored, "place": one.place}
+
     def validates_on_training(self) -> bool:
         """Return whether everything that is evaluated is what the loop learns from."""
         learnt = [one.dataset for one in self.known if one.learns]
@@ -124,10 +147,21 @@ class Loaders:
                     "keys": batches.keys(batch),
                     "types": batches.types(batch),
                 }
+                one.ignored = _ignored(batch)
             if one.iterations == 1:
                 one.samples.batch(batch)
             self._pending.append(one)
+            with contextlib.suppress(Exception):  # no length, or one that raises
+                self.whole = len(one.dataset)
             yield batch
+
+
+def _ignored(batch: Any) -> float | None:
+    """Return the share of a batch's token labels that losses ignore; None without such labels."""
+    labels = batch.get("labels") if isinstance(batch, Mapping) else None
+    if not isinstance(labels, torch.Tensor) or labels.dim() != 2 or labels.is_floating_point():
+        return None
+    return float((labels == _IGNORED).double().mean())
 
 
 def _shared(one: Any, other: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -61,14 +61,17 @@ class Trained:
 class Models:
     """The modules that a loop calls by themselves and that have weights.
 
+    ``loads_itself`` is the place at which a module's own tensors were loaded into it, after it had learnt.
     ``evaluated`` counts calls without gradients: those with such layers in training mode, and those without.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, place: Callable[[], str]) -> None:
+        self._place = place
         self.trained: list[Trained] = []
         self.evaluated = {"in training": 0, "in evaluation": 0}
         self.remade = 0
         self.loaded: set[int] = set()
+        self.loads_itself = ""
         self._called: list[Trained] = []
         self._known: dict[int, list[nn.Module]] = {}
 
@@ -103,11 +106,19 @@ class Models:
         """Wrap ``load_state_dict`` to note the weights that are loaded."""
 
         def around(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            given = args[0] if args else kwargs.get("state_dict")
+            if self.trained and isinstance(given, Mapping) and _is_of(module, given):
+                self.loads_itself = self._place()
             result = load(module, *args, **kwargs)
             self.loaded.update(map(id, module.parameters()))
             return result
 
         return around
+
+    @property
+    def first(self) -> nn.Module | None:
+        """The module that learnt first."""
+        return self.trained[0].module if self.trained else None
 
     @property
     def root(self) -> Trained | None:
@@ -140,6 +151,13 @@ def described(module: nn.Module) -> dict[str, str]:
 
 def _matters(layer: Any) -> bool:
     return bool(layer.p) if isinstance(layer, nn.modules.dropout._DropoutNd) else layer.running_mean is not None
+
+
+def _is_of(module: nn.Module, state: Mapping[str, Any]) -> bool:
+    """Return whether a state has the module's own tensors, all of them."""
+    own = {value.data_ptr() for value in module.parameters() if value.numel()}
+    given = {value.data_ptr() for value in state.values() if isinstance(value, torch.Tensor) and value.numel()}
+    return bool(own) and own <= given
 
 
 def _weights(module: nn.Module) -> list[tuple[str, Any]]:

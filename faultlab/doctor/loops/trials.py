@@ -14,6 +14,7 @@ _RATES = (0.1, 0.01, 0.001, 10.0, 100.0, 10_000.0, 1_000_000.0)
 _FASTEST = 1.0
 """The largest rate to try, beyond the loop's own."""
 _LEARNT, _BETTER = 0.9, 0.8
+_OVERSHOT, _POOR, _MUCH_BETTER = 3.0, 0.3, 0.5
 _LARGE, _SMALL, _OFF = 10.0, 0.05, 5.0
 
 Changes = dict[str, Any]
@@ -21,8 +22,10 @@ Changes = dict[str, Any]
 
 def wanted(seen: Seen) -> list[Changes]:
     """Return the changes to train with; none if the loop learns, or if it can't be judged."""
-    if not trains(seen) or len(seen["losses"]) < 10 or _learns(seen):
+    if not trains(seen) or len(seen["losses"]) < 10:
         return []
+    if _learns(seen):
+        return [{"rate": factor} for factor in _RATES if factor < 1] if _overshoots(seen) else []
     rate = _rate(seen)
     rates: list[Changes] = [{"rate": factor} for factor in _RATES if factor < 1 or rate * factor <= _FASTEST]
     return [*([{"standardized": True}] if _is_off(seen) else []), *rates]
@@ -32,7 +35,8 @@ def explained(seen: Seen, trials: Sequence[tuple[Changes, Sequence[float | None]
     """Return the finding that a better trial gives, if there is one."""
     before, limit = _end(seen["losses"]), _limit(seen)
     ends = [(changes, _end(losses)) for changes, losses in trials]
-    better = [(changes, end) for changes, end in ends if end < _BETTER * before and end < _LEARNT * limit]
+    enough = _MUCH_BETTER if _learns(seen) else _BETTER
+    better = [(changes, end) for changes, end in ends if end < enough * before and end < _LEARNT * limit]
     shown = f"the loss ends at {before:.3g}" if math.isfinite(before) else "the loss ends at NaN or infinity"
     if found := [end for changes, end in better if changes.get("standardized")]:
         given = seen["relation"]
@@ -70,6 +74,13 @@ def _rate(seen: Seen) -> float:
 def _learns(seen: Seen) -> bool:
     end = _end(seen["losses"])
     return math.isfinite(end) and end < _LEARNT * _limit(seen)
+
+
+def _overshoots(seen: Seen) -> bool:
+    """Return whether the first steps made the loss far worse, and the training has not made up for it."""
+    losses = [math.inf if one is None else one for one in seen["losses"]]
+    early = losses[: max(10, len(losses) // 5)]
+    return max(early) > _OVERSHOT * losses[0] and _end(losses) > _POOR * losses[0] > 0
 
 
 def _limit(seen: Seen) -> float:

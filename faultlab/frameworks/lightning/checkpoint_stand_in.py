@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from faultlab.frameworks.lightning import namespaces
+from faultlab.frameworks.lightning import namespaces, private_api
 
 # A ModelCheckpoint saves in these; in `setup` it checks its folder, and if training raises it writes.
 _HOOKS = ("on_train_start", "on_train_batch_end", "on_train_epoch_end", "on_validation_end")
@@ -32,7 +32,7 @@ def checkpoint_stand_in(callback: Any) -> Any:
 def _write_nothing(callback: Any) -> None:
     def save(trainer: Any, *args: Any) -> None:
         # As if it had saved: it does not save twice in a step.
-        callback._last_global_step_saved = trainer.global_step
+        private_api.saved(callback, trainer.global_step)
 
     # On the instance, which is not shared: a script makes new callbacks for each run.
-    vars(callback).update(_save_monitor_checkpoint=save, _save_last_checkpoint=save, _save_checkpoint=save)
+    vars(callback).update(dict.fromkeys(private_api.SAVES, save))

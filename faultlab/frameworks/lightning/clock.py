@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from faultlab.core.patching import Patches
-from faultlab.frameworks.lightning import namespaces
+from faultlab.frameworks.lightning import namespaces, private_api
 from faultlab.injection.clock import Clock
 
 STAGES = {
@@ -27,10 +27,10 @@ class LightningClock(Clock):
     def attach(self, patches: Patches) -> None:
         """Follow every Trainer of the process, in each imported namespace."""
         for namespace in namespaces.loaded():
-            epoch_loop = namespaces.part(namespace, "loops.training_epoch_loop:_TrainingEpochLoop")
+            epoch_loop = private_api.part(namespace, private_api.EPOCH_LOOP)
             patches.wrap(epoch_loop, "advance", self._ticking)
-            for loop in ("fit_loop:_FitLoop", "evaluation_loop:_EvaluationLoop", "prediction_loop:_PredictionLoop"):
-                patches.wrap(namespaces.part(namespace, f"loops.{loop}"), "run", self._seeing)
+            for loop in private_api.RUNNING_LOOPS:
+                patches.wrap(private_api.part(namespace, loop), "run", self._seeing)
 
     def _ticking(self, advance: Callable[..., Any]) -> Callable[..., Any]:
         def ticking(loop: Any, *args: Any, **kwargs: Any) -> Any:

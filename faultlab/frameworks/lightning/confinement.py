@@ -13,14 +13,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from faultlab.core.patching import Patches
-from faultlab.frameworks.lightning import namespaces
+from faultlab.frameworks.lightning import namespaces, private_api
 from faultlab.injection.loader_workers import fork_workers
 from faultlab.sandbox.layers import confined
 from faultlab.sandbox.overlay import Overlay
 
 _LOCAL = "file:"
-# The attributes where Lightning's loggers keep their folder.
-_LOGGER_FOLDERS = ("_root_dir", "_save_dir")
 # The hooks that download or prepare data, once for all runs.
 _PREPARING = {"prepare_data", "setup", "train_dataloader", "val_dataloader", "test_dataloader", "predict_dataloader"}
 
@@ -64,12 +62,12 @@ def confine(patches: Patches, overlay: Overlay, root: Callable[[], str], saved_a
     fork_workers(patches)
     for namespace in namespaces.loaded():
         # The module's own callbacks are added when a Trainer begins, just before callbacks are set up.
-        connector = namespaces.part(namespace, "trainer.connectors.callback_connector:_CallbackConnector")
-        patches.wrap(connector, "_attach_model_callbacks", moving)
-        patches.wrap(namespaces.part(namespace, "trainer:Trainer"), "save_checkpoint", redirecting)
-        patches.wrap(namespaces.part(namespace, "strategies.strategy:Strategy"), "remove_checkpoint", removing)
-        calls = importlib.import_module(f"{namespace}.trainer.call")
-        for name in ("_call_lightning_module_hook", "_call_lightning_datamodule_hook"):
+        connector = private_api.part(namespace, private_api.CALLBACK_CONNECTOR)
+        patches.wrap(connector, private_api.ATTACH_CALLBACKS, moving)
+        patches.wrap(private_api.part(namespace, private_api.TRAINER), "save_checkpoint", redirecting)
+        patches.wrap(private_api.part(namespace, private_api.STRATEGY), "remove_checkpoint", removing)
+        calls = private_api.part(namespace, private_api.CALLS)
+        for name in private_api.CALL_PREPARATIONS:
             patches.wrap(calls, name, preparing)
 
 
@@ -82,16 +80,16 @@ def move(trainer: Any, root: str) -> None:
             owner.dirpath = moved
             _forget_storage(owner)
     for logger in trainer.loggers:
-        for name in _LOGGER_FOLDERS:
+        for name in private_api.LOGGER_FOLDERS:
             if (folder := vars(logger).get(name)) and (moved := confined(str(folder), root)) != str(folder):
                 setattr(logger, name, moved)
                 _forget_storage(logger)
-        started = vars(logger).get("_wandb_init")
+        started = vars(logger).get(private_api.WANDB_SETTINGS)
         if isinstance(started, dict) and started.get("dir"):
             started["dir"] = confined(started["dir"], root)
-        uri = str(vars(logger).get("_tracking_uri"))
+        uri = str(vars(logger).get(private_api.TRACKING_URI))
         if uri.startswith(_LOCAL):
-            logger._tracking_uri = _LOCAL + confined(uri[len(_LOCAL) :], root)
+            setattr(logger, private_api.TRACKING_URI, _LOCAL + confined(uri[len(_LOCAL) :], root))
 
 
 def named_folders(trainer: Any, module: Any) -> Iterator[str]:
@@ -106,5 +104,5 @@ def named_folders(trainer: Any, module: Any) -> Iterator[str]:
 
 def _forget_storage(owner: Any) -> None:
     """Let the owner of a moved folder use the local file system."""
-    if "_fs" in vars(owner):
-        owner._fs = importlib.import_module("fsspec").filesystem("file")
+    if private_api.FILE_SYSTEM in vars(owner):
+        setattr(owner, private_api.FILE_SYSTEM, importlib.import_module("fsspec").filesystem("file"))

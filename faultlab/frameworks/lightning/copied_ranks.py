@@ -8,21 +8,16 @@ from typing import Any
 
 from faultlab.core.patching import Patches
 from faultlab.errors import UsageError
-from faultlab.frameworks.lightning import namespaces
+from faultlab.frameworks.lightning import namespaces, private_api
 from faultlab.ranks import copies, membership
-
-_LAUNCHERS = (
-    "strategies.launchers.subprocess_script:_SubprocessScriptLauncher",
-    "strategies.launchers.multiprocessing:_MultiProcessingLauncher",
-)
 
 
 def attach(patches: Patches) -> None:
     """Let Trainers of DDP on the CPU start copies of this process, until the patches are closed."""
     for namespace in namespaces.loaded():
-        strategy = namespaces.part(namespace, "strategies.ddp:DDPStrategy")
-        for path in _LAUNCHERS:
-            patches.wrap(namespaces.part(namespace, path), "launch", functools.partial(_making, strategy))
+        strategy = private_api.part(namespace, private_api.DDP)
+        for path in private_api.LAUNCHERS:
+            patches.wrap(private_api.part(namespace, path), "launch", functools.partial(_making, strategy))
 
 
 def _making(ddp: type, launch: Callable[..., Any]) -> Callable[..., Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from faultlab.core.patching import Patches
 from faultlab.core.trajectory import Trajectory
-from faultlab.frameworks.lightning import namespaces, ranks
+from faultlab.frameworks.lightning import namespaces, private_api, ranks
 from faultlab.frameworks.lightning.clock import LightningClock
 from faultlab.frameworks.lightning.recorder import recorder
 from faultlab.frameworks.lightning.seams.backward import wrap_held_optimizers
@@ -86,4 +86,4 @@ def _without_updates(patches: Patches) -> None:
         return lambda optimizer, closure=None, **kwargs: _evaluating(closure)
 
     for namespace in namespaces.loaded():
-        patches.wrap(namespaces.part(namespace, "core.optimizer:LightningOptimizer"), "step", make)
+        patches.wrap(private_api.part(namespace, private_api.OPTIMIZER), "step", make)

@@ -10,7 +10,7 @@ from typing import Any
 
 from faultlab.core.patching import Patches
 from faultlab.core.trajectory import Trajectory
-from faultlab.frameworks.lightning import copied_ranks, namespaces
+from faultlab.frameworks.lightning import copied_ranks, namespaces, private_api
 from faultlab.frameworks.lightning.probe import Probe
 from faultlab.frameworks.lightning.recorder import count_logger_calls, recorder
 from faultlab.frameworks.lightning.seams.callbacks import named_callbacks
@@ -41,7 +41,7 @@ class ForeignLightning:
 
     def around_runs(self, patches: Patches, around: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
         for trainer in _trainers():
-            patches.wrap(trainer, "_run", around)
+            patches.wrap(trainer, private_api.RUN, around)
 
     def purpose(self, trainer: Any) -> str:
         return str(getattr(trainer.state.fn, "value", trainer.state.fn))
@@ -105,8 +105,8 @@ class ForeignLightning:
 
         # The module's own callbacks are in the last group that is attached.
         for namespace in namespaces.loaded():
-            connector = namespaces.part(namespace, "trainer.connectors.callback_connector:_CallbackConnector")
-            patches.wrap(connector, "_attach_model_callbacks", make)
+            connector = private_api.part(namespace, private_api.CALLBACK_CONNECTOR)
+            patches.wrap(connector, private_api.ATTACH_CALLBACKS, make)
 
     def versions(self) -> dict[str, str]:
         packages = [name.partition(".")[0] for name in namespaces.loaded()]

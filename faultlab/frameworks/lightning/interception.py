@@ -17,7 +17,7 @@ from typing import Any
 from faultlab.core.asking import asked
 from faultlab.core.packages import NAMESPACES
 from faultlab.core.patching import Patches
-from faultlab.frameworks.lightning import namespaces, script_callbacks
+from faultlab.frameworks.lightning import namespaces, private_api, script_callbacks
 
 # Arguments without use in one run of hundreds: devices, outputs, displays.
 _LEFT_OUT = {"accelerator", "barebones", "default_root_dir", "detect_anomaly", "devices", "enable_checkpointing",
@@ -159,20 +159,17 @@ def _intercept(patches: Patches, trainer: type, caught: list[Reached], trains: s
 
 
 def _searching(trainer: Any) -> Any:
-    """Return the callback for which a Tuner calls fit; that fit ends as soon as the callback has its result."""
-    return next((callback for callback in trainer.callbacks if getattr(callback, "_early_exit", False)), None)
+    """Return the callback for which a Tuner calls fit."""
+    return next(filter(private_api.searches, trainer.callbacks), None)
 
 
 def _unsearched(search: Any, holders: Sequence[Any]) -> None:
     """Give a search its result without searching: the current learning rate or batch size."""
     if hasattr(search, "optimal_lr"):
-        tuner = importlib.import_module(type(search).__module__.replace("callbacks", "tuner"))
         rate = _setting(holders, ("lr", "learning_rate"), 1e-3)
-        found = tuner._LRFinder(search._mode, rate, rate, _POINTS)
-        found.results = {"lr": [rate] * _POINTS, "loss": [1 - point / _POINTS for point in range(_POINTS)]}
-        search.optimal_lr = found
+        search.optimal_lr = private_api.found_rate(search, rate, _POINTS)
     else:
-        search.optimal_batch_size = _setting(holders, ("batch_size",), search._init_val)
+        search.optimal_batch_size = _setting(holders, ("batch_size",), private_api.first_batch_size(search))
 
 
 def _setting(holders: Sequence[Any], names: Sequence[str], otherwise: Any) -> Any:

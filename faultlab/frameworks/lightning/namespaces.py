@@ -5,12 +5,10 @@ from __future__ import annotations
 import importlib
 import sys
 from importlib import metadata
-from types import ModuleType
 from typing import Any
 
-from faultlab.core.packages import NAMESPACES
-
-_FABRIC = {"pytorch_lightning": "lightning_fabric", "lightning.pytorch": "lightning.fabric"}
+from faultlab.core.packages import NAMESPACES, TOPS
+from faultlab.frameworks.lightning import private_api
 
 
 def loaded() -> list[str]:
@@ -44,7 +42,7 @@ def base_callback(cls: type) -> type | None:
 
 def is_lightnings(cls: type) -> bool:
     """Return True if a class belongs to Lightning's own packages."""
-    return cls.__module__.partition(".")[0] in ("lightning", "pytorch_lightning")
+    return cls.__module__.partition(".")[0] in TOPS
 
 
 def averages(callback: Any) -> bool:
@@ -56,13 +54,6 @@ def any_callback() -> type:
     """Return one of Lightning's Callback classes, for the names of its hooks."""
     callback: type = sys.modules[loaded()[0]].Callback
     return callback
-
-
-def part(namespace: str, path: str) -> Any:
-    """Return an attribute of a Lightning submodule, such as ``loops.fetchers:_PrefetchDataFetcher``."""
-    module_path, _, attribute = path.partition(":")
-    module: ModuleType = importlib.import_module(f"{namespace}.{module_path}")
-    return getattr(module, attribute)
 
 
 def sharding_strategy(namespace: str) -> Any:
@@ -83,6 +74,6 @@ def find_plugins_once() -> None:
     """
     found = metadata.entry_points()
     for name in loaded():
-        registry = sys.modules.get(f"{_FABRIC[name]}.utilities.registry")
+        registry = sys.modules.get(f"{private_api.fabric(name)}.utilities.registry")
         if hasattr(registry, "entry_points"):
             registry.entry_points = found.select  # type: ignore[union-attr]

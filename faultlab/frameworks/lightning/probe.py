@@ -15,19 +15,17 @@ from torch.nn.modules import module as hooks
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.utils.data import DataLoader, DistributedSampler
 
-from faultlab.core import directions, predictions
+from faultlab.core import directions, packages, predictions
 from faultlab.core.class_paths import path_of
 from faultlab.core.part_facts import Leaf, Part
 from faultlab.core.patching import Patches
 from faultlab.core.target_profile import TargetProfile
-from faultlab.frameworks.lightning import NAME, namespaces
+from faultlab.frameworks.lightning import NAME, namespaces, private_api
 from faultlab.frameworks.lightning.callback_record import CallbackRecord
 from faultlab.frameworks.lightning.log_record import LogRecord
 from faultlab.frameworks.lightning.seams.backward import CLIPPING, wrap_held_optimizers
 from faultlab.frameworks.lightning.seams.callbacks import named_callbacks
-from faultlab.frameworks.lightning.seams.data import FETCHERS
 from faultlab.frameworks.lightning.seams.loading import training_loaders, validation_loaders
-from faultlab.frameworks.lightning.seams.logging import LOGGER_CONNECTOR
 from faultlab.frameworks.torch import batch_roles, facts, layers
 from faultlab.frameworks.torch.callbacks import ranks, stops_early
 from faultlab.frameworks.torch.facts import (
@@ -58,7 +56,7 @@ _HOOKS = ("training_step", "validation_step", "test_step", "predict_step", "back
           "optimizer_step", "optimizer_zero_grad", "lr_scheduler_step", "configure_optimizers",
           "configure_gradient_clipping", "transfer_batch_to_device", "setup", "teardown")  # fmt: skip
 
-_FLAGS = ("fast_dev_run", "overfit_batches", "num_sanity_val_steps", "_detect_anomaly")
+_FLAGS = ("fast_dev_run", "overfit_batches", "num_sanity_val_steps", private_api.DETECTS_ANOMALIES)
 
 
 class Probe:
@@ -103,13 +101,13 @@ class Probe:
             self._lazy = {id(part) for part in self._site.module.modules() if isinstance(part, LazyModuleMixin)}
         with compilation.lifted(), Patches() as patches:
             for namespace in namespaces.loaded():
-                for fetcher in FETCHERS:
-                    patches.wrap(namespaces.part(namespace, fetcher), "__next__", self._fetching)
-                patches.wrap(namespaces.part(namespace, "core.optimizer:LightningOptimizer"), "step", self._updating)
-                patches.wrap(
-                    namespaces.part(namespace, "trainer:call"), "_call_callback_hooks", self._callbacks.calling_back
-                )
-                patches.wrap(namespaces.part(namespace, LOGGER_CONNECTOR), "log_metrics", self._logs.writing_metrics)
+                for fetcher in private_api.FETCHERS:
+                    patches.wrap(private_api.part(namespace, fetcher), "__next__", self._fetching)
+                patches.wrap(private_api.part(namespace, private_api.OPTIMIZER), "step", self._updating)
+                calls = private_api.part(namespace, private_api.CALLS)
+                patches.wrap(calls, private_api.CALL_CALLBACKS, self._callbacks.calling_back)
+                loggers = private_api.part(namespace, private_api.LOGGER_CONNECTOR)
+                patches.wrap(loggers, "log_metrics", self._logs.writing_metrics)
             patches.wrap(DataLoader, "_get_iterator", self._iterating)
             patches.wrap(torch.optim.Optimizer, "zero_grad", self._calling("Optimizer.zero_grad"))
             patches.wrap(torch.optim.swa_utils.AveragedModel, "update_parameters", self._calling(averaging.UPDATE))
@@ -122,7 +120,7 @@ class Probe:
                 self._site.owner("configure_callbacks"), "configure_callbacks", self._callbacks.configuring_callbacks
             )
             patches.wrap(base, "log", self._logs.logging_value)
-            patches.wrap(self._site.cls, "_apply_batch_transfer_handler", self._transferring)
+            patches.wrap(self._site.cls, private_api.TRANSFER, self._transferring)
             patches.wrap(torch.Tensor, "backward", self._backwards)
             clipping.wrap_functions(patches, self._clipping)
             if self._site.module is not None and not self._site.module.automatic_optimization:
@@ -226,7 +224,7 @@ class Probe:
 
     def _updating(self, step: Callable[..., Any]) -> Callable[..., Any]:
         def updating(*args: Any, **kwargs: Any) -> Any:
-            self._note_update("LightningOptimizer.step", self._updated_at)
+            self._note_update(packages.WRAPPED_STEP, self._updated_at)
             return step(*args, **kwargs)
 
         return updating

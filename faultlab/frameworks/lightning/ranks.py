@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from faultlab.errors import TargetError
-from faultlab.frameworks.lightning import namespaces
+from faultlab.frameworks.lightning import namespaces, private_api
 from faultlab.ranks import membership
 
 # By name, because older Lightning has not all of them.
@@ -20,7 +20,7 @@ def begin() -> None:
     """Let Lightning know this process's rank before the user's code is called, as a launcher's variables would."""
     if membership.present() is not None:
         for namespace in namespaces.loaded():
-            namespaces.part(namespace, "utilities.rank_zero:rank_zero_only").rank = membership.rank()
+            private_api.part(namespace, private_api.RANK_ZERO).rank = membership.rank()
 
 
 def for_this_process(arguments: Mapping[str, Any], ranks: int) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def take_part(trainer: Any) -> None:
         raise TargetError(("trainer", "strategy"), f"trainings of several ranks by {name} are not supported",
                           "Use `strategy: ddp`, or ModelParallelStrategy.")  # fmt: skip
     # The ranks are there: neither subprocesses nor spawned ones.
-    trainer.strategy._launcher = None
+    private_api.without_launcher(trainer.strategy)
 
 
 def shares_parameters(trainer: Any) -> bool:

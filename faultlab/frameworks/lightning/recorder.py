@@ -88,7 +88,7 @@ def first_batch(namespace: Any, report: Callable[[Any], None]) -> Any:
 def of_hooks(hooks: Mapping[str, Callable[..., None]]) -> Any:
     """Return one callback with these hooks: calling thirty callbacks costs Lightning more than most guards do."""
     # Not imported before: the first import of the guards decides which framework their callbacks belong to.
-    from faultlab.guards.support.lightning_callback import Callback
+    from faultlab.guards.support.callback import Callback
 
     class Advising(Callback):
         """A callback that no fault is applied to."""

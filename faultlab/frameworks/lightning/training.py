@@ -14,7 +14,7 @@ from faultlab.core.patching import Patches
 from faultlab.core.target_profile import TargetProfile
 from faultlab.core.trajectory import Trajectory
 from faultlab.frameworks.base import Assembly, BuildAgain
-from faultlab.frameworks.lightning import confinement, evaluation, namespaces, ranks, resume
+from faultlab.frameworks.lightning import confinement, evaluation, namespaces, private_api, ranks, resume
 from faultlab.frameworks.lightning.probe import Probe
 from faultlab.frameworks.lightning.recorder import count_logger_calls, first_batch, of_hooks, recorder
 from faultlab.frameworks.lightning.seams.construction import in_precision
@@ -87,7 +87,7 @@ class LightningTraining:
 
     def _experiments(self) -> Iterator[Any]:
         for logger in self.trainer.loggers:
-            if (experiment := asked(logger, "_experiment")) is not None:
+            if (experiment := asked(logger, private_api.EXPERIMENT)) is not None:
                 yield experiment
 
     def watch_loggers(self, patches: Patches) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from faultlab.core import packages
 from faultlab.core.patching import Patches
-from faultlab.injection.references import references
+from faultlab.core.references import references
 from faultlab.injection.values import Restored
 
 Save = Callable[[Any, Any], None]
@@ -26,8 +27,7 @@ _DEEPEST = 4
 _SAVING = (
     ("safetensors.torch", "save_file"),
     # Fabric's: it saves to memory and writes that to the file.
-    ("lightning.fabric.utilities.cloud_io", "_atomic_save"),
-    ("lightning_fabric.utilities.cloud_io", "_atomic_save"),
+    *((f"{fabric}.utilities.cloud_io", "_atomic_save") for fabric in packages.FABRIC),
 )
 """The functions of other packages that save an object to a file, besides torch's, by module."""
 _SAFE = ".safetensors"
@@ -63,9 +63,9 @@ class Checkpoints:
     def attach(self, patches: Patches) -> None:
         """Follow the process until the patches are closed."""
         patches.wrap(torch, "save", self._saving)
-        for function in (getattr(sys.modules.get(module), name, None) for module, name in _SAVING):
-            for owner, name, _ in list(references([function])) if function is not None else ():
-                patches.wrap(owner, name, self._saving)
+        functions = (getattr(sys.modules.get(module), name, None) for module, name in _SAVING)
+        for owner, name, _ in list(references([function for function in functions if function is not None])):
+            patches.wrap(owner, name, self._saving)
         patches.wrap(nn.Module, "load_state_dict", self._loading)
 
     def best(self) -> str:

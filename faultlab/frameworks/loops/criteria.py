@@ -7,24 +7,20 @@ It would be too late to replace it then.
 from __future__ import annotations
 
 import functools
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 from torch.nn import functional
 
 from faultlab.core.patching import Patches
-from faultlab.injection.references import references
+from faultlab.core.references import references
 
 FUNCTIONS = frozenset(
     name
     for name, value in vars(functional).items()
     if callable(value) and not name.startswith("_") and ("loss" in name or "entropy" in name or name == "kl_div")
 )
-
-
-_CACHE: dict[Any, list[tuple[ModuleType, str, Any]]] = {}
 
 
 def replace(patches: Patches, mapped: Callable[[str, Any], Any]) -> None:
@@ -35,18 +31,8 @@ def replace(patches: Patches, mapped: Callable[[str, Any], Any]) -> None:
         mapped: Receives a function's name and result, and returns the result to use.
     """
     names = {getattr(functional, name): name for name in FUNCTIONS}
-    for module, known, function in _found(names):
+    for module, known, function in list(references(names, _looks_at)):
         patches.wrap(module, known, functools.partial(_computing, names[function], mapped))
-
-
-def _found(names: Mapping[Any, str]) -> list[tuple[ModuleType, str, Any]]:
-    # Looking through all modules takes longer than many a test, and a suite does so for each test and fault.
-    known = [vars(module) for module in list(sys.modules.values()) if isinstance(module, ModuleType)]
-    state = frozenset(map(id, names)), len(known), sum(map(len, known))
-    if state not in _CACHE:
-        _CACHE.clear()
-        _CACHE[state] = list(references(names, _looks_at))
-    return [one for one in _CACHE[state] if vars(one[0]).get(one[1]) is one[2]]
 
 
 def _looks_at(module: ModuleType) -> bool:

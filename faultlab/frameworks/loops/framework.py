@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from faultlab.core.patching import Patches
+from faultlab.core.trajectory import Trajectory
 from faultlab.frameworks.base import Assembly, Framework
 from faultlab.frameworks.foreign import Foreign
 from faultlab.frameworks.loops import NAME, trainers
 from faultlab.frameworks.loops.clock import LoopClock
+from faultlab.frameworks.loops.loop import Loop
 from faultlab.frameworks.loops.target import BuiltLoop, LoopTarget
 from faultlab.frameworks.loops.training import LoopTraining
 
@@ -24,8 +27,10 @@ class PlainTorch:
     def target(self, scenario: Mapping[str, Any]) -> LoopTarget:
         target = LoopTarget(scenario)
         if scenario.get("observed", True):
-            # Once, in the process that all runs are copies of.
-            _ = target.layout
+            # Once, in the process that all runs are copies of: what a run replaces is looked for here, too.
+            clock = LoopClock()
+            with Patches() as patches:
+                Loop(target.layout, Trajectory(), clock.tick, clock.take_back).attach(patches)
         return target
 
     def assemble(self, built: BuiltLoop, wanted: Assembly) -> LoopTraining:
@@ -36,7 +41,7 @@ class PlainTorch:
 
     def hooks_of(self, guard: Any) -> Collection[str]:
         # Not imported before: the first import of the guards decides which framework their callbacks belong to.
-        from faultlab.guards.support.lightning_callback import HOOKS, Callback, overrides
+        from faultlab.guards.support.callback import HOOKS, Callback, overrides
 
         if not isinstance(guard, Callback):
             return trainers.hooks_of(guard)

@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from faultlab.core.patching import Patches
-from faultlab.injection.references import references
+from faultlab.core.references import references
 
 Make = Callable[[Callable[..., Any]], Callable[..., Any]]
 """Makes what replaces a function."""

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from faultlab.core.patching import Patches
+from faultlab.core.references import references
 from faultlab.frameworks.loops import progress_bars, sinks
 from faultlab.frameworks.loops.calls import plainly
 from faultlab.frameworks.loops.lines import Lines, of_files
-from faultlab.injection.references import references
 from faultlab.injection.values import Logged, is_plain
 
 if TYPE_CHECKING:

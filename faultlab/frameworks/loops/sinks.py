@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from faultlab.core.patching import Patches
-from faultlab.injection.references import references
+from faultlab.core.references import references
 
 Report = Callable[[str, Any], "tuple[str, Any] | None"]
 """Returns the name and the number to log in place of others; None to log nothing."""

@@ -143,7 +143,7 @@ def _guard(entry: Mapping[str, Any], number: int) -> tuple[str, Callable[[], Any
 def _checked(guard: Any, number: int) -> Any:
     """Return a guard; raise TargetError unless it is a callback."""
     # Not imported before: the first import of the guards decides which framework their callbacks belong to.
-    from faultlab.guards.support.lightning_callback import HOOKS
+    from faultlab.guards.support.callback import HOOKS
 
     if not all(callable(getattr(guard, hook, None)) for hook in HOOKS):
         message = f"{type(guard).__name__!r} is not a Callback"

@@ -8,6 +8,7 @@ import functools
 import inspect
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from numbers import Number
 from typing import Any
@@ -15,10 +16,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from faultlab.core.alert import safe_text
 from faultlab.core.patching import Patches
 from faultlab.core.target_profile import TargetProfile
 from faultlab.errors import TargetError
-from faultlab.frameworks.base import Assembly, BuildAgain
+from faultlab.frameworks.base import Assembly, BuildAgain, UnusableCheckpointError
 from faultlab.frameworks.loops import roots, trainers
 from faultlab.frameworks.loops.advising import Advising
 from faultlab.frameworks.loops.clock import LoopClock
@@ -29,6 +31,9 @@ from faultlab.frameworks.loops.target import BuiltLoop
 from faultlab.frameworks.profiling import Profiling
 from faultlab.ranks.joining import RankEnds
 from faultlab.sandbox.overlay import Overlay
+
+_WIDEST = 160
+"""How many characters of an error of faultlab's own loading are reported."""
 
 
 class LoopTraining:
@@ -129,7 +134,8 @@ class LoopTraining:
         if self._built.resume is not None:
             self._continue(self._built.resume)
         elif file := self._loop.checkpoints.best():
-            self._other = self._with_others(self._loaded(file))
+            with _by_faultlab():
+                self._other = self._with_others(self._loaded(file))
         return self
 
     def _continue(self, resume: Callable[[], Any]) -> None:
@@ -151,10 +157,11 @@ class LoopTraining:
         file = self._loop.checkpoints.best()
         if self._built.resume is None or not file:
             return
-        if self._built.evaluate is not None:
-            self._trajectory.reloaded = self._evaluated([self._loaded(file), *self._loop.roots.found[1:]])
-        elif self._loop.evaluates:
-            self._trajectory.reloaded = self._loop.evaluated(self._loaded(file))
+        with _by_faultlab():
+            if self._built.evaluate is not None:
+                self._trajectory.reloaded = self._evaluated([self._loaded(file), *self._loop.roots.found[1:]])
+            elif self._loop.evaluates:
+                self._trajectory.reloaded = self._loop.evaluated(self._loaded(file))
 
     def _with_others(self, main: nn.Module) -> nn.Module:
         others = self._loop.roots.found[1:]
@@ -195,6 +202,16 @@ class LoopTraining:
     def versions(self) -> dict[str, str]:
         names = ("torch", *self._loop.packages)
         return {name: str(sys.modules[name].__version__) for name in names if name in sys.modules}
+
+
+@contextlib.contextmanager
+def _by_faultlab() -> Iterator[None]:
+    """Distinguish the exceptions of faultlab's own use of a checkpoint from those of the user's training."""
+    try:
+        yield
+    except Exception as error:
+        told = textwrap.shorten(f"{type(error).__name__}: {safe_text(error)}", _WIDEST, placeholder=" ...")
+        raise UnusableCheckpointError(told) from error
 
 
 def _required(function: Callable[..., Any]) -> list[inspect.Parameter]:

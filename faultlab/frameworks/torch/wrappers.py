@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from torch import nn
 
+from faultlab.core import packages
+
 _INSIDE = {
     "torch.nn.parallel": "module",
     "torch._dynamo": "_orig_mod",
-    "lightning.fabric": "_forward_module",
-    "lightning_fabric": "_forward_module",
+    **dict.fromkeys(packages.FABRIC, "_forward_module"),
 }
 """The name of the wrapped module, by the package that defines the wrapper."""
 

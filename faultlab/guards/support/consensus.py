@@ -17,9 +17,9 @@ import torch
 import torch.distributed as dist
 
 from faultlab.guards.support import announcement, rescue
+from faultlab.guards.support.callback import Callback
 from faultlab.guards.support.exchange import collective, device_of, gather_objects, meets
-from faultlab.guards.support.lightning_callback import Callback
-from faultlab.guards.support.lightning_view import view_of
+from faultlab.guards.support.trainer_view import view_of
 from faultlab.guards.support.training_view import TrainingView
 
 _meetings: weakref.WeakKeyDictionary[Any, Agreement] = weakref.WeakKeyDictionary()

@@ -9,8 +9,8 @@ from typing import Any
 
 from faultlab.guards.guard import Guard
 from faultlab.guards.support import batch_view, pace
-from faultlab.guards.support.lightning_callback import HOOKS, Callback, overrides
-from faultlab.guards.support.lightning_view import view_of
+from faultlab.guards.support.callback import HOOKS, Callback, overrides
+from faultlab.guards.support.trainer_view import view_of
 from faultlab.guards.support.usual_batches import UsualBatches
 
 _BEGIN, _END = "on_train_batch_start", "on_train_batch_end"

@@ -9,8 +9,8 @@ from typing import Any
 from torch.optim import Optimizer
 
 from faultlab.guards.support import pace, trainer_state
+from faultlab.guards.support.callback import HOOKS
 from faultlab.guards.support.guard_set import GuardSet, Rhythm
-from faultlab.guards.support.lightning_callback import HOOKS
 from faultlab.guards.support.training_view import TrainingView
 
 Call = Callable[..., None]

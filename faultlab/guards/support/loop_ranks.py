@@ -21,9 +21,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from faultlab.guards.guard import Guard
 from faultlab.guards.support import consensus
+from faultlab.guards.support.callback import HOOKS, overrides
 from faultlab.guards.support.exchange import collective, device_of
 from faultlab.guards.support.hand_loop import HandLoop, in_turn
-from faultlab.guards.support.lightning_callback import HOOKS, overrides
 
 _PATIENCE = timedelta(seconds=30)
 """How long the first meeting waits for ranks whose loop is not watched yet."""

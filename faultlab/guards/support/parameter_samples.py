@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
+from faultlab.guards.support import packages
 from faultlab.guards.support.training_view import TrainingView
 
 Finding = tuple[str, str, str]
@@ -74,7 +75,7 @@ def automatic(module: Any) -> bool:
 def overrides_stock(owner: Any, method: str) -> bool:
     """Return whether a module or a datamodule overrides a method of Lightning."""
     holder = next((cls for cls in type(owner).__mro__ if method in vars(cls)), object)
-    return holder is not object and holder.__module__.partition(".")[0] not in ("pytorch_lightning", "lightning")
+    return holder is not object and not packages.stock(holder)
 
 
 def has_own_way(module: Any) -> bool:

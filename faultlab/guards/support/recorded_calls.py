@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from faultlab.guards.support import listening, trials
-from faultlab.guards.support.lightning_view import is_redirected
 from faultlab.guards.support.listening import Ears
+from faultlab.guards.support.trainer_view import is_redirected
 
 _MOST = 8
 

@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from faultlab.guards.support import trainer_state
 from faultlab.guards.support.draws import undrawn
-from faultlab.guards.support.lightning_view import give_trainer, trainer_of
 from faultlab.guards.support.parameter_samples import writes
+from faultlab.guards.support.trainer_view import give_trainer, trainer_of
 from faultlab.guards.support.training_view import TrainingView
 from faultlab.guards.support.twins import copied
 

@@ -9,12 +9,14 @@ from pathlib import Path
 
 from faultlab.catalogue import guard_index, index, measured
 from faultlab.catalogue.failure_mode import FailureMode, families
+from faultlab.core import framework_names
 from faultlab.report import described
 from faultlab.report.docs import guard_pages
 from faultlab.report.formats.markdown import anchor, cell, inline
 from faultlab.report.text import address, blocks
 
 INDEX = "README.md"
+_TITLE = framework_names.title()
 MARK = "<!-- Made by `faultlab dev docs` from the injectors' docstrings: change those, not this page. -->"
 
 
@@ -36,7 +38,7 @@ def _index(grouped: list[tuple[str, list[FailureMode]]]) -> Iterator[str]:
     total = sum(len(members) for _, members in grouped)
     yield f"# The {total} failure modes\n\n{MARK}\n"
     yield (
-        f"The effect of each in stock Lightning was measured with {versions} on {len(table.models)} small models: "
+        f"The effect of each in stock {_TITLE} was measured with {versions} on {len(table.models)} small models: "
         f"{', '.join(table.models)}. It **raises**: the run ends with an error. It **warns** and continues. It is "
         f"**silent**: the run differs from the clean one, and nothing reports it. **No effect**: the fault acted, and "
         f"the run is bitwise the clean one. A failure mode that can't occur in a model is not counted on it. The "
@@ -45,7 +47,7 @@ def _index(grouped: list[tuple[str, list[FailureMode]]]) -> Iterator[str]:
     )
     for family, members in grouped:
         yield f"## [{family}]({family}.md)\n\n{inline(_about(members))}\n"
-        yield "| id | severity | stock Lightning | plain PyTorch loop | what is broken |"
+        yield f"| id | severity | stock {_TITLE} | plain PyTorch loop | what is broken |"
         yield "| --- | --- | --- | --- | --- |"
         for mode in members:
             link = f"[`{mode.id}`]({family}.md#{anchor(mode.id)})"
@@ -63,8 +65,8 @@ def _page(family: str, members: list[FailureMode]) -> Iterator[str]:
 def _mode(mode: FailureMode) -> Iterator[str]:
     yield f"## `{mode.id}`\n\n{inline(mode.summary)}\n"
     yield f"- Severity: {mode.severity}"
-    yield f"- Stock Lightning: {described.declared(mode)}"
-    yield f"- Measured on Lightning {described.version()}: {'; '.join(described.models(mode)) or 'not yet'}"
+    yield f"- Stock {_TITLE}: {described.declared(mode)}"
+    yield f"- Measured on {_TITLE} {described.version()}: {'; '.join(described.models(mode)) or 'not yet'}"
     yield f"- {described.in_loop(mode).removesuffix('.')}"
     if models := described.models(mode, "torch"):
         yield f"- Measured in loops with torch {described.version('torch')}: {'; '.join(models)}"

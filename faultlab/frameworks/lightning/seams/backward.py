@@ -10,7 +10,7 @@ import torch
 
 from faultlab.catalogue.injection_points import Clipping, Loss, OptimizerStep
 from faultlab.core.patching import Patches
-from faultlab.frameworks.lightning import NAME, namespaces
+from faultlab.frameworks.lightning import NAME, namespaces, private_api
 from faultlab.frameworks.torch import states
 from faultlab.frameworks.torch.optimizers import held_optimizers
 from faultlab.frameworks.torch.seams import backward, clipping
@@ -95,11 +95,11 @@ def optimizer_step(point: OptimizerStep, patches: Patches, armed: Armed, site: S
 
         return stepping
 
-    if armed.profile.past_lightning:
+    if armed.profile.past_trainer:
         wrap_held_optimizers(patches, armed.clock, site, bare)
         return
     for namespace in namespaces.loaded():
-        patches.wrap(namespaces.part(namespace, "core.optimizer:LightningOptimizer"), "step", wrapped)
+        patches.wrap(private_api.part(namespace, private_api.OPTIMIZER), "step", wrapped)
 
 
 def wrap_held_optimizers(

@@ -10,7 +10,7 @@ import torch
 
 from faultlab.catalogue.injection_points import CallbackHook
 from faultlab.core.patching import Patches
-from faultlab.frameworks.lightning import NAME, namespaces
+from faultlab.frameworks.lightning import NAME, namespaces, private_api
 from faultlab.injection.hooks import Site, hooks
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ FIRST = "first"
 
 # Callbacks that Lightning adds itself, and those that only display a training.
 _DECORATION = ("ProgressBar", "TQDMProgressBar", "RichProgressBar", "ModelSummary", "RichModelSummary", "Timer",
-               "GradientAccumulationScheduler", "_EvaluationLoopTimer")  # fmt: skip
+               "GradientAccumulationScheduler", private_api.TIMER)  # fmt: skip
 
 
 @hooks(CallbackHook, framework=NAME)
@@ -39,7 +39,7 @@ def callback_hook(point: CallbackHook, patches: Patches, armed: Armed, site: Sit
         return calling
 
     for namespace in namespaces.loaded():
-        patches.wrap(namespaces.part(namespace, "trainer:call"), "_call_callback_hooks", make)
+        patches.wrap(private_api.part(namespace, private_api.CALLS), private_api.CALL_CALLBACKS, make)
 
 
 def _callback(trainer: Any, armed: Armed) -> Any:

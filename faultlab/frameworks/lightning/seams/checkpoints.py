@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from faultlab.catalogue.injection_points import Checkpoint
 from faultlab.core.patching import Patches
-from faultlab.frameworks.lightning import NAME, namespaces
+from faultlab.frameworks.lightning import NAME, namespaces, private_api
 from faultlab.injection.hooks import Site, hooks
 from faultlab.injection.values import Restored
 
 if TYPE_CHECKING:
     from faultlab.injection.armed_fault import Armed
-
-_FABRIC = {"pytorch_lightning": "lightning_fabric", "lightning.pytorch": "lightning.fabric"}
 
 
 @hooks(Checkpoint, framework=NAME)
@@ -24,14 +21,14 @@ def checkpoint(point: Checkpoint, patches: Patches, armed: Armed, site: Site) ->
     if point.part in ("state", "save", "file"):
         make = {"state": _state, "save": _save, "file": _file}[point.part]
         for namespace in namespaces.loaded():
-            storage = importlib.import_module(f"{_FABRIC[namespace]}.plugins.io.torch_io").TorchCheckpointIO
+            storage = private_api.checkpoint_storage(namespace)
             patches.wrap(storage, "save_checkpoint", lambda save: make(armed, save))
             if (strategy := namespaces.sharding_strategy(namespace)) is not None:
                 patches.wrap(strategy, "save_checkpoint", lambda save: _of_all_ranks(save, make(armed, save)))
     elif point.part == "resume":
         for namespace in namespaces.loaded():
-            connector = "trainer.connectors.checkpoint_connector:_CheckpointConnector"
-            patches.wrap(namespaces.part(namespace, connector), "resume_start", lambda start: _resume(armed, start))
+            connector = private_api.part(namespace, private_api.CHECKPOINT_CONNECTOR)
+            patches.wrap(connector, "resume_start", lambda start: _resume(armed, start))
     else:
         base = namespaces.base_module(site.cls)
         patches.wrap(base, "load_state_dict", lambda load: _weights(armed, load))
@@ -42,7 +39,7 @@ def _of_all_ranks(save: Callable[..., Any], faulty: Callable[..., Any]) -> Calla
 
     def saving(strategy: Any, *args: Any, **kwargs: Any) -> Any:
         # Else it goes to the storage, whose method is faulty too.
-        return (faulty if strategy._save_distributed_checkpoint else save)(strategy, *args, **kwargs)
+        return (faulty if private_api.saves_on_all_ranks(strategy) else save)(strategy, *args, **kwargs)
 
     return saving
 

@@ -7,16 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from faultlab.catalogue.injection_points import Batch, Loader
 from faultlab.core.patching import Patches
-from faultlab.frameworks.lightning import NAME, namespaces
+from faultlab.frameworks.lightning import NAME, namespaces, private_api
 from faultlab.frameworks.torch.batches import mapped_batch
 from faultlab.injection.hooks import Site, hooks
 from faultlab.injection.values import Stream
 
 if TYPE_CHECKING:
     from faultlab.injection.armed_fault import Armed
-
-# A training_step with a `dataloader_iter` argument draws its batches through the second one.
-FETCHERS = ("loops.fetchers:_PrefetchDataFetcher", "loops.fetchers:_DataFetcherWrapper")
 
 
 @hooks(Batch, framework=NAME)
@@ -32,8 +29,8 @@ def batches(point: Batch, patches: Patches, armed: Armed, site: Site) -> None:
         return mapped
 
     for namespace in namespaces.loaded():
-        for fetcher in FETCHERS:
-            patches.wrap(namespaces.part(namespace, fetcher), "__next__", make)
+        for fetcher in private_api.FETCHERS:
+            patches.wrap(private_api.part(namespace, fetcher), "__next__", make)
 
 
 def _onward(iterator: Iterator[Any]) -> Iterator[Any]:
@@ -62,4 +59,4 @@ def loader(point: Loader, patches: Patches, armed: Armed, site: Site) -> None:
         return mapped
 
     for namespace in namespaces.loaded():
-        patches.wrap(namespaces.part(namespace, "loops.fetchers:_DataFetcher"), "__iter__", make)
+        patches.wrap(private_api.part(namespace, private_api.FETCHER), "__iter__", make)

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from faultlab.catalogue.injection_points import LoaderArguments, Loaders
 from faultlab.core.asking import asked
 from faultlab.core.patching import Patches
-from faultlab.frameworks.lightning import NAME, namespaces
+from faultlab.frameworks.lightning import NAME, namespaces, private_api
 from faultlab.frameworks.lightning.clock import STAGES
 from faultlab.frameworks.torch.loaders import dataloaders_in, read, rebuilt
 from faultlab.injection.hooks import Site, hooks
@@ -35,8 +35,8 @@ def loader_arguments(point: LoaderArguments, patches: Patches, armed: Armed, sit
         return mapped
 
     for namespace in namespaces.loaded():
-        connector = namespaces.part(namespace, "trainer.connectors.data_connector:_DataConnector")
-        patches.wrap(connector, "_prepare_dataloader", make)
+        connector = private_api.part(namespace, private_api.DATA_CONNECTOR)
+        patches.wrap(connector, private_api.PREPARE_LOADER, make)
 
 
 _STORED = ("dataset", "batch_size", "drop_last", "num_workers", "worker_init_fn")
@@ -45,10 +45,10 @@ _STORED = ("dataset", "batch_size", "drop_last", "num_workers", "worker_init_fn"
 def _stored(loader: DataLoader[Any], before: Loading, after: Loading) -> DataLoader[Any]:
     """Store the changed arguments in the loader: Lightning makes another one of them, to divide it among ranks."""
     own = vars(loader)
-    if after == before or "__pl_saved_args" not in own:
+    if after == before or private_api.SAVED_ARGUMENTS not in own:
         return loader
-    names, given = list(own["__pl_saved_arg_names"]), list(own["__pl_saved_args"])
-    keywords = dict(own["__pl_saved_kwargs"])
+    names, given = list(own[private_api.SAVED_NAMES]), list(own[private_api.SAVED_ARGUMENTS])
+    keywords = dict(own[private_api.SAVED_KEYWORDS])
     accepted = inspect.signature(type(loader).__init__).parameters
     for name in _STORED:
         value = getattr(after, name)
@@ -58,7 +58,8 @@ def _stored(loader: DataLoader[Any], before: Loading, after: Loading) -> DataLoa
             given[names.index(name)] = value
         elif name in accepted:
             keywords[name] = value
-    own.update(__pl_saved_args=tuple(given), __pl_saved_kwargs=keywords, __dataset=after.dataset)
+    own[private_api.SAVED_ARGUMENTS], own[private_api.SAVED_KEYWORDS] = tuple(given), keywords
+    own[private_api.SAVED_DATASET] = after.dataset
     return loader
 
 
@@ -72,7 +73,7 @@ def loaders(point: Loaders, patches: Patches, armed: Armed, site: Site) -> None:
         return mapped
 
     for namespace in namespaces.loaded():
-        source = namespaces.part(namespace, "trainer.connectors.data_connector:_DataLoaderSource")
+        source = private_api.part(namespace, private_api.LOADER_SOURCE)
         patches.wrap(source, "dataloader", make)
 
 
@@ -86,9 +87,8 @@ _STAGES_OF_HOOKS = {
 
 def training_loaders(trainer: Any) -> list[DataLoader[Any]]:
     """Return the trainer's training DataLoaders, or those that it would get on request."""
-    loop = trainer.fit_loop
     # A CombinedLoader has a length only while it is iterated, so testing its truth value fails.
-    found = loop._data_source.dataloader() if loop._combined_loader is None else loop._combined_loader
+    found = private_api.unread_loaders(trainer.fit_loop)
     return list(dataloaders_in(asked(found, "iterables", found)))
 
 

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from faultlab.catalogue.injection_points import LoggerCall, Logging, MetricReset
 from faultlab.core.patching import Patches
-from faultlab.frameworks.lightning import NAME, namespaces
+from faultlab.frameworks.lightning import NAME, namespaces, private_api
 from faultlab.injection.hooks import Site, hooks
 from faultlab.injection.values import Logged
 
 if TYPE_CHECKING:
     from faultlab.injection.armed_fault import Armed
-
-LOGGER_CONNECTOR = "trainer.connectors.logger_connector.logger_connector:_LoggerConnector"
 
 
 @hooks(Logging, framework=NAME)
@@ -42,8 +40,7 @@ def metric_reset(point: MetricReset, patches: Patches, armed: Armed, site: Site)
         return around
 
     for namespace in namespaces.loaded():
-        results = "trainer.connectors.logger_connector.result:_ResultMetric"
-        patches.wrap(namespaces.part(namespace, results), "reset", make)
+        patches.wrap(private_api.part(namespace, private_api.RESULT_METRIC), "reset", make)
 
 
 @hooks(LoggerCall, framework=NAME)
@@ -58,4 +55,4 @@ def logger_call(point: LoggerCall, patches: Patches, armed: Armed, site: Site) -
         return around
 
     for namespace in namespaces.loaded():
-        patches.wrap(namespaces.part(namespace, LOGGER_CONNECTOR), "log_metrics", make)
+        patches.wrap(private_api.part(namespace, private_api.LOGGER_CONNECTOR), "log_metrics", make)

@@ -11,7 +11,7 @@ from faultlab.catalogue.injection_points import Process, RandomState
 from faultlab.catalogue.injection_points.point import IN_STEPS
 from faultlab.core import resource_limits
 from faultlab.core.patching import Patches
-from faultlab.frameworks.lightning import NAME, namespaces
+from faultlab.frameworks.lightning import NAME, namespaces, private_api
 from faultlab.frameworks.torch import states
 from faultlab.injection.hooks import Site, hooks
 from faultlab.injection.loader_workers import strike_in_workers
@@ -29,8 +29,8 @@ def process(point: Process, patches: Patches, armed: Armed, site: Site) -> None:
         patches.on_exit(resource_limits.remember())
         # Through Lightning instead of the class: a resumed training may have a module of another class.
         for namespace in namespaces.loaded():
-            calls = namespaces.part(namespace, "trainer:call")
-            patches.wrap(calls, "_call_strategy_hook", lambda call: _in_step(armed, call))
+            calls = private_api.part(namespace, private_api.CALLS)
+            patches.wrap(calls, private_api.CALL_STRATEGY, lambda call: _in_step(armed, call))
 
 
 def _in_step(armed: Armed, call: Callable[..., Any]) -> Callable[..., Any]:

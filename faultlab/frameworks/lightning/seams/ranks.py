@@ -11,7 +11,7 @@ from torch.utils.data import DistributedSampler
 
 from faultlab.catalogue.injection_points import Launch, SamplerArguments
 from faultlab.core.patching import Patches
-from faultlab.frameworks.lightning import NAME, namespaces
+from faultlab.frameworks.lightning import NAME, namespaces, private_api
 from faultlab.frameworks.lightning.clock import STAGES
 from faultlab.injection.hooks import Site, hooks
 from faultlab.ranks import membership
@@ -39,9 +39,9 @@ def launch(point: Launch, patches: Patches, armed: Armed, site: Site) -> None:
         return beginning
 
     for namespace in namespaces.loaded():
-        patches.wrap(namespaces.part(namespace, "strategies.ddp:DDPStrategy"), "setup_distributed", make)
+        patches.wrap(private_api.part(namespace, private_api.DDP), "setup_distributed", make)
         if (sharing := namespaces.sharding_strategy(namespace)) is not None:
-            patches.wrap(sharing, "_setup_distributed", make)
+            patches.wrap(sharing, private_api.SET_UP_SHARDING, make)
 
 
 def _set(variables: Mapping[str, str], patches: Patches) -> None:
@@ -91,5 +91,5 @@ def sampler_arguments(point: SamplerArguments, patches: Patches, armed: Armed, s
 
     patches.wrap(DistributedSampler, "__init__", make)
     for namespace in namespaces.loaded():
-        connector = namespaces.part(namespace, "trainer.connectors:data_connector")
-        patches.wrap(connector, "_get_distributed_sampler", choosing)
+        connector = private_api.part(namespace, private_api.SAMPLING)
+        patches.wrap(connector, private_api.CHOOSE_SAMPLER, choosing)

@@ -11,8 +11,8 @@ from torch.nn.utils import clip_grad
 
 from faultlab.catalogue.injection_points import Clipping
 from faultlab.core.patching import Patches
+from faultlab.core.references import references
 from faultlab.injection.hooks import Site, hooks
-from faultlab.injection.references import references
 
 if TYPE_CHECKING:
     from faultlab.injection.armed_fault import Armed

@@ -12,10 +12,10 @@ from torch.nn import functional
 
 from faultlab.catalogue.injection_points import Attention, ClassWeights, StopGradient
 from faultlab.core.patching import Patches
+from faultlab.core.references import references
 from faultlab.frameworks.torch.step_calls import WEIGHTED, calling_line, class_weights, stops_gradient, unequal
 from faultlab.injection import attention as attentions
 from faultlab.injection.hooks import Site, hooks
-from faultlab.injection.references import references
 
 if TYPE_CHECKING:
     from faultlab.injection.armed_fault import Armed

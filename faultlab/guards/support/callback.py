@@ -12,7 +12,7 @@ import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-NAMESPACES = ("pytorch_lightning", "lightning.pytorch")
+from faultlab.guards.support.packages import NAMESPACES
 
 
 def _callback_class() -> type:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from faultlab.campaign import live
+from faultlab.campaign import live_page
 from faultlab.campaign.campaign import Options
-from faultlab.campaign.live import Live
+from faultlab.campaign.live_page import Live
 from faultlab.core.detection import Prescribed
 from faultlab.core.report import Baseline, Report, Status
 from faultlab.report.html import document
@@ -32,7 +32,7 @@ class Silent:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [0.0]
-    monkeypatch.setattr(live.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(live_page.time, "monotonic", lambda: now[0])
     return now
 
 

@@ -48,7 +48,7 @@ def _broken(kind: str, mode: str, profile: TargetProfile) -> tuple[Armed, Any]:
 def test_steps_backwards_and_clipping_by_hand_are_all_seen(kind: str) -> None:
     profile = _profile(kind)
     assert [seam.inapplicable(profile) for seam in (OptimizerStep(), Backward(), Clipping())] == [""] * 3
-    assert profile.past_lightning is (kind != "wrapped")
+    assert profile.past_trainer is (kind != "wrapped")
     assert REQUIREMENTS["optimizer-state"](profile) == ""
 
 

