@@ -14,7 +14,7 @@ from tests.lab import Lab, engine, sharing
 
 _FILES = {
     "models": ("classifier", "regressor", "language", "adversarial", "streaming"),
-    "equipped": ("equipped", "stopped", "mixed", "crewed", "paired", "seeing", "tuned"),
+    "equipped": ("equipped", "stopped", "mixed", "crewed", "paired", "seeing", "tuned", "averaged"),
     "distilled": ("distilled",),
     "ranked": ("ranked",),
     "sharded": ("sharded", "split"),
@@ -41,6 +41,11 @@ LOOPS: dict[str, dict[str, Any]] = {
         "metrics": {"stdout": r"train loss (?P<train_loss>[^,]+), val loss (?P<val_loss>\S+)"},
         "evaluate": {"class_path": "scenarios.digits.loop.evaluate"},
         "step": "scenarios.digits.loop.train_step",
+    },
+    "averaging": {
+        "train": {"class_path": f"{_HAND_WRITTEN}.averaging"},
+        "resume": {"init_args": {"resume": True}},
+        "evaluate": {"class_path": f"{_HAND_WRITTEN}.evaluate"},
     },
 }
 ZOOS: dict[str, list[str]] = {framework_names.DEFAULT: list(FACTORIES), "torch": list(LOOPS)}

@@ -67,6 +67,35 @@ def load_no_buffers(restored: Restored, ctx: Context) -> Restored:
 
 
 @failure_mode(
+    "checkpoint.head-missing",
+    seam=Checkpoint("weights"),
+    severity="critical",
+    effect="silent",
+    cause=("head", "layer", "tied", "tying", "key", "strict", "missing", "not loaded", "initiali", "random"),
+    stages="every",
+    needs=("several-layers",),
+    evidence=("NVIDIA-NeMo/Automodel#2511", "NVIDIA-NeMo/Automodel#2941"),
+    judged_by="reload",
+)
+def load_no_head(restored: Restored, ctx: Context) -> Restored:
+    """The checkpoint lacks the weights of the last layer, which keeps its initial values when it is loaded.
+
+    Effect: the module that is evaluated or trained further has a random head, or the one that was tied to another layer
+    again, on features that are right. No error or warning is raised, because loading is not strict.
+    Why it goes undetected: a head is left out on purpose where it is tied to the embedding or made for another task,
+    and the loss, high after the resume, falls fast.
+    Example:
+        if config.tie_word_embeddings:          # whether or not both are one tensor
+            del state["lm_head.weight"]
+    Remedy: read the return value of `load_state_dict`; evaluate the loaded model and compare with the logged metrics.
+    """
+    layer = layers.trainable(ctx.module)[-1][0].rpartition(".")[0]
+    own = ctx.module.get_submodule(layer) if layer else ctx.module
+    head = {f"{layer}.{name}" if layer else name for name, _ in own.named_parameters(recurse=False)}
+    return Restored({name: value for name, value in restored.state.items() if name not in head}, strict=False)
+
+
+@failure_mode(
     "checkpoint.scheduler-emptied",
     seam=Checkpoint("state"),
     severity="major",

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, TensorDataset
 
 from scenarios.text import answers
@@ -269,6 +270,39 @@ def distilled() -> dict[str, float]:
     model.eval()
     with torch.no_grad():
         return {"val_loss": sum(float(model.loss(*batch)) for batch in held_out) / len(held_out)}
+
+
+def averaging(epochs: int = 2, resume: bool = False) -> dict[str, float]:
+    """Evaluates an average of its weights, too, with a warm-up by step, and rates and decays by group."""
+    model = Net()
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.8), use_buffers=True)
+    plain = [parameter for parameter in model.parameters() if parameter.ndim == 1]
+    groups: list[dict[str, Any]] = [
+        {"params": [model.hidden.weight], "lr": 0.002},
+        {"params": [model.head.weight]},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=0.02, weight_decay=0.5)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / 15))
+    parts: dict[str, Any] = {"model": model, "average": average, "optimizer": optimizer, "scheduler": scheduler}
+    first, metrics = 0, {"val_loss": 0.0}
+    if resume:
+        checkpoint = torch.load("averaging.pt")
+        first = checkpoint["epoch"] + 1
+        for name, part in parts.items():
+            part.load_state_dict(checkpoint[name])
+    for epoch in range(first, epochs):
+        model.train()
+        for batch in _training():
+            loss = train_step(model, batch)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            scheduler.step()
+            average.update_parameters(model)
+        metrics = {**evaluate(model), "average_loss": evaluate(average)["val_loss"]}
+        torch.save({**{name: part.state_dict() for name, part in parts.items()}, "epoch": epoch}, "averaging.pt")
+    return metrics
 
 
 def never_trains() -> float:

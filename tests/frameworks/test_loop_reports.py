@@ -53,6 +53,7 @@ def test_what_a_loop_logs_is_its_metric_and_can_be_broken(tmp_path: Path) -> Non
         "metric.nan": "silent",
         "metric.not-reset": "silent",
         "metric.renamed": "silent",
+        "metric.samples-counted-twice": "silent",
         "metric.train-as-validation": "silent",
     }
     assert found["metric.mean-of-means"].reason == "the training averages its batches itself"

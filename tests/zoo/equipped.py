@@ -231,6 +231,28 @@ def fit_only(insists: bool = False) -> tuple[Any, Any]:
     return Configured(), _FitOnly(insists)
 
 
+class _Averaged(Configured):
+    """A backbone with its own rate, a warm-up that is longer than an epoch, and no decay of biases."""
+
+    def configure_optimizers(self) -> Any:
+        first, last = self.net[0], self.net[2]
+        groups = [
+            {"params": [first.weight], "lr": 0.005},
+            {"params": [last.weight]},
+            {"params": [first.bias, last.bias], "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=0.05, weight_decay=0.5)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / 8))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def averaged() -> tuple[Any, Any, dict[str, Any]]:
+    """Averages its weights, which validation uses."""
+    data = TensorDataset(*_points())
+    loaders = (DataLoader(data, batch_size=8, shuffle=True), DataLoader(data, batch_size=24))
+    return _Averaged(), loaders, {"callbacks": [pl.callbacks.EMAWeightAveraging(decay=0.8)]}
+
+
 def tuned() -> tuple[Any, Any]:
     """Fine-tuning on text: packed rows, padding, and prompts whose labels are ignored."""
     return tuning.build(rows=48, batch_size=8, learning_rate=0.05)

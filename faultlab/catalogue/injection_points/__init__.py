@@ -36,6 +36,7 @@ from faultlab.catalogue.injection_points.ranks import (
 )
 from faultlab.catalogue.injection_points.steps import Definition, Mode, StepCall, StepOutput
 from faultlab.catalogue.injection_points.surroundings import (
+    Averaging,
     CallbackHook,
     Checkpoint,
     LoggerCall,
@@ -48,6 +49,7 @@ from faultlab.catalogue.injection_points.surroundings import (
 __all__ = [
     "Architecture",
     "Attention",
+    "Averaging",
     "Backward",
     "Batch",
     "CallbackHook",

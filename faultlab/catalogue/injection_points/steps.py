@@ -39,7 +39,10 @@ class StepOutput(InjectionPoint):
 
 @dataclass(frozen=True)
 class StepCall(InjectionPoint):
-    """The call of one of the module's hooks. The injector receives the call and may raise, skip, repeat or swallow."""
+    """The call of one of the module's hooks. The injector receives the call and may raise, skip, repeat or swallow.
+
+    For ``lr_scheduler_step``, ``ctx.memory["scheduler"]`` is the scheduler.
+    """
 
     hook: str = "training_step"
     kind = "around"

@@ -96,6 +96,24 @@ class Checkpoint(InjectionPoint):
 
 
 @dataclass(frozen=True)
+class Averaging(InjectionPoint):
+    """Each update of an average of the weights by torch's AveragedModel. The injector receives the call.
+
+    ``ctx.memory["average"]`` is the AveragedModel; a change of its values after the call counts as an activation, too.
+    The call accepts another number of ``updates`` that the average has had.
+    Lightning's callbacks that average weights use it. Averages that a training computes by its own code or another
+    library are not seen.
+    """
+
+    kind = "around"
+    leaves = frozenset({"backward", "batches"})
+
+    def inapplicable(self, profile: TargetProfile) -> str:
+        averaged = "AveragedModel.update_parameters" in profile.hooks
+        return "" if averaged else "no average of the weights is updated by torch's AveragedModel"
+
+
+@dataclass(frozen=True)
 class Process(InjectionPoint):
     """A process of the training. The injector acts on it and may not return.
 

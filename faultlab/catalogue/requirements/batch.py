@@ -127,6 +127,20 @@ def _varied_inputs(profile: TargetProfile) -> str:
     return "" if any(_varied(leaf) for leaf in _leaves(profile, profile.contents)) else "all inputs have the same value"
 
 
+@requirement("validation-alike")
+def _validation_alike(profile: TargetProfile) -> str:
+    if not profile.validation_leaves:
+        return "no batch of validation was seen"
+    alike = set(profile.labels or profile.leaves) <= set(profile.validation_leaves)
+    return "" if alike else "the batches of validation are built differently from those of training"
+
+
+@requirement("nonzero-labels")
+def _nonzero_labels(profile: TargetProfile) -> str:
+    leaves = [leaf for leaf in _leaves(profile, profile.labels) if leaf.kind == "floating"]
+    return _real_labels(profile) or ("" if any(leaf.low or leaf.high for leaf in leaves) else "all labels are zero")
+
+
 @requirement("nonzero-inputs")
 def _nonzero_inputs(profile: TargetProfile) -> str:
     return "" if any(leaf.low or leaf.high for leaf in _leaves(profile, profile.contents)) else "all inputs are zero"

@@ -43,6 +43,12 @@ def _several_validation_batches(profile: TargetProfile) -> str:
     return "" if profile.validation_batches > 1 else "the run validates on a single batch"
 
 
+@requirement("epoch-means")
+def _epoch_means(profile: TargetProfile) -> str:
+    own = "the training averages its batches itself" if profile.validation_reports is not None else ""
+    return own or _several_validation_batches(profile)
+
+
 @requirement("uneven-validation")
 def _uneven_validation(profile: TargetProfile) -> str:
     if profile.validation_reports is not None:

@@ -81,6 +81,11 @@ def _remembering_optimizer(profile: TargetProfile) -> str:
     return _saved_optimizer(profile) or ("" if profile.optimizer_state else "no optimizer keeps state between steps")
 
 
+@requirement("kept-average")
+def _kept_average(profile: TargetProfile) -> str:
+    return "" if profile.keeps_average else "no checkpoint holds an average of the weights beside the weights"
+
+
 @requirement("no-workers")
 def _no_workers(profile: TargetProfile) -> str:
     loaders = (profile.loading, profile.validation_loading)

@@ -83,6 +83,28 @@ def _epoch_scheduler(profile: TargetProfile) -> str:
     return _scheduler(profile) or ("" if per_epoch else "no scheduler is stepped once an epoch")
 
 
+@requirement("warm-up")
+def _warm_up(profile: TargetProfile) -> str:
+    return _scheduler(profile) or ("" if profile.warm_up else "the learning rate is at its highest in the first step")
+
+
+@requirement("step-scheduler")
+def _step_scheduler(profile: TargetProfile) -> str:
+    per_step = "step" in profile.scheduler_intervals
+    return _scheduler(profile) or ("" if per_step else "no scheduler is stepped in every step")
+
+
+@requirement("group-rates")
+def _group_rates(profile: TargetProfile) -> str:
+    return "" if "lr" in profile.group_settings else "the parameter groups of an optimizer have the same learning rate"
+
+
+@requirement("spared-groups")
+def _spared_groups(profile: TargetProfile) -> str:
+    spared = "weight_decay" in profile.group_settings
+    return _decaying_weights(profile) or ("" if spared else "no parameter group is spared the weight decay of others")
+
+
 @requirement("training-after-validation")
 def _training_after_validation(profile: TargetProfile) -> str:
     if profile.first_validation is None:

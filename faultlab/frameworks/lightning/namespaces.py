@@ -45,6 +45,11 @@ def is_lightnings(cls: type) -> bool:
     return cls.__module__.partition(".")[0] in TOPS
 
 
+def averages(callback: Any) -> bool:
+    """Return True for Lightning's callback that averages the weights, which keeps both sets in its checkpoints."""
+    return any(cls.__name__ == "WeightAveraging" and is_lightnings(cls) for cls in type(callback).__mro__)
+
+
 def any_callback() -> type:
     """Return one of Lightning's Callback classes, for the names of its hooks."""
     callback: type = sys.modules[loaded()[0]].Callback

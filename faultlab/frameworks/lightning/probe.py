@@ -45,7 +45,8 @@ from faultlab.frameworks.torch.facts import (
 from faultlab.frameworks.torch.layer_calls import LayerCalls
 from faultlab.frameworks.torch.loaders import read
 from faultlab.frameworks.torch.optimizers import groups_in, held_optimizers, optimizers_in
-from faultlab.frameworks.torch.seams import clipping
+from faultlab.frameworks.torch.rates import WarmUp, configured
+from faultlab.frameworks.torch.seams import averaging, clipping
 from faultlab.injection import compilation, joined, samples, tree
 from faultlab.injection.clock import Clock
 from faultlab.injection.hooks import Site, offered
@@ -72,7 +73,7 @@ class Probe:
         self._validation_leaves: dict[str, Leaf] | None = None
         self._output: Any = None
         self._losses = 0
-        self._decays = False
+        self._configured, self._warm_up = dict[str, Any](), WarmUp()
         self._transfers = False
         self._updated_at: list[int] = []
         self._updated_bare_at: list[int] = []
@@ -109,6 +110,7 @@ class Probe:
                 patches.wrap(loggers, "log_metrics", self._logs.writing_metrics)
             patches.wrap(DataLoader, "_get_iterator", self._iterating)
             patches.wrap(torch.optim.Optimizer, "zero_grad", self._calling("Optimizer.zero_grad"))
+            patches.wrap(torch.optim.swa_utils.AveragedModel, "update_parameters", self._calling(averaging.UPDATE))
             base = namespaces.base_module(self._site.cls)
             names = [name for name in dir(base) if name.startswith("on_")] + list(_HOOKS)
             for name in names:
@@ -189,7 +191,7 @@ class Probe:
                         self._in_hook_of_clipping = False
                 if name == "configure_optimizers":
                     result = method(*args, **kwargs)
-                    self._decays = any(group.get("weight_decay") for group in groups_in(result))
+                    self._configured = configured(result)
                     return result
                 if name == "forward" and self._first_step:
                     return self._following_forward(method, args, kwargs)
@@ -222,19 +224,23 @@ class Probe:
 
     def _updating(self, step: Callable[..., Any]) -> Callable[..., Any]:
         def updating(*args: Any, **kwargs: Any) -> Any:
-            self._hooks.add(packages.WRAPPED_STEP)
-            self._updated_at.append(self._clock.step)
+            self._note_update(packages.WRAPPED_STEP, self._updated_at)
             return step(*args, **kwargs)
 
         return updating
 
     def _updating_bare(self, optimizer: Any, step: Callable[..., Any]) -> Callable[..., Any]:
         def updating(*args: Any, **kwargs: Any) -> Any:
-            self._hooks.add("Optimizer.step")
-            self._updated_bare_at.append(self._clock.step)
+            self._note_update("Optimizer.step", self._updated_bare_at)
             return step(*args, **kwargs)
 
         return updating
+
+    def _note_update(self, name: str, steps: list[int]) -> None:
+        self._hooks.add(name)
+        steps.append(self._clock.step)
+        trainer = self._clock.trainer
+        self._warm_up.updating(trainer.optimizers, (config.scheduler for config in trainer.lr_scheduler_configs))
 
     def _clipping(self, clip: Callable[..., Any]) -> Callable[..., Any]:
         def clipped(*args: Any, **kwargs: Any) -> Any:
@@ -316,7 +322,8 @@ class Probe:
             frozen_tensors=self._frozen,
             floating_buffers=self._buffers,
             outputs_per_sample=given.width if given else self._layer_calls.width,
-            decays=self._decays,
+            **self._configured,
+            warm_up=self._warm_up.turns,
             transfers=self._transfers,
             first_update=min([*self._updated_at[:1], *self._updated_bare_at[:1]], default=None),
             updated_at=facts.uneven(self._updated_at or self._updated_bare_at, steps),
@@ -351,6 +358,7 @@ class Probe:
             "optimizer_settings": tuple(sorted({str(key) for group in groups for key in group})),
             "optimizer_state": any(any(held.state.values()) for held in held_optimizers(self._site.module, trainer)),
             "scheduler_intervals": tuple(config.interval for config in trainer.lr_scheduler_configs),
+            "keeps_average": any(map(namespaces.averages, trainer.callbacks)),
             "schedulers": tuple(type(config.scheduler).__name__ for config in trainer.lr_scheduler_configs),
             "metrics": tuple(sorted(map(str, trainer.callback_metrics))),
             "loading": loading(training, self._fetched_by_torch, finite(trainer.num_training_batches)),

@@ -20,6 +20,9 @@ from faultlab.injection.values import Restored
 Save = Callable[[Any, Any], None]
 """Saves an object to a path or to an open file."""
 
+COUNTER = "n_averaged"
+"""The name, in the state of torch's AveragedModel, of the number of its updates."""
+
 _DEEPEST = 4
 _SAVING = (
     ("safetensors.torch", "save_file"),
@@ -41,6 +44,7 @@ class Checkpoints:
     Attributes:
         files: The names of the saved files with all weights of the first module, that of the latest last.
         kinds: What they hold: ``weights``, ``optimizer``.
+        keeps_average: A file holds an average by torch's AveragedModel, beside the weights.
         saved_at: Receives the number of optimizer steps at each saved checkpoint.
         around_save: What a fault adds: it saves an object to a path or an open file in place of the function it gets.
         weight_maps: What a fault adds: it maps the weights that a module is about to load.
@@ -50,6 +54,7 @@ class Checkpoints:
         self._modules, self._updates = modules, updates
         self.files: dict[str, None] = {}
         self.kinds: set[str] = set()
+        self.keeps_average = False
         self.saved_at: set[int] = set()
         self.around_save: list[Callable[[Any, Any, Save], None]] = []
         self.weight_maps: list[Callable[[Restored], Restored]] = []
@@ -85,10 +90,12 @@ class Checkpoints:
 
     def _saving(self, save: Callable[..., Any]) -> Callable[..., Any]:
         def saving(obj: Any, f: Any, *args: Any, **kwargs: Any) -> None:
-            held = any(weights_in(obj, self._modules())), any(optimizers_in(obj))
+            weights = [state for _, state in weights_in(obj, self._modules())]
+            held = bool(weights), any(optimizers_in(obj))
             if not any(held) or self._inside:
                 save(obj, f, *args, **kwargs)
                 return
+            self.keeps_average |= 1 <= sum(COUNTER in state for state in weights) < len(weights)
             self.kinds |= set(itertools.compress(("weights", "optimizer"), held))
             if self._has_main(obj) and (name := name_of(f)):
                 self.files.pop(name, None)

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 from torch.nn.modules import module as modules
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DistributedSampler
 
 from faultlab.core import predictions
@@ -31,7 +32,8 @@ from faultlab.frameworks.torch.facts import frozen, keeps_lists, kind, leaf, loa
 from faultlab.frameworks.torch.layer_calls import LayerCalls
 from faultlab.frameworks.torch.loaders import read
 from faultlab.frameworks.torch.optimizers import groups_in
-from faultlab.frameworks.torch.seams import clipping
+from faultlab.frameworks.torch.rates import WarmUp, configured
+from faultlab.frameworks.torch.seams import averaging, clipping
 from faultlab.frameworks.torch.seams.backward import DIRECT
 from faultlab.injection import compilation, joined, loss_terms, samples, tree
 from faultlab.injection.clock import Clock
@@ -66,7 +68,8 @@ class LoopProbe:
         self._scheduled: Counter[int] = Counter()
         self._first_validation: int | None = None
         self._validation_modes: set[bool] = set()
-        self._decays = False
+        self._of_groups: dict[str, Any] = {}
+        self._warm_up = WarmUp()
         self._frozen = self._resting = self._terms = self._buffers = 0
         self._rate = 0.0
         self._settings: set[str] = set()
@@ -86,6 +89,7 @@ class LoopProbe:
             patches.wrap(torch.Tensor, "backward", self._backward)
             patches.wrap(torch.autograd, "backward", self._direct_backward)
             patches.wrap(torch.optim.Optimizer, "zero_grad", self._calling("Optimizer.zero_grad"))
+            patches.wrap(AveragedModel, "update_parameters", self._calling(averaging.UPDATE))
             for cls in steps.schedulers():
                 patches.wrap(cls, "step", self._scheduling)
             patches.wrap(nn.Module, "zero_grad", self._calling("Module.zero_grad"))
@@ -112,7 +116,7 @@ class LoopProbe:
         self._frozen = sum(frozen(parameter) for parameter in module.parameters())
         self._buffers = len(list(layers.buffers(module)))
         groups = groups_in(self._loop.optimizers)
-        self._decays = any(group.get("weight_decay") for group in groups)
+        self._of_groups = configured(self._loop.optimizers)
         self._rate = max((rate(group) for group in groups), default=0.0)
         self._settings = {str(key) for group in groups for key in group}
 
@@ -231,6 +235,7 @@ class LoopProbe:
         if self._loop.in_backward:
             self._hooks.add(IN_BACKWARD)
         self._updated_at.append(self._clock.step)
+        self._warm_up.updating(self._loop.optimizers, self._loop.schedulers)
         return genuine(closure)
 
     def _around_callback(self, name: str, hook: str, call: Callable[[], Any]) -> Any:
@@ -310,7 +315,9 @@ class LoopProbe:
             optimizers=tuple(type(optimizer).__name__ for optimizer in loop.optimizers),
             optimized_tensors=sum(id(parameter) in held for parameter in module.parameters()),
             optimizer_settings=tuple(sorted(self._settings)),
-            decays=self._decays,
+            **self._of_groups,
+            warm_up=self._warm_up.turns,
+            keeps_average=loop.checkpoints.keeps_average,
             optimizer_state=any(any(optimizer.state.values()) for optimizer in loop.optimizers),
             first_update=next(iter(self._updated_at), None),
             updated_at=facts.uneven(self._updated_at, steps),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -64,6 +65,22 @@ def scale_rates(result: Any, factor: float) -> Any:
             for name in _SCHEDULED_RATES:
                 if isinstance(rates := getattr(scheduler, name, None), list):
                     setattr(scheduler, name, [rate * factor for rate in rates])
+    return result
+
+
+def equalize_rates(result: Any) -> Any:
+    """Give all groups of an optimizer its highest learning rate, in its schedulers, too."""
+    for optimizer in dict.fromkeys(optimizers_in(result)):
+        rates = [rate_in(group, "initial_lr", "lr") or 0.0 for group in optimizer.param_groups]
+        highest = rates.index(max(rates))
+        for group in optimizer.param_groups:
+            top = optimizer.param_groups[highest]
+            group.update({name: copy.deepcopy(top[name]) for name in _RATES if name in group and name in top})
+        for outer in dict.fromkeys(schedulers_in(result)):
+            for scheduler in [outer, *getattr(outer, "_schedulers", [])]:
+                for name in _SCHEDULED_RATES if getattr(scheduler, "optimizer", None) is optimizer else ():
+                    if isinstance(own := getattr(scheduler, name, None), list) and len(own) == len(rates):
+                        setattr(scheduler, name, [own[highest]] * len(own))
     return result
 
 

@@ -14,6 +14,7 @@ from faultlab.injection.hooks import Site, hooks
 if TYPE_CHECKING:
     from faultlab.injection.armed_fault import Armed
 
+SCHEDULER = "lr_scheduler_step"
 STEP_METHODS = {method: stage for stage, method in IN_STEPS.items()}
 
 
@@ -36,7 +37,22 @@ def step_output(point: StepOutput, patches: Patches, armed: Armed, site: Site) -
 
 @hooks(StepCall, framework=NAME)
 def step_call(point: StepCall, patches: Patches, armed: Armed, site: Site) -> None:
-    patches.wrap(site.owner(point.hook), point.hook, armed.surrounding(STEP_METHODS.get(point.hook)))
+    around = armed.surrounding(STEP_METHODS.get(point.hook))
+    if point.hook != SCHEDULER:
+        patches.wrap(site.owner(point.hook), point.hook, around)
+        return
+    position = site.first_argument(point.hook)
+
+    def make(step: Callable[..., Any]) -> Callable[..., Any]:
+        faulty = around(step)
+
+        def stepping(*args: Any, **kwargs: Any) -> Any:
+            armed.ctx.memory["scheduler"] = kwargs["scheduler"] if "scheduler" in kwargs else args[position]
+            return faulty(*args, **kwargs)
+
+        return stepping
+
+    patches.wrap(site.owner(point.hook), point.hook, make)
 
 
 @hooks(Definition, framework=NAME)

@@ -40,6 +40,7 @@ def step_call(point: StepCall, patches: Patches, armed: Armed, site: Site) -> No
             # A scheduler steps once while it is constructed.
             if not armed.clock.trainer.steps_begun or not armed.due("train"):
                 return step(*args, **kwargs)
+            armed.ctx.memory["scheduler"] = args[0]
             return armed.around(lambda: step(*args, **kwargs))
 
         return around
