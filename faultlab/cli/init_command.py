@@ -45,9 +45,11 @@ def command(target: str | None, out: Path | None, force: bool, timeout: float, a
 
         faultlab init train.py -- --data images --lr 0.1
     """
+    from faultlab.config.several_ranks import refuse_launchers
     from faultlab.discovery import candidates, loops, project_index, scenario_writer
     from faultlab.report.text import harmless
 
+    refuse_launchers()
     begun = time.monotonic()
     given = script_arguments()
     if target and (loop := loops.find(target, given)) is not None:

@@ -20,6 +20,7 @@ from faultlab.cli.param_types import Number
 from faultlab.cli.shell_completion import failure_modes
 from faultlab.config.lint import require_targets
 from faultlab.config.scenario import load
+from faultlab.config.target_check import require_one_process
 from faultlab.core.ranks import activity
 from faultlab.core.report import Baseline, FaultResult, Status, dump
 from faultlab.errors import FaultlabError
@@ -70,6 +71,8 @@ def command(fault: str, file: Path, debug: bool, without_fault: bool, seed: int,
         raise click.UsageError("--debug and --json can't be combined: pdb needs the terminal")
     scenario = load(file)
     require_targets([scenario])
+    if debug:
+        require_one_process(scenario, "--debug")
     asked = fault_of(fault, scenario)
     audience = _Audience(quiet=as_json)
     working = engines.create(engine or engines.default(), engines.cores())

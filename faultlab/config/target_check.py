@@ -11,7 +11,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,26 @@ def check(scenario: Scenario) -> list[Problem]:
     found = [*_class_paths(scenario, path), *_arguments(scenario, path), *_guards(scenario, path)]
     found += _files(scenario, path)
     if scenario.framework == framework_names.DEFAULT:
-        found += [*_trainer(scenario), *_devices(scenario)]
-    elif message := several_ranks.too_many(scenario.ranks):
-        found.append((("ranks",), *message))
-    return [
-        problem for where, message, remedy in found for problem in scenario.problem(where, message, remedy).problems
-    ]
+        found += _trainer(scenario)
+    return [*_problems(scenario, found), *refused_ranks(scenario)]
+
+
+def refused_ranks(scenario: Scenario) -> list[Problem]:
+    """Return an error for everything in a scenario's ranks and strategy that can't run on this machine."""
+    if scenario.framework == framework_names.DEFAULT:
+        return _problems(scenario, _devices(scenario))
+    message = several_ranks.too_many(scenario.ranks)
+    return _problems(scenario, [(("ranks",), *message)] if message else [])
+
+
+def require_one_process(scenario: Scenario, option: str) -> None:
+    """Raise ScenarioError if an option that works in this process only is given for a training of several ranks."""
+    if scenario.processes == 1:
+        return
+    loop = scenario.framework != framework_names.DEFAULT
+    where = ("ranks",) if loop else (*_trainer_arguments(scenario)[0], "devices")
+    remedy = f"Leave out {option}, or set `{where[-1]}: 1`{'' if loop else ' and no strategy'} in a copy of the file."
+    raise scenario.problem(where, f"{option} can't be used with {scenario.processes} ranks", remedy)
 
 
 def missing_accelerator(scenario: Scenario) -> list[Problem]:
@@ -60,6 +74,12 @@ def has_gpu(accelerator: str) -> bool:
 
 
 _Found = tuple[Key, str, str]
+
+
+def _problems(scenario: Scenario, found: Iterable[_Found]) -> list[Problem]:
+    return [
+        problem for where, message, remedy in found for problem in scenario.problem(where, message, remedy).problems
+    ]
 
 
 def _named(scenario: Scenario) -> Iterator[tuple[Key, str]]:

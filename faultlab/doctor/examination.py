@@ -16,6 +16,7 @@ from faultlab.campaign.clean_runs import order
 from faultlab.config.lint import require_trainer
 from faultlab.config.scenario import Scenario, load, project_root
 from faultlab.config.source_lookup import file_of
+from faultlab.config.target_check import refused_ranks
 from faultlab.core.close_files import did_you_mean, misspelled
 from faultlab.core.exit_status import in_words
 from faultlab.core.orders import Examine, Train
@@ -83,6 +84,8 @@ def examine(
     elif path.suffix in (".yaml", ".yml") or path.is_file():
         try:
             scenario = load(path).with_arguments(arguments)
+            if impossible := refused_ranks(scenario):
+                raise ScenarioError(impossible)
         except ScenarioError as error:
             for problem in error.problems:
                 place = f"{problem.file}:{problem.line}:{problem.column}"

@@ -129,10 +129,13 @@ def create(name: str, jobs: int) -> Engine:
         jobs: The number of runs at a time.
 
     Raises:
-        UsageError: The name is unknown, its package can't be imported, or the system can't fork for ``fork``.
+        UsageError: The name is unknown, its package can't be imported, the system can't fork for ``fork``, or a
+            launcher of ranks has started this process.
     """
+    from faultlab.config.several_ranks import refuse_launchers
     from faultlab.errors import UsageError
 
+    refuse_launchers()
     if name == "fork" and not hasattr(os, "fork"):
         raise UsageError("this system can't fork processes; use --engine spawn")
     if name in BUILT_IN:

@@ -20,7 +20,8 @@ class ClippingActs(Guard):
     Whoever calls `clip_grad_norm_` or `clip_grad_value_` states a limit. The gradients that the optimizer steps on have
     to respect it, if they were not clipped at all or have grown since. Of several calls before a step the last one
     counts. Optimizers that are not torch's own may change gradients, and are not judged, nor is SGD with Nesterov
-    momentum where it adds the momentum to the gradients themselves (foreach, the default on GPUs).
+    momentum where it adds the momentum to the gradients themselves (foreach, the default on GPUs). Of gradients that
+    FSDP2 shares among the ranks, the part that this rank holds has to respect the limit.
 
     Args:
         tolerance: How far gradients may exceed the limit, as a share of it.
@@ -66,8 +67,8 @@ class ClippingActs(Guard):
         self._leave()
 
     def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
-        if trainer.is_sharded or trainer.is_flattened:
-            self.skip("the gradients are sharded")
+        if trainer.is_flattened:
+            self.skip("the gradients are flattened")
             return
         for optimizer in optimizers_of(trainer):
             if not type(optimizer).__module__.startswith("torch.optim") or searches(optimizer):

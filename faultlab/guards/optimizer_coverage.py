@@ -10,7 +10,16 @@ import torch
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.support import pace
 from faultlab.guards.support.findings import Findings
-from faultlab.guards.support.parameter_samples import Finding, automatic, names_of, optimizers_of, parameters_of, some
+from faultlab.guards.support.parameter_samples import (
+    Finding,
+    automatic,
+    is_shared,
+    local,
+    names_of,
+    optimizers_of,
+    parameters_of,
+    some,
+)
 from faultlab.guards.support.training_view import TrainingView
 
 _MANY_NODES = 100_000
@@ -25,7 +34,8 @@ class OptimizerCoverage(Guard):
     Normalization layers that a finetuning callback of Lightning keeps trainable until their turn are allowed.
 
     The guard looks when training starts and at each epoch, and once at the graph of the first loss for parameters that
-    are not registered. Under manual optimization, where a module may learn without one, a missing optimizer is allowed.
+    are not registered. If FSDP2 shares the parameters among the ranks, it looks after the first batch of each epoch, and
+    not at the graph. Under manual optimization, where a module may learn without one, a missing optimizer is allowed.
 
     Args:
         all_train: Whether all parameters have to be trainable.
@@ -80,21 +90,28 @@ class OptimizerCoverage(Guard):
         self._forget()
 
     def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
-        self._findings.say(self, self._look(trainer, pl_module))
+        if not trainer.is_sharded:
+            self._findings.say(self, self._look(trainer, pl_module))
 
     @pace.sparse
     def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         # At the first batch and not at the start of the epoch, where a module or a callback may unfreeze parameters.
-        if batch_idx == 0:
-            self._findings.say(self, self._look(trainer, pl_module))
-            self._unheld = [(p, p._version) for p in self._candidates(trainer, pl_module)]
-            self._steps = trainer.global_step
+        if batch_idx == 0 and not trainer.is_sharded:
+            self._begin(trainer, pl_module)
+
+    def _begin(self, trainer: TrainingView, module: Any) -> None:
+        self._findings.say(self, self._look(trainer, module))
+        self._unheld = [(p, local(p)._version) for p in self._candidates(trainer, module)]
+        self._steps = trainer.global_step
 
     @pace.sparse
     def on_train_batch_end(
         self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self._unheld and trainer.global_step > self._steps:
+        if batch_idx == 0 and trainer.is_sharded:
+            # Before a forward pass FSDP2 may have gathered the parameters; after the backward pass it has not.
+            self._begin(trainer, pl_module)
+        elif self._unheld and trainer.global_step > self._steps:
             self._findings.say(self, self._left_out(pl_module))
 
     @pace.sparse
@@ -126,8 +143,8 @@ class OptimizerCoverage(Guard):
         if trainer.optimizers is None:
             self.skip("the optimizers are not known")
             return []
-        if trainer.is_flattened or trainer.is_sharded:
-            self.skip("the optimizers hold sharded parameters")
+        if trainer.is_flattened:
+            self.skip("the optimizers hold flattened parameters")
             return []
         self.looked += 1
         named = names_of(module)
@@ -163,7 +180,13 @@ class OptimizerCoverage(Guard):
             )
         # A single number is a placeholder so that the Trainer has an optimizer; the module learns without it.
         real = [o for o in optimizers if sum(p.numel() for p in parameters_of(o)) != 1]
-        foreign = [p for optimizer in real for p in parameters_of(optimizer) if id(p) not in named]
+        # While FSDP2 has gathered a layer, its shards are not registered.
+        foreign = [
+            p
+            for optimizer in real
+            for p in parameters_of(optimizer)
+            if id(p) not in named and not (trainer.is_sharded and is_shared(p))
+        ]
         if foreign:
             findings.append(
                 (
@@ -188,10 +211,13 @@ class OptimizerCoverage(Guard):
     def _candidates(self, trainer: TrainingView, module: Any) -> list[Any]:
         """Return the trainable parameters that no optimizer holds, without those that rest on purpose."""
         optimizers = optimizers_of(trainer)
-        if not optimizers or trainer.is_flattened or trainer.is_sharded:
+        if not optimizers or trainer.is_flattened:
             return []
         held = {id(p) for optimizer in optimizers for p in parameters_of(optimizer)}
         unheld = [(name, p) for name, p in module.named_parameters() if p.requires_grad and id(p) not in held]
+        if trainer.is_sharded:
+            # What FSDP2 has gathered is not what optimizers are to hold.
+            unheld = [(name, p) for name, p in unheld if is_shared(p)]
         if not unheld:
             return []
         thawing = _is_thawing(trainer)
@@ -212,7 +238,7 @@ class OptimizerCoverage(Guard):
         names = [
             named[id(p)]
             for p, version in self._unheld
-            if p.grad is not None and p._version == version and id(p) in named and _is_alive(p.grad)
+            if p.grad is not None and local(p)._version == version and id(p) in named and _is_alive(local(p.grad))
         ]
         if not names:
             return []

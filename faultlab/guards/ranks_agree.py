@@ -32,10 +32,11 @@ class RanksAgree(Guard):
     """A guard against ranks of one training that drift apart.
 
     Every few steps, all ranks exchange fingerprints of their parameters, optimizer states, learning rates and numbers
-    of steps, by one small collective, and of their buffers during validation if DistributedDataParallel broadcasts
-    them. All ranks see the same fingerprints, so the alarm is raised on all of them, and none waits for another. Of
-    parameters that FSDP2 or tensor parallelism shares among the ranks, each has another part: only what is whole on
-    every rank is compared. In a training of one process, or with flattened parameters, it does nothing.
+    of steps, by one small collective. If DistributedDataParallel broadcasts the buffers, they exchange those of the
+    buffers too: during validation, or in a loop by hand after the broadcast of each 16th batch. All ranks see the same
+    fingerprints, so the alarm is raised on all of them, and none waits for another. Of parameters that FSDP2 or tensor
+    parallelism shares among the ranks, each has another part: only what is whole on every rank is compared. In a
+    training of one process, or with flattened parameters, it does nothing.
 
     Args:
         every: The number of training batches from one exchange to the next.
@@ -60,6 +61,9 @@ class RanksAgree(Guard):
         "optimizer-state": "ranks, differ, diverge, optimizer",
         "buffers": "ranks, differ, diverge, buffer, statistic, synchron",
     }
+
+    compares_buffers = True
+    """Whether it needs the fingerprints of buffers that a loop's ranks take after a broadcast."""
 
     def __init__(self, every: int = 1, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:
         super().__init__(action=action, leave_out=leave_out)
@@ -87,6 +91,7 @@ class RanksAgree(Guard):
             "learning-rates": lambda: fingerprints.of_rates(optimizers),
             "parameters": lambda: fingerprints.of_tensors(pl_module.parameters()),
             "optimizer-state": lambda: fingerprints.of_states(optimizers),
+            "buffers": lambda: trainer.broadcast_buffers,
         }
         self._compare(pl_module, own)
 

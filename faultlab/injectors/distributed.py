@@ -55,7 +55,7 @@ def keep_gradients_apart(call: Call, ctx: Context) -> Any:
     cause=("ranks", "buffer", "statistic", "differ", "diverge"),
     stages=("train", "validate"),
     needs=("several-ranks", "floating-buffers"),
-    evidence=("huggingface/pytorch-image-models#110", "facebookresearch/maskrcnn-benchmark#692"),
+    evidence=("huggingface/pytorch-image-models#110", "open-mmlab/mmdetection#2539"),
 )
 def keep_buffers_apart(call: Call, ctx: Context) -> Any:
     """DistributedDataParallel does not broadcast the buffers of rank 0.
@@ -85,7 +85,7 @@ def keep_buffers_apart(call: Call, ctx: Context) -> Any:
     on_rank=1,
     needs=("several-ranks", "replicated"),
     doses=(Dose("scale", 0.1, 0.0, 10.0, "standard deviation of the noise, relative to that of each parameter"),),
-    evidence=("pytorch/pytorch#36613", "facebookresearch/fairscale#584"),
+    evidence=("pytorch/torchtitan#166", "allenai/OLMo-core#319"),
 )
 def move_parameters(module: Any, ctx: Context) -> None:
     """The parameters of one rank are no longer those of the others.
@@ -138,7 +138,7 @@ def skip_step_on_one_rank(call: Call, ctx: Context) -> Any:
     effect="silent",
     cause=("sum", "mean", "gradient norm", "grad norm", "scale"),
     needs=("several-ranks",),
-    evidence=("horovod/horovod#2298", "pytorch/pytorch#37002"),
+    evidence=("huggingface/accelerate#745", "horovod/horovod#2298"),
 )
 def sum_gradients(call: Call, ctx: Context) -> Any:
     """The gradients of the ranks are added up instead of averaged.
@@ -166,7 +166,7 @@ def sum_gradients(call: Call, ctx: Context) -> Any:
     on_rank=1,
     needs=("several-ranks",),
     doses=(Dose("fraction", 0.5, 0.0, 1.0, "fraction of the received values that are zero"),),
-    evidence=("pytorch/pytorch#84803", "NVIDIA/nccl-tests#117"),
+    evidence=("pytorch/pytorch#69522", "NVIDIA/nccl#2001"),
 )
 def lose_received(call: Call, ctx: Context) -> Any:
     """An all-reduce of the gradients gives one rank a wrong result.

@@ -43,7 +43,7 @@ def seed_by_rank(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
     effect="silent",
     cause=("ranks", "shard", "overlap", "same sample", "disjoint", "sampler", "never seen", "differ"),
     needs=("several-ranks", "own-sampler"),
-    evidence=("vllm-project/speculators#427", "vllm-project/speculators#619"),
+    evidence=("vllm-project/speculators#427",),
 )
 def take_first_shard(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
     """Every rank takes the shard of rank 0.

@@ -46,7 +46,7 @@ def raise_on_one_rank(call: Call, ctx: Context) -> Any:
     when="middle",
     on_rank=1,
     needs=("several-ranks", "posix"),
-    evidence=("Lightning-AI/pytorch-lightning#6430", "ai2cm/ace#1068"),
+    evidence=("Lightning-AI/pytorch-lightning#6430", "ai2cm/ace#1067"),
 )
 def exit_on_one_rank(_: None, ctx: Context) -> None:
     """The process of one rank exits with status 0 in the middle of the training.

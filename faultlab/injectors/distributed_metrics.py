@@ -45,7 +45,7 @@ def add_up(logged: Logged, ctx: Context) -> Logged:
     stages=("validate",),
     needs=("several-ranks", "synced-validation"),
     judged_by="report",
-    evidence=("Lightning-AI/pytorch-lightning#21859",),
+    evidence=("Lightning-AI/pytorch-lightning#21859", "Lightning-AI/pytorch-lightning#21838"),
 )
 def weigh_unevenly(logged: Logged, ctx: Context) -> Logged | None:
     """The ranks average a metric over numbers of values that differ by an odd number.

@@ -24,7 +24,7 @@ from faultlab.ranks import shards
     effect="silent",
     cause=("clip", "norm", "ranks", "shard"),
     needs=("sharded",),
-    evidence=("baidu-baige/LoongForge#152", "pytorch/pytorch#72548"),
+    evidence=("baidu-baige/LoongForge#152", "pytorch/pytorch#170862"),
 )
 def clip_by_local_norm(call: Call, ctx: Context) -> Any:
     """Each rank clips its shards of the gradients by their own norm, instead of the norm over all ranks.
@@ -53,7 +53,7 @@ def clip_by_local_norm(call: Call, ctx: Context) -> Any:
     severity="critical",
     effect="silent",
     cause=("gradient", "grad is none", "no grad", "did not change", "no parameter", "synchron"),
-    evidence=("pytorch/pytorch#118298", "huggingface/accelerate#3762"),
+    evidence=("pytorch/pytorch#118298",),
 )
 def leave_unsynchronised(modules: list[Any], ctx: Context) -> None:
     """The reduction of gradients is switched off for an accumulation, and never switched on again.
@@ -75,7 +75,7 @@ def leave_unsynchronised(modules: list[Any], ctx: Context) -> None:
     severity="major",
     effect="silent",
     cause=("sum", "mean", "gradient norm", "grad norm", "scale", "larger"),
-    evidence=("meta-pytorch/torchtune#2172", "pytorch/torchtitan#1551"),
+    evidence=("pytorch/pytorch#167178", "pytorch/torchtitan#2972"),
 )
 def sum_shards(modules: list[Any], ctx: Context) -> None:
     """The gradients of the ranks are added up by the reduce-scatter, and divided by nothing.
@@ -102,7 +102,7 @@ def sum_shards(modules: list[Any], ctx: Context) -> None:
     effect="silent",
     cause=("optimizer", "did not change", "no parameter", "foreign", "not trained"),
     needs=("sharded",),
-    evidence=("pytorch/pytorch#149205", "intelligent-machine-learning/dlrover#584"),
+    evidence=("pytorch/pytorch#149205", "intelligent-machine-learning/dlrover#585"),
 )
 def hold_copies(result: Any, ctx: Context) -> Any:
     """The optimizer is created while the parameters are gathered, and holds these instead of the shards.

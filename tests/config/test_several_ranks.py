@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from faultlab import engines
 from faultlab.config.several_ranks import refuse_launchers
 from faultlab.errors import UsageError
+from tests.support import call
 
 _SET = ("TORCHELASTIC_RUN_ID", "RANK", "WORLD_SIZE", "LOCAL_RANK", "SLURM_NTASKS", "SLURM_PROCID")
 
@@ -39,3 +43,18 @@ def test_one_process_is_no_group(monkeypatch: pytest.MonkeyPatch, environment: d
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     refuse_launchers()
+
+
+def test_no_command_that_trains_begins_inside_a_launcher(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    script = tmp_path / "train.py"
+    script.write_text("raise SystemExit('it was run')\n")
+    for name in _SET:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    with pytest.raises(UsageError, match="torchrun"):
+        engines.create("spawn", 1)
+    for command in ("init", "doctor"):
+        called = call(capsys, monkeypatch, command, script)
+        assert (called.status, "started by torchrun" in called.err) == (2, True)

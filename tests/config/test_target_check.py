@@ -151,6 +151,13 @@ def test_what_the_trainer_would_reject_is_an_error_at_its_place(project: Path, t
     assert problem.startswith(said)
 
 
+def test_an_option_for_this_process_alone_is_an_error_for_several_ranks(project: Path) -> None:
+    several = load(written(project, "trainer: {strategy: ddp, devices: 2}\n"))
+    with pytest.raises(ScenarioError, match=r"4:26: --debug can't be used with 2 ranks\n +Leave out --debug, or set"):
+        target_check.require_one_process(several, "--debug")
+    target_check.require_one_process(load(written(project, "trainer: {max_epochs: 2}\n")), "--debug")
+
+
 @pytest.mark.parametrize(
     "text",
     [

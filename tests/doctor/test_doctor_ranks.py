@@ -103,6 +103,30 @@ def examined(folder: Path, text: str, engine: Engine) -> list[Finding]:
     return list(examine(str(folder / "train.py"), 60, engine=engine))
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("trainer: {devices: 2000, strategy: ddp}", "2000 ranks on "),
+        ("trainer: {devices: 2, strategy: fsdp}", "FSDPStrategy needs a GPU"),
+    ],
+)
+def test_ranks_that_can_not_run_here_are_wrong_before_any_is_started(text: str, said: str, tmp_path: Path) -> None:
+    scenario = tmp_path / "ddp.yaml"
+    scenario.write_text(f"schema: 1\nname: ddp\nbuild: {{class_path: tests.zoo.ranked.ranked}}\n{text}\n")
+    (found,) = examine(str(scenario), 60)
+    assert (found.check, found.verdict, bool(found.remedy)) == ("scenario file", WRONG, True)
+    assert found.what.startswith(said)
+    assert found.evidence.startswith(f"{scenario}:4:")
+
+
+def test_a_loop_of_too_many_ranks_is_wrong_before_any_is_started(tmp_path: Path) -> None:
+    scenario = tmp_path / "loop.yaml"
+    train = "train: {class_path: faultlab.targets.loop_script.run, init_args: {script: train.py}}"
+    scenario.write_text(f"schema: 1\nname: loop\nframework: torch\nranks: 2000\n{train}\n")
+    (found,) = examine(str(scenario), 60)
+    assert (found.check, found.verdict, found.evidence) == ("scenario file", WRONG, f"{scenario}:4:1")
+
+
 @NIGHTLY
 @pytest.mark.parametrize("name", [one.name for one in ILL])
 def test_the_cause_of_an_ill_training_on_ranks_is_named(name: str, tmp_path: Path, engine: Engine) -> None:

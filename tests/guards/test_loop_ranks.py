@@ -56,6 +56,7 @@ def trained(
     slow: float = 0.0,
     wrap: Callable[[nn.Module], nn.Module] = DistributedDataParallel,
     together: bool | None = None,
+    optimized: Callable[[Any], Any] = lambda model: model.parameters(),
 ) -> tuple[list[str], list[str], dict[str, int], int]:
     """Train on this rank by hand; return its alarm with the ranks, what the guards skipped, how often they looked."""
     torch.manual_seed(0)
@@ -64,7 +65,7 @@ def trained(
     loader, validation = DataLoader(data, 8, sampler=sampler), DataLoader(data, 32)
     bare = nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
     model: Any = wrap(bare)
-    optimizer = torch.optim.Adam(model.parameters(), 0.01)
+    optimizer = torch.optim.Adam(optimized(model), 0.01)
     step, said = 0, []
 
     def loop() -> None:
@@ -264,3 +265,57 @@ def test_a_rank_that_fails_is_told_by_its_own_alarm() -> None:
 
 def test_a_loop_of_one_process_is_as_before() -> None:
     assert loop_ranks.joined(None, None, [], [], True) is None  # type: ignore[arg-type]
+
+
+def keeps_buffers(wrapper: nn.Module) -> nn.Module:
+    """Return a wrapper whose broadcast of the buffers does nothing, as if another version of it forgot them."""
+    made = DistributedDataParallel(wrapper)
+    made._sync_buffers = lambda: None  # type: ignore[method-assign]
+    return made
+
+
+def test_buffers_that_a_broadcast_leaves_apart_are_found() -> None:
+    for said, _, looked, steps in gang(lambda: trained([guards.RanksAgree()], wrap=keeps_buffers, epochs=4)):
+        assert said[:2] == ["RanksAgree", "buffers"]
+        assert "rank 1 has other buffers than rank 0" in said[2]
+        assert (looked["RanksAgree"], steps) == (2, 2)
+
+
+def gathered(model: Any) -> list[nn.Parameter]:
+    """Return the parameters of a sharded model as they are between a gathering and a resharding."""
+    model.unshard()
+    whole = list(model.parameters())
+    model.reshard()
+    return whole
+
+
+@pytest.mark.parametrize(
+    ("optimized", "check"),
+    [(gathered, "foreign"), (lambda model: list(model.parameters())[:-1], "left-out")],
+    ids=["gathered", "but-one"],
+)
+def test_an_optimizer_that_does_not_hold_the_shards_is_found(optimized: Callable[[Any], Any], check: str) -> None:
+    for said, *_ in gang(lambda: trained([guards.OptimizerCoverage()], wrap=sharded_fully, optimized=optimized)):
+        assert said[:2] == ["OptimizerCoverage", check]
+
+
+def clips_and_scales(step: int, model: nn.Module, optimizer: Any) -> None:
+    nn.utils.clip_grad_norm_(model.parameters(), 0.01)
+    for parameter in model.parameters():
+        parameter.grad.mul_(10)  # type: ignore[union-attr]
+
+
+def clips(step: int, model: nn.Module, optimizer: Any) -> None:
+    nn.utils.clip_grad_norm_(model.parameters(), 0.01)
+
+
+def test_gradients_of_shards_that_grow_after_clipping_are_found() -> None:
+    for said, *_ in gang(lambda: trained([guards.ClippingActs()], wrap=sharded_fully, before_step=clips_and_scales)):
+        assert said[:2] == ["ClippingActs", "undone"]
+
+
+def test_guards_of_optimizers_look_at_healthy_shards_and_are_quiet() -> None:
+    chosen = lambda: [guards.OptimizerCoverage(), guards.ClippingActs()]  # noqa: E731
+    for said, reports, looked, _ in gang(lambda: trained(chosen(), wrap=sharded_fully, before_step=clips, epochs=3)):
+        assert said == []
+        assert min(looked.values()) > 0, reports

@@ -15,15 +15,20 @@ from torch import Tensor
 from torch.nn.utils import clip_grad
 
 from faultlab.guards.support.observed_calls import ObservedCalls
-from faultlab.guards.support.parameter_samples import plain
+from faultlab.guards.support.parameter_samples import local, plain
 
 Observer = Callable[[list[Any], float, bool], None]
 """Is called after the gradients of parameters were clipped, with the limit, and whether it is one of their norm."""
 
 
 def size(parameters: Iterable[Any], by_norm: bool) -> float:
-    """Return the norm of all gradients together, or the size of their largest value."""
-    gradients = [parameter.grad.detach() for parameter in parameters if plain(parameter.grad)]
+    """Return the norm of all gradients together, or the size of their largest value.
+
+    Of gradients that ranks share it is that of this rank's part, which is at most that of the whole.
+    """
+    # A partial sum can be larger than the whole.
+    summed = [p.grad for p in parameters if not any(one.is_partial() for one in getattr(p.grad, "placements", ()))]
+    gradients = [part.detach() for gradient in summed if plain(part := local(gradient))]
     if not gradients:
         return 0.0
     if by_norm:

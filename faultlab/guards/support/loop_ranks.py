@@ -3,7 +3,8 @@
 Every rank certainly takes part in that, because the gradients are averaged over all of them. In between, a rank may
 validate, log or save alone. So alarms are held until the next meeting, and the guards that compare ranks are called
 there, with what has happened since the last one. They meet before the forward pass if its wrapper broadcasts buffers
-there, so that the time that ranks wait for each other shows; else before the backward pass.
+there, so that the time that ranks wait for each other shows; else before the backward pass. Buffers that are broadcast
+are the same on all ranks only until the forward pass begins, so their fingerprint is taken there, now and then.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from faultlab.guards.guard import Guard
-from faultlab.guards.support import consensus
+from faultlab.guards.support import consensus, fingerprints
 from faultlab.guards.support.callback import HOOKS, overrides
 from faultlab.guards.support.exchange import collective, device_of
 from faultlab.guards.support.hand_loop import HandLoop, in_turn
@@ -29,6 +30,8 @@ _PATIENCE = timedelta(seconds=30)
 """How long the first meeting waits for ranks whose loop is not watched yet."""
 _MOST = 256
 """How many calls are kept for the next meeting. Their batches take memory."""
+_EACH = 16
+"""From one fingerprint of the buffers to the next, in meetings."""
 _ALONE = ("on_exception", "on_fit_end", "setup", "teardown")
 _OF_VALIDATION = "validation"
 
@@ -49,8 +52,15 @@ class LoopRanks(consensus.Agreement):
         self._comparing = [guard for guard in guards if _compares(guard)]
         self._hooks = in_turn(guard for guard in guards if guard not in self._comparing)
         self._pending: list[tuple[str, tuple[Any, ...]]] = []
-        self._lost = self._due = self._met = self._left = False
-        self._undo = [one.register_forward_pre_hook(self._called).remove for one in called]
+        self._lost = self._due = self._left = False
+        self._meetings = 0
+        compared = any(getattr(guard, "compares_buffers", False) for guard in self._comparing)
+        self._broadcasting = [one for one in called if compared and isinstance(one, DistributedDataParallel)]
+        self._unread: list[Any] = []
+        self._entered: Any = None
+        called_first = [one.register_forward_pre_hook(self._called).remove for one in called]
+        called_next = [one.module.register_forward_pre_hook(self._read).remove for one in self._broadcasting]
+        self._undo = [*called_first, *called_next]
         for guard in self._comparing:
             guard.exchange.begin()
         loop.world_size, loop.is_global_zero, loop.is_meeting = dist.get_world_size(), self._rank == 0, False
@@ -69,12 +79,15 @@ class LoopRanks(consensus.Agreement):
     def meet(self) -> None:
         """Meet the other ranks, if a backward pass of all of them is coming that they have not met for."""
         due, self._due = self._due, False
-        if not due or self._left or not (self._met or self._all_watch()):
+        if not due or self._left or not (self._meetings or self._all_watch()):
             return
-        self._met = True
         begun = time.perf_counter()
         places = self._exchange(self._signature())
         self._loop.waited = time.perf_counter() - begun
+        # Not before the first batch, when no rank has changed its buffers yet.
+        if self._meetings % _EACH == 1:
+            self._unread, self._loop.broadcast_buffers = [*self._broadcasting], 0
+        self._meetings += 1
         pending, self._pending = self._pending, []
         lost, self._lost = self._lost, False
         if not self._comparing:
@@ -135,6 +148,16 @@ class LoopRanks(consensus.Agreement):
             broadcasts = getattr(module, "will_sync_module_buffers", None)
             if broadcasts is not None and broadcasts():
                 self.meet()
+                self._entered = module
+
+    def _read(self, module: Any, args: Any) -> None:
+        """Take the fingerprint of a module's buffers, between their broadcast and its forward pass."""
+        if torch.compiler.is_compiling():
+            return
+        wrapper, self._entered = self._entered, None
+        if wrapper is not None and wrapper.module is module and any(wrapper is one for one in self._unread):
+            self._unread = [one for one in self._unread if one is not wrapper]
+            self._loop.broadcast_buffers ^= fingerprints.of_tensors(module.buffers())
 
     def _noting(self, hook: str) -> Callable[..., None]:
         others = self._hooks.get(hook)

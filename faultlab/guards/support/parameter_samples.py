@@ -50,7 +50,12 @@ def local(tensor: Any) -> Any:
 
     Each read of a sharded tensor as a whole would be a collective, for which another rank may never come.
     """
-    return tensor._local_tensor if hasattr(tensor, "placements") else tensor
+    return tensor._local_tensor if is_shared(tensor) else tensor
+
+
+def is_shared(tensor: Any) -> bool:
+    """Return whether the ranks hold a tensor together, as FSDP2 and tensor parallelism let them."""
+    return hasattr(tensor, "placements")
 
 
 def names_of(module: Any) -> dict[int, str]:

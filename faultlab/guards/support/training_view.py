@@ -167,6 +167,9 @@ class TrainingView(Protocol):
     shares_buffers: bool = False
     """True if DistributedDataParallel broadcasts the buffers of rank 0 before each forward pass."""
 
+    broadcast_buffers: int = 0
+    """The fingerprint of the buffers right after a broadcast to all ranks, the latest that was taken; 0 if none was."""
+
     is_global_zero: bool = True
     """True if this process is the one that writes and logs."""
 
