@@ -34,8 +34,9 @@ class OptimizerCoverage(Guard):
     Normalization layers that a finetuning callback of Lightning keeps trainable until their turn are allowed.
 
     The guard looks when training starts and at each epoch, and once at the graph of the first loss for parameters that
-    are not registered. If FSDP2 shares the parameters among the ranks, it looks after the first batch of each epoch, and
-    not at the graph. Under manual optimization, where a module may learn without one, a missing optimizer is allowed.
+    are not registered. If FSDP2 shares the parameters among the ranks, it looks after the first batch of each epoch,
+    and not at the graph. Under manual optimization, where a module may learn without one, a missing optimizer is
+    allowed.
 
     Args:
         all_train: Whether all parameters have to be trainable.
