@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import traceback
 from importlib import import_module
+from itertools import takewhile
 from typing import Any
 
 import click
@@ -96,7 +97,9 @@ def group(debug: bool) -> None:
 def main() -> None:
     """Run the command line; end every error of faultlab's own with one message and its exit code."""
     arguments = sys.argv[1 : sys.argv.index("--")] if "--" in sys.argv else sys.argv[1:]
-    debug, as_json = "--debug" in arguments, "--json" in arguments and "watch" not in arguments[:2]
+    # After the command, it is the option of `replay`.
+    debug = "--debug" in takewhile(lambda argument: argument.startswith("-"), arguments)
+    as_json = "--json" in arguments and "watch" not in arguments[:2]
     try:
         sys.exit(group.main(prog_name=PROGRAM, complete_var=COMPLETE_VARIABLE, standalone_mode=False))
     except click.exceptions.Abort:

@@ -158,6 +158,15 @@ def test_an_option_for_this_process_alone_is_an_error_for_several_ranks(project:
     target_check.require_one_process(load(written(project, "trainer: {max_epochs: 2}\n")), "--debug")
 
 
+def test_the_debugger_of_a_replay_on_several_ranks_is_one_message(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = written(project, "trainer: {strategy: ddp, devices: 2}\n")
+    done = call(capsys, monkeypatch, "replay", "loss.nan", "--scenario", file, "--debug")
+    assert (done.status, done.err.count("\n")) == (2, 2)
+    assert "--debug can't be used with 2 ranks" in done.err
+
+
 @pytest.mark.parametrize(
     "text",
     [
