@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from faultlab.core.class_paths import path_of
+from faultlab.frameworks.torch import layers
 
 _BY_MODE = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase)
 _KEPT = 6
@@ -38,13 +39,15 @@ class Trained:
         held = {id(one): one for optimizer in optimizers for group in optimizer.param_groups for one in group["params"]}
         found: dict[str, Any] = {"changed": [], "still": [], "frozen": [], "left_out": [], "gradientless": [],
                                  "loaded": []}  # fmt: skip
+        resting = {id(value) for part in layers.resting(self.module) for value in part.parameters()}
         for name, value in _weights(self.module):
             old = self.before.get(name)
             same = old is not None and old.shape == value.shape and torch.equal(old, value.detach().to(old))
             found["still" if same else "changed"].append(name)
             if not value.requires_grad:
                 found["frozen"].append(name)
-                found["loaded"] += [name] if id(value) in loaded else []
+                # In eval mode, a part such as a teacher is meant to stay as it is.
+                found["loaded"] += [name] if id(value) in loaded | resting else []
             elif id(value) not in held:
                 found["left_out"].append(name)
             elif value.grad is None and id(value) not in graded:
