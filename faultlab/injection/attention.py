@@ -45,7 +45,7 @@ class Attending:
         if hidden is None:
             return False
         earlier = torch.ones(hidden.shape[-2:], dtype=torch.bool, device=hidden.device).tril(-1)
-        return bool(hidden[..., earlier.mT].all()) and not bool(hidden[..., earlier].all())
+        return is_true(hidden[..., earlier.mT].all() & ~hidden[..., earlier].all())
 
     def without_order(self) -> Attending:
         """Return the same, except that two positions see each other if the later one sees the earlier one."""
@@ -63,6 +63,14 @@ class Attending:
         if mask is None or mask.ndim < 2 or mask.shape[-1] != mask.shape[-2] or mask.shape[-1] < 2:
             return None
         return ~mask if mask.dtype == torch.bool else mask <= _HIDES
+
+
+def is_true(value: torch.Tensor) -> bool:
+    """Return whether a single value is true; False if it can't be read, such as a fake one, or under vmap."""
+    try:
+        return bool(value)
+    except (RuntimeError, AssertionError):
+        return False
 
 
 def named(function: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
