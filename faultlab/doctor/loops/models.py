@@ -28,6 +28,7 @@ class Trained:
         self.passes: set[int] = set()
         self.modes = {"learns in training": 0, "learns in evaluation": 0}
         self.last_backward = -1
+        self.resting = {id(value) for part in layers.resting(module) for value in part.parameters()}
         self.before = {name: value.detach().clone() for name, value in _weights(module)}
 
     def parameters(self, optimizers: list[Any], alive: set[int], loaded: set[int], graded: set[int]) -> dict[str, Any]:
@@ -39,7 +40,6 @@ class Trained:
         held = {id(one): one for optimizer in optimizers for group in optimizer.param_groups for one in group["params"]}
         found: dict[str, Any] = {"changed": [], "still": [], "frozen": [], "left_out": [], "gradientless": [],
                                  "loaded": []}  # fmt: skip
-        resting = {id(value) for part in layers.resting(self.module) for value in part.parameters()}
         for name, value in _weights(self.module):
             old = self.before.get(name)
             same = old is not None and old.shape == value.shape and torch.equal(old, value.detach().to(old))
@@ -47,7 +47,7 @@ class Trained:
             if not value.requires_grad:
                 found["frozen"].append(name)
                 # In eval mode, a part such as a teacher is meant to stay as it is.
-                found["loaded"] += [name] if id(value) in loaded | resting else []
+                found["loaded"] += [name] if id(value) in loaded | self.resting else []
             elif id(value) not in held:
                 found["left_out"].append(name)
             elif value.grad is None and id(value) not in graded:
