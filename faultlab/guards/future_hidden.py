@@ -182,7 +182,7 @@ class _Text(NamedTuple):
         """Return arguments of the call with other tokens.
 
         Raises:
-            TypeError: The text is part of an object that can't be built anew.
+            TypeError: The text is part of an object that can't be rebuilt.
         """
         new = (tokens.T if self.turned else tokens).clone()
         made = _replaced(arguments, self.given, new)
