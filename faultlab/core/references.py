@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import weakref
 from collections.abc import Callable, Collection, Iterator
@@ -12,15 +13,21 @@ from types import ModuleType
 from typing import Any
 
 _MOST = 64
+_INSTALLED = ("site-packages", "dist-packages", f"{os.sep}lib{os.sep}python")
 
 
 def _any(module: ModuleType) -> bool:
     return True
 
 
+def _is_installed(module: ModuleType) -> bool:
+    file = vars(module).get("__file__")
+    return not isinstance(file, str) or any(part in file for part in _INSTALLED)
+
+
 @dataclass
 class _Names:
-    """The names found in each module, by the module's address, with its number of names at that time."""
+    """The names found in each module, by the module's address, with its number of names then; -1 to search it again."""
 
     # Kept alive, since their addresses are looked up.
     values: list[Any]
@@ -35,8 +42,9 @@ def references(
 ) -> Iterator[tuple[ModuleType, str, Any]]:
     """Yield each module that has one of the objects, with its name there and the object.
 
-    A module that was searched for the same objects before is searched again only if its number of names has changed:
-    in a copy of a process, reading every name of every module copies much of the memory.
+    An installed module that was searched for the same objects before is searched again only if its number of names has
+    changed: in a copy of a process, reading every name of every module copies much of the memory. Those of the user,
+    which are few, may also give a name another value.
 
     Args:
         values: The objects, compared by identity.
@@ -53,7 +61,7 @@ def references(
         known = found.get(id(module))
         if known is None or known[0]() is not module or known[1] != len(vars(module)):
             # Names that are added meanwhile are found the next time.
-            size = len(vars(module))
+            size = len(vars(module)) if _is_installed(module) else -1
             at = looks_at(module) and [name for name, value in list(vars(module).items()) if id(value) in wanted]
             known = found[id(module)] = (weakref.ref(module), size, tuple(at or ()))
         for name in known[2]:

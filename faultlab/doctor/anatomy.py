@@ -14,6 +14,7 @@ from faultlab.core.alert import safe_text
 from faultlab.core.asking import asked
 from faultlab.doctor import sources
 from faultlab.frameworks.lightning import namespaces
+from faultlab.frameworks.torch import layers
 
 _PACKAGES = tuple(f"{package}." for package in ("torch", *packages.TOPS))
 _NO_HOOKS = {
@@ -167,11 +168,13 @@ def parameters(module: Any, before: Mapping[str, Any], trainer: Any) -> dict[str
         elif id(value) not in held:
             left_out.append(name)
     own = sorted(tuple(value.shape) for value in module.parameters())
+    resting = {id(value) for part in layers.resting(module) for value in part.parameters()}
     return {
         "another": len(left_out) == len(own) == len(given) and sorted(tuple(one.shape) for one in given) == own,
         "changed": changed,
         "still": still,
         "frozen": frozen,
+        "resting": [name for name, value in module.named_parameters() if id(value) in resting],
         "left_out": left_out,
         "optimizers": [type(one).__name__ for one in optimizers],
         "largest_rate": max(rates, default=None),

@@ -29,8 +29,12 @@ def parameters(seen: Seen) -> Iterator[Finding]:
     found = seen.get("parameters")
     if not found or seen.get("error"):
         return
-    changed, still = found["changed"], found["still"]
-    total = len(changed) + len(still)
+    changed = found["changed"]
+    total = len(changed) + len(found["still"])
+    # Frozen and in eval mode, a part such as a teacher is meant to stay as it is.
+    meant = set(found["resting"]) if changed else set()
+    found = {**found, "still": [name for name in found["still"] if name not in meant]}
+    still = found["still"]
     if not total:
         yield attention("the module has no parameters", "", "Assign layers to self in __init__.")
         return
@@ -43,7 +47,7 @@ def parameters(seen: Seen) -> Iterator[Finding]:
             what = f"{len(part)} of {total} parameters" if changed else "no parameter"
             yield say(f"{what} {'did not change' if changed else 'has changed'}{reason}", some(part), remedy)
     else:
-        yield fine(f"all {total} parameters changed")
+        yield fine(f"all {total - len(meant)} parameters changed" + (", except for frozen ones" if meant else ""))
 
 
 @WEIGHTS.check("unregistered weights", "optuna/optuna#1443")

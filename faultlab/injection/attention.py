@@ -18,6 +18,9 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
 _HIDING = ("multi_head_attention_forward",)
 """The functions in whose Boolean masks True hides a position; in those of the others, it shows one."""
 
+_HIDES = -9e3
+"""Where models write a finite number for minus infinity, it is at most -10000, which bfloat16 rounds to -9984."""
+
 
 @dataclass(frozen=True)
 class Attending:
@@ -42,7 +45,7 @@ class Attending:
         if hidden is None:
             return False
         earlier = torch.ones(hidden.shape[-2:], dtype=torch.bool, device=hidden.device).tril(-1)
-        return bool(hidden[..., earlier.mT].all()) and not bool(hidden[..., earlier].all())
+        return is_true(hidden[..., earlier.mT].all() & ~hidden[..., earlier].all())
 
     def without_order(self) -> Attending:
         """Return the same, except that two positions see each other if the later one sees the earlier one."""
@@ -59,8 +62,15 @@ class Attending:
         mask = self.mask
         if mask is None or mask.ndim < 2 or mask.shape[-1] != mask.shape[-2] or mask.shape[-1] < 2:
             return None
-        # The lowest number is as good as minus infinity, and avoids NaN.
-        return ~mask if mask.dtype == torch.bool else mask <= torch.finfo(mask.dtype).min / 2
+        return ~mask if mask.dtype == torch.bool else mask <= _HIDES
+
+
+def is_true(value: torch.Tensor) -> bool:
+    """Return whether a single value is true; False if it can't be read, such as a fake one, or under vmap."""
+    try:
+        return bool(value)
+    except (RuntimeError, AssertionError):
+        return False
 
 
 def named(function: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:

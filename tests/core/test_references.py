@@ -51,6 +51,13 @@ def test_a_module_that_comes_or_gains_a_name_is_searched_again(make: Made) -> No
     assert found() == {("first", "known"), ("second", "known")}
 
 
+def test_a_name_of_the_users_that_gets_another_value_is_found(make: Made) -> None:
+    own = make("own", known=None, __file__="train.py")
+    assert found() == set()
+    vars(own)["known"] = wanted
+    assert found() == {("own", "known")}
+
+
 def test_what_a_name_no_longer_means_and_a_module_that_is_gone_are_not_found(
     make: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:

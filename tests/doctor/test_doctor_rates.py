@@ -12,6 +12,7 @@ from torch import nn
 
 from faultlab.doctor import anatomy, switches, updates
 from faultlab.doctor.ending import meaning
+from faultlab.doctor.finding import ATTENTION, OK
 from faultlab.doctor.idle import IDLE
 from faultlab.doctor.loaded import LOADED
 from faultlab.doctor.rates import RATES
@@ -219,17 +220,36 @@ def test_layers_that_train_in_evaluation_mode_are_found_unless_they_are_frozen_o
 
 def test_weights_that_stand_still_for_several_reasons_are_told_apart() -> None:
     found = {"changed": ["a"], "still": ["b", "c", "d"], "frozen": ["b"], "left_out": ["c"], "optimizers": ["SGD"]}
-    seen = {"parameters": {**found, "largest_rate": 0.1}, "step": {"place": ""}}
+    seen = {"parameters": {**found, "resting": [], "largest_rate": 0.1}, "step": {"place": ""}}
     said = [one.what for one in WEIGHTS.run(seen)]
     assert ["requires_grad is False" in what for what in said] == [True, False, False]
     assert ["no optimizer has them" in what for what in said] == [False, True, False]
+
+
+def test_a_frozen_part_in_eval_mode_is_meant_to_stay_as_it_is() -> None:
+    module = nn.ModuleDict({"teacher": nn.Linear(1, 1).eval().requires_grad_(False), "student": nn.Linear(1, 1)})
+    before = {name: value.detach().clone() for name, value in module.named_parameters()}
+    nn.init.zeros_(module["student"].weight)
+    nn.init.ones_(module["student"].bias)
+
+    def verdicts() -> list[str]:
+        return [one.verdict for one in WEIGHTS.run({"parameters": anatomy.parameters(module, before, _Idle())})]
+
+    assert verdicts() == [OK]
+    module["teacher"].train()
+    assert verdicts() == [ATTENTION], "it may be frozen by mistake"
+
+
+class _Idle:
+    optimizers = (torch.optim.SGD([torch.zeros(1)], lr=0.1),)
 
 
 def test_weights_that_no_graph_leads_to_are_told_with_what_cuts_them_off() -> None:
     def why(unreached: list[str]) -> str:
         found = {"changed": ["head"], "still": ["body"], "frozen": [], "left_out": [], "optimizers": ["SGD"]}
         files = {"cuts": [{"what": "no_grad", "line": 7}]}
-        seen = {"parameters": {**found, "largest_rate": 0.1}, "step": {"place": ""}, "files": files}
+        parameters = {**found, "resting": [], "largest_rate": 0.1}
+        seen = {"parameters": parameters, "step": {"place": ""}, "files": files}
         (said,) = WEIGHTS.run(
             {**seen, "graph": [{"strangers": [], "loose": 0, "reached": 1, "made": False, "unreached": unreached}]}
         )

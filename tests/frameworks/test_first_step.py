@@ -50,6 +50,21 @@ def test_weights_of_classes_count_if_they_differ_and_under_any_name_of_the_loss(
         assert not followed(plain).step_calls.weighted
 
 
+def test_values_that_cannot_be_read_are_no_facts_and_no_errors() -> None:
+    q, masks, labels = torch.randn(2, 5, 4), torch.ones(2, 5, 5).tril().bool(), torch.tensor([0, 1, 2])
+
+    def step() -> torch.Tensor:
+        attended = torch.vmap(lambda q, mask: F.scaled_dot_product_attention(q, q, q, attn_mask=mask))(q, masks)
+        losses = torch.vmap(lambda scores, weight: cross_entropy(scores, labels, weight))(
+            torch.randn(2, 3, 4), torch.rand(2, 4)
+        )
+        return attended.sum() + losses.sum()
+
+    calls = followed(step).step_calls
+    assert not calls.causal
+    assert not calls.weighted
+
+
 def test_resting_parts_are_the_outermost_frozen_ones_in_eval_mode_while_the_rest_trains() -> None:
     model = nn.ModuleDict({"student": nn.Linear(2, 2), "teacher": nn.Sequential(nn.Linear(2, 2), nn.Dropout())})
     assert layers.resting(model) == []

@@ -31,8 +31,16 @@ def added(shown: Tensor, hiding: float = float("-inf")) -> Tensor:
 
 @pytest.mark.parametrize(
     "mask",
-    [ORDER, ORDER.expand(2, 1, 4, 4), ORDER & PACKED, added(ORDER), added(ORDER, torch.finfo(torch.float32).min)],
-    ids=["plain", "of samples and heads", "packed", "added", "the lowest number"],
+    [
+        ORDER,
+        ORDER.expand(2, 1, 4, 4),
+        ORDER & PACKED,
+        added(ORDER),
+        added(ORDER, torch.finfo(torch.float32).min),
+        added(ORDER, -1e9),
+        added(ORDER, -1e4).bfloat16(),
+    ],
+    ids=["plain", "of samples and heads", "packed", "added", "the lowest number", "a low number", "bfloat16"],
 )
 def test_a_mask_that_shows_no_later_position_hides_them_whatever_else_it_hides(mask: Tensor) -> None:
     assert Attending(mask, False, 4).hides_later

@@ -513,6 +513,36 @@ y = x[:, :4].argmax(1)
 """
 
 HEALTHY = {
+    "resting-backbone-and-summed-loss": _MOONS
+    + """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.backbone = nn.Sequential(nn.Linear(8, 32), nn.Tanh()).requires_grad_(False)
+        self.head = nn.Linear(32, 4)
+
+    def train(self, mode=True):
+        super().train(mode)
+        self.backbone.eval()
+        return self
+
+    def forward(self, inputs):
+        return self.head(self.backbone(inputs))
+
+
+model = Net()
+loader = DataLoader(TensorDataset(x, y), batch_size=10, shuffle=True)
+optimizer = torch.optim.Adam(model.head.parameters(), lr=0.01)
+for epoch in range(5):
+    model.train()
+    for inputs, labels in loader:
+        optimizer.zero_grad()
+        F.cross_entropy(model(inputs), labels, reduction="sum").backward()
+        optimizer.step()
+    model.eval()
+    with torch.no_grad():
+        print(epoch, F.cross_entropy(model(x), y).item())
+""",
     "accumulation": _MOONS
     + """
 model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Dropout(0.1), nn.Linear(32, 4))

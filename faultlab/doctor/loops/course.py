@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from faultlab.doctor import loss_values
 from faultlab.doctor.finding import Checks, Finding, Seen, attention, wrong
 from faultlab.doctor.loops.mechanics import trains
+from faultlab.doctor.loops.weights import any_length
 
 COURSE, LOSS = Checks(), Checks()
 check = COURSE.check
@@ -74,12 +75,14 @@ def schedule(seen: Seen) -> Iterator[Finding]:
 @check("loss reduction")
 def reduction(seen: Seen) -> Iterator[Finding]:
     """Find a loss that is summed over the samples of a batch."""
+    if seen["optimizers"] and any_length(seen) and not seen["gradients"]["clips"]:
+        return
     # A sum that is divided before backward, as the models of transformers do, is none.
     highest = max((loss for loss in seen["losses"][:8] if loss is not None), default=0.0)
     for one in [one for one in seen["summed"] if highest >= 0.5 * one["sum"]][:1]:
         yield attention(
             f"{one['loss']} is summed over the {one['samples']} samples of a batch (reduction='sum'): its gradients "
-            f"are {one['samples']} times as long as those of the mean, and so are the steps of most optimizers",
+            f"are {one['samples']} times as long as those of the mean, and so are the steps of optimizers like SGD",
             seen["places"].get("backward", ""),
             "Write reduction='mean', or divide the learning rate by the batch size.",
         )

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from faultlab.core.class_paths import path_of
+from faultlab.frameworks.torch import layers
 
 _BY_MODE = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase)
 _KEPT = 6
@@ -27,6 +28,7 @@ class Trained:
         self.passes: set[int] = set()
         self.modes = {"learns in training": 0, "learns in evaluation": 0}
         self.last_backward = -1
+        self.resting = {id(value) for part in layers.resting(module) for value in part.parameters()}
         self.before = {name: value.detach().clone() for name, value in _weights(module)}
 
     def parameters(self, optimizers: list[Any], alive: set[int], loaded: set[int], graded: set[int]) -> dict[str, Any]:
@@ -44,7 +46,8 @@ class Trained:
             found["still" if same else "changed"].append(name)
             if not value.requires_grad:
                 found["frozen"].append(name)
-                found["loaded"] += [name] if id(value) in loaded else []
+                # In eval mode, a part such as a teacher is meant to stay as it is.
+                found["loaded"] += [name] if id(value) in loaded | self.resting else []
             elif id(value) not in held:
                 found["left_out"].append(name)
             elif value.grad is None and id(value) not in graded:

@@ -15,8 +15,13 @@ from faultlab.doctor.loops.mechanics import trains
 WEIGHTS = Checks()
 check = WEIGHTS.check
 _MUCH, _DEAD, _GROWN = 1000.0, 0.99, 3
-# The length of the gradient makes no difference to these, down to their eps.
+# They divide the gradient by its length, down to their eps.
 _ANY_LENGTH, _EPS = ("Adam", "Adamax", "NAdam", "RAdam", "RMSprop", "Lion", "Adan"), 1e-8
+
+
+def any_length(seen: Seen) -> bool:
+    """Return whether the length of the gradient makes no difference to the optimizers."""
+    return all(name in _ANY_LENGTH or "Adam" in name for name in seen["optimizers"])
 
 
 @check("new models")
@@ -60,8 +65,7 @@ def clipped(seen: Seen) -> Iterator[Finding]:
     if not trains(seen) or not clips:
         return
     limit, norm = median(one for one, _ in clips), median(one for _, one in clips)
-    any_length = all(name in _ANY_LENGTH or "Adam" in name for name in seen["optimizers"])
-    if limit < norm / _MUCH and (not any_length or limit < _EPS):
+    if limit < norm / _MUCH and (not any_length(seen) or limit < _EPS):
         yield wrong(
             f"gradients are clipped to {limit:g}, and are {norm:.3g} long before: next to nothing of them is left",
             f"medians of the first {len(clips)} steps",

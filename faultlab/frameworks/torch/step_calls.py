@@ -58,7 +58,7 @@ def unequal(weights: Any) -> bool:
     """Return True for weights of several classes that are not all the same."""
     if not isinstance(weights, torch.Tensor) or weights.ndim != 1 or len(weights) < 2:
         return False
-    return bool((weights != weights[0]).any())
+    return attention.is_true((weights != weights[0]).any())
 
 
 def stops_gradient(function: Any, given: list[torch.Tensor]) -> bool:

@@ -29,13 +29,15 @@ def attention(point: Attention, patches: Patches, armed: Armed, site: Site) -> N
         def attending(*args: Any, **kwargs: Any) -> Any:
             if not armed.due():
                 return attend(*args, **kwargs)
-            given = attentions.named(name, args, kwargs)
-            found = attentions.attending(name, given)
+            with armed.putting_in():
+                given = attentions.named(name, args, kwargs)
+                found = attentions.attending(name, given)
             new = armed.map(found)
             if new is found:
                 return attend(*args, **kwargs)
             rest = args[len(attentions.FUNCTIONS[name]) :]
-            changed = attentions.arguments(name, given, new)
+            with armed.putting_in():
+                changed = attentions.arguments(name, given, new)
             known = [changed.pop(argument) for argument in attentions.FUNCTIONS[name][: len(args)]]
             return attend(*known, *rest, **changed)
 
