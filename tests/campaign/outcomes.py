@@ -14,8 +14,6 @@ from faultlab.core.results import Outcome, RunResult
 from faultlab.core.trajectory import Trajectory
 
 FAULT = "loss.made-up@step=2"
-
-
 LOSSES = [(0, 4.0), (1, 3.0), (2, 2.0), (3, 1.0)]
 
 

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from faultlab.core.collectives import (
-    Position,
-    contradict,
-    is_deadlock,
-    of_group_to_bytes,
-    standstill,
-)
+from faultlab.core.collectives import Position, contradict, is_deadlock, of_group_to_bytes, standstill
 
 
 def test_ranks_contradict_each_other_at_one_place_of_one_group_alone() -> None:

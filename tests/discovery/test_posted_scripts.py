@@ -43,8 +43,6 @@ def engine() -> Iterator[Engine]:
 
 
 MORE = pytest.mark.nightly(reason="a posted script of each make; the quick ring has one with required arguments")
-
-
 FEW = [pytest.param(one, id=one.name, marks=() if one.name == "argparse_required" else MORE) for one in POSTED]
 
 

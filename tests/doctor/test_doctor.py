@@ -14,11 +14,7 @@ from tests.doctor import ill_modules
 
 # Of each cause the first is quick.
 _FIRST = {ill.check: ill.name for ill in reversed(ill_modules.ILL)}
-
-
 _MORE = pytest.mark.nightly(reason="more trainings that are ill of a cause; the quick ring has one of each cause")
-
-
 _ALL = [pytest.param(ill, id=ill.name, marks=() if _FIRST[ill.check] == ill.name else _MORE) for ill in ill_modules.ILL]
 
 

@@ -18,10 +18,7 @@ from faultlab.engines.fork import ForkEngine
 MORE = pytest.mark.nightly(
     reason="a keeper of its own, which imports torch; the quick ring has one that serves, refuses and ends"
 )
-
-
 ROOT = Path(__file__).parents[2]
-
 
 # What a user's module sees when a scenario imports it. Installed packages are imported after it has looked.
 MODULE = """

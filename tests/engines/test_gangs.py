@@ -21,14 +21,8 @@ from faultlab.engines.processes import children_of
 from tests.lab import Lab
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can't fork")
-
-
 SPAWNED = pytest.mark.nightly(reason="two fresh interpreters a run; the quick ring has the same runs as forks")
-
-
 THREE = pytest.mark.nightly(reason="three ranks; the quick ring has two")
-
-
 MODEL = "tests.zoo.ranked.ranked"
 
 

@@ -91,8 +91,6 @@ def test_a_keeper_serves_no_command_that_would_have_imported_something_else(
 
 
 THREAD = "import threading, time\nthreading.Thread(target=time.sleep, args=(600,), daemon=True).start()"
-
-
 EXIT = "import os, sys\nif 'own' not in sys.modules: os._exit(1)"
 
 

@@ -77,8 +77,6 @@ def run(tmp_path: Path, train: str, *select: str, file: str = "hand_written", **
 
 
 MORE = pytest.mark.nightly(reason="one more form, which other tests of the quick ring break elsewhere")
-
-
 FORMS = [
     "accumulating",
     *(

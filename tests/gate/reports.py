@@ -12,14 +12,8 @@ from faultlab.core.report import Report
 from tests.support import Called, detection, report, result, run_folder
 
 GUARD = detection("guard", "Moves", names_cause=True)
-
-
 DETECTED = result("a.detected@always", "detected", detected_by=[GUARD])
-
-
 SILENT = result("a.silent@always", "silent", severity="critical")
-
-
 Gate = Callable[..., Called]
 
 

@@ -11,9 +11,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from faultlab.catalogue.failure_mode import declare
-from faultlab.catalogue.injection_points import (
-    InjectionPoint,
-)
+from faultlab.catalogue.injection_points import InjectionPoint
 from faultlab.core.fault import Fault, Trigger
 from faultlab.core.part_facts import LoaderFacts
 from faultlab.core.patching import Patches
@@ -28,8 +26,6 @@ from tests.injection.test_detach import TRAINER
 from tests.zoo import equipped, models
 
 BOTH = ["pytorch_lightning", "lightning.pytorch"]
-
-
 EVERY = ("train", "validate", "test", "predict")
 
 

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
 from torch.utils.data import DataLoader, Subset, TensorDataset, get_worker_info
 
-from faultlab.catalogue.injection_points import (
-    LoaderArguments,
-    Process,
-    Sample,
-)
+from faultlab.catalogue.injection_points import LoaderArguments, Process, Sample
 from faultlab.core.part_facts import LoaderFacts
 from faultlab.core.target_profile import TargetProfile
 from faultlab.injection import registry
@@ -27,13 +21,7 @@ from faultlab.injection.values import Stream
 from tests.injection import outer
 from tests.zoo import models
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_a_loaders_arguments_are_changed_without_changing_the_users_loader() -> None:

@@ -16,11 +16,7 @@ from tests import warm
 from tests.generated_mutants import project
 
 ROOT = Path(__file__).parents[2]
-
-
 MORE = pytest.mark.nightly(reason="one more project, or the same again; the quick ring has the command on one")
-
-
 MODEL = """\
 def clipped(x, low=0, high=10):
     if x < low:
@@ -35,8 +31,6 @@ def greeting(name):
 def unused(x):
     return x + 1
 """
-
-
 TESTS = """\
 import time
 

@@ -105,8 +105,6 @@ class Watch(pl.Callback):
 if __name__ == "__main__":
     pl.Trainer(max_epochs=1, callbacks=[Watch()]).fit(Lit(), loader())
 """
-
-
 PARTS = """\
 import torch
 

@@ -14,8 +14,6 @@ from tests.generated_mutants import project
 from tests.mutants import commands
 
 GUARDED = "schema: 1\nname: {}\nmodule: {{class_path: model.Model}}\n"
-
-
 WRONG: list[tuple[list[str], str]] = [
     ([], "scenarios: no such file or folder"),
     (["nowhere.py"], "nowhere.py: no such file or folder"),

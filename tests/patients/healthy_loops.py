@@ -12,8 +12,6 @@ torch.manual_seed(0)
 x = torch.randn(400, 8)
 y = x[:, :4].argmax(1)
 """
-
-
 HEALTHY = {
     "accumulation": _MOONS
     + """

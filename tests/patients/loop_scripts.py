@@ -58,8 +58,6 @@ for epoch in range(4):
     accuracy = correct / len(validation_set)
     print(epoch, accuracy)
 """
-
-
 PLAIN = """\
 import torch
 import torch.nn as nn
@@ -124,8 +122,6 @@ def main():
 if __name__ == "__main__":
     main()
 """
-
-
 REGRESSION = """\
 import torch
 from torch import nn
@@ -145,8 +141,6 @@ for epoch in range(20):
         optimizer.step()
 final_loss = loss.item()
 """
-
-
 BINARY = """\
 import torch
 from torch import nn
@@ -166,8 +160,6 @@ for epoch in range(5):
         loss.backward()
         optimizer.step()
 """
-
-
 IMAGES = """\
 import torch
 from torch import nn

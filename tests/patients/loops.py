@@ -8,8 +8,6 @@ from __future__ import annotations
 from tests.patients.loop_scripts import BINARY, CLASSIFIER, IMAGES, PLAIN, REGRESSION, Ill
 
 ZERO, BACKWARD, STEP = "        optimizer.zero_grad()\n", "        loss.backward()\n", "        optimizer.step()\n"
-
-
 ILL = [
     Ill("no-zero-grad", PLAIN, [(ZERO, "")], "never cleared", "zero_grad"),
     Ill("no-step", PLAIN, [(STEP, "")], "never stepped", r"optimizer\.step\(\)"),

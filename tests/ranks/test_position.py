@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from faultlab.core.collectives import (
-    Position,
-    file_of,
-    read,
-)
+from faultlab.core.collectives import Position, file_of, read
 from faultlab.ranks.position import Recorder
 
 

@@ -12,8 +12,6 @@ from faultlab.core.report import Baseline, FaultResult, Harm, Report, Status, du
 from faultlab.report.html import document
 
 HOSTILE = "<script>alert('x')</script> \"quoted\" 'single' & {{ 7 * 7 }} \x00\x1b[31m\u202e\ud800 end"
-
-
 HARMFUL, HARMLESS = Harm("val_loss", 0.5, 2.25, True), Harm("val_loss", 0.5, 0.51, False)
 
 

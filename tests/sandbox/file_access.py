@@ -13,14 +13,8 @@ from collections.abc import Iterator
 from faultlab.core.patching import Patches
 
 Home = pathlib.Path
-
-
 CALLS = ["open", "stat", "lstat", "readlink", "mkdir", "symlink", "remove", "listdir"]
-
-
 CONNECT = sqlite3.connect
-
-
 ORIGINALS = {
     (owner.__name__, name): getattr(owner, name)
     for owner in (os, io, builtins)

@@ -120,8 +120,6 @@ def main():
 if __name__ == "__main__":
     main()
 """
-
-
 SEARCHES = """
 import pytorch_lightning as pl
 import torch

@@ -11,8 +11,6 @@ from pathlib import Path
 import pytest
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can't fork")
-
-
 SUITE = """
 import pytest
 import torch
