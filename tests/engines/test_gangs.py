@@ -107,7 +107,7 @@ def test_a_hang_is_named_by_rank_collective_and_step_with_what_stock_torch_waits
     assert judged.status is Status.DETECTED
     said = judged.detected_by[0].message
     assert "rank 0 waits in " in said or "each of the ranks 0, 2 waits in " in said
-    assert re.search("of step 3; rank 1 has not entered (it|them), after ", said)
+    assert re.search(r"in step 3\); rank 1 has not entered (it|them), after ", said)
     assert "torch waits 1,800 s" in said
 
 
@@ -117,7 +117,7 @@ def test_a_timeout_that_the_training_catches_is_named_by_the_collective_that_it_
     outcome = outcomes["distributed.timeout-swallowed@step=3"]
     assert outcome.timed_out
     assert "in broadcast" in lab.judge(outcome).detected_by[0].message
-    assert "of step 3" in lab.judge(outcome).detected_by[0].message
+    assert "in step 3" in lab.judge(outcome).detected_by[0].message
 
 
 def test_nothing_is_left_of_a_gang(lab: Lab, outcomes: dict[str, Outcome]) -> None:
