@@ -39,7 +39,7 @@ class Recorder:
         self._work = None
         step = self._step()
         self._number += 1
-        self.last = f"{name} {self._number} of step {step}"
+        self.last = collectives.Position(0, self._number, name, step).told
         if self._page is not None:
             self._page[: collectives.SIZE] = collectives.to_bytes(self._number, name, step)
 

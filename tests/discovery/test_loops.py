@@ -16,7 +16,7 @@ from faultlab.config.scenario import load
 from faultlab.discovery import asked_ranks, loops
 from faultlab.errors import UsageError
 from tests.frameworks import hand_written
-from tests.frameworks.test_loops import SCRIPT
+from tests.targets.test_loop_script import SCRIPT
 
 
 @pytest.fixture

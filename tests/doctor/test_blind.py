@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,13 +15,22 @@ import pytest
 
 from faultlab.doctor.examination import examine
 from faultlab.doctor.finding import OK, WRONG, Finding
-from faultlab.engines import Engine, create
-from tests.patients.blind import first_lightning, first_loops, first_trainers, second
+from faultlab.engines import Engine
+from tests.patients.blind import (
+    first_lightning,
+    first_lightning_losses,
+    first_loops,
+    first_loops_validation,
+    first_trainers,
+    second_lightning,
+    second_loops,
+    second_trainers,
+)
 from tests.patients.blind.case import Case
 
-_LOOPS = [*first_loops.CASES, *second.LOOPS]
-_LIGHTNING = [*first_lightning.CASES, *second.LIGHTNING]
-_TRAINERS = [*first_trainers.CASES, *second.TRAINERS]
+_LOOPS = [*first_loops.CASES, *first_loops_validation.CASES, *second_loops.CASES]
+_LIGHTNING = [*first_lightning.CASES, *first_lightning_losses.CASES, *second_lightning.CASES]
+_TRAINERS = [*first_trainers.CASES, *second_trainers.CASES]
 _QUICK = ("validation-accuracy-over-all-epochs", "best-weights-not-copied")
 _NIGHTLY = pytest.mark.nightly(reason="two loops of them run quick; each takes one training or several")
 _HF = pytest.mark.skipif(find_spec("transformers") is None, reason="the extra `hf` is not installed")
@@ -37,13 +45,6 @@ def _cases(quick: tuple[str, ...] = ()) -> list[object]:
         )
         for one in [*_LOOPS, *_LIGHTNING, *_TRAINERS]
     ]
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    working = create("fork", 2)
-    yield working
-    working.close()
 
 
 def _examined(folder: Path, case: Case, remedied: bool, engine: Engine) -> list[Finding]:

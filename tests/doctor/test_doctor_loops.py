@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from faultlab.doctor.examination import examine
 from faultlab.doctor.finding import OK, Finding
-from faultlab.engines import Engine, create
-from tests.patients import loops
-from tests.patients.loops import ILL, Ill
+from faultlab.engines import Engine
+from tests.patients import healthy_loops, loop_scripts
+from tests.patients.loop_scripts import Ill
+from tests.patients.loops import ILL
 
 _QUICK = ("no-zero-grad", "no-step", "exception-swallowed", "schedule-per-batch", "target-broadcast")
-_FORMS = {name: getattr(loops, name) for name in ("CLASSIFIER", "PLAIN", "REGRESSION", "BINARY", "IMAGES")}
-_HEALTHY = {**_FORMS, **loops.HEALTHY}
+_FORMS = {name: getattr(loop_scripts, name) for name in ("CLASSIFIER", "PLAIN", "REGRESSION", "BINARY", "IMAGES")}
+_HEALTHY = {**_FORMS, **healthy_loops.HEALTHY}
 _NIGHTLY = pytest.mark.nightly(reason="some of them run quick; each takes a training or several")
 
 
 def _cases(names: list[str], quick: tuple[str, ...]) -> list[object]:
     return [pytest.param(name, marks=[] if name in quick else [_NIGHTLY]) for name in names]
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    working = create("fork", 2)
-    yield working
-    working.close()
 
 
 def examined(folder: Path, text: str, engine: Engine, function: str = "") -> list[Finding]:
@@ -69,7 +62,7 @@ def test_a_function_of_a_script_is_examined(tmp_path: Path, engine: Engine, monk
 def test_a_training_longer_than_half_of_the_time_limit_is_judged_by_what_it_has_shown(
     tmp_path: Path, engine: Engine
 ) -> None:
-    endless = loops.CLASSIFIER.replace("range(4)", "range(10**9)").replace("    scheduler.step()\n", "")
+    endless = loop_scripts.CLASSIFIER.replace("range(4)", "range(10**9)").replace("    scheduler.step()\n", "")
     script = tmp_path / "train.py"
     script.write_text(endless.replace("        optimizer.zero_grad()\n", ""))
     found = list(examine(str(script), 8, engine=engine))
@@ -89,7 +82,7 @@ def test_a_training_longer_than_half_of_the_time_limit_is_judged_by_what_it_has_
 def test_an_exception_is_explained_by_what_the_loop_got(
     healthy: str, ill: str, cause: str, tmp_path: Path, engine: Engine
 ) -> None:
-    found = examined(tmp_path, loops.CLASSIFIER.replace(healthy, ill, 1), engine)
+    found = examined(tmp_path, loop_scripts.CLASSIFIER.replace(healthy, ill, 1), engine)
     (first, *_) = (one for one in found if one.verdict != OK)
     assert cause in first.what
     assert "train.py:" in first.evidence

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from faultlab.doctor.examination import examine
 from faultlab.doctor.finding import Finding
-from faultlab.engines import Engine, create
-from tests.patients import fifth, first, fourth, second, seventh, sixth, third
+from faultlab.engines import Engine
+from tests.patients import (
+    fifth,
+    fifth_afterwards,
+    first,
+    first_trainer,
+    fourth,
+    fourth_data,
+    second,
+    seventh,
+    seventh_losses,
+    seventh_validation,
+    sixth,
+    sixth_data,
+    sixth_schedules,
+    third,
+)
 from tests.patients.patient import Patient, alarms
 
 # One of each kind: swallowed nowhere, raised before the step, silent.
 _QUICK = ("target-broadcast", "optimizer-index", "layers-in-a-list")
-_ALL = [
-    one
-    for part in (first, second, third, fourth, fifth, sixth, seventh)
-    for one in [*part.PATIENTS, *getattr(part, "AFTERWARDS", ())]
-]
+_PARTS = (
+    *(first, first_trainer, second, third, fourth, fourth_data, fifth, fifth_afterwards),
+    *(sixth, sixth_data, sixth_schedules, seventh, seventh_losses, seventh_validation),
+)
+_ALL = [one for part in _PARTS for one in part.PATIENTS]
 # The doctor examines the first fit of a script, and what is ill with this one is its second.
 _SECOND_FIT = pytest.mark.xfail(reason="only the first fit of a script is examined", strict=True)
 _UNNAMED = pytest.mark.xfail(reason="no check looks for this cause yet", strict=True)
@@ -38,13 +53,6 @@ def _marked(patients: list[Patient], more: Mapping[str, pytest.MarkDecorator] = 
 
 
 _MISSED = {"rate-from-the-checkpoint": _SECOND_FIT, **dict.fromkeys(seventh.UNNAMED, _UNNAMED)}
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    working = create("fork", 2)
-    yield working
-    working.close()
 
 
 def _examined(folder: Path, patient: Patient, healthy: bool, engine: Engine) -> list[Finding]:

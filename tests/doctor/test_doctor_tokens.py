@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,18 +10,11 @@ import torch
 from faultlab.doctor.examination import examine
 from faultlab.doctor.finding import OK
 from faultlab.doctor.loops.tokens import Ahead, distance
-from faultlab.engines import Engine, create
-from tests.patients.loops import Ill
+from faultlab.engines import Engine
+from tests.patients.loop_scripts import Ill
 from tests.patients.tokens import HEALTHY, ILL
 
 _MORE = pytest.mark.nightly(reason="a training or several each; the quick ring has one of each kind")
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    working = create("fork", 2)
-    yield working
-    working.close()
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 from faultlab.doctor.examination import examine
 from faultlab.doctor.finding import OK
 from faultlab.engines import Engine, create
-from tests.patients.loops import Ill
+from tests.patients.loop_scripts import Ill
 
 pytestmark = pytest.mark.nightly(
     reason="scripts of the Trainer, one or more trainings each; loops run in the quick ring"

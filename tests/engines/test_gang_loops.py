@@ -97,7 +97,7 @@ def test_faults_of_ranks_act_on_a_loop_as_on_a_trainer(lab: Lab, outcomes: dict[
     hung = judged["distributed.rank-hangs"]
     assert hung.status is Status.DETECTED
     assert "rank 0 waits in " in hung.detected_by[0].message
-    assert "of step 3; rank 1 has not entered it, after " in hung.detected_by[0].message
+    assert "in step 3); rank 1 has not entered it, after " in hung.detected_by[0].message
 
 
 @pytest.mark.parametrize(

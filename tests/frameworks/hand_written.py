@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -62,18 +61,6 @@ def evaluate(model: nn.Module) -> dict[str, float]:
 def train_step(model: nn.Module, batch: Any) -> torch.Tensor:
     points, labels = batch
     return F.cross_entropy(model(points), labels)
-
-
-def beside_a_thread() -> dict[str, float]:
-    """Train while a thread of a library's runs, as those of tokenizers do."""
-    ended = threading.Event()
-    beside = threading.Thread(target=ended.wait, name="prefetcher", daemon=True)
-    beside.start()
-    try:
-        return main()
-    finally:
-        ended.set()
-        beside.join()
 
 
 def main(epochs: int = 2, rate: float = 0.02) -> dict[str, float]:
@@ -358,79 +345,6 @@ def keeping() -> None:
         torch.save(model.state_dict(), "model.pt")
 
 
-class Head(nn.Linear):
-    """A module that is a single layer."""
-
-
-def in_two_parts() -> None:
-    """Calls an encoder and a head one after the other, which one optimizer holds."""
-    encoder, head = nn.Sequential(nn.Linear(4, 16), nn.BatchNorm1d(16), nn.ReLU()), Head(16, 3)
-    optimizer = torch.optim.Adam([*encoder.parameters(), *head.parameters()], lr=0.02)
-    for _ in range(2):
-        encoder.train()
-        for points, labels in _training():
-            loss = F.cross_entropy(head(encoder(points)), labels)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        evaluate_parts(head, encoder)
-
-
-def evaluate_parts(head: Head, encoder: nn.Module) -> dict[str, float]:
-    """Takes them in an order of its own."""
-    return evaluate(nn.Sequential(encoder, head))
-
-
-class Coder(nn.Module):
-    """Is never called itself."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.encode, self.decode = nn.Linear(4, 2), nn.Linear(2, 4)
-
-
-def by_its_parts() -> float:
-    """Calls the parts of a module one by one, each with an optimizer of its own."""
-    coder = Coder()
-    optimizers = [torch.optim.Adam(part.parameters(), lr=0.02) for part in (coder.encode, coder.decode)]
-    loss = torch.tensor(0.0)
-    for _ in range(2):
-        for points, _ in _training():
-            for optimizer in optimizers:
-                optimizer.zero_grad()
-            loss = F.mse_loss(coder.decode(coder.encode(points)), points)
-            loss.backward()
-            for optimizer in optimizers:
-                optimizer.step()
-    return float(loss.detach())
-
-
-CONSUMED: list[torch.Tensor] = []
-
-
-def fetching_ahead() -> dict[str, float]:
-    """Fetches a batch while it trains on the one before, as accelerate's loaders do."""
-
-    def ahead(batches: Iterator[Any]) -> Iterator[Any]:
-        current = next(batches)
-        for following in batches:
-            yield current
-            current = following
-        yield current
-
-    model = Net()
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
-    CONSUMED.clear()
-    for _ in range(2):
-        model.train()
-        for points, labels in ahead(iter(_training())):
-            CONSUMED.append(points)
-            optimizer.zero_grad()
-            F.cross_entropy(model(points), labels).backward()
-            optimizer.step()
-    return evaluate(model)
-
-
 def by_gradients() -> dict[str, float]:
     """Asks for the gradients instead of calling backward, and clears them by hand."""
     model = Net()
@@ -444,37 +358,6 @@ def by_gradients() -> dict[str, float]:
             optimizer.step()
             for parameter in parameters:
                 parameter.grad = None
-    return evaluate(model)
-
-
-def with_workers(start: str = "spawn") -> dict[str, float]:
-    """Fetches by workers that are started by a method of its own, also to validate, which it does in training mode."""
-    model = Net()
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
-    loader = DataLoader(_points(96, 0), 16, num_workers=1, multiprocessing_context=start)
-    validation = DataLoader(_points(64, 1), 16, num_workers=1)
-    loss = 0.0
-    for _ in range(2):
-        for batch in loader:
-            optimizer.zero_grad()
-            train_step(model, batch).backward()
-            optimizer.step()
-        with torch.no_grad():
-            loss = sum(train_step(model, batch).item() for batch in validation)
-    return {"val_loss": loss}
-
-
-def with_start_method(start: str = "forkserver") -> dict[str, float]:
-    """Sets the start method of all processes before it trains."""
-    multiprocessing.set_start_method(start, force=True)
-    loader = DataLoader(_points(96, 0), 16, num_workers=1)
-    model = Net()
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
-    for _ in range(2):
-        for batch in loader:
-            optimizer.zero_grad()
-            train_step(model, batch).backward()
-            optimizer.step()
     return evaluate(model)
 
 

@@ -17,12 +17,12 @@ from faultlab.frameworks.loops import sources
 from faultlab.frameworks.loops.clock import LoopClock
 from faultlab.frameworks.loops.loop import Loop
 from faultlab.frameworks.loops.target import LoopTarget
-from tests.frameworks import hand_written
+from tests.frameworks import hand_loading
 
 
-def campaign(tmp_path: Path, train: str, *select: str) -> Report:
+def campaign(tmp_path: Path, train: str, *select: str, file: str = "hand_written") -> Report:
     (tmp_path / "loop.yaml").write_text(
-        f"schema: 1\nname: loop\nframework: torch\ntrain: {{class_path: tests.frameworks.hand_written.{train}}}\n"
+        f"schema: 1\nname: loop\nframework: torch\ntrain: {{class_path: tests.frameworks.{file}.{train}}}\n"
         "evaluate: {class_path: tests.frameworks.hand_written.evaluate}\n"
         "monitor: {metric: val_loss, mode: min}\n"
     )
@@ -30,7 +30,7 @@ def campaign(tmp_path: Path, train: str, *select: str) -> Report:
 
 
 def test_a_batch_that_is_fetched_ahead_belongs_to_the_step_that_trains_on_it() -> None:
-    target = LoopTarget({"train": {"class_path": "tests.frameworks.hand_written.fetching_ahead"}})
+    target = LoopTarget({"train": {"class_path": "tests.frameworks.hand_loading.fetching_ahead"}})
     assert target.layout.ahead == 1
     clock, trajectory, steps = LoopClock(), Trajectory(), []
     loop = Loop(target.layout, trajectory, clock.tick, clock.take_back)
@@ -48,15 +48,15 @@ def test_a_batch_that_is_fetched_ahead_belongs_to_the_step_that_trains_on_it() -
     loop.before_forward.append(lambda: trained.append(clock.step))
     with Patches() as patches:
         clock.attach(patches)
-        hand_written.fetching_ahead()
+        hand_loading.fetching_ahead()
     assert steps == trained == list(range(20))
-    assert all(fetched[step] is points for step, points in enumerate(hand_written.CONSUMED))
+    assert all(fetched[step] is points for step, points in enumerate(hand_loading.CONSUMED))
     assert [step for step, _ in trajectory.losses] == steps
 
 
 def test_faults_act_in_their_step_if_batches_are_fetched_ahead(tmp_path: Path) -> None:
     faults = ["input.nan@step=0", "input.nan@step=4", "forward.nan@step=4", "loss.nan@step=1", "batch.none@step=7"]
-    report = campaign(tmp_path, "fetching_ahead", *faults, "label.shuffled@always")
+    report = campaign(tmp_path, "fetching_ahead", *faults, "label.shuffled@always", file="hand_loading")
     assert report.reasons == []
     found = {fault.id: (fault.first_step, fault.activations) for fault in report.faults}
     assert found == {
@@ -109,7 +109,7 @@ AGAIN = pytest.mark.nightly(reason="a campaign more, for another way to name the
 def test_faults_in_workers_act_whatever_starts_the_workers(form: str, tmp_path: Path) -> None:
     # Step 6 is the first of the second epoch, before which workers have loaded the batches of a validation.
     faults = ["dataset.item-raises@step=3", "loader.worker-killed@step=2", "loader.worker-raises@step=6"]
-    report = campaign(tmp_path, form, *faults, UNCHANGED)
+    report = campaign(tmp_path, form, *faults, UNCHANGED, file="hand_loading")
     assert report.reasons == []
     found = {fault.id: fault for fault in report.faults}
     validating = found.pop(UNCHANGED)

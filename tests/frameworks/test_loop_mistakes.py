@@ -83,7 +83,7 @@ def test_an_evaluation_that_can_not_be_called_gives_no_metric(tmp_path: Path) ->
     code, text = told(
         tmp_path,
         "{class_path: tests.frameworks.hand_written.streaming}",
-        "evaluate: {class_path: tests.frameworks.hand_written.evaluate_parts}",
+        "evaluate: {class_path: tests.frameworks.hand_parts.evaluate_parts}",
         "monitor: {metric: val_loss, mode: min}",
     )
     assert code == 2

@@ -16,10 +16,10 @@ from faultlab.core.report import Status
 from faultlab.frameworks.loops.advising import Advising
 from faultlab.frameworks.loops.roots import Roots, Together, arguments
 from faultlab.frameworks.loops.target import LoopTarget
-from tests.frameworks import hand_written
+from tests.frameworks import hand_parts
 
 LINEAR, SEQUENTIAL = "torch.nn.modules.linear.Linear", "torch.nn.modules.container.Sequential"
-HEAD, CODER = "tests.frameworks.hand_written.Head", "tests.frameworks.hand_written.Coder"
+HEAD, CODER = "tests.frameworks.hand_parts.Head", "tests.frameworks.hand_parts.Coder"
 
 
 def layout_of(path: str) -> Any:
@@ -29,8 +29,8 @@ def layout_of(path: str) -> Any:
 @pytest.mark.parametrize(
     ("train", "roots"),
     [
-        ("tests.frameworks.hand_written.in_two_parts", ((SEQUENTIAL, 1), (HEAD, 1))),
-        ("tests.frameworks.hand_written.by_its_parts", ((CODER, 1),)),
+        ("tests.frameworks.hand_parts.in_two_parts", ((SEQUENTIAL, 1), (HEAD, 1))),
+        ("tests.frameworks.hand_parts.by_its_parts", ((CODER, 1),)),
         ("scenarios.gan.loop.train", (("scenarios.gan.loop.Generator", 1), ("scenarios.gan.loop.Discriminator", 1))),
     ],
 )
@@ -43,8 +43,8 @@ def test_faults_reach_each_of_several_modules(tmp_path: Path) -> None:
         "schema: 1",
         "name: parts",
         "framework: torch",
-        "train: {class_path: tests.frameworks.hand_written.in_two_parts}",
-        "evaluate: {class_path: tests.frameworks.hand_written.evaluate_parts}",
+        "train: {class_path: tests.frameworks.hand_parts.in_two_parts}",
+        "evaluate: {class_path: tests.frameworks.hand_parts.evaluate_parts}",
         "monitor: {metric: val_loss, mode: min}",
     ]
     (tmp_path / "loop.yaml").write_text("\n".join(lines))
@@ -149,12 +149,12 @@ def test_the_guards_of_a_campaign_watch_every_module_with_its_optimizer() -> Non
     [
         (lambda module: None, ["Sequential"]),
         (lambda head, encoder: None, ["Head", "Sequential"]),
-        (hand_written.evaluate_parts, ["Head", "Sequential"]),
+        (hand_parts.evaluate_parts, ["Head", "Sequential"]),
         (lambda first, second: None, ["Sequential", "Head"]),
         (lambda first, second, third: None, ["Sequential", "Head"]),
     ],
 )
 def test_an_evaluation_gets_the_modules_that_it_names(function: Any, given: list[str]) -> None:
-    modules = [nn.Sequential(), hand_written.Head(1, 1)]
+    modules = [nn.Sequential(), hand_parts.Head(1, 1)]
     parameters = list(inspect.signature(function).parameters.values())
     assert [type(module).__name__ for module in arguments(parameters, modules)] == given

@@ -67,11 +67,11 @@ faults: {{select: {SELECTED.split()}}}
         assert found.activations > 0
 
 
-def run(tmp_path: Path, train: str, *select: str, **more: Any) -> Report:
+def run(tmp_path: Path, train: str, *select: str, file: str = "hand_written", **more: Any) -> Report:
     tmp_path.mkdir(exist_ok=True)
     scenario = tmp_path / "loop.yaml"
     scenario.write_text(
-        f"schema: 1\nname: loop\nframework: torch\ntrain: {{class_path: tests.frameworks.hand_written.{train}}}\n"
+        f"schema: 1\nname: loop\nframework: torch\ntrain: {{class_path: tests.frameworks.{file}.{train}}}\n"
     )
     return api.run(load(scenario), select=list(select), out=tmp_path / "out", **{"advice": False, **more})
 
@@ -129,7 +129,8 @@ def test_a_loop_that_guards_watch_in_its_own_code_is_protected(tmp_path: Path) -
 
 def test_where_a_thread_forbids_forks_the_report_names_it_and_the_verdicts_are_the_same(tmp_path: Path) -> None:
     faults = ("loss.nan@step=3", "optimizer.drops-update@step=2", "mode.eval-in-training@always")
-    plain, threaded = (run(tmp_path / train, train, *faults) for train in ("main", "beside_a_thread"))
+    plain = run(tmp_path / "plain", "main", *faults)
+    threaded = run(tmp_path / "threaded", "beside_a_thread", *faults, file="hand_loading")
     assert [found["kind"] for found in plain.baseline.findings] == []
     (found,) = threaded.baseline.findings
     assert found["kind"] == "unforked"
@@ -280,66 +281,6 @@ def test_keys_of_the_other_framework_are_refused(text: str, message: str, tmp_pa
 )
 def test_numbers_are_found_in_whatever_a_function_returns(returned: Any, numbers: dict[str, float]) -> None:
     assert numbers_in(returned) == numbers
-
-
-SCRIPT = """
-import argparse
-import sys
-import torch
-from click.testing import CliRunner
-from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
-
-parser = argparse.ArgumentParser()
-parser.add_argument("--rate", type=float, required=True)
-arguments = parser.parse_args()
-points = torch.randn(64, 4)
-loader = DataLoader(TensorDataset(points, (points[:, 0] > 0).long()), 16)
-model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
-criterion = nn.CrossEntropyLoss()
-optimizer = torch.optim.SGD(model.parameters(), arguments.rate)
-
-if __name__ == "__main__":
-    for epoch in range(2):
-        for batch, labels in loader:
-            optimizer.zero_grad()
-            loss = criterion(model(batch), labels)
-            loss.backward()
-            optimizer.step()
-    accuracy = float((model(points).argmax(1) == (points[:, 0] > 0)).float().mean())
-    torch.save(model.state_dict(), "model.pt")
-    sys.exit(0)
-"""
-
-
-def scripted(tmp_path: Path, arguments: str, script: str = "train.py") -> Path:
-    (tmp_path / "train.py").write_text(SCRIPT)
-    (tmp_path / "mine.yaml").write_text(
-        "schema: 1\nname: mine\nframework: torch\n"
-        "train: {class_path: faultlab.targets.loop_script.run, "
-        f"init_args: {{script: {tmp_path / script}, arguments: {arguments}}}}}\n"
-    )
-    return tmp_path / "mine.yaml"
-
-
-def test_a_script_is_broken_as_it_is_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    file = scripted(tmp_path, "[--rate, '0.5']")
-    report = api.run(load(file), select=["loss.nan", "layer.*"], out=tmp_path / "out", advice=False)
-    assert report.reasons == []
-    assert report.baseline.steps == 8
-    assert "accuracy" in report.baseline.metrics
-    nan = next(fault for fault in report.faults if fault.mode == "loss.nan")
-    assert (nan.status, nan.first_step) == (Status.SILENT, 4)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.yaml", "out", "train.py"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "script", "message"),
-    [("[]", "train.py", "SystemExit: 2"), ("[--rate, '0.5']", "trian.py", "no such script")],
-)
-def test_a_script_that_can_not_run_is_an_error(arguments: str, script: str, message: str, tmp_path: Path) -> None:
-    with pytest.raises(ScenarioError, match=message):
-        api.run(load(scripted(tmp_path, arguments, script)), out=tmp_path / "out", advice=False)
 
 
 @pytest.mark.parametrize(

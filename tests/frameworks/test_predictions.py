@@ -12,7 +12,7 @@ from faultlab.catalogue.requirements import REQUIREMENTS
 from faultlab.core.part_facts import LoaderFacts
 from faultlab.core.predictions import Call, giver
 from faultlab.core.target_profile import TargetProfile
-from tests.injection.test_outer_seams import _probed
+from tests.injection.outer import probed
 from tests.zoo import foreign, parts
 
 
@@ -42,20 +42,20 @@ def test_what_gives_the_predictions_is_found_by_the_data(
     factory: Any, forward: str, inputs: tuple[str, ...], labels: tuple[str, ...]
 ) -> None:
     module, data = factory()
-    profile = _probed(module, data if isinstance(data, tuple) else (data, None))
+    profile = probed(module, data if isinstance(data, tuple) else (data, None))
     assert (profile.forward, profile.inputs, profile.labels) == (forward, inputs, labels)
 
 
 @pytest.mark.parametrize("factory", [parts.encoding_forward, parts.variational, parts.language_model])
 def test_inputs_that_are_their_own_labels_are_not_said_to_be_inputs_alone(factory: Any) -> None:
-    profile = _probed(*factory())
+    profile = probed(*factory())
     assert profile.own_labels == profile.inputs[:1]
     reason = "the labels are the inputs themselves, and can't be broken apart from them"
     assert [REQUIREMENTS["labels"](profile), Batch("labels").inapplicable(profile)] == [reason] * 2
 
 
 def test_noise_that_is_drawn_like_an_input_makes_no_label_of_it() -> None:
-    profile = _probed(*parts.inner_loss())
+    profile = probed(*parts.inner_loss())
     assert (profile.own_labels, REQUIREMENTS["labels"](profile)) == ((), "no part of the batch is used as labels")
 
 
@@ -68,12 +68,12 @@ def test_noise_that_is_drawn_like_an_input_makes_no_label_of_it() -> None:
     ],
 )
 def test_a_graph_is_cut_midway_only_where_something_learns_before_the_last_layer(factory: Any, reason: str) -> None:
-    assert HeadInput().inapplicable(_probed(*factory())) == reason
+    assert HeadInput().inapplicable(probed(*factory())) == reason
 
 
 def test_two_embeddings_are_two_layers_and_a_weight_with_its_bias_is_one() -> None:
-    assert REQUIREMENTS["several-layers"](_probed(*parts.two_embeddings())) == ""
-    single = _probed(*parts.forward_gives_nothing())
+    assert REQUIREMENTS["several-layers"](probed(*parts.two_embeddings())) == ""
+    single = probed(*parts.forward_gives_nothing())
     assert REQUIREMENTS["several-layers"](single) == "the module has a single trainable layer"
 
 
@@ -86,7 +86,7 @@ def test_of_parts_in_line_the_last_counts_and_of_parts_side_by_side_the_largest(
 
 
 def test_numbers_that_are_only_compared_with_each_other_are_no_classes() -> None:
-    persons, classes = _probed(*parts.contrasted()), _probed(*parts.counted_classes())
+    persons, classes = probed(*parts.contrasted()), probed(*parts.counted_classes())
     assert (persons.labels, persons.names, classes.labels, classes.names) == (("1",), ("1",), ("1",), ())
     assert "compared with each other" in REQUIREMENTS["class-scores"](persons)
     assert [REQUIREMENTS["class-labels"](persons), REQUIREMENTS["class-scores"](classes)] == ["", ""]
@@ -120,9 +120,9 @@ def test_parts_that_are_fed_with_each_others_outputs_are_no_judges() -> None:
 def test_why_a_mode_does_not_apply_is_true_of_this_target() -> None:
     module, (train, _) = parts.watched()
     whole = [DataLoader(train.dataset, batch_size=len(train.dataset)), None]
-    repeated = _probed(module, whole, max_epochs=3)
+    repeated = probed(module, whole, max_epochs=3)
     assert REQUIREMENTS["differing-batches"](repeated) == "every step of the clean run receives the same batch"
-    assert REQUIREMENTS["differing-batches"](_probed(*parts.watched())) == ""
+    assert REQUIREMENTS["differing-batches"](probed(*parts.watched())) == ""
     assert ModuleArguments().inapplicable(TargetProfile(takes=None)) == "the module's class cannot be found by its name"
     assert ModuleArguments().inapplicable(TargetProfile(takes=())) == "the module's class takes no arguments"
     passed = ModuleArguments().inapplicable(TargetProfile(takes=("net",)))

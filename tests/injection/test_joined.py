@@ -17,7 +17,7 @@ from faultlab.injection import joined, samples
 from faultlab.injectors._samples import size
 from faultlab.injectors.dataset import random_labels
 from faultlab.injectors.loader import _arranged
-from tests.injection.test_outer_seams import _probed
+from tests.injection.outer import probed
 from tests.zoo import foreign, parts
 
 NODES = torch.tensor([2, 3, 2, 4])
@@ -135,7 +135,7 @@ def test_graphs_are_the_samples_and_neither_nodes_nor_edges(
     factory: Any, inputs: tuple[str, ...], labels: tuple[str, ...], contents: tuple[str, ...], number: int
 ) -> None:
     module, data = factory()
-    profile = _probed(module, data if isinstance(data, tuple) else (data, None))
+    profile = probed(module, data if isinstance(data, tuple) else (data, None))
     assert (profile.inputs, profile.labels, profile.contents, profile.batch_size) == (inputs, labels, contents, number)
     assert "joined" in REQUIREMENTS["samples-apart"](profile)
     assert [REQUIREMENTS[name](profile) for name in ("several-samples", "label-per-sample")] == ["", ""]

@@ -20,8 +20,8 @@ from faultlab.frameworks.lightning.target import Built
 from faultlab.injection.armed_fault import Armed
 from faultlab.injection.hooks import Site, attach
 from faultlab.injection.registry import load
+from tests.injection.outer import BOTH, probed
 from tests.injection.test_detach import TRAINER
-from tests.injection.test_outer_seams import BOTH, _probed
 from tests.zoo import parts
 
 KINDS = ["raw", "kept", "wrapped"]
@@ -29,7 +29,7 @@ KINDS = ["raw", "kept", "wrapped"]
 
 def _profile(kind: str) -> TargetProfile:
     torch.manual_seed(0)
-    return _probed(*parts.by_hand(kind), accelerator="cpu")
+    return probed(*parts.by_hand(kind), accelerator="cpu")
 
 
 def _broken(kind: str, mode: str, profile: TargetProfile) -> tuple[Armed, Any]:

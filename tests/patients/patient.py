@@ -27,6 +27,12 @@ def classes(n=128):
 
 """
 
+ADAM = """
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters(), lr=1e-2)
+
+"""
+
 
 @dataclass(frozen=True)
 class Patient:

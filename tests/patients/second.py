@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from tests.patients.patient import Patient
-
-_TAIL = """
-    def configure_optimizers(self):
-        return torch.optim.Adam(self.parameters(), lr=1e-2)
-
-"""
+from tests.patients.patient import ADAM, Patient
 
 PATIENTS = [
     Patient(
@@ -30,7 +24,7 @@ class Segmenter(pl.LightningModule):
         loss = self.criterion(self(images), masks)
         self.log("train_loss", loss)
         return loss
-""" + _TAIL + """
+""" + ADAM + """
 images = torch.rand(64, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 pl.Trainer(max_epochs=3).fit(Segmenter(), DataLoader(TensorDataset(images, (images > 0.5).float()), batch_size=8))
 """,
@@ -59,7 +53,7 @@ class Net(pl.LightningModule):
     def validation_step(self, batch, batch_idx):
         x, y = batch
         self.log("val_loss", F.cross_entropy(self.net(x), y))
-""" + _TAIL + """
+""" + ADAM + """
 trainer = pl.Trainer(max_epochs=2{LIMIT})
 trainer.fit(Net(), DataLoader(Chunks(), batch_size=16), DataLoader(classes(32), batch_size=16))
 """,
@@ -119,7 +113,7 @@ class Net(pl.LightningModule):
     def validation_step(self, batch, batch_idx):
         x, y = batch
         self.log("val_loss", F.cross_entropy(self.net(x), y))
-""" + _TAIL + """
+""" + ADAM + """
 trainer = pl.Trainer(max_epochs=3)
 trainer.fit(Net(), DataLoader(Shards(classes(96)), batch_size=16), DataLoader(classes(32), batch_size=16))
 """,
@@ -158,7 +152,7 @@ class Net(pl.LightningModule):
         loss = F.cross_entropy(self.net(x), y)
         self.log("loss", loss)
         return loss
-""" + _TAIL + """
+""" + ADAM + """
 pl.Trainer(max_epochs=2).fit(Net(), DataLoader(Images(classes()), batch_size=16))
 """,
         {"SHAPE": ("3, 3", "2, 4")}, r"RuntimeError.*swallowed.*shape '\[3, 3\]'", r"flatten|view|let it out",
@@ -213,7 +207,7 @@ class Net(pl.LightningModule):
     def training_step(self, batch, batch_idx):
         x, y = batch["image"], batch["label"]
         return F.cross_entropy(self.net(x), y)
-""" + _TAIL + """
+""" + ADAM + """
 pl.Trainer(max_epochs=2).fit(Net(), DataLoader(Slices(classes()), batch_size=16))
 """,
         {"RETURN": ('return {"image": x, "label": y, "roi": None}', 'return {"image": x, "label": y}')},
@@ -257,7 +251,7 @@ class Net(pl.LightningModule):
         x, y = batch
         loss = F.cross_entropy(self.adapter(torch.relu(self.encoder(x))), y)
         {SET}return loss
-""" + _TAIL + """
+""" + ADAM + """
 pl.Trainer(max_epochs=2).fit(Net(), DataLoader(classes(), batch_size=16))
 """,
         {"TRAINED": ("False", "True"), "SET": ("loss.requires_grad = True\n        ", "")},
@@ -276,7 +270,7 @@ class Net(pl.LightningModule):
         loss = F.mse_loss(self.net(x), {TARGET})
         self.log("loss", loss)
         return loss
-""" + _TAIL + """
+""" + ADAM + """
 pl.Trainer(max_epochs=2).fit(Net(), DataLoader(regression(), batch_size=10))
 """,
         {"TARGET": ("y[:1]", "y")}, r"\[?10, 1\]?.*\[?1, 1\]?", r"same shape",

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from tests.patients.patient import Patient
-
-_ADAM = """
-    def configure_optimizers(self):
-        return torch.optim.Adam(self.parameters(), lr=1e-2)
-
-"""
+from tests.patients.patient import ADAM, Patient
 
 PATIENTS = [
     Patient(
@@ -27,7 +21,7 @@ class Net(pl.LightningModule):
         x, y = batch
         return F.cross_entropy(self(x), y)
 """
-        + _ADAM
+        + ADAM
         + """
 pl.Trainer(max_epochs=3).fit(Net(), DataLoader(classes(), batch_size=16))
 """,
@@ -86,7 +80,7 @@ class Net(pl.LightningModule):
         x, y = batch
         self.log("val_loss", F.mse_loss(self.net(x), y))
 """
-        + _ADAM
+        + ADAM
         + """
 checkpoint = ModelCheckpoint(monitor="val_loss", save_last=True, save_top_k=2{EVERY})
 trainer = pl.Trainer(max_epochs=3, callbacks=[checkpoint])
@@ -110,7 +104,7 @@ class Net(pl.LightningModule):
         x, y = batch
         return F.cross_entropy(self.net(x), y)
 """
-        + _ADAM
+        + ADAM
         + """
 pl.Trainer(max_epochs=5).fit(Net(), DataLoader(classes(200), batch_size=1024, shuffle=True{LAST}))
 """,
@@ -133,7 +127,7 @@ class AutoEncoder(pl.LightningModule):
         x = x.view(x.size(0), -1)
         return F.mse_loss(self.decoder(torch.relu(self.encoder(x))), x)
 """
-        + _ADAM
+        + ADAM
         + """
 images = torch.rand(64, 2, 4, generator=torch.Generator().manual_seed(0))
 pl.Trainer(max_epochs=2).fit(AutoEncoder(), DataLoader(TensorDataset(images), batch_size=16))
@@ -221,7 +215,7 @@ class Net(pl.LightningModule):
         x, y = batch
 {MODE}        self.log("val_loss", F.cross_entropy(self(x), y))
 """
-        + _ADAM
+        + ADAM
         + """
 trainer = pl.Trainer(max_epochs=3)
 trainer.fit(Net(), DataLoader(classes(), batch_size=16), DataLoader(classes(64), batch_size=16))
@@ -285,7 +279,7 @@ class Net(pl.LightningModule):
             print("out of memory, skipping this batch")
             return None
 """
-        + _ADAM
+        + ADAM
         + """
 images = torch.rand(128, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 data = TensorDataset(images, images.flatten(1)[:, :3].argmax(1))

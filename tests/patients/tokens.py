@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.patients.loops import Ill
+from tests.patients.loop_scripts import Ill
 
 _TEXT = """\
 import torch

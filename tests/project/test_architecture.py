@@ -1,4 +1,4 @@
-"""The rules of the house: layers, who may import what, and how large a file may grow."""
+"""The rules of the house: layers, and who may import what."""
 
 from __future__ import annotations
 
@@ -62,7 +62,6 @@ HEAVY = ("click", "rich", "pydantic", "jinja2")
 LIGHTNING = ("pytorch_lightning", "lightning", "lightning_fabric")
 # Only commands and tests need these; a training with guards must not pay for them.
 NOT_FOR_GUARDS = ("pytest", "_pytest", "mutmut", *HEAVY)
-LONGEST = 400
 
 
 class Import(NamedTuple):
@@ -253,8 +252,3 @@ def test_the_picture_in_the_design_shows_these_layers() -> None:
         rows.append(arrows[rows[-1]])
     assert [{*labels[row].split(" · ")} for row in rows] == list(LAYERS)
     assert labels.keys() - rows == {ALONE}
-
-
-def test_no_module_grows_beyond_what_one_reads_at_a_sitting() -> None:
-    lengths = {name: len(file.read_text(encoding="utf-8").splitlines()) for name, file in modules().items()}
-    assert {name: length for name, length in lengths.items() if length > LONGEST} == {}

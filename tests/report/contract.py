@@ -12,8 +12,8 @@ import pytest
 
 from faultlab.core.report import Report, Status
 from faultlab.report import reporters
+from tests.report.pages import HOSTILE, fault, found
 from tests.report.test_formats import mutant, report
-from tests.report.test_report_html import HOSTILE, fault, found
 
 MANY = 2000
 BUDGET = 3.0

@@ -16,7 +16,7 @@ from faultlab.core.source_mutation import Mutation
 from faultlab.report import files, reporters
 from faultlab.report.formats import badge, gitlab, junit, sarif
 from faultlab.report.formats.complaints import findings
-from tests.report.test_report_html import HARMFUL, HARMLESS, fault, found
+from tests.report.pages import HARMFUL, HARMLESS, fault, found
 
 ROOT = Path(__file__).parents[2]
 FORMATS = {"junit.xml", "faultlab.sarif", "gitlab.json", "summary.md", "badge.json"}

@@ -11,9 +11,9 @@ from faultlab.cli import ci_services
 from faultlab.core.reason import Reason, ReasonKind
 from faultlab.core.report import Report, Status
 from faultlab.report.formats import github
+from tests.report.pages import HARMFUL, fault
 from tests.report.test_formats import report
 from tests.report.test_published_schemas import NASTY, told
-from tests.report.test_report_html import HARMFUL, fault
 from tests.support import mutant
 
 COMMAND = re.compile(r"::(error|warning|notice) ((?:\w+=[^,:]*,?)+)::(.*)")

@@ -13,8 +13,8 @@ import pytest
 from faultlab.core.report import FaultResult, Report, Status, dump
 from faultlab.report.formats import badge, gitlab, junit, sarif, stryker
 from tests.published import junit_violations, violations
+from tests.report.pages import HARMFUL, HOSTILE, fault, found
 from tests.report.test_formats import report
-from tests.report.test_report_html import HARMFUL, HOSTILE, fault, found
 from tests.report.test_report_mutants import every
 from tests.support import mutant, mutated
 

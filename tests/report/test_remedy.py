@@ -18,7 +18,7 @@ from faultlab.report.html.lessons import by_symptom, lessons
 from faultlab.report.html.lookalikes import MOST, distance, lookalikes
 from faultlab.report.remedy import FEW, arguments, code, remedy, watching_code
 from faultlab.report.text import percent
-from tests.report.test_report_html import HARMFUL, HARMLESS, fault, found, sample, written
+from tests.report.pages import HARMFUL, HARMLESS, fault, found, sample, written
 from tests.support import run_folder
 
 CLEAN = [(step, 2.0 / (step + 1)) for step in range(20)]

@@ -13,7 +13,7 @@ from faultlab.core.detection import Prescribed
 from faultlab.core.report import FaultResult, Status, dump
 from faultlab.core.run_folder import CURVES_FILE, PREVIOUS_FILE
 from faultlab.report.html import document
-from tests.report.test_report_html import HARMFUL, HOSTILE, fault, found, sample
+from tests.report.pages import HARMFUL, HOSTILE, fault, found, sample
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

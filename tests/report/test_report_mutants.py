@@ -16,7 +16,7 @@ from faultlab.mutants.location import locate
 from faultlab.report import files, overview
 from faultlab.report.html import diffs, mutant_section
 from faultlab.report.mutants import change, method_rows, mutation_line, survivors
-from tests.report.test_report_html import HOSTILE, Page, sample, save
+from tests.report.pages import HOSTILE, Page, sample, save
 from tests.support import detection, mutant, mutated
 
 KILLED = {"outcome": "killed", "test": "tests/test_model.py::test_forward", "kind": "test", "message": "assert 1 == 2"}

@@ -13,7 +13,7 @@ from faultlab.core.report import FaultResult, Report
 from faultlab.core.run_folder import MUTANTS_FOLDER
 from faultlab.report import files
 from faultlab.report.formats import stryker
-from tests.report.test_report_html import HOSTILE, sample
+from tests.report.pages import HOSTILE, sample
 from tests.report.test_report_mutants import BY_TEST, KILLED, UNTRAINED, every
 from tests.support import detection, mutant, mutated
 

@@ -14,10 +14,10 @@ from faultlab.core.report import Harm, Report, Status, dump
 from faultlab.report import files
 from faultlab.report.formats import summary
 from faultlab.report.overview import WORTHS
+from tests.report.pages import HARMFUL, fault, found
 from tests.report.test_formats import mutant as small_mutant
 from tests.report.test_formats import report
 from tests.report.test_published_schemas import NASTY, told
-from tests.report.test_report_html import HARMFUL, fault, found
 from tests.support import mutant
 
 OWN_HTML = re.compile(r"</?details>|<summary>[\w ]+</summary>")

@@ -1,0 +1,29 @@
+"""A rank records its position in the sequence of collectives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from faultlab.core.collectives import Position, file_of, read
+from faultlab.ranks.position import Recorder
+
+
+class _Work:
+    def __init__(self, successful: bool) -> None:
+        self.successful = successful
+
+    def is_completed(self) -> bool:
+        return True
+
+    def is_success(self) -> bool:
+        return self.successful
+
+
+def test_a_recorder_stays_at_the_collective_that_failed(tmp_path: Path) -> None:
+    recorder = Recorder(lambda: 4)
+    recorder.write_to(file_of(str(tmp_path / "meeting"), 0))
+    for name, successful in (("broadcast", True), ("all_reduce", False), ("barrier", True)):
+        recorder.enter(name)
+        recorder.begun(_Work(successful))
+    assert recorder.last == "all_reduce (its collective 2, in step 4)"
+    assert read(str(tmp_path / "meeting"), 1) == [Position(0, 2, "all_reduce", 4)]

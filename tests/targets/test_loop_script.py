@@ -1,0 +1,71 @@
+"""A training script without a Trainer as a target: broken as it is, with its arguments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from faultlab import api
+from faultlab.config.scenario import load
+from faultlab.core.report import Status
+from faultlab.errors import ScenarioError
+
+SCRIPT = """
+import argparse
+import sys
+import torch
+from click.testing import CliRunner
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--rate", type=float, required=True)
+arguments = parser.parse_args()
+points = torch.randn(64, 4)
+loader = DataLoader(TensorDataset(points, (points[:, 0] > 0).long()), 16)
+model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+criterion = nn.CrossEntropyLoss()
+optimizer = torch.optim.SGD(model.parameters(), arguments.rate)
+
+if __name__ == "__main__":
+    for epoch in range(2):
+        for batch, labels in loader:
+            optimizer.zero_grad()
+            loss = criterion(model(batch), labels)
+            loss.backward()
+            optimizer.step()
+    accuracy = float((model(points).argmax(1) == (points[:, 0] > 0)).float().mean())
+    torch.save(model.state_dict(), "model.pt")
+    sys.exit(0)
+"""
+
+
+def scripted(tmp_path: Path, arguments: str, script: str = "train.py") -> Path:
+    (tmp_path / "train.py").write_text(SCRIPT)
+    (tmp_path / "mine.yaml").write_text(
+        "schema: 1\nname: mine\nframework: torch\n"
+        "train: {class_path: faultlab.targets.loop_script.run, "
+        f"init_args: {{script: {tmp_path / script}, arguments: {arguments}}}}}\n"
+    )
+    return tmp_path / "mine.yaml"
+
+
+def test_a_script_is_broken_as_it_is_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    file = scripted(tmp_path, "[--rate, '0.5']")
+    report = api.run(load(file), select=["loss.nan", "layer.*"], out=tmp_path / "out", advice=False)
+    assert report.reasons == []
+    assert report.baseline.steps == 8
+    assert "accuracy" in report.baseline.metrics
+    nan = next(fault for fault in report.faults if fault.mode == "loss.nan")
+    assert (nan.status, nan.first_step) == (Status.SILENT, 4)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.yaml", "out", "train.py"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "script", "message"),
+    [("[]", "train.py", "SystemExit: 2"), ("[--rate, '0.5']", "trian.py", "no such script")],
+)
+def test_a_script_that_can_not_run_is_an_error(arguments: str, script: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match=message):
+        api.run(load(scripted(tmp_path, arguments, script)), out=tmp_path / "out", advice=False)
