@@ -13,7 +13,7 @@ from faultlab.doctor.finding import OK, Finding
 class Case:
     """A script with ``{NAME}`` where the ill one differs from the remedied one; ``places`` has (ill, remedied) texts.
 
-    ``truth`` is the cause that the thread states. ``cause`` and ``remedy`` are patterns that one of the first two
+    ``thread`` is empty if no thread has it; ``truth`` is the cause that the thread states, or that the author put in. ``cause`` and ``remedy`` are patterns that one of the first two
     findings which are not ok has to match in its text, both. ``worse`` is the factor by which the ill score is worse.
     """
 
