@@ -1,4 +1,4 @@
-"""Ten of the third blind round: mistakes of everyday work, not from threads, written before the doctor saw any of them."""
+"""Ten of the third blind round, everyday mistakes and not from threads, written before the doctor saw any of them."""
 
 from __future__ import annotations
 
@@ -141,8 +141,9 @@ for epoch in range(6):
         total += loss.item()
     print(epoch, total / len(loader))
 fresh = 5 + 2 * torch.randn(200, 8)
+truth = (fresh[:, :2] - 5).sum(1, keepdim=True)
 with torch.no_grad():
-    score = nn.functional.mse_loss(model((fresh - data.mean) / data.std), (fresh[:, :2] - 5).sum(1, keepdim=True)).item()
+    score = nn.functional.mse_loss(model((fresh - data.mean) / data.std), truth).item()
 """,
         {"COPY": ("", ".clone()")},
         r"(sample|input|dataset|data|row).*(chang|in place|other values|different).*",
