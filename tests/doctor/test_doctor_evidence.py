@@ -14,6 +14,7 @@ from faultlab.doctor.loops import repeated
 from faultlab.engines import Engine, create
 from tests.doctor.test_doctor_loops import examined
 
+_NIGHTLY = pytest.mark.nightly(reason="a healthy loop and the experiments by themselves run quick; each trains twice")
 _LOOP = """
 import copy
 import torch
@@ -53,6 +54,7 @@ def _loop(made: str, called: str, evaluated: str) -> str:
     return _LOOP.replace("{MADE}", made).replace("{CALLED}", called).replace("{EVALUATED}", evaluated)
 
 
+@_NIGHTLY
 @pytest.mark.parametrize(
     ("made", "verdict"),
     [("wrapped = nn.DataParallel(net)", WRONG), ("wrapped = torch.compile(net, backend='eager')", ATTENTION)],
@@ -68,6 +70,7 @@ def test_two_losses_that_one_line_prints_are_not_an_average(tmp_path: Path, engi
     assert _ill(examined(tmp_path, _loop("", "net", "net"), engine)) == []
 
 
+@_NIGHTLY
 def test_a_copy_that_never_learns_is_found_only_if_it_is_what_is_evaluated(tmp_path: Path, engine: Engine) -> None:
     made = "best = copy.deepcopy(net)"
     assert _ill(examined(tmp_path, _loop(made, "net", "best"), engine)) == [("evaluated weights", WRONG)]
@@ -175,6 +178,7 @@ trainer.fit(Net(), DataLoader(TensorDataset(torch.randn(64, 6)), batch_size=16, 
 """
 
 
+@_NIGHTLY
 def test_a_hook_that_leaves_the_module_in_eval_mode_is_named_and_train_in_it_heals(
     tmp_path: Path, engine: Engine
 ) -> None:
@@ -186,6 +190,7 @@ def test_a_hook_that_leaves_the_module_in_eval_mode_is_named_and_train_in_it_hea
     assert [one for one in healed if one.check == "training mode"] == []
 
 
+@_NIGHTLY
 def test_labels_whose_alignment_could_not_be_checked_are_said_to_be_unchecked(tmp_path: Path, engine: Engine) -> None:
     found = examined(tmp_path, _MODULE.replace("{BACK}", "\n        self.train()"), engine)
     (one,) = (one for one in found if "could not check the alignment of labels" in one.what)
