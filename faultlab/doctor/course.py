@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -23,11 +24,12 @@ class Course:
     """Fills ``seen`` while the training runs.
 
     ``plan`` (see `planned.plan`), ``attendants`` (see `callbacks.facts`), ``trains_in_validation`` and
-    ``rests_in_training`` (layers), ``monitored`` (names of logged metrics), ``epochs`` (with promised and delivered
+    ``rests_in_training`` and ``rests_later`` (layers, from the first batch on or not), ``rested_by`` (the places that
+    call ``eval``, by function), ``monitored`` (names of logged metrics), ``epochs`` (with promised and delivered
     batches), ``sanity_batches`` and ``real_validation_batches``, ``batch`` (facts about the first one), ``graph``
     (of the first steps' losses), ``compared`` (inputs of losses), ``labels`` (of the last loss that takes class
-    numbers), ``replay`` (see `replay.facts`), ``terms`` (see `LossTerms`), ``samples`` and ``metrics`` (see `Samples`
-    and `MetricObjects`), ``unread`` (failed inspections: part, error).
+    numbers), ``replay`` and ``idle_parts`` (see `replay`), ``terms`` (see `LossTerms`), ``samples`` and ``metrics``
+    (see `Samples` and `MetricObjects`), ``unread`` (failed inspections: part, error).
 
     Inspections run inside the context ``beside``, which marks what they call as not part of the training.
     """
@@ -40,6 +42,8 @@ class Course:
         self._inputs = LossInputs(code)
         self._modes: list[str] = []
         self._samples, self._metrics = Samples(), MetricObjects()
+        self._code = code
+        self._first_batch: Any = None
         seen.update(
             unread=[],
             epochs=[],
@@ -50,6 +54,8 @@ class Course:
             attendants={},
             trains_in_validation=[],
             rests_in_training=[],
+            rests_later=[],
+            rested_by={},
             monitored=[],
             compared=self._inputs.found,
             labels=self._inputs.labels,
@@ -59,13 +65,35 @@ class Course:
         )
 
     def attach(self, patches: Patches, base: type) -> None:
-        """Watch metrics; see `MetricObjects.attach`."""
+        """Watch metrics, see `MetricObjects.attach`, and who puts modules into evaluation mode."""
+        import torch
+
         self._metrics.attach(patches, base)
+        patches.wrap(torch.nn.Module, "train", self._switching)
+
+    def _switching(self, train: Callable[..., Any]) -> Callable[..., Any]:
+        def switching(module: Any, mode: bool = True) -> Any:
+            frame = sys._getframe(1)
+            if frame.f_code.co_name == "eval" and frame.f_back is not None:
+                frame = frame.f_back
+            if self._code.holds(frame):
+                # A function that switches back leaves nothing behind.
+                self._seen["rested_by"].pop(name := frame.f_code.co_name, None)
+                if not mode:
+                    self._seen["rested_by"][name] = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+            return train(module, mode)
+
+        return switching
 
     def hook(self, trainer: Any, name: str) -> None:
         """Take in a hook that Lightning is about to call on its callbacks."""
         with self._looking(name):
             self._at(trainer, name)
+        # Early: at the end the loss may be 0, whatever it depends on.
+        if name == "on_train_batch_end" and self._first_batch is not None:
+            batch, self._first_batch = self._first_batch, None
+            with self._looking("the parts of the batch"):
+                self._seen["idle_parts"] = replay.idle_parts(trainer, anatomy.module_of(trainer), batch)
         with self._looking("the metrics"):
             self._metrics.hook(trainer, name)
         if name == "on_train_end":
@@ -89,6 +117,9 @@ class Course:
             seen["epochs"][-1]["delivered"] += 1
             if seen["epochs"][-1]["delivered"] == len(seen["epochs"]) == 1:
                 seen["rests_in_training"] = anatomy.resting_layers(anatomy.module_of(trainer))
+            elif seen["epochs"][-1]["delivered"] <= 2 and not seen["rests_later"]:
+                resting = set(anatomy.resting_layers(anatomy.module_of(trainer)))
+                seen["rests_later"] = sorted(resting - set(seen["rests_in_training"]))
         elif name == "on_validation_batch_start":
             seen["sanity_batches" if trainer.sanity_checking else "real_validation_batches"] += 1
             self._modes = anatomy.training_layers(anatomy.module_of(trainer))
@@ -105,7 +136,7 @@ class Course:
         first = len(self._seen["graph"]) < _LOOKED_AT
         if "batch" not in self._seen and arguments:
             with self._looking("the batch"):
-                given = arguments[0]
+                given = self._first_batch = arguments[0]
                 self._seen["batch"] = {
                     "is": batches.described(given),
                     "kind": batches.kind(given),

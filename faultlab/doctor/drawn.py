@@ -11,6 +11,7 @@ DRAWN = Checks()
 _EACH_ONCE = ("SequentialSampler", "RandomSampler", "NoneType")
 _FEW = 4
 """A first epoch is repetitive if fewer than one sample in this many is different."""
+_FEW_CLASSES, _EACH = 20, 20
 
 
 @DRAWN.check("sampling", "deep-voice/soundbay#49")
@@ -103,4 +104,36 @@ def in_place(seen: Seen) -> Iterator[Finding]:
             "reading dataset[0] again changes the value that it returned before",
             "Make __getitem__ work on a copy: .clone() of a tensor, .copy() of an array, or x = x - mean instead "
             "of x -= mean.",
+        )
+
+
+@DRAWN.check("labels")
+def absent(seen: Seen) -> Iterator[Finding]:
+    """Find a class of a few that no sample has."""
+    found, classes = seen.get("samples") or {}, (seen.get("labels") or {}).get("classes", 0)
+    present = set(found.get("present", ()))
+    missing = sorted(set(range(classes)) - present)
+    if classes > _FEW_CLASSES or len(present) < 2 or found["given"] < _EACH * classes or not missing:
+        return
+    several = len(missing) > 1
+    yield attention(
+        f"no sample has a label of class{'es' * several} {', '.join(map(str, missing))}: the model has {classes} "
+        f"outputs, and the labels are {', '.join(map(str, sorted(present)))}",
+        f"{found['given']} samples of the first epoch",
+        "Check how labels are made: renaming them one after the other merges classes (y[y == 1] = 3 before y[y == 3] "
+        "= 1), which one mapping of the original labels does not; or give the model as many outputs as there are "
+        "classes.",
+    )
+
+
+@DRAWN.check("augmentation")
+def moved(seen: Seen) -> Iterator[Finding]:
+    """Find a dataset that flips or turns the input of a sample without its target, or the reverse."""
+    if name := (seen.get("samples") or {}).get("moved"):
+        other = "target" if name == "input" else "input"
+        yield wrong(
+            f"the dataset moves the {name} of a sample at random, as by a flip or a rotation, and not its {other}, "
+            "such as a mask, although both have the same height and width: they do not belong together",
+            f"the same sample, read again, has the same values in the {name} at other places, and the same {other}",
+            "Apply the same flip, with the same random draw, to both: the input and its target (mask).",
         )

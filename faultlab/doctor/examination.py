@@ -148,7 +148,12 @@ def _examined(scenario: Scenario, engine: Engine, timeout: float, seed: int, ste
     if not isinstance(examined, ExaminedRun):
         yield _lost(outcome, timeout)
         return
-    seen = {**examined.seen, "warned": [shown.text for shown in examined.run.warnings]}
+    advice = examined.run.advice
+    seen = {
+        **examined.seen,
+        "idle_guards": advice.idle if advice else {},
+        "warned": [shown.text for shown in examined.run.warnings],
+    }
     if "cls" not in seen:
         raised = seen.get("error") or {}
         message = str(raised.get("message", "")).partition("\n")[0]

@@ -175,6 +175,16 @@ def resting(seen: Seen) -> Iterator[Finding]:
             f"set by {' or '.join(hooks)}, or code that it calls, before the first step",
             f"Call self.train() at the end of {' and '.join(hooks)}, or remove .eval() there.",
         )
+    elif later := [one for one in seen.get("rests_later", ()) if one not in seen.get("rested_before", ())]:
+        by = dict(seen.get("rested_by", {}))
+        where = " and ".join(by) or "the hook that does it"
+        when = "before the loss is computed" if "training_step" in by else f"at the end of {where}"
+        yield wrong(
+            f"{', '.join(later)} train in evaluation mode after the first step: dropout drops nothing and norms learn "
+            "no statistics; Lightning does not put them back",
+            f"eval() in {', '.join(by.values())}" if by else "their .training is False in a later step",
+            f"Remove .eval() in {where}, or call self.train() {when}.",
+        )
     elif layers:
         yield attention(
             f"{', '.join(layers)} train in evaluation mode: dropout drops nothing and norms learn no statistics, "

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from faultlab.doctor.finding import Checks, Finding, Seen, wrong
+from faultlab.doctor.finding import Checks, Finding, Seen, fine, wrong
 
 GUARDS = (
     "AccumulationDivided",
     "BackwardFaithful",
     "EvaluationRepeats",
     "FrozenStatistics",
+    "LabelsAligned",
     "MetricsRecomputed",
     "PaddingIgnored",
     "SamplesIndependent",
@@ -29,3 +30,10 @@ def alarms(seen: Seen) -> Iterator[Finding]:
         return
     for alarm in seen.get("alarms", ()):
         yield wrong(alarm["found"], f"guards.{alarm['guard']}, {alarm['check']}", alarm["remedy"])
+
+
+@ALARMS.check("labels")
+def unchecked(seen: Seen) -> Iterator[Finding]:
+    """Report that the labels could not be compared with their inputs, and why."""
+    if why := seen.get("idle_guards", {}).get("LabelsAligned"):
+        yield fine("could not check the alignment of labels", why)

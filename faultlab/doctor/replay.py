@@ -41,6 +41,37 @@ def facts(trainer: Any, module: Any) -> dict[str, Any]:
     return {"factors": _factors(steps), "sizes": sizes, "depends": depends, "inputs": _scale(batches[0])}
 
 
+def idle_parts(trainer: Any, module: Any, batch: Any) -> list[str]:
+    """Return the float tensors of a training batch that the training loss does not depend on.
+
+    Only those that are shaped as another one that it depends on are listed: others may be meant for something else.
+    """
+    if not module.automatic_optimization:
+        return []
+    paths = {path: _part(batch, path) for path in _paths(batch)}
+    if not 2 <= len(paths) <= _MOST_TENSORS:
+        return []
+    trial = Trial(module, view_of(trainer))
+    with trial.running(evaluates=True):
+        before = _trained(trial, batch, 0)
+        changed = {path: _trained(trial, _rolled(batch, path), 0) for path in paths}
+    if before is None or not math.isfinite(before):
+        return []
+    used = {path for path, value in changed.items() if value is None or not math.isclose(value, before, rel_tol=1e-6)}
+    forms = {paths[path].shape for path in used if paths[path].is_floating_point()}
+    return [
+        "".join(f"[{key!r}]" for key in path)
+        for path, part in paths.items()
+        if path not in used and part.is_floating_point() and part.shape in forms
+    ]
+
+
+def _part(batch: Any, path: tuple[Any, ...]) -> Any:
+    for key in path:
+        batch = batch[key]
+    return batch
+
+
 def _batches(trainer: Any) -> list[Any]:
     loaders = trainer.val_dataloaders
     loader = loaders[0] if isinstance(loaders, (list, tuple)) and loaders else loaders

@@ -75,3 +75,15 @@ def paired(seen: Seen) -> Iterator[Finding]:
                 f"Compute {name} from the predictions for batch{own}, the same input as for {loss}.",
             )
             return
+
+
+@check("parts of the batch")
+def idle(seen: Seen) -> Iterator[Finding]:
+    """Find an input that the loss does not depend on, though it does on another one of the same shape."""
+    for part in list(seen.get("idle_parts", ()))[:1]:
+        yield attention(
+            f"the training loss does not depend on batch{part}, although it does on a tensor of the same shape: "
+            "another one may be used in its place",
+            f"batch{part} of a training batch was permuted, and the loss stayed the same",
+            f"Check where batch{part} is read in training_step, and use it where another part is used twice.",
+        )

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from faultlab.core.asking import asked
+from faultlab.doctor import moved
 
-_LOOKED_AT = 4096
+_LOOKED_AT, _FEW_LABELS = 4096, 20
 """Number of samples of the first epoch that are compared, at most."""
 
 
@@ -19,7 +20,8 @@ class Samples:
     them that hold a single label, ``labels`` all different labels. ``changes`` is True if the dataset gives another
     value for the same sample each time and has changed the one it gave before. ``validation_varies`` is True if the
     validation dataset gives another value each time. ``sampler``, ``weights`` and ``samples`` are the training
-    loader's. ``shared`` counts the validation samples, of how many, that the training set has too.
+    loader's. ``present`` has the labels themselves, unless there are many. ``moved`` is what `moved.of` returns.
+    ``shared`` counts the validation samples, of how many, that the training set has too.
     """
 
     def __init__(self) -> None:
@@ -45,6 +47,7 @@ class Samples:
             found["labelled"] += 1
             found["alike"] += len(here) == 1
             found["labels"] = len(self._labels)
+            found["present"] = sorted(self._labels) if len(self._labels) <= _FEW_LABELS else []
 
     def end(self, trainer: Any) -> None:
         """Read the loader's facts, and its dataset's first sample twice, after the training."""
@@ -61,6 +64,8 @@ class Samples:
         # Some datasets can't be asked for sample 0.
         with contextlib.suppress(Exception):
             self.found["changes"] = _asked_twice(dataset)[0]
+        with contextlib.suppress(Exception):
+            self.found["moved"] = "" if self.found.get("changes") else moved.of(dataset)
         validation = getattr(trainer, "val_dataloaders", None)
         for one in validation if isinstance(validation, (list, tuple)) else [validation]:
             other = asked(one, "dataset")

@@ -98,8 +98,13 @@ class Averages:
     def _judge(self, name: str, value: float, place: str, total: float, right: set[int]) -> None:
         last = self._passes[-1]
         values = last.read[place]
-        if len(set(values)) > 1 and _is(len(values) * value / values[-1] if values[-1] else 0.0, {1, 2}):
+        # Two losses that one line prints are not those of two batches, and half of two is the last one itself.
+        a_batch_each, times = len(values) == len(last.sizes), {1, 2} if len(values) > 2 else {1}
+        if a_batch_each and len(set(values)) > 1 and _is(len(values) * value / (values[-1] or math.inf), times):
             self._note(name, value, place, "last batch", len(values), last)
+        nominal = {len(last.sizes) * size for size in (last.sizes[0], last.sizes[-1])} if a_batch_each else set()
+        if place not in self._of_means and _is(total / value, nominal - right):
+            self._note(name, value, place, "batches of one size", round(total / value), last)
         wrongs = {"training batches": {last.trained}, "training samples": {last.trained_samples}}
         wrongs.update({"validation samples": {last.samples}, "whole": last.whole - {last.samples}})
         for kind, counts in wrongs.items():

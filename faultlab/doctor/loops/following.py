@@ -17,6 +17,7 @@ from faultlab.core.alert import safe_text
 from faultlab.core.patching import Patches
 from faultlab.core.user_code import UserCode
 from faultlab.doctor import loss_graph, planned
+from faultlab.doctor.loops import repeated
 from faultlab.doctor.loops.calls import Calls
 from faultlab.doctor.loops.frames import wrapper_not_used
 from faultlab.doctor.loops.gradients import Gradients
@@ -59,6 +60,7 @@ class Following:
         self.seen: dict[str, Any] = {
             "losses": [], "rates": [], "graph": [], "nodes": [], "places": {}, "unread": [], "cut": False,
             "schedule_steps": 0, "batch_of_one": [], "input_scales": {}, "bypassed": "",
+            "asked_rate": 0.0, "behind": {}, "carries_state": False, "uncalled_wrapper": "",
         }  # fmt: skip
         self.optimizers: list[Any] = []
         self._schedulers: list[Any] = []
@@ -67,6 +69,7 @@ class Following:
         self._in_backward = False
         self._scale: tuple[Any, Any] | None = None
         self._rate: float | None = None
+        self._batches: list[tuple[tuple[Any, ...], Mapping[str, Any]]] = []
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
@@ -79,6 +82,9 @@ class Following:
             patches.wrap(torch.optim.Optimizer, "__init__", self._making)
             for scheduler in (LRScheduler, ReduceLROnPlateau):
                 patches.wrap(scheduler, "__init__", self._scheduling)
+            patches.wrap(torch, "compile", self.models.compiling)
+            for parallel in (nn.DataParallel, nn.parallel.DistributedDataParallel):
+                patches.wrap(parallel, "__init__", self.models.wrapping)
             patches.wrap(DataLoader, "__iter__", self.loaders.iterating)
             # Which `Tensor.backward` calls, too.
             patches.wrap(torch.autograd, "backward", self._backward)
@@ -115,6 +121,11 @@ class Following:
         seen["optimizers"] = [type(one).__name__ for one in self.optimizers]
         seen["evaluated"] = self.models.evaluated
         seen["made_again"] = self.models.made_again()
+        seen["uncalled_wrapper"] = self.models.uncalled_wrapper()
+        with self.looking("the evaluated weights"):
+            seen["behind"] = self.models.behind()
+        with self.looking("the state of the model"):
+            seen["carries_state"] = repeated.carries_state(self.models.first, self._batches)
         seen.update(compared=self.calls.found, labels=self.calls.labels, over_batch=self.calls.over_batch)
         seen.update(summed=self.calls.summed, rectified=self.calls.rectified, ignored=self.calls.ignored)
         seen.update(averages=self.calls.averages.found, among_outputs=self.calls.among_outputs)
@@ -169,6 +180,8 @@ class Following:
             # Of several models in one step, the first one gets the samples.
             if learning and module is self.models.first:
                 averages.learnt(rows)
+                if len(self._batches) < 2 and args:
+                    self._batches.append((args, kwargs))
             elif not learning and module is self.models.first:
                 averages.evaluated(rows, self.loaders.whole)
             if learning:
@@ -202,7 +215,8 @@ class Following:
             self.optimizers.append(optimizer)
             self._place("optimizer")
             for group in optimizer.param_groups:
-                if rate_in(group, "lr") is not None:
+                if (rate := rate_in(group, "lr")) is not None:
+                    self.seen["asked_rate"] = max(self.seen["asked_rate"], float(rate))
                     # Not in place: a rate may be a tensor of the loop's own.
                     group["lr"] = group["lr"] * self._changes.get("rate", 1.0)
 

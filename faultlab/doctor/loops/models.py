@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from faultlab.frameworks.torch import layers
 
 _BY_MODE = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase)
 _KEPT = 6
+_RARELY, _BEHIND = 0.5, 0.1
 
 
 class Trained:
@@ -76,11 +78,15 @@ class Models:
         self.loaded: set[int] = set()
         self.loads_itself = ""
         self._called: list[Trained] = []
+        self._evaluated: list[tuple[nn.Module, set[int]]] = []
+        self._backwards = 0
+        self._wrappers: list[tuple[str, nn.Module, nn.Module]] = []
         self._known: dict[int, list[nn.Module]] = {}
 
     def called(self, module: nn.Module, learning: bool) -> None:
         """Note a call of a module by the loop itself."""
         if not learning:
+            self._note(module)
             layers = self._layers(module)
             if layers:
                 self.evaluated["in training" if any(one.training for one in layers) else "in evaluation"] += 1
@@ -101,9 +107,40 @@ class Models:
     def learnt(self, number: int, this_pass: int) -> None:
         """Note a backward pass, which the modules called since the last one learn from."""
         called, self._called = self._called, []
+        self._backwards += 1
         for one in called:
             one.last_backward = number
             one.passes.add(this_pass)
+
+    def wrapping(self, construct: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap the constructor of a module that trains another one in parallel."""
+
+        def around(wrapper: Any, module: nn.Module, *args: Any, **kwargs: Any) -> None:
+            construct(wrapper, module, *args, **kwargs)
+            self._wrappers.append((type(wrapper).__name__, wrapper, module))
+
+        return around
+
+    def compiling(self, compile_: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap ``torch.compile``, to note the modules that it returns."""
+
+        def around(*args: Any, **kwargs: Any) -> Any:
+            result = compile_(*args, **kwargs)
+            if isinstance(result, nn.Module) and args and isinstance(args[0], nn.Module) and result is not args[0]:
+                self._wrappers.append(("torch.compile", result, args[0]))
+            return result
+
+        return around
+
+    def uncalled_wrapper(self) -> str:
+        """Return the name of a wrapper that the loop has made and never calls, while it trains the module inside."""
+        called = [one.module for one in self.trained]
+        inner = [module for _, _, module in self._wrappers]
+        for name, wrapper, module in self._wrappers:
+            outer = any(wrapper is one for one in called) or any(wrapper is one for one in inner)
+            if not outer and any(module is one for one in called):
+                return name
+        return ""
 
     def loading(self, load: Callable[..., Any]) -> Callable[..., Any]:
         """Wrap ``load_state_dict`` to note the weights that are loaded."""
@@ -133,10 +170,50 @@ class Models:
         root = self.root
         alike = [one for one in self.trained if root is not None and type(one.module) is type(root.module)]
         alike = [one for one in alike if one.last_backward >= 0]
+        # Those that were loaded, or begin alike, continue others, as the clients of federated learning do.
+        begun = {tuple(float(value.double().sum()) for value in one.before.values()) for one in alike}
+        loaded = any(id(value) in self.loaded for one in alike for value in one.module.parameters())
+        if loaded or len(begun) < len(alike):
+            return 0
         passes = [one.passes for one in alike]
         if len(alike) < 2 or any(len(one) != 1 for one in passes) or len(set().union(*passes)) != len(alike):
             return 0
         return len(alike) + self.remade
+
+    def behind(self) -> dict[str, Any]:
+        """Return the facts of a copy that is evaluated in place of the model that learns, and stays behind it.
+
+        ``share`` is how far its weights are from those that the learning one began with, relative to the way that it
+        has gone, ``passes`` the number of backward passes after which the copy was called. Empty if there is none.
+        """
+        root = self.root
+        if root is None:
+            return {}
+        learning = {id(value) for one in self.trained for value in one.module.parameters()}
+        if any(id(value) in learning for module, _ in self._evaluated for value in module.parameters()):
+            return {}
+        gone = _distance(dict(_weights(root.module)), root.before)
+        for module, steps in self._evaluated:
+            weights = dict(_weights(module))
+            alike = {name: value.shape for name, value in weights.items()} == {
+                name: value.shape for name, value in root.before.items()
+            }
+            # A teacher is called in every step, for the loss.
+            if not alike or len(steps) > _RARELY * self._backwards or not gone:
+                continue
+            share = _distance(weights, root.before) / gone
+            if share < _BEHIND:
+                return {"share": share, "passes": len(steps), "class": type(module).__name__}
+        return {}
+
+    def _note(self, module: nn.Module) -> None:
+        if not self._backwards:
+            return
+        steps = next((steps for known, steps in self._evaluated if known is module), None)
+        if steps is None and len(self._evaluated) < _KEPT:
+            self._evaluated.append((module, steps := set()))
+        if steps is not None:
+            steps.add(self._backwards)
 
     def _layers(self, module: nn.Module) -> list[nn.Module]:
         known = self._known.get(id(module))
@@ -166,6 +243,11 @@ def _is_of(module: nn.Module, state: Mapping[str, Any]) -> bool:
 def _weights(module: nn.Module) -> list[tuple[str, Any]]:
     lazy = nn.parameter.UninitializedParameter
     return [(name, value) for name, value in module.named_parameters() if not isinstance(value, lazy)]
+
+
+def _distance(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
+    parts = [(one[name].detach().double().cpu(), value.double().cpu()) for name, value in other.items()]
+    return math.sqrt(sum(float((mine - theirs).square().sum()) for mine, theirs in parts))
 
 
 def _size(module: nn.Module) -> int:

@@ -36,6 +36,22 @@ def made_again(seen: Seen) -> Iterator[Finding]:
         )
 
 
+@check("wrapped model", "pytorch/pytorch#69031")
+def bypassed(seen: Seen) -> Iterator[Finding]:
+    """Find a wrapper of the model, parallel or compiled, that the loop makes and does not call."""
+    name = seen["uncalled_wrapper"]
+    if not trains(seen) or not name:
+        return
+    compiled = name == "torch.compile"
+    say = attention if compiled else wrong
+    yield say(
+        f"the loop calls the model itself, not what {name} returned for it: "
+        + ("it is not compiled" if compiled else "its gradients are not averaged over the ranks or devices"),
+        seen["places"].get("model", ""),
+        f"Call what {name} returned, as in model = {name}(model), in place of the model inside (.module).",
+    )
+
+
 @check("gradient clearing", "Hsintien-Ng/idinvert_pytorch-reproduced#1")
 def cleared(seen: Seen) -> Iterator[Finding]:
     """Find gradients that are never cleared, or cleared before they are used."""

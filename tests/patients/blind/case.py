@@ -13,8 +13,9 @@ from faultlab.doctor.finding import OK, Finding
 class Case:
     """A script with ``{NAME}`` where the ill one differs from the remedied one; ``places`` has (ill, remedied) texts.
 
-    ``truth`` is the cause that the thread states. ``cause`` and ``remedy`` are patterns that one of the first two
-    findings which are not ok has to match in its text, both. ``worse`` is the factor by which the ill score is worse.
+    ``truth`` is the cause that the thread states; without a thread, the author put it in. ``cause`` and ``remedy`` are
+    patterns that one of the first two findings which are not ok has to match in its text, both. ``worse`` is the factor
+    by which the ill score is worse.
     """
 
     name: str
