@@ -189,8 +189,9 @@ def test_an_evaluation_that_fails_leaves_the_harm_unknown(tmp_path: Path) -> Non
 
 def test_a_clean_seed_that_diverges_is_a_finding_and_hides_no_harm(tmp_path: Path) -> None:
     report = _run(tmp_path, "one_wild_seed", "gradient.negated")
-    (found,) = report.baseline.findings
-    assert found["kind"] == "outlier"
+    found, short = report.baseline.findings
+    assert (found["kind"], short["kind"]) == ("outlier", "blind")
+    assert "clean runs end with val_loss 0.5" in short["what"], "the spread is that of the others"
     assert "seed 2 ends with val_loss" in found["what"]
     assert _harm(report, "gradient.negated").harmful
 

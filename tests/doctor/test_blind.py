@@ -26,12 +26,13 @@ from tests.patients.blind import (
     second_lightning,
     second_loops,
     second_trainers,
-    third,
+    third_lightning,
+    third_loops,
 )
 from tests.patients.blind.case import Case
 
-_LOOPS = [*first_loops.CASES, *first_loops_validation.CASES, *second_loops.CASES, *third.LOOPS]
-_LIGHTNING = [*first_lightning.CASES, *first_lightning_losses.CASES, *second_lightning.CASES, *third.LIGHTNING]
+_LOOPS = [*first_loops.CASES, *first_loops_validation.CASES, *second_loops.CASES, *third_loops.CASES]
+_LIGHTNING = [*first_lightning.CASES, *first_lightning_losses.CASES, *second_lightning.CASES, *third_lightning.CASES]
 _TRAINERS = [*first_trainers.CASES, *second_trainers.CASES]
 _QUICK = ("validation-accuracy-over-all-epochs", "best-weights-not-copied", "average-too-slow")
 _NIGHTLY = pytest.mark.nightly(reason="three loops of them run quick; each takes one training or several")

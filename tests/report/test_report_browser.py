@@ -335,7 +335,8 @@ def test_a_point_of_a_curve_shows_its_value_on_hover(tmp_path: Path, opened: Ope
     run = reported(tmp_path, faults)
     losses = [[step, 2.0 / (step + 1)] for step in range(24)]
     content = {"schema": 1, "metric": "val_loss", "clean": {"run": {"loss": losses}}}
-    (run / CURVES_FILE).write_text(dump({**content, "faults": {"label.noisy@always": {"loss": losses}}}))
+    broken = [*losses[:-1], [23, 0.12]]
+    (run / CURVES_FILE).write_text(dump({**content, "faults": {"label.noisy@always": {"loss": broken}}}))
     document.write(sample(faults=faults), tmp_path)
     page = opened(run / "index.html")
     card = page.locator(".card")

@@ -41,10 +41,10 @@ def spoken(text: str, view: TrainingView | None) -> str:
     """Return the text of an alarm, for the training of this view."""
     if view is None:
         return text
-    if view.is_plain_loop:
+    if getattr(view, "is_plain_loop", False):
         for ours, theirs in IN_LOOPS.items():
             text = text.replace(ours, theirs)
-    epoch = view.current_epoch
+    epoch = getattr(view, "current_epoch", 0)
     if not epoch or "epoch" in text:
         return text
     return _BATCH.sub(lambda found: f"{found[0]} of epoch {epoch} (step {view.global_step})", text, count=1)
