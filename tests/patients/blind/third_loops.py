@@ -1,4 +1,4 @@
-"""Eight loops of the third blind round, everyday mistakes and not from threads, written before the doctor saw any of them."""
+"""Eight loops of the third blind round: everyday mistakes, not from threads, and written before the doctor saw them."""
 
 from __future__ import annotations
 
