@@ -188,14 +188,14 @@ def pairs_of_steps(make: Callable[[], tuple[nn.Module, Any]], steps: int) -> tup
     times: tuple[list[float], list[float]] = [], []
     for number in range(steps):
         for which in (0, 1) if number % 2 else (1, 0):
-            away = [] if which else backward_calls._observers[:]
+            away = [] if which else backward_calls.CALLS.observers[:]
             if away:
-                backward_calls._observers.clear()
+                backward_calls.CALLS.observers.clear()
             begun = time.process_time()
             next(runs[which])
             times[which].append(time.process_time() - begun)
             if away:
-                backward_calls._observers[:] = away
+                backward_calls.CALLS.observers[:] = away
     for run in runs:
         run.close()  # type: ignore[attr-defined]
     return times
