@@ -101,7 +101,7 @@ class FutureHidden(Guard):
             if hasattr(trial.module, "training_step"):
                 trial.step(batch, batch_idx)
             elif kwargs.get("labels") is not None:
-                _runner(trial, name)(*args, **kwargs)
+                trial.part(name)(*args, **kwargs)
         return watch.text, watch.found
 
     def _leaks(self, trial: trials.Trial, text: _Text, targets: Tensor) -> tuple[int, int] | None:
@@ -118,7 +118,7 @@ class FutureHidden(Guard):
             name, args, kwargs = text.call
             with trial.running(evaluates=True):
                 draws.reseed(1)
-                made = _runner(trial, name)(*text.replaced(args, given), **text.replaced(kwargs, given))
+                made = trial.part(name)(*text.replaced(args, given), **text.replaced(kwargs, given))
                 drew = drew or draws.drawn(1)
                 return _by_token(made, tokens, text.turned)
 
@@ -311,7 +311,3 @@ def _replaced(value: Any, old: Tensor, new: Tensor) -> Any:
     if type(value) in (tuple, list):
         return type(value)(_replaced(part, old, new) for part in value)
     return value
-
-
-def _runner(trial: trials.Trial, name: str) -> Any:
-    return trial.module if name == "" else getattr(trial.module, name)

@@ -96,7 +96,7 @@ class SamplesIndependent(Guard):
         trial = trials.shared(pl_module, trainer, self.skip)
         if trial is None:
             return
-        runner = trial.module if name == "" else getattr(trial.module, name)
+        runner = trial.part(name)
         try:
             found = self._compare(trial, runner, args, kwargs, min(size, _TRIED))
         except Exception as error:

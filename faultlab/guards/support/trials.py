@@ -99,6 +99,10 @@ class Trial:
             for part, training in self._modes:
                 part.training = training
 
+    def part(self, name: str) -> Any:
+        """Return the part of the copy with a name, the copy itself for an empty one."""
+        return getattr(self.module, name) if name else self.module
+
     def step(self, batch: Any, batch_idx: int, which: str = "training_step") -> Any:
         """Return the output of a step of the copy for a batch, with or without the index; within `running`."""
         own = getattr(self.module, which)
