@@ -25,7 +25,7 @@ _COMMANDS = {
     "demo": "Inject faults into a small example model; needs no project.",
     "run": "Inject the faults of scenarios and report which were detected.",
     "prescribe": "Find the fewest guards that detect the silent faults.",
-    "sweep": "Find the smallest dose of a failure mode that each guard detects.",
+    "sweep": "Find, for each guard, the weakest fault that it still detects.",
     "mutate": "Mutate source code and report the mutants that no test or guard detects.",
     "replay": "Run one fault in the foreground, optionally in a debugger.",
     "doctor": "Check the environment, or find out why a training fails.",
@@ -86,8 +86,8 @@ def group(debug: bool) -> None:
     """Inject faults into a working PyTorch training, one failure mode at a time, and report which are detected.
 
     Exit codes: 0 success, 1 the limits that you set (the gate) were not met, 2 usage or scenario error, 3 the clean run
-    failed or raised a false alarm, 4 inconclusive, 70 internal error, 130 interrupted. Some commands have others: see
-    their help.
+    failed or raised a false alarm, 4 inconclusive (a fault could not be judged), 70 internal error, 130 interrupted.
+    Some commands have others: see their help.
 
     Options can also be set in pyproject.toml, under [tool.faultlab] for every command or [tool.faultlab.COMMAND] for
     one, and by environment variables such as FAULTLAB_RUN_JOBS.

@@ -33,7 +33,8 @@ def command(target: str | None, timeout: float, as_json: bool, quiet: bool) -> i
 
     If the training hangs or crashes, the check continues and reports it. Everything after -- is passed to your script.
 
-    "wrong" is a problem. "to check", labeled "attention", may be what you want: it does not change the exit code.
+    Findings are labeled "wrong", "attention" or "ok". A finding labeled "attention" may be what you want, and does not
+    change the exit code.
 
     Exit codes: 0 nothing is wrong, 1 something is wrong, 2 usage error.
     """
@@ -49,7 +50,7 @@ def command(target: str | None, timeout: float, as_json: bool, quiet: bool) -> i
         click.echo(dump({"target": target, "wrong": wrong, "findings": [one.to_json() for one in found]}, indent=1))
     elif not quiet:
         attention = sum(one.verdict == ATTENTION for one in found)
-        click.echo(f"{wrong} wrong, {attention} to check, {len(found) - wrong - attention} ok")
+        click.echo(f"{wrong} wrong, {attention} attention, {len(found) - wrong - attention} ok")
     return 1 if wrong else 0
 
 

@@ -41,7 +41,7 @@ def _limits(ctx: click.Context, parameter: click.Parameter, texts: tuple[str, ..
 @click.option(
     "--accept",
     is_flag=True,
-    help=f"Write the baseline file from the reports.  [default file: scenarios/{DEFAULT_NAME}]",
+    help=f"Write the reports to the file of --baseline.  [default: scenarios/{DEFAULT_NAME}]",
 )
 @click.option(
     "--reason", default="", metavar="TEXT", help="With --accept: the reason to accept the silent failure modes."
@@ -61,15 +61,20 @@ def _limits(ctx: click.Context, parameter: click.Parameter, texts: tuple[str, ..
     metavar="N",
     help="Maximum number of steps from a fault to its first detection.",
 )
-@click.option("--false-alarms", type=click.IntRange(0), metavar="N", help="Maximum number of false alarms.")
+@click.option(
+    "--false-alarms",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Allow this many false alarms.  [default: as in the scenario, else 0]",
+)
 @options.as_json
 def command(paths: tuple[Path, ...], baseline: Path | None, accept: bool, reason: str,
             expires: datetime.datetime | None, fail_under: float | None, silent: dict[str, int], latency: int | None,
             false_alarms: int | None, as_json: bool) -> int:  # fmt: skip
     """Check whether reports pass. REPORTs are report.json files, run folders, or folders of them (default: reports/).
 
-    A report passes if it meets the `gate:` of its scenario and the limits given here. With --baseline, it must also
-    have no regression, and must still be up to date. Each of these fails:
+    A report passes if it meets the `gate:` of its scenario and the limits given here. With --baseline, it also
+    fails for any of these reasons:
 
     \b
     - A failure mode became silent, or is no longer injected.
@@ -84,7 +89,8 @@ def command(paths: tuple[Path, ...], baseline: Path | None, accept: bool, reason
     These reports are rejected: a report that was modified after it was written, a report that doesn't match the
     records in its folder, and a partial report, which `faultlab run --select` or --ignore wrote.
 
-    Exit codes: 0 passed, 1 not passed, 2 usage error, 3 false alarms, 4 inconclusive.
+    Exit codes: 0 passed, 1 not passed, 2 usage error, 3 false alarms, 4 inconclusive (a fault could not be
+    judged).
     """
     if accept and baseline is None:
         baseline = default_file()

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 def command(target: str | None, out: Path | None, force: bool, timeout: float, as_json: bool) -> int:
     """Find a way to train a module of your project, and write a scenario for it.
 
-    TARGET is a LightningModule (package.module:LitModel or file.py:LitModel), a file or folder that contains one, a
-    config file of LightningCLI, or the current folder if omitted. A training script is run up to
+    TARGET is a training script, a LightningModule (package.module:LitModel or file.py:LitModel), a file or folder that
+    contains one, or a config file of LightningCLI. The default is the current folder. A script is run up to
     Trainer.fit, and then a few short trainings are tried. A script without Lightning is run to its end; train.py:main
     runs only the script's function main. Everything after -- is passed to your script:
 

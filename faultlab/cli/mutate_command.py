@@ -76,10 +76,10 @@ def command(paths: tuple[Path, ...], tests: tuple[str, ...], functions: tuple[st
             fail_under: float | None, advice: bool, ci: str | None, as_json: bool, quiet: bool) -> int:  # fmt: skip
     """Mutate source code, one small change at a time, and report the mutants that no test or guard detects.
 
-    With a SCENARIO, a mutant is detected if one of the scenario's tests or guards fails because of it. Without one, the
-    project's tests are run. By default, the files that define the scenario's module or loop, its data and its guards
-    are mutated; give PATHs to mutate other Python files instead. If nothing is given, scenarios/ is used. Everything
-    runs in a copy of the project. mutmut generates the mutants.
+    With a SCENARIO, a mutant is detected if one of the scenario's tests or guards fails because of it. With PATHs
+    alone, the project's tests are run. By default, the files that define the scenario's module or loop, its data and
+    its guards are mutated; give PATHs to mutate other Python files instead. Without arguments, scenarios/ is used.
+    Everything runs in a copy of the project. mutmut generates the mutants.
     """
     scenarios, sources = _sorted(paths or tuple(find(())))
     asked = MutationOptions(

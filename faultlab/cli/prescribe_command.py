@@ -45,8 +45,8 @@ _LOOPS = "torch"
 @options.select
 @options.ignore
 @click.option("--seeds", type=click.IntRange(3), default=10, show_default=True,
-              help="Test for false alarms in this number of clean runs, each with its own seed. With --records, "
-                   "the same number of further clean runs is recorded for KnownGood to compare with.")  # fmt: skip
+              help="Test for false alarms in this number of clean runs beyond the campaign's own, each with its own "
+                   "seed. With --records, as many more are recorded for KnownGood to compare with.")  # fmt: skip
 @click.option(
     "--early", is_flag=True, help="Detect each fault at the earliest possible step, even if this takes more guards."
 )
@@ -64,9 +64,7 @@ _LOOPS = "torch"
 def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: int, early: bool, records: bool,
             write: bool, jobs: int | None, seed: int, resume: bool, out: Path, engine: str | None, no_warm: bool,
             as_json: bool, quiet: bool) -> int:  # fmt: skip
-    """Find the smallest set of ready-made guards that detects the silent faults of SCENARIO.
-
-    It misses none of the silent faults that any ready-made guard detects.
+    """Find the fewest ready-made guards that detect as many silent faults of SCENARIO as all of them would.
 
     The first campaign runs SCENARIO with all ready-made guards. The second campaign adds the chosen guards to those of
     SCENARIO, and verifies their detections. A guard can have several checks. A check that raises a false alarm in a

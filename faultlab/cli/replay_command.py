@@ -43,7 +43,7 @@ _MEANING = {
 @click.argument("fault", metavar="FAULT", shell_complete=failure_modes)
 @options.scenario
 @click.option("--debug", is_flag=True, help="Run in this process and stop in pdb where the fault acts.")
-@click.option("--without-fault", is_flag=True, help="Run without the fault, for comparison.")
+@click.option("--without-fault", is_flag=True, help="Do only the clean run.")
 @options.seed
 @click.option(
     "--timeout", type=Number(0.1), help="Time limit of the faulted run in seconds.  [default: measured on a clean run]"

@@ -43,7 +43,7 @@ from faultlab.errors import FaultlabError
 @click.option("--quiet", "-q", is_flag=True, help="Print only the table.")
 def command(mode: str, file: Path, dose: str, jobs: int | None, seed: int, out: Path, engine: str | None, no_warm: bool,
             as_json: bool, quiet: bool) -> int:  # fmt: skip
-    """Find the smallest dose of FAILURE_MODE that each guard detects.
+    """Find, for each guard, the weakest fault of FAILURE_MODE that it still detects.
 
     The dose is how strong a fault is, such as the share of labels that label.noisy changes. The smallest dose is found
     by bisection. The fault is also injected at different steps, to find the steps of the training at which a guard

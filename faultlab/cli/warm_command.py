@@ -8,8 +8,8 @@ import click
 
 
 @click.command("warm")
-@click.option("--stop", is_flag=True, help="Stop that of this working folder. Running commands are not affected.")
-@click.option("--all", "everywhere", is_flag=True, help="With --stop: stop those of all folders.")
+@click.option("--stop", is_flag=True, help="Stop the process of this folder. Running commands are not affected.")
+@click.option("--all", "everywhere", is_flag=True, help="With --stop: stop the processes of all folders.")
 def command(stop: bool, everywhere: bool) -> int:
     """List or stop the processes that are kept warm between commands.
 

@@ -35,9 +35,9 @@ class Position:
     @property
     def told(self) -> str:
         """The position in words."""
-        return (
-            f"{self.name} (its collective {self.number}, in step {self.step})" if self.number else "no collective yet"
-        )
+        if not self.number:
+            return "no collective yet"
+        return f"{self.name} (its {_ordinal(self.number)} collective, in step {self.step})"
 
 
 def file_of(meeting: str, rank: int) -> str:
@@ -110,15 +110,18 @@ def standstill(positions: Sequence[Position]) -> str:
         return f"{told}; " + "; ".join(f"rank {one.rank} has not entered {them}, after {one.told}" for one in behind)
     names = {one.name for one in behind}
     if len(names) > 1:
-        return "the ranks wait in different collectives: " + ", ".join(
-            f"rank {one.rank} in {one.told}" for one in behind
-        )
+        return ", ".join(f"rank {one.rank} in {one.told}" for one in behind)
     return f"all ranks are in {behind[0].told}, so this may be slowness"
 
 
 def is_deadlock(positions: Sequence[Position]) -> bool:
     """Return whether the ranks wait in different collectives, as many as they have entered: none can ever end."""
     return len({position.number for position in positions}) == 1 and len({position.name for position in positions}) > 1
+
+
+def _ordinal(number: int) -> str:
+    ending = "th" if number % 100 in {11, 12, 13} else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
 
 
 def _who(ranks: Sequence[int]) -> str:

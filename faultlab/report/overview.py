@@ -83,9 +83,9 @@ def cost(fault: FaultResult) -> str:
 def measured(harm: Harm) -> str:
     """Return the metric of the final weights and of the clean run in words; empty if the clean run has none."""
     if harm.unknown:
-        return f"harm unknown: {harm.unknown}{_values(harm)}"
+        return f"harm unknown: {harm.unknown}" + (f" ({values})" if (values := _values(harm)) else "")
     if harm.seen_by:
-        return f"{harm.seen_by} (harmful){_values(harm)}"
+        return f"{harm.seen_by} (harmful" + (f"; {values})" if (values := _values(harm)) else ")")
     if harm.clean is None:
         return ""
     if harm.faulty is None:
@@ -99,7 +99,7 @@ def measured(harm: Harm) -> str:
 def _values(harm: Harm) -> str:
     if harm.clean is None or harm.faulty is None:
         return ""
-    return f" ({harm.metric} {harm.faulty:.4g}, clean {harm.clean:.4g})"
+    return f"{harm.metric} {harm.faulty:.4g}, clean {harm.clean:.4g}"
 
 
 def target_lines(findings: Sequence[Mapping[str, str]]) -> list[str]:

@@ -56,7 +56,7 @@ def test_a_hang_of_ranks_names_them_their_collective_and_the_step(findings: Find
     # Where sizes differ too, gloo may abort a rank at once.
     assert hangs or "exit" in [one.name for one in detections]
     for hang in hangs:
-        assert re.search(r"ranks? (\d|are) .*in [a-z_]+ \(its collective \d+, in step \d+\)", hang), hang
+        assert re.search(r"ranks? (\d|are) .*in [a-z_]+ \(its \d+(st|nd|rd|th) collective, in step \d+\)", hang), hang
 
 
 @pytest.mark.parametrize("framework", ZOOS)

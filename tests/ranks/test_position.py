@@ -25,5 +25,5 @@ def test_a_recorder_stays_at_the_collective_that_failed(tmp_path: Path) -> None:
     for name, successful in (("broadcast", True), ("all_reduce", False), ("barrier", True)):
         recorder.enter(name)
         recorder.begun(_Work(successful))
-    assert recorder.last == "all_reduce (its collective 2, in step 4)"
+    assert recorder.last == "all_reduce (its 2nd collective, in step 4)"
     assert read(str(tmp_path / "meeting"), 1) == [Position(0, 2, "all_reduce", 4)]
