@@ -86,7 +86,7 @@ def _raised(rank: int, run: RunResult) -> Finding | None:
     return replace(found, links=(named.thread,) if named and named.thread else ())
 
 
-@check("data of the ranks", f"{_PL}#15734", "huggingface/datasets#5360")
+@check("data of the ranks", f"{_PL}#7813", "huggingface/datasets#5360")
 def data(seen: Seen) -> Iterator[Finding]:
     """Find ranks that train on the same batches, or on different numbers of them."""
     losses, steps = seen["losses"], seen["steps"]
@@ -120,7 +120,7 @@ def parameters(seen: Seen) -> Iterator[Finding]:
         yield fine("the ranks end with the same parameters")
 
 
-@check("metrics of the ranks", f"{_PL}#4693")
+@check("metrics of the ranks", f"{_PL}#4702")
 def metrics(seen: Seen) -> Iterator[Finding]:
     """Find metrics that each rank logs of its own share of the data."""
     names = dict.fromkeys(found["name"] for text in seen["warned"] if (found := _UNSYNCED.search(text)))

@@ -114,7 +114,7 @@ def move_parameters(module: Any, ctx: Context) -> None:
     when="middle",
     on_rank=1,
     needs=("several-ranks", "clips-alone"),
-    evidence=("facebookresearch/fairscale#179",),
+    evidence=("NVIDIA-NeMo/Automodel#2468", "facebookresearch/fairscale#179"),
 )
 def skip_step_on_one_rank(call: Call, ctx: Context) -> Any:
     """One rank skips an optimizer step that the others take.
@@ -215,7 +215,11 @@ def multiply_loss(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
     effect="silent",
     cause=("ranks", "same data", "same samples", "sampler", "shard"),
     needs=("several-ranks", "own-sampler"),
-    evidence=("Lightning-AI/pytorch-lightning#15734", "huggingface/datasets#5360"),
+    evidence=(
+        "Lightning-AI/pytorch-lightning#8562",
+        "openspeech-team/openspeech#149",
+        "huggingface/datasets#5360",
+    ),
 )
 def share_data(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
     """All ranks train on the same samples.
@@ -260,7 +264,7 @@ def keep_epoch(call: Call, ctx: Context) -> None:
     stages=("train", "validate"),
     needs=("several-ranks", "synced-metrics"),
     judged_by="report",
-    evidence=("Lightning-Universe/lightning-bolts#371", "Lightning-AI/pytorch-lightning#4693"),
+    evidence=("Lightning-Universe/lightning-bolts#371", "Lightning-AI/pytorch-lightning#4702"),
 )
 def log_unsynced(logged: Logged, ctx: Context) -> Logged:
     """Metrics are logged without `sync_dist`.

@@ -71,7 +71,7 @@ def exit_on_one_rank(_: None, ctx: Context) -> None:
     when="middle",
     on_rank=1,
     needs=("several-ranks", "posix"),
-    evidence=("pytorch/pytorch#147064",),
+    evidence=("NVIDIA/DALI#585", "pytorch/pytorch#147064"),
 )
 def kill_one_rank(_: None, ctx: Context) -> None:
     """The process of one rank is killed, as Linux does when memory runs out.
@@ -146,7 +146,7 @@ def stop_on_one_rank(call: Call, ctx: Context) -> Any:
     when="middle",
     on_rank=1,
     needs=("several-ranks", "automatic-optimization"),
-    evidence=("Lightning-AI/pytorch-lightning#5243",),
+    evidence=("Lightning-AI/pytorch-lightning#5243", "Lightning-AI/pytorch-lightning#19918"),
 )
 def return_none_on_one_rank(output: Any, ctx: Context) -> None:
     """`training_step` returns None on one rank, to skip a batch.

@@ -102,7 +102,7 @@ def read_too_early(call: Call, ctx: Context) -> Any:
     effect="silent",
     cause=("learning rate", "lr", "scale", "update"),
     needs=("several-ranks", "configured-optimizers"),
-    evidence=("Lightning-AI/pytorch-lightning#3706", "imbue-ai/self_supervised#1"),
+    evidence=("mala-project/mala#422", "imbue-ai/self_supervised#1"),
 )
 def scale_rate(optimizers: Any, ctx: Context) -> Any:
     """The learning rate is multiplied by the number of ranks for a batch that did not grow.

@@ -98,7 +98,7 @@ def terminate_one_rank(_: None, ctx: Context) -> None:
     on_rank=1,
     needs=("several-ranks",),
     doses=(Dose("seconds", 0.05, 0.0, 60.0, "time that each step of the rank takes longer, in seconds"),),
-    evidence=("pytorch/pytorch#46874",),
+    evidence=("traceopt-ai/traceml#252",),
 )
 def slow_down(_: None, ctx: Context) -> None:
     """One rank is slower than the others in every step.

@@ -101,7 +101,7 @@ def return_constant(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
     on_rank=1,
     hangs=True,
     needs=("several-ranks",),
-    evidence=("Lightning-AI/pytorch-lightning#9851", "pytorch/pytorch#33148"),
+    evidence=("Lightning-AI/pytorch-lightning#9851", "pytorch/pytorch#38174"),
 )
 def end_one_batch_early(stream: Stream, ctx: Context) -> Stream:
     """One rank has one batch less than the others in each epoch.

@@ -119,7 +119,7 @@ def log_on_first_rank(call: Call, ctx: Context) -> Any:
     on_rank=1,
     hangs=True,
     needs=("several-ranks",),
-    evidence=("deepspeedai/DeepSpeed#5794",),
+    evidence=("verl-project/verl#1482", "lightseekorg/tokenspeed#786"),
 )
 def broadcast_from_oneself(call: Call, ctx: Context) -> Any:
     """The ranks call the same collective with different arguments: each names itself as the source of a broadcast.
@@ -145,7 +145,7 @@ def broadcast_from_oneself(call: Call, ctx: Context) -> Any:
     on_rank=1,
     hangs=True,
     needs=("several-ranks",),
-    evidence=("Lightning-AI/pytorch-lightning#7773",),
+    evidence=("Lightning-AI/pytorch-lightning#7773", "modelscope/ms-swift#9443", "NVIDIA/nccl#1417"),
 )
 def send_less(call: Call, ctx: Context) -> Any:
     """One rank takes part in an all-reduce with fewer values than the others.

@@ -181,7 +181,7 @@ def build_another_model(arguments: dict[str, Any], ctx: Context) -> dict[str, An
     cause=("precision", "overflow", "underflow", "half", "gradient", "finite", "zero"),
     needs=("several-ranks",),
     doses=(Dose("scale", 1e-5, 0.0, 1.0, "factor of the gradients before they are rounded to 16 bits", harmless=1.0),),
-    evidence=("pytorch/pytorch#59522", "pytorch/pytorch#59576"),
+    evidence=("pytorch/pytorch#57410", "pytorch/pytorch#59522"),
 )
 def compress(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
     """Gradients are sent as 16-bit floats whose range does not fit them.

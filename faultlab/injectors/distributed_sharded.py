@@ -158,7 +158,7 @@ def draw_by_rank(loading: Loading, ctx: Context) -> Loading:
     on_rank=1,
     needs=("sharded", "later-save"),
     judged_by="reload",
-    evidence=("mosaicml/composer#2146", "LMResiliency/lm-resiliency#85"),
+    evidence=("mosaicml/composer#2146",),
 )
 def write_first_shard(content: bytes, ctx: Context) -> bytes:
     """A checkpoint has a shard of an earlier one: one rank's file was not replaced.

@@ -25,11 +25,7 @@ from faultlab.injectors._samples import rows, size
     needs=("real-labels", "nonzero-labels", "validation-alike"),
     doses=(Dose("factor", 10.0, 0.0, 1e9, "the factor from the unit of training to that of validation", harmless=1.0),),
     judged_by="report",
-    evidence=(
-        "Nixtla/neuralforecast#720",
-        "Nixtla/neuralforecast#1431",
-        "tsinghua-fib-lab/Spatio-temporal-Diffusion-Point-Processes#9",
-    ),
+    evidence=("Nixtla/neuralforecast#720", "Nixtla/neuralforecast#1431"),
 )
 def change_unit(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
     """Validation compares predictions and labels in different units, as when only one of them was scaled back.
