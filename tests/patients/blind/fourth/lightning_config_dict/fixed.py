@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader, TensorDataset
 @dataclass
 class Config:
     seed: int = 0
-    epochs: int = 25
-    batch_size: int = 64
+    epochs: int = 30
+    batch_size: int = 32
     lr: float = 5e-5
     width: int = 128
     precision: str = "bf16-mixed"

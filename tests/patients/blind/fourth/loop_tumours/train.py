@@ -10,7 +10,7 @@ EPOCHS = 12
 BATCH_SIZE = 16
 
 X, y = load_breast_cancer(return_X_y=True)
-X_train, X_val, y_train, y_val = train_test_split(X, y, test_size=0.3, random_state=7, stratify=y)
+X_train, X_val, y_train, y_val = train_test_split(X, y, test_size=160, random_state=7, stratify=y)
 scaler = StandardScaler()
 X_train = torch.from_numpy(scaler.fit_transform(X_train)).float()
 X_val = torch.from_numpy(scaler.transform(X_val)).float()
