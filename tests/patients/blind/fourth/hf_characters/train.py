@@ -68,5 +68,5 @@ with torch.no_grad():
 score = torch.nn.functional.cross_entropy(logits.reshape(-1, len(chars)), blocks[:, 1:].reshape(-1)).item()
 print(f"validation: {score:.3f} nats per character")
 
-sample = model.generate(blocks[:1, :20], max_new_tokens=40, do_sample=False, pad_token_id=0)
+sample = model.generate(blocks[:1, :20], max_new_tokens=24, do_sample=False, pad_token_id=0)
 print("".join(chars[i] for i in sample[0].tolist()))

@@ -23,7 +23,7 @@ class ProfileData(pl.LightningDataModule):
     def setup(self, stage=None):
         full = TensorDataset(profiles(self.images), torch.tensor(self.targets))
         self.train_set, self.val_set, self.test_set = random_split(
-            full, [0.7, 0.1, 0.2], generator=torch.Generator().manual_seed(42)
+            full, [0.6, 0.1, 0.3], generator=torch.Generator().manual_seed(42)
         )
 
     def train_dataloader(self):
@@ -71,7 +71,7 @@ def run(args):
     pl.seed_everything(args.seed)
     digits = load_digits()
     images, later_images, targets, later_targets = train_test_split(
-        digits.images, digits.target, test_size=500, random_state=args.seed
+        digits.images, digits.target, test_size=800, random_state=args.seed
     )
     data = ProfileData(images, targets)
     model = Net(args.hidden, args.lr)
@@ -95,7 +95,7 @@ def run(args):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("--hidden", type=int, default=256)
+    parser.add_argument("--hidden", type=int, default=128)
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=0)
