@@ -7,7 +7,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, get_linear_schedule_with_w
 torch.manual_seed(0)
 
 BLOCK = 48
-STEPS = 150
+STEPS = 300
 
 text = "\n".join(inspect.getdoc(getattr(torch.nn, name)) or "" for name in dir(torch.nn) if name[0].isupper())[:60000]
 chars = sorted(set(text))
