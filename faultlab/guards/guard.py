@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
-from faultlab.guards.support import announcement, consensus, rescue, wording
+from faultlab.guards.support import announcement, consensus, rescue
 from faultlab.guards.support.callback import HOOKS, Callback
 from faultlab.guards.support.exchange import Exchange, UnreachableError, meets, ranks_named
 from faultlab.guards.support.listening import Ears
+from faultlab.guards.support.terms import TRAINERS, Terms
 from faultlab.guards.support.trainer_view import view_of
 from faultlab.guards.support.training_view import TrainingView
 
@@ -260,7 +261,6 @@ class Guard(Callback):
             raise KeyError(f"{type(self).__name__} declares no check {check!r}")
         if check in self.leave_out:
             return
-        found, remedy = wording.spoken(found, self._view), wording.spoken(remedy, self._view)
         held = self.together and not self._excepted and consensus.is_joined(self._view)
         saves_elsewhere = held and self._view is not None and not self._view.is_global_zero
         rescued = rescue.write(self._view) if self.action == "save" and not saves_elsewhere else ""
@@ -285,7 +285,6 @@ class Guard(Callback):
             remedy: What to do about it, as whole sentences in the imperative.
         """
         if check in self.checks and check not in self.leave_out:
-            found, remedy = wording.spoken(found, self._view), wording.spoken(remedy, self._view)
             self._warn(Alarm(type(self).__name__, check, found, remedy, causes=self.causes.get(check, "")))
 
     def _warn(self, alarm: Alarm) -> None:
@@ -294,6 +293,25 @@ class Guard(Callback):
             warning = GuardWarning(str(alarm))
             warning.causes = alarm.causes
             warnings.warn(warning, stacklevel=3)
+
+    @property
+    def terms(self) -> Terms:
+        """The terms of the training, to write the texts of alarms in."""
+        return TRAINERS if self._view is None else self._view.terms
+
+    def batch_name(self, number: int) -> str:
+        """Return the name of a batch in the texts of alarms.
+
+        Args:
+            number: The number of the batch in the current epoch.
+
+        Returns:
+            The name, such as ``batch 3``, in later epochs than the first ``batch 3 of epoch 2 (step 43)``.
+        """
+        view = self._view
+        if view is None or not view.current_epoch:
+            return f"batch {number}"
+        return f"batch {number} of epoch {view.current_epoch} (step {view.global_step})"
 
     def skip(self, why: str) -> None:
         """Count a look that was not possible.
