@@ -188,6 +188,13 @@ def test_core_rests_on_the_standard_library_alone() -> None:
     assert foreign <= sys.stdlib_module_names
 
 
+def test_what_faults_are_made_of_does_not_know_the_guards() -> None:
+    for module, file in modules().items():
+        if home(module) in ("core", "injection", "ranks", "sandbox"):
+            named = [text for text in _strings_and_attributes(file) if text.startswith("faultlab.guards")]
+            assert named == [], module
+
+
 def test_texts_become_faults_in_one_module() -> None:
     reading = {
         module
