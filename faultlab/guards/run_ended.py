@@ -83,8 +83,8 @@ class RunEnded(Guard):
             if getattr(trainer, name, None) == 0:
                 self.alarm(
                     "nothing-trained",
-                    f"{name} is 0: no {what} will be trained, no step taken, and {self.terms.training} will end as if "
-                    "it were complete",
+                    f"{name} is 0: no {what} will be trained, no step taken, and "
+                    f"{self.terms.either('fit will return', 'it will end')} as if it were complete",
                     "Check the calculation or the argument that the limit comes from.",
                 )
 
