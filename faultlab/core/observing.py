@@ -32,4 +32,4 @@ def _never() -> bool:
 TRIALS = Observers()
 """Runs of copies of the module, to see what it does."""
 EXCHANGES = Observers()
-"""Collectives by which observers on several ranks compare what they see."""
+"""Collectives of observers that compare several ranks."""
