@@ -135,8 +135,8 @@ def _of_objects(
         raise UsageError(f"faultlab.run(engine): {engine!r} can't run objects of this process: expected 'fork'")
     if not live.is_module(module) and (not callable(module) or _is_torch_module(module)):
         raise UsageError(
-            f"faultlab.run(target): unsupported {type(module).__name__}: expected a scenario file, a LightningModule, "
-            "its class, or a function that returns one"
+            f"faultlab.run(target): unsupported {type(module).__name__}: expected a scenario file, a "
+            f"{live.module_name()}, its class, or a function that returns one"
         )
     if not isinstance(trainer, Mapping):
         raise UsageError(

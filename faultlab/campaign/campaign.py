@@ -98,7 +98,7 @@ class Options:
         return folder_of(self.out, scenario, bool(self.selection))
 
 
-Further = Callable[[Mapping[str, FaultResult], Findings], Sequence[str]]
+Further = Callable[[Mapping[Fault, FaultResult], Findings], Sequence[Fault]]
 
 
 @dataclass
@@ -116,6 +116,7 @@ class Campaign:
     advice: Advice = field(default_factory=Advice)
     worths: list[Worth] = field(default_factory=list)
     further: Further = lambda results, findings: ()
+    _faults: dict[str, Fault] = field(default_factory=dict)
     _results: dict[str, FaultResult] = field(default_factory=dict)
     _drawn: Twin | None = None
     _written: Logs | None = None
@@ -158,7 +159,7 @@ class Campaign:
             planned = plan.share(whole, self.options.shard)
             known = self._known(whole, planned, findings, records)
             self._inject(planned, known, findings, records, report)
-            while asked := self.further(self._results, findings):
+            while asked := self.further(self.judged, findings):
                 more = preparation.plan(replace(selection, select=asked, skip=()), findings.profile)
                 planned = records.extend(planned, more)
                 self._inject(more, {}, findings, records, report)
@@ -189,6 +190,11 @@ class Campaign:
         records.write_report(report)
         return report
 
+    @property
+    def judged(self) -> dict[Fault, FaultResult]:
+        """The verdicts so far, by the fault of the plan."""
+        return {self._faults[id]: result for id, result in self._results.items()}
+
     def _known(self, whole: Sequence[Planned], planned: Sequence[Planned], found: Findings,
                records: Records) -> Mapping[str, FaultResult]:  # fmt: skip
         """Write the plan; return the verdicts that an interrupted campaign left."""
@@ -201,6 +207,7 @@ class Campaign:
     def _inject(self, planned: Sequence[Planned], known: Mapping[str, FaultResult], found: Findings, records: Records,
                 report: Report) -> None:  # fmt: skip
         for entry in planned:
+            self._faults[entry.id] = entry.fault
             if entry.status:
                 self._add(_unrun(entry), records)
             elif entry.id in known:
@@ -271,15 +278,15 @@ class Campaign:
         self.listener.testing()
         path = self.scenario.for_victims()["path"]
         tests = Tests(files, records.folder, path, self.engine.jobs, self.options.timeout)
-        ran = [result for result in self._results.values() if result.status not in UNTRIED]
+        ran = {fault: result for fault, result in self.judged.items() if result.status not in UNTRIED}
         root = project_root(self.scenario.file).resolve()
         # A loop's modules may be several, and of torch's own classes: whatever the tests train is broken.
         loop = self.scenario.train is not None
         judged = tests.judge(ran, "" if loop else known_as(found.profile.module, self.scenario.script, root))
-        for id, result in self._results.items():
-            joined = join(result, judged)
+        for fault, result in self.judged.items():
+            joined = join(fault, result, judged)
             if joined != result:
-                self._results[id] = joined
+                self._results[result.id] = joined
                 records.revise(joined)
                 self._logs(records).keep_or_drop(joined)
         report.reasons += judged.problems

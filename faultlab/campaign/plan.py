@@ -9,6 +9,7 @@ from typing import Any
 from faultlab.catalogue import failure_mode, index
 from faultlab.catalogue.failure_mode import FailureMode
 from faultlab.catalogue.requirements import inapplicable
+from faultlab.config.fault_patterns import requested
 from faultlab.config.selection import Selection
 from faultlab.core.fault import Fault, Trigger
 from faultlab.core.orders import Place, Planned
@@ -94,11 +95,7 @@ def selected(selection: Selection, registry: Collection[str]) -> list[Fault]:
     skipped = {id for pattern in selection.skip for id in failure_mode.matching(pattern, registry)}
     faults: list[Fault] = []
     for entry in selection.select:
-        if any(mark in entry for mark in ":@") or entry in registry:
-            asked = [Fault.parse(entry)]
-        else:
-            asked = [Fault(id) for id in failure_mode.matching(entry, registry)]
-        faults += [fault for fault in asked if fault.mode not in skipped]
+        faults += [fault for fault in requested(entry, registry) if fault.mode not in skipped]
     return [timed for fault in sorted(faults, key=lambda fault: fault.mode) for timed in _timed(fault, selection)]
 
 

@@ -164,7 +164,7 @@ class Replay:
         self.audience.measured(self.findings.baseline)
         return Replayed("", self.findings.baseline, self.findings.twin.trajectory)
 
-    def _learn(self, results: Mapping[str, FaultResult], findings: Findings) -> Sequence[str]:
+    def _learn(self, results: Mapping[Fault, FaultResult], findings: Findings) -> Sequence[Fault]:
         self.findings = findings
         return ()
 
@@ -258,7 +258,7 @@ def fault_of(text: str, scenario: Scenario) -> Fault:
             raise UsageError(f"{text!r} matches {len(found)} failure modes and a replay runs one; name one of {few}")
         text = found[0]
     fault = parse_fault(text)
-    return plan.selected(Selection((str(fault),), when=scenario.faults.when), modes)[0]
+    return plan.selected(Selection((fault,), when=scenario.faults.when), modes)[0]
 
 
 def ending(outcome: Outcome, deadline: float) -> str:

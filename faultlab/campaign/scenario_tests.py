@@ -9,11 +9,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from faultlab.config.fault_patterns import parse_fault
 from faultlab.core.detection import Detection
 from faultlab.core.fault import Fault
 from faultlab.core.reason import Reason, ReasonKind
@@ -30,7 +31,7 @@ _OPEN = (Status.DETECTED, Status.WARNED, Status.SILENT, Status.NO_EFFECT)
 class Judged:
     """The result of the tests: detections by fault (mode and dose), tests left out with reasons, and problems."""
 
-    detections: Mapping[str, Sequence[Detection]] = field(default_factory=dict)
+    detections: Mapping[Fault, Sequence[Detection]] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
     problems: Sequence[Reason] = ()
 
@@ -47,17 +48,18 @@ class Tests:
     jobs: int
     timeout: float | None = None
 
-    def judge(self, results: Iterable[FaultResult], target: str) -> Judged:
+    def judge(self, results: Mapping[Fault, FaultResult], target: str) -> Judged:
         """Run every test under each of these faults that it reaches.
 
         ``target`` is the dotted path of the class; if it is empty, all modules that the tests train are broken.
 
         For faults that a guard detects with every trigger, the tests run only until one fails.
         """
-        asked: dict[str, bool] = {}
-        for result in results:
-            fault, settled = _without_trigger(result.id), any(one.kind == "guard" for one in result.detected_by)
-            asked[fault] = settled and asked.get(fault, True)
+        asked: dict[Fault, bool] = {}
+        for fault, result in results.items():
+            # Tests train for as long as they like: a step of the scenario's training is none of theirs.
+            bare, settled = fault.at_any_time(), any(one.kind == "guard" for one in result.detected_by)
+            asked[bare] = settled and asked.get(bare, True)
         found = self.folder / TESTS_FILE
         found.unlink(missing_ok=True)
         if not asked:
@@ -72,7 +74,9 @@ class Tests:
             return Judged(problems=[Reason(ReasonKind.TESTS_UNPROVEN, text)])
         report = Report.read(self.folder / "tests" / REPORT_FILE)
         return Judged(
-            detections={_without_trigger(fault.id): fault.detected_by for fault in report.faults if fault.detected_by},
+            detections={
+                parse_fault(fault.id).at_any_time(): fault.detected_by for fault in report.faults if fault.detected_by
+            },
             left_out=json.loads(found.read_text(encoding="utf-8"))["left_out"],
             problems=[
                 Reason(
@@ -84,7 +88,7 @@ class Tests:
             ],
         )
 
-    def _run(self, asked: Mapping[str, bool], target: str, output: Any) -> int:
+    def _run(self, asked: Mapping[Fault, bool], target: str, output: Any) -> int:
         options = ["--faultlab", "--faultlab-no-ini", "--faultlab-matrix", "--faultlab-leave-out"]
         options.append(f"--faultlab-jobs={self.jobs}")
         options += [f"--faultlab-out={self.folder / 'tests'}", *(f"--faultlab-select={fault}" for fault in asked)]
@@ -111,11 +115,11 @@ class Tests:
         return process.returncode
 
 
-def join(result: FaultResult, judged: Judged) -> FaultResult:
-    """Return the joint verdict of a campaign's run and of the tests."""
+def join(fault: Fault, result: FaultResult, judged: Judged) -> FaultResult:
+    """Return the joint verdict of a campaign's run with a fault and of the tests."""
     found = [
         detection
-        for detection in judged.detections.get(_without_trigger(result.id), ())
+        for detection in judged.detections.get(fault.at_any_time(), ())
         if not any((detection.kind, detection.name) == (known.kind, known.name) for known in result.detected_by)
     ]
     if not found or result.status not in _OPEN:
@@ -131,8 +135,3 @@ def join(result: FaultResult, judged: Judged) -> FaultResult:
         detected_by=everybody,
         prescription=[],
     )
-
-
-def _without_trigger(fault: str) -> str:
-    """Tests train for as long as they like: a step of the scenario's training is none of theirs."""
-    return str(Fault.parse(fault).at_any_time())

@@ -67,11 +67,10 @@ class Sweep:
         campaign = Campaign(scenario, self.engine, options, self.listener, further=self._further)
         report = campaign.run()
         self.interrupted = campaign.interrupted
-        results = {fault.id: fault for fault in report.faults}
-        self._collect(results, campaign.advice.detected)
+        self._collect(campaign.judged, campaign.advice.detected)
         return report
 
-    def _further(self, results: Mapping[str, FaultResult], findings: Findings) -> Sequence[str]:
+    def _further(self, results: Mapping[Fault, FaultResult], findings: Findings) -> Sequence[Fault]:
         self._collect(results, findings.advice.detected)
         self._rounds += 1
         if self._rounds > _ROUNDS:
@@ -79,9 +78,9 @@ class Sweep:
         asked = self._wanted_steps(results, findings.profile.steps)
         if self.dose:
             asked += [self._dosed(part) for part in next_parts({point.place: point.detected for point in self.doses})]
-        return [fault for fault in dict.fromkeys(map(str, asked)) if fault not in results]
+        return [fault for fault in dict.fromkeys(asked) if fault not in results]
 
-    def _wanted_steps(self, results: Mapping[str, FaultResult], steps: int) -> list[Fault]:
+    def _wanted_steps(self, results: Mapping[Fault, FaultResult], steps: int) -> list[Fault]:
         if "train" not in self.mode.stages or any(r.status not in _EARNED for r in results.values()):
             return []
         tried = {int(point.value): point.detected for point in self.steps}
@@ -100,11 +99,10 @@ class Sweep:
         self._places[fault] = ("step", step, step)
         return fault
 
-    def _collect(self, results: Mapping[str, FaultResult], advised: Mapping[str, Sequence[Detection]]) -> None:
+    def _collect(self, results: Mapping[Fault, FaultResult], advised: Mapping[str, Sequence[Detection]]) -> None:
         found: dict[str, dict[float, Point]] = {"dose": {}, "step": {}}
-        run = [(Fault.parse(id), result) for id, result in results.items()]
         for fault, (axis, place, value) in self._places.items():
-            result = next((result for planned, result in run if _same(planned, fault)), None)
+            result = next((result for planned, result in results.items() if _same(planned, fault)), None)
             if result is None or result.status not in _EARNED:
                 continue
             detected: dict[str, tuple[int, int]] = {}

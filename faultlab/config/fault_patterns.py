@@ -1,6 +1,8 @@
-"""Validation of patterns and texts that name failure modes or faults."""
+"""Texts that name failure modes or faults: their validation, and the only place where they become faults."""
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 from faultlab.catalogue import index
 from faultlab.catalogue.failure_mode import matching, nearest
@@ -29,6 +31,15 @@ def check_pattern(pattern: str, whole_faults: bool = False) -> tuple[str, str] |
     families = [f"{mode.family}.*" for mode in modes.values()]
     close = nearest(pattern, families, cutoff=0.65) if of_families else nearest(pattern, modes)
     return f"no failure mode matches {pattern!r}", close or _LIST
+
+
+def requested(entry: str | Fault, ids: Collection[str]) -> list[Fault]:
+    """Return the faults that an entry of a selection means, of the failure modes with these ids."""
+    if isinstance(entry, Fault):
+        return [entry]
+    if any(mark in entry for mark in ":@") or entry in ids:
+        return [Fault.parse(entry)]
+    return [Fault(id) for id in matching(entry, ids)]
 
 
 def parse_fault(text: str) -> Fault:

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from faultlab.errors import FaultSyntaxError
 
@@ -178,6 +179,27 @@ class Fault:
             The failure mode with its dose.
         """
         return Fault(self.mode, self.dose)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fault as data for another process.
+
+        Returns:
+            Its fields; text is for users.
+        """
+        trigger = None if self.trigger is None else vars(self.trigger)
+        return {"mode": self.mode, "dose": dict(self.dose), "trigger": trigger, "seed": self.seed}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Fault:
+        """Return the fault that `to_json` returned the fields of.
+
+        Args:
+            data: These fields.
+
+        Returns:
+            An equal fault.
+        """
+        return cls(**{**data, "trigger": None if data["trigger"] is None else Trigger(**data["trigger"])})
 
     def __str__(self) -> str:
         text = self.mode

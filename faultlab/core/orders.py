@@ -111,8 +111,8 @@ class Train(Task):
     def to_json(self) -> dict[str, Any]:
         return {
             **vars(self),
-            "fault": None if self.fault is None else str(self.fault),
-            "also": list(map(str, self.also)),
+            "fault": None if self.fault is None else self.fault.to_json(),
+            "also": [fault.to_json() for fault in self.also],
             "profile": None if self.profile is None else self.profile.to_json(),
             "mutant": None if self.mutant is None else vars(self.mutant),
         }
@@ -120,8 +120,8 @@ class Train(Task):
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Train:
         read = {
-            "fault": None if data["fault"] is None else Fault.parse(data["fault"]),
-            "also": tuple(map(Fault.parse, data["also"])),
+            "fault": None if data["fault"] is None else Fault.from_json(data["fault"]),
+            "also": tuple(map(Fault.from_json, data["also"])),
             "profile": None if data["profile"] is None else TargetProfile.from_json(data["profile"]),
             "snapshots": tuple(data["snapshots"]),
             "mutant": None if data["mutant"] is None else SwitchedMutant(**data["mutant"]),
@@ -163,11 +163,11 @@ class RunTests(Task):
     until_failure: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        return {**vars(self), "fault": None if self.fault is None else str(self.fault)}
+        return {**vars(self), "fault": None if self.fault is None else self.fault.to_json()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RunTests:
-        fault = None if data["fault"] is None else Fault.parse(data["fault"])
+        fault = None if data["fault"] is None else Fault.from_json(data["fault"])
         return cls(**{**data, "tests": tuple(data["tests"]), "fault": fault})
 
 

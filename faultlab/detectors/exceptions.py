@@ -15,7 +15,6 @@ import traceback
 from types import CodeType, FrameType, TracebackType
 from typing import Any
 
-from faultlab.core import imported_guards
 from faultlab.core.alert import Alert, causes_of, safe_text
 from faultlab.core.user_code import UserCode
 
@@ -44,8 +43,7 @@ def classify(error: BaseException, step: int, code: UserCode, flags: tuple[str, 
 
 def alarm_in(error: BaseException) -> Any:
     """Return the exception if it is the alarm of a ready-made guard, else None."""
-    module = imported_guards.module("guard")
-    return error if module is not None and isinstance(error, module.Alarm) else None
+    return error if getattr(type(error), "__faultlab_alarm__", False) else None
 
 
 def text(error: BaseException) -> str:

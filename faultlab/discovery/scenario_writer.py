@@ -47,7 +47,7 @@ def findings(guess: Guess) -> list[str]:
     if found["guards"]:
         said.append(f"Guards: {', '.join(found['guards'])}.")
     else:
-        said.append("There are no guards yet: only Lightning, torch and asserts in your code can detect a fault.")
+        said.append("There are no guards yet: only the framework, torch and asserts in your code can detect a fault.")
     if found["left_out"]:
         said.append(f"Left out of the script's Trainer: {_left_out(found['left_out'])}.")
     if found["alerts"]:

@@ -187,7 +187,7 @@ def schedules(seen: Seen) -> Iterator[Finding]:
         if not seen.get("automatic", True):
             if one["turns"] == 0 and len(whole) > 1 and not seen.get("error"):
                 yield wrong(
-                    f"{one['name']} is never stepped: under manual optimization, Lightning steps no scheduler",
+                    f"{one['name']} is never stepped: under manual optimization, the Trainer steps no scheduler",
                     f"{len(whole)} epochs, 0 scheduler steps",
                     "Call self.lr_schedulers().step() in on_train_epoch_end, or after opt.step() if its length is "
                     "in steps.",

@@ -209,7 +209,7 @@ def backward_twice(seen: Seen) -> Named | None:
         if not own:
             return None
         return Named(
-            "training_step calls backward itself, which frees the graph, and Lightning calls it again on the loss "
+            "training_step calls backward itself, which frees the graph, and the Trainer calls it again on the loss "
             "that it returns",
             "Remove backward() and return the loss; or set self.automatic_optimization = False in __init__, and "
             "also step the optimizer yourself.",

@@ -34,9 +34,9 @@ def uncalled(seen: Seen) -> Iterator[Finding]:
     """Find methods that keep something up to date and that neither Lightning nor the user's files call."""
     for entry in _of(seen, "uncalled"):
         yield attention(
-            f"{entry['class']}.{entry['name']} is never called, by your code or by Lightning",
+            f"{entry['class']}.{entry['name']} is never called, by your code or by the Trainer",
             f"{entry['file']}:{entry['line']}",
-            f"Call {entry['name']} in a hook that Lightning calls, such as on_train_batch_end, or remove it.",
+            f"Call {entry['name']} in a hook that the Trainer calls, such as on_train_batch_end, or remove it.",
         )
 
 
@@ -52,13 +52,13 @@ def unordered(seen: Seen) -> Iterator[Finding]:
         )
 
 
-@check("counts of Lightning", "voicepaw/so-vits-svc-fork#350")
+@check("counts of the Trainer", "voicepaw/so-vits-svc-fork#350")
 def counts(seen: Seen) -> Iterator[Finding]:
     """Find code that writes into the counts of Lightning's loops, which decide when the training ends."""
     for entry in _of(seen, "counts"):
         yield attention(
-            f"line {entry['line']} sets {entry['name']}: Lightning keeps several counts of epochs and steps, ends the "
-            "training by others, and the training runs to another epoch than max_epochs says",
+            f"line {entry['line']} sets {entry['name']}: the Trainer keeps several counts of epochs and steps, ends "
+            "the training by others, and the training runs to another epoch than max_epochs says",
             f"{entry['file']}:{entry['line']}",
             "Remove it, and continue with trainer.fit(model, ckpt_path=...), which restores all counts; or set "
             "max_epochs to the epochs that are left.",
@@ -118,7 +118,7 @@ def resplit(seen: Seen) -> Iterator[Finding]:
     """Find a random split in setup, which Lightning calls again for each stage."""
     for entry in _of(seen, "resplit"):
         yield attention(
-            f"setup splits the data with {entry['name']} and no fixed seed, and Lightning calls setup again for each "
+            f"setup splits the data with {entry['name']} and no fixed seed, and the Trainer calls setup again for each "
             "stage: test and validation get samples that were trained on",
             f"{entry['file']}:{entry['line']}",
             "Give it a generator: generator=torch.Generator().manual_seed(42); or split only once, if stage is fit.",
@@ -131,8 +131,8 @@ def late(seen: Seen) -> Iterator[Finding]:
     for entry in _of(seen, "late"):
         if f"'{entry['name']}'" in str(seen.get("error")):
             yield wrong(
-                f"val_dataloader reads self.{entry['name']}, which only train_dataloader assigns, and Lightning calls "
-                "train_dataloader later: it validates once before the training",
+                f"val_dataloader reads self.{entry['name']}, which only train_dataloader assigns, and the Trainer "
+                "calls train_dataloader later: it validates once before the training",
                 f"{entry['file']}:{entry['line']}",
                 f"Assign self.{entry['name']} in setup, or in __init__: both loaders come after them.",
             )

@@ -158,8 +158,8 @@ def modes(seen: Seen) -> Iterator[Finding]:
         yield attention(
             f"validation runs in training mode: {', '.join(layers)} drop values or learn statistics from the "
             "validation data",
-            "set by the module's own validation_step or code that it calls, after Lightning's model.eval()",
-            "Remove self.train() or .train() from what validation_step calls; Lightning switches modes itself.",
+            "set by the module's own validation_step or code that it calls, after the Trainer's model.eval()",
+            "Remove self.train() or .train() from what validation_step calls; the Trainer switches modes itself.",
         )
 
 
@@ -181,7 +181,7 @@ def resting(seen: Seen) -> Iterator[Finding]:
         when = "before the loss is computed" if "training_step" in by else f"at the end of {where}"
         yield wrong(
             f"{', '.join(later)} train in evaluation mode after the first step: dropout drops nothing and norms learn "
-            "no statistics; Lightning does not put them back",
+            "no statistics; the Trainer does not put them back",
             f"eval() in {', '.join(by.values())}" if by else "their .training is False in a later step",
             f"Remove .eval() in {where}, or call self.train() {when}.",
         )
@@ -189,7 +189,7 @@ def resting(seen: Seen) -> Iterator[Finding]:
         yield attention(
             f"{', '.join(layers)} train in evaluation mode: dropout drops nothing and norms learn no statistics, "
             "while the weights around them are trained",
-            "their .training is False in the first step; Lightning keeps each layer's mode from before fit",
+            "their .training is False in the first step; the Trainer keeps each layer's mode from before fit",
             "Call .train() on the part to train before fit, or freeze its weights too if it should stay as it is.",
         )
 

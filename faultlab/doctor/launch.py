@@ -52,7 +52,7 @@ def _halves(present: Mapping[str, str]) -> Iterator[tuple[str, str]]:
             if name not in present:
                 yield f"{name} is not set: the ranks don't know where to meet", f"Set {name}, or use `torchrun`."
     if "LOCAL_RANK" in present and "RANK" not in present:
-        yield "LOCAL_RANK is set without RANK: Lightning starts no ranks, and this one waits for the others", _UNSET
+        yield "LOCAL_RANK is set without RANK: the Trainer starts no ranks, and this one waits for the others", _UNSET
 
 
 def _contradictions(numbers: Mapping[str, int]) -> Iterator[tuple[str, str]]:
@@ -100,6 +100,6 @@ def slurm(seen: Seen) -> Iterator[Finding]:
     given: Mapping[str, str] = seen["environment"]
     tasks = given.get("SLURM_NTASKS", "")
     if tasks.isdecimal() and int(tasks) > 1 and "SLURM_PROCID" not in given:
-        what = f"SLURM_NTASKS={tasks}, and this process was not started by srun: Lightning waits for {tasks} tasks"
+        what = f"SLURM_NTASKS={tasks}, and this process was not started by srun: the Trainer waits for {tasks} tasks"
         remedy = "Start the training by `srun`, or in an interactive shell name the job so: --job-name=interactive."
         yield attention(what, "", remedy)

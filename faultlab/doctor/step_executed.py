@@ -175,13 +175,13 @@ def names(seen: Seen) -> Iterator[Finding]:
     for entry in facts(seen, "near"):
         if entry["hook"] != "training_step":
             yield attention(
-                f"Lightning never calls {entry['name']}; the hook is named {entry['hook']}",
+                f"the Trainer never calls {entry['name']}; the hook is named {entry['hook']}",
                 f"{entry['file']}:{entry['line']}",
                 f"Rename it to {entry['hook']} if it is meant to be that hook.",
             )
     for entry in seen.get("attendants", {}).get("near", ()):
         yield attention(
-            f"Lightning never calls {entry['name']}; the hook is named {entry['hook']}",
+            f"the Trainer never calls {entry['name']}; the hook is named {entry['hook']}",
             entry["place"],
             f"Rename it to {entry['hook']}, with that hook's arguments, if it is meant to be that hook.",
         )

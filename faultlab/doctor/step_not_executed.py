@@ -127,7 +127,7 @@ def none_batches(seen: Seen) -> Iterator[Finding]:
     if _nones(seen):
         yield wrong(
             "training_step is never called because the training loader yields None for a batch",
-            "Lightning warns: train_dataloader yielded None",
+            "the Trainer warns: train_dataloader yielded None",
             "Make collate_fn return the batch.",
         )
 
@@ -160,7 +160,7 @@ def skipped(seen: Seen) -> Iterator[Finding]:
         if entry["hook"] != "training_step":
             yield wrong(
                 f"training_step is never called because {entry['hook']} {entry['how']}",
-                f"in step {entry['step']}; Lightning then silently leaves the epoch",
+                f"in step {entry['step']}; the Trainer then silently leaves the epoch",
                 f"Make {entry['hook']} return nothing.",
             )
 
@@ -194,7 +194,7 @@ def closure(seen: Seen) -> Iterator[Finding]:
         yield wrong(
             "training_step is never called because your optimizer_step never reaches optimizer.step with the closure",
             "batches arrived, but none was trained on",
-            "Make it call optimizer.step(closure=optimizer_closure) unconditionally, whenever Lightning calls it.",
+            "Make it call optimizer.step(closure=optimizer_closure) unconditionally, whenever the Trainer calls it.",
         )
         return
     names = ", ".join(seen.get("parameters", {}).get("optimizers", ())) or "the optimizer"
@@ -257,7 +257,7 @@ def explain(seen: Seen) -> list[Finding]:
     found = CAUSES.run(seen)
     if found or _one_of_several(seen):
         return found
-    said = "; ".join(seen.get("said", ())) or "no message from Lightning"
+    said = "; ".join(seen.get("said", ())) or "no message from the Trainer"
     remedy = "Step through it: faultlab replay step.raises --scenario ... --debug."
     return [
         Finding(

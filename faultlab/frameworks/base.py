@@ -6,11 +6,14 @@ A framework is one object of the class `Framework`. Those of other packages are 
 
 from __future__ import annotations
 
+import contextlib
+import textwrap
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from faultlab.config.variations import Variation
+from faultlab.core.alert import safe_text
 from faultlab.core.patching import Patches
 from faultlab.core.target_profile import TargetProfile
 from faultlab.core.trajectory import Trajectory
@@ -20,6 +23,9 @@ from faultlab.frameworks.profiling import Profiling
 from faultlab.injection.clock import Clock
 from faultlab.injection.mutant_activation import Executions
 from faultlab.sandbox.overlay import Overlay
+
+_WIDEST = 160
+"""How many characters of an error of faultlab's own loading are reported."""
 
 
 class Built(Protocol):
@@ -103,6 +109,20 @@ class Assembly:
 
 class UnusableCheckpointError(Exception):
     """A checkpoint can't be used by faultlab. No part of the user's training raised it, so it detects nothing."""
+
+
+@contextlib.contextmanager
+def using_checkpoint() -> Iterator[None]:
+    """Distinguish the exceptions of faultlab's own use of a checkpoint from those of the user's training.
+
+    Raises:
+        UnusableCheckpointError: The code inside the context raised an exception.
+    """
+    try:
+        yield
+    except Exception as error:
+        told = textwrap.shorten(f"{type(error).__name__}: {safe_text(error)}", _WIDEST, placeholder=" ...")
+        raise UnusableCheckpointError(told) from error
 
 
 class Training(Protocol):

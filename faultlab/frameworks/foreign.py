@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from faultlab.core.patching import Patches
@@ -12,12 +13,32 @@ from faultlab.frameworks.profiling import Profiling
 from faultlab.injection.clock import Clock
 
 
+@dataclass(frozen=True)
+class Moments:
+    """What is called at the moments of a training.
+
+    Attributes:
+        begins: Called when the training begins and the weights are loaded, before any batch is.
+        trains: Called with the parts of the training when all of its state is loaded.
+        batch: Called with the number of the epoch and each training batch.
+        epoch: Called with the number of epochs that have ended, at the end of each.
+    """
+
+    begins: Callable[[], None] = lambda: None
+    trains: Callable[[Mapping[str, Any]], None] = lambda parts: None
+    batch: Callable[[int, Any], None] = lambda epoch, batch: None
+    epoch: Callable[[int], None] = lambda epochs: None
+
+
 class Foreign(Protocol):
     """Modules and trainings in this process that faultlab did not build, such as those of tests.
 
     Attributes:
+        module_name: The name of the class that users derive their modules from, for messages.
         steps: The modules' methods that are steps, with the stage of each.
     """
+
+    module_name: str
 
     steps: Mapping[str, str]
 
@@ -147,6 +168,38 @@ class Foreign(Protocol):
         Args:
             patches: Undoes the changes.
             observe: Is called with each guard and its name.
+        """
+
+    def fit(
+        self,
+        made: Any,
+        arguments: Mapping[str, Any],
+        moments: Moments,
+        *,
+        stop_after: int = 0,
+        resume: str | None = None,
+    ) -> Any:
+        """Train a module and return its trainer.
+
+        Args:
+            made: The module, or a pair of the module and its data.
+            arguments: Arguments of the trainer that replace the quiet ones.
+            moments: What is called in between.
+            stop_after: The number of epochs after which the training is stopped, 0 for its end.
+            resume: The checkpoint to continue from.
+
+        Returns:
+            The trainer, whose training has ended.
+        """
+
+    def parts_of(self, trainer: Any) -> dict[str, Any]:
+        """Return what a trainer trains.
+
+        Args:
+            trainer: A trainer that `fit` returned.
+
+        Returns:
+            The module, the optimizers and the schedulers by name.
         """
 
     def versions(self) -> dict[str, str]:

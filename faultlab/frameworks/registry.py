@@ -8,7 +8,13 @@ from functools import cache
 from typing import Any
 
 from faultlab.core import framework_names, plug_ins
+from faultlab.frameworks import guards_at_work
 from faultlab.frameworks.base import Framework
+
+
+@cache
+def _observed() -> None:
+    guards_at_work.register()
 
 
 @cache
@@ -18,6 +24,7 @@ def named(name: str) -> Framework:
     Raises:
         UsageError: The name is unknown, or the package that adds it can't be imported.
     """
+    _observed()
     if name in framework_names.BUILT_IN:
         found: Framework = importlib.import_module(framework_names.BUILT_IN[name]).FRAMEWORK
         return found

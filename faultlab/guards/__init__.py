@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from faultlab.guards.accumulation_divided import AccumulationDivided
+from faultlab.guards.alarm import Alarm, GuardWarning
 from faultlab.guards.backward_faithful import BackwardFaithful
 from faultlab.guards.batch_schema import BatchSchema
 from faultlab.guards.batches_differ import BatchesDiffer
@@ -27,7 +28,7 @@ from faultlab.guards.future_hidden import FutureHidden
 from faultlab.guards.gradients import Gradients
 from faultlab.guards.gradients_cleared import GradientsCleared
 from faultlab.guards.gradients_used import GradientsUsed
-from faultlab.guards.guard import LEVELS, Action, Alarm, Guard, GuardWarning, Level
+from faultlab.guards.guard import LEVELS, Action, Guard, Level
 from faultlab.guards.heartbeat import Heartbeat
 from faultlab.guards.hf_trainer import hf
 from faultlab.guards.hooks_called import HooksCalled

@@ -85,7 +85,8 @@ class AccumulationDivided(Guard):
                 "undivided",
                 f"a step was taken on the sum of the gradients of {count} batches, without a division: each step is "
                 f"{count} times as long as on their mean",
-                f"Divide the loss by {count} before manual_backward, or reduce the learning rate.",
+                f"Divide the loss by {count} before {self.terms.either('manual_backward', 'backward()')}, or reduce "
+                "the learning rate.",
             )
 
     def on_train_batch_end(

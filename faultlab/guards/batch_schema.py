@@ -124,7 +124,7 @@ class BatchSchema(Guard):
         elif batch is None:
             self.alarm(
                 "none",
-                f"batch {batch_idx} is None and was skipped",
+                f"{self.batch_name(batch_idx)} is None and was skipped",
                 "Check what collate_fn returns if samples were filtered out.",
             )
 
@@ -135,14 +135,14 @@ class BatchSchema(Guard):
             if unstacked and f"{unstacked[0]}.0".lstrip(".") not in form:
                 self.alarm(
                     "structure",
-                    f"{unstacked[0] or 'the inputs'} of batch {batch_idx} is a list of tensors, but a single tensor "
-                    f"in {other}",
+                    f"{unstacked[0] or 'the inputs'} of {self.batch_name(batch_idx)} is a list of tensors, but a "
+                    f"single tensor in {other}",
                     "Stack the samples in collate_fn.",
                 )
             elif other != "validation" and _named(_without(form, absent)) != _named(_without(seen.tensors, absent)):
                 self.alarm(
                     "structure",
-                    f"batch {batch_idx} has the parts {_list(seen.tensors)}, but {other} have {_list(form)}",
+                    f"{self.batch_name(batch_idx)} has the parts {_list(seen.tensors)}, but {other} have {_list(form)}",
                     "Return the same structure for every batch from the dataset and collate_fn.",
                 )
             return
@@ -151,7 +151,8 @@ class BatchSchema(Guard):
             found = _list(f"{path} {list(shape)}".strip() for path, shape in shapes.items())
             self.alarm(
                 "shape",
-                f"batch {batch_idx} is a single sample without a batch dimension, unlike in {other}: {found}",
+                f"{self.batch_name(batch_idx)} is a single sample without a batch dimension, unlike in {other}: "
+                f"{found}",
                 "Check that the loader batches its samples (batch_size=None turns that off).",
             )
             return
@@ -161,8 +162,8 @@ class BatchSchema(Guard):
             found = _list(f"{path} {list(shape)}".strip() for path, shape in shapes.items())
             self.alarm(
                 "structure",
-                f"the parts of batch {batch_idx} are swapped: shapes and dtypes are in another order than in {other}, "
-                f"{found}",
+                f"the parts of {self.batch_name(batch_idx)} are swapped: shapes and dtypes are in another order than "
+                f"in {other}, {found}",
                 "Use the same order of parts in the dataset and in the step.",
             )
             return
@@ -172,19 +173,22 @@ class BatchSchema(Guard):
             if tensor.device != device:
                 self.alarm(
                     "device",
-                    f"{name} of batch {batch_idx} is on the device {tensor.device}, but on {device} in {other}",
+                    f"{name} of {self.batch_name(batch_idx)} is on the device {tensor.device}, but on {device} in "
+                    f"{other}",
                     "Check that transfer_batch_to_device, or the batch's own `to`, moves every part.",
                 )
             if _kind(tensor.dtype) != _kind(dtype) and tensor.ndim == len(shape):
                 self.alarm(
                     "dtype",
-                    f"{name} of batch {batch_idx} has the dtype {_bare(tensor.dtype)}, but {_bare(dtype)} in {other}",
+                    f"{name} of {self.batch_name(batch_idx)} has the dtype {_bare(tensor.dtype)}, but {_bare(dtype)} "
+                    f"in {other}",
                     "Convert it in the dataset, in the same way for training and validation.",
                 )
             if tensor.numel() and _is_other_shape(tensor, shape):
                 self.alarm(
                     "shape",
-                    f"{name} of batch {batch_idx} has the shape {list(tensor.shape)}, but {list(shape)} in {other}",
+                    f"{name} of {self.batch_name(batch_idx)} has the shape {list(tensor.shape)}, but {list(shape)} in "
+                    f"{other}",
                     "Look for a dimension that is transposed, missing or added, which makes the loss broadcast.",
                 )
 
@@ -196,15 +200,15 @@ class BatchSchema(Guard):
         if lengths and not min(lengths.values()):
             self.alarm(
                 "empty",
-                f"batch {batch_idx} is empty: there is no sample in "
+                f"{self.batch_name(batch_idx)} is empty: there is no sample in "
                 f"{_list(path for path, n in lengths.items() if not n)}",
                 "Skip such a batch explicitly, and count how often samples are filtered out.",
             )
         elif self._collated and not several and len(set(lengths.values())) > 1:
             self.alarm(
                 "length",
-                f"the parts of batch {batch_idx} have different lengths, so that samples and labels don't match: "
-                f"{_list(f'{path} {length}' for path, length in lengths.items())}",
+                f"the parts of {self.batch_name(batch_idx)} have different lengths, so that samples and labels don't "
+                f"match: {_list(f'{path} {length}' for path, length in lengths.items())}",
                 "Cut or filter inputs and labels in the same way where the batch is made.",
             )
 
@@ -217,8 +221,8 @@ class BatchSchema(Guard):
                 nans, infinite = int(values.isnan().sum()), int(values.isinf().sum())
                 self.alarm(
                     "not-finite",
-                    f"{path or 'the batch'} of batch {batch_idx} has {nans} NaN and {infinite} infinite values among "
-                    f"{len(values)}",
+                    f"{path or 'the batch'} of {self.batch_name(batch_idx)} has {nans} NaN and {infinite} infinite "
+                    f"values among {len(values)}",
                     "Assert in the dataset that all data are finite (torch.isfinite).",
                 )
         self._variation(seen, batch_idx)
@@ -234,13 +238,14 @@ class BatchSchema(Guard):
         if low == high:
             self.alarm(
                 "constant",
-                f"all inputs of batch {batch_idx} are {low:g}: they are constant{' (zero)' if not low else ''}",
+                f"all inputs of {self.batch_name(batch_idx)} are {low:g}: they are "
+                f"constant{' (zero)' if not low else ''}",
                 "Look at one batch, and check that the samples are read at all.",
             )
         elif len(inputs) >= 4 and _are_same(inputs):
             self.alarm(
                 "same-samples",
-                f"all {len(inputs)} samples of batch {batch_idx} have identical inputs",
+                f"all {len(inputs)} samples of {self.batch_name(batch_idx)} have identical inputs",
                 "Check whether the dataset or collate_fn returns the same sample each time.",
             )
         elif self._range is not None and math.isfinite(high - low):
@@ -257,8 +262,8 @@ class BatchSchema(Guard):
         if share > 0.2:
             self.alarm(
                 "range",
-                f"{share:.0%} of the inputs of batch {batch_idx} lie far outside the range seen so far, {lowest:.3g} "
-                f"to {highest:.3g}: they range from {low:.3g} to {high:.3g}",
+                f"{share:.0%} of the inputs of {self.batch_name(batch_idx)} lie far outside the range seen so far, "
+                f"{lowest:.3g} to {highest:.3g}: they range from {low:.3g} to {high:.3g}",
                 "Scale and normalize training and validation inputs in the same way.",
             )
 

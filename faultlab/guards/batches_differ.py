@@ -140,7 +140,7 @@ class BatchesDiffer(Guard):
         if key == last and self._single and (trainer.num_training_batches != 1 or overfitting):
             self.alarm(
                 "repeated-batch",
-                f"batch {batch_idx} is identical to the previous batch, sample for sample"
+                f"{self.batch_name(batch_idx)} is identical to the previous batch, sample for sample"
                 + (f", since overfit_batches is {overfitting}" if overfitting else ""),
                 "Turn overfit_batches off, and check that the loader doesn't yield the first batch of a fresh "
                 "iterator each time.",

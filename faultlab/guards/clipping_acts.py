@@ -152,8 +152,8 @@ class ClippingActs(Guard):
             return (
                 "before-backward",
                 f"{found}: clipping came before the backward pass that computed them",
-                "Clip between backward() and the optimizer's step; in Lightning in configure_gradient_clipping, or by "
-                "the Trainer's gradient_clip_val.",
+                "Clip between backward() and the optimizer's step"
+                + self.terms.either(": in configure_gradient_clipping, or by the Trainer's gradient_clip_val.", "."),
             )
         if not call.clipped:
             return (

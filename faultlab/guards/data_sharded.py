@@ -123,7 +123,7 @@ class DataSharded(Guard):
                 [
                     (
                         "same-batch",
-                        f"{ranks_named(same)} train on the same samples in batch {self._batches - 1} of the epoch",
+                        f"{ranks_named(same)} train on the same samples in {self.batch_name(self._batches - 1)}",
                         "Use DistributedSampler, or let an IterableDataset yield its rank's share of the samples.",
                     )
                 ],
@@ -143,7 +143,8 @@ class DataSharded(Guard):
                     (
                         "order-repeats",
                         f"epoch {trainer.current_epoch} begins with the same batches as the one before",
-                        "Call `sampler.set_epoch(epoch)` before each epoch; Lightning does for samplers that it sees.",
+                        "Call `sampler.set_epoch(epoch)` before each epoch"
+                        + self.terms.either("; the Trainer does for samplers that it sees.", "."),
                     )
                 ],
             )

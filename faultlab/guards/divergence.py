@@ -76,8 +76,8 @@ class Divergence(Guard):
                 median = self._sorted[len(self._sorted) // 2]
                 self.alarm(
                     "runs-away",
-                    f"the training loss diverges: it is {value:.4g} at batch {batch_idx}, and has been far above its "
-                    f"median of {median:.4g} for {self._far} steps",
+                    f"the training loss diverges: it is {value:.4g} at {self.batch_name(batch_idx)}, and has been far "
+                    f"above its median of {median:.4g} for {self._far} steps",
                     "Check whether the learning rate is too large, gradients explode, or weights, inputs or labels "
                     "were changed.",
                 )

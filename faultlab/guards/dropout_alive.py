@@ -90,7 +90,7 @@ class DropoutAlive(Guard):
         if idle and pl_module.training:
             self.alarm(
                 "drops-nothing",
-                f"dropout in {trainer_state.names(idle)} has a rate, but drops nothing in batch {batch_idx}",
+                f"dropout in {trainer_state.names(idle)} has a rate, but drops nothing in {self.batch_name(batch_idx)}",
                 "Check that the layer is in training mode and that its output is used.",
             )
 
@@ -111,7 +111,7 @@ class DropoutAlive(Guard):
             self.alarm(
                 "drops-in-validation",
                 f"dropout in {trainer_state.names(dropping)} drops values in validation",
-                "Look for train() in validation_step or in code that it calls: the module is in training mode.",
+                f"Look for train() in {self.terms.within_validation}: the module is in training mode.",
             )
 
     def _listen(self, pl_module: Any, training: bool) -> None:

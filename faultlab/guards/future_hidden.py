@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 from faultlab.guards.guard import Action, Guard, Level
 from faultlab.guards.labels import IGNORED
 from faultlab.guards.support import draws, trainer_state, trials
+from faultlab.guards.support.rebuilding import mapped
 from faultlab.guards.support.recorded_calls import Call, RecordedCalls
 from faultlab.guards.support.training_view import TrainingView
 
@@ -182,13 +183,10 @@ class _Text(NamedTuple):
         """Return arguments of the call with other tokens.
 
         Raises:
-            TypeError: The text is part of an object that can't be rebuilt.
+            NotRebuiltError: The text is part of an object that can't be built again.
         """
         new = (tokens.T if self.turned else tokens).clone()
-        made = _replaced(arguments, self.given, new)
-        if any(one is self.given for one in trainer_state.tensors(made)):
-            raise TypeError("an input of a custom class can't be replaced")
-        return made
+        return mapped(arguments, lambda tensor: new if tensor is self.given else tensor)
 
 
 class _Targets(TorchFunctionMode):
@@ -297,17 +295,3 @@ def _by_token(made: Any, tokens: Tensor, turned: bool) -> Tensor | None:
             if (tensor.shape[0], tensor.shape[2]) == tokens.shape:
                 return tensor.transpose(1, 2).clone()
     return None
-
-
-def _replaced(value: Any, old: Tensor, new: Tensor) -> Any:
-    """Return arguments with one tensor in place of another."""
-    if value is old:
-        return new
-    if isinstance(value, Mapping):
-        parts = {key: _replaced(part, old, new) for key, part in value.items()}
-        return parts if type(value) is dict else type(value)(parts)  # type: ignore[call-arg]
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_replaced(part, old, new) for part in value))
-    if type(value) in (tuple, list):
-        return type(value)(_replaced(part, old, new) for part in value)
-    return value

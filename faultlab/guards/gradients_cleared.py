@@ -72,8 +72,8 @@ class GradientsCleared(Guard):
                         "not-cleared",
                         f"{type(optimizer).__name__} is about to step on gradients that were not cleared since its "
                         "previous step, so that they accumulate over batches",
-                        "Call zero_grad() before each backward pass, and check that optimizer_zero_grad does it at "
-                        "each step.",
+                        "Call zero_grad() before each backward pass"
+                        + self.terms.either(", and check that optimizer_zero_grad does it at each step.", "."),
                     )
                 ],
             )

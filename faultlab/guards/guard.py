@@ -9,10 +9,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
-from faultlab.guards.support import announcement, consensus, rescue, wording
+from faultlab.guards.alarm import Alarm, GuardWarning
+from faultlab.guards.support import announcement, consensus, rescue
 from faultlab.guards.support.callback import HOOKS, Callback
-from faultlab.guards.support.exchange import Exchange, UnreachableError, meets, ranks_named
+from faultlab.guards.support.exchange import Exchange, UnreachableError, meets
 from faultlab.guards.support.listening import Ears
+from faultlab.guards.support.terms import TRAINERS, Terms
 from faultlab.guards.support.trainer_view import view_of
 from faultlab.guards.support.training_view import TrainingView
 
@@ -22,70 +24,8 @@ Level = Literal["cheap", "full"]
 LEVELS: tuple[Level, ...] = ("cheap", "full")
 
 
-class Alarm(RuntimeError):  # noqa: N818 - it is what a guard is for, not an error of its own
-    """The alarm of a guard that has detected a failure. Its text is ``GUARD: FOUND. REMEDY RESCUED``.
-
-    In a training of several ranks, all of them raise it, and the text of one that is not every rank's begins with
-    ``GUARD on rank 1:``.
-
-    Args:
-        guard: The name of the guard's class.
-        check: The name of the check that failed, a key of `Guard.checks`.
-        found: What the guard found, as a clause without a period.
-        remedy: What to do about it, as whole sentences.
-        rescued: The checkpoint that the state before the failure was saved to, or the reason why none was saved. Empty
-            unless the guard's action is "save".
-        causes: Comma-separated words for the cause. faultlab compares them with those of a failure mode to decide
-            whether the alarm names the cause; if empty, it searches the text.
-        ranks: The ranks of the training that detected it; empty if all did, or if there is only one.
-    """
-
-    saves: bool = False
-    """True if the process that saves checkpoints has yet to save the state before the failure."""
-
-    def __init__(
-        self,
-        guard: str,
-        check: str,
-        found: str,
-        remedy: str,
-        rescued: str = "",
-        causes: str = "",
-        ranks: tuple[int, ...] = (),
-    ) -> None:
-        self.guard = guard
-        self.check = check
-        self.found = found
-        self.remedy = remedy
-        self.rescued = rescued
-        self.causes = causes
-        self.ranks = ranks
-        where = f" on {ranks_named(ranks)}" if ranks else ""
-        super().__init__(f"{guard}{where}: {found}. {remedy}" + (f" {rescued}" if rescued else ""))
-
-    def __reduce__(self) -> Any:
-        arguments = (self.guard, self.check, self.found, self.remedy, self.rescued, self.causes, self.ranks)
-        return type(self), arguments, {"saves": self.saves}
-
-    @property
-    def of(self) -> tuple[str, str]:
-        """The guard and its check."""
-        return self.guard, self.check
-
-    def on_ranks(self, ranks: tuple[int, ...], rescued: str | None = None) -> Alarm:
-        """Return the same alarm, as one that these ranks detected."""
-        saved = self.rescued if rescued is None else rescued
-        return Alarm(self.guard, self.check, self.found, self.remedy, saved, self.causes, ranks)
-
-
 _REASONS = 16
 """How many different reasons `Guard.skip` counts. Reasons may contain addresses, so that their number has no bound."""
-
-
-class GuardWarning(UserWarning):
-    """The warning of a guard with ``action="warn"``, or its advice, with the text and the ``causes`` of an `Alarm`."""
-
-    causes: str = ""
 
 
 def held(hook: Callable[..., Any]) -> Callable[..., Any]:
@@ -260,7 +200,6 @@ class Guard(Callback):
             raise KeyError(f"{type(self).__name__} declares no check {check!r}")
         if check in self.leave_out:
             return
-        found, remedy = wording.spoken(found, self._view), wording.spoken(remedy, self._view)
         held = self.together and not self._excepted and consensus.is_joined(self._view)
         saves_elsewhere = held and self._view is not None and not self._view.is_global_zero
         rescued = rescue.write(self._view) if self.action == "save" and not saves_elsewhere else ""
@@ -285,7 +224,6 @@ class Guard(Callback):
             remedy: What to do about it, as whole sentences in the imperative.
         """
         if check in self.checks and check not in self.leave_out:
-            found, remedy = wording.spoken(found, self._view), wording.spoken(remedy, self._view)
             self._warn(Alarm(type(self).__name__, check, found, remedy, causes=self.causes.get(check, "")))
 
     def _warn(self, alarm: Alarm) -> None:
@@ -294,6 +232,25 @@ class Guard(Callback):
             warning = GuardWarning(str(alarm))
             warning.causes = alarm.causes
             warnings.warn(warning, stacklevel=3)
+
+    @property
+    def terms(self) -> Terms:
+        """The terms of the training, to write the texts of alarms in."""
+        return TRAINERS if self._view is None else self._view.terms
+
+    def batch_name(self, number: int) -> str:
+        """Return the name of a batch in the texts of alarms.
+
+        Args:
+            number: The number of the batch in the current epoch.
+
+        Returns:
+            The name, such as ``batch 3``, in later epochs than the first ``batch 3 of epoch 2 (step 43)``.
+        """
+        view = self._view
+        if view is None or not view.current_epoch:
+            return f"batch {number}"
+        return f"batch {number} of epoch {view.current_epoch} (step {view.global_step})"
 
     def skip(self, why: str) -> None:
         """Count a look that was not possible.

@@ -106,7 +106,8 @@ class HooksCalled(Guard):
                 name, meant = found[0]
                 self.alarm(
                     "not-a-hook",
-                    f"{type(owner).__name__}.{name} looks like a hook but is never called: Lightning's hook is {meant}",
+                    f"{type(owner).__name__}.{name} looks like a hook but is never called: the Trainer's hook is "
+                    f"{meant}",
                     f"Rename it to {meant}, or to something less similar if it is meant for another purpose.",
                 )
 

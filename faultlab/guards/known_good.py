@@ -272,7 +272,7 @@ class KnownGood(Guard):
             low, high = _OPEN if band is None else band.get(cell, _OPEN)
             # The reverse comparison would accept NaN.
             if not low <= value <= high and (low, high) != _OPEN:
-                at = f" at batch {self._sensor.position}" if self._sensor else ""
+                at = f" at {self.batch_name(self._sensor.position)}" if self._sensor else ""
                 found = f"{name} is {value:.4g}{at}, but known good runs allow {_said(low, high)}"
                 self._finds(check, found, f"{name}, {value:.4g}")
                 return

@@ -147,8 +147,8 @@ class Labels(Guard):
             return
         self.alarm(
             "ignored",
-            f"all labels of batch {self._ignored} are {IGNORED}, which losses ignore: its loss is the mean of "
-            f"nothing, {value}",
+            f"all labels of {self.batch_name(self._ignored)} are {IGNORED}, which losses ignore: its loss is the mean "
+            f"of nothing, {value}",
             "Drop such samples in the dataset, or skip the batch explicitly.",
         )
 
@@ -174,7 +174,8 @@ class Labels(Guard):
         if limit is not None and (high >= limit or (self.classes and low < 0 and low not in (IGNORED, -1.0))):
             self.alarm(
                 "out-of-range",
-                f"the labels of batch {batch_idx} range from {low:.0f} to {high:.0f}, which is out of range: "
+                f"the labels of {self.batch_name(batch_idx)} range from {low:.0f} to {high:.0f}, which is out of "
+                "range: "
                 + (f"there are {limit} classes" if self.classes else f"the highest so far was {self._highest:.0f}"),
                 "Number the classes from 0, and check that every label is one of them.",
             )
@@ -197,8 +198,8 @@ class Labels(Guard):
         what = f"are labeled {keys[0]:.0f}, a single class" if self._kind == "class" else "have identical labels"
         self.alarm(
             "constant",
-            f"all {count} samples of batch {batch_idx} {what}, though labels vary in {where}: they are constant, or "
-            "the data are sorted and not shuffled",
+            f"all {count} samples of {self.batch_name(batch_idx)} {what}, though labels vary in {where}: they are "
+            "constant, or the data are sorted and not shuffled",
             "Count the classes of an epoch, and set shuffle=True if the data are sorted.",
         )
 

@@ -40,7 +40,7 @@ class LearningRate(Guard):
     checks = {
         "zero": "the learning rate is zero in a step, without a warm-up",
         "unstepped": "a scheduler was due and was not stepped",
-        "unknown-scheduler": "an optimizer has a scheduler that Lightning does not know",
+        "unknown-scheduler": "an optimizer has a scheduler that the Trainer does not know",
         "too-often": "a scheduler with the interval of an epoch is stepped within an epoch",
         "collapses": "the learning rate is negligible while much of the training is still to come",
     }
@@ -103,8 +103,8 @@ class LearningRate(Guard):
                     [
                         (
                             "unknown-scheduler",
-                            f"a scheduler was created for {type(optimizer).__name__}, but Lightning does not know it: "
-                            "the learning rate will stay constant",
+                            f"a scheduler was created for {type(optimizer).__name__}, but the Trainer does not know "
+                            "it: the learning rate will stay constant",
                             'Return it from configure_optimizers under the key "lr_scheduler".',
                         )
                     ],
@@ -190,8 +190,10 @@ class LearningRate(Guard):
                 findings.append(
                     (
                         "too-often",
-                        f"{kind}, a scheduler with the interval of an epoch, was stepped before batch {batch_idx}",
-                        "Step it in one place only; Lightning steps the schedulers that configure_optimizers returns.",
+                        f"{kind}, a scheduler with the interval of an epoch, was stepped before "
+                        f"{self.batch_name(batch_idx)}",
+                        "Step it in one place only"
+                        + self.terms.either("; the Trainer steps those that configure_optimizers returns.", "."),
                     )
                 )
         return findings

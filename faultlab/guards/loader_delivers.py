@@ -120,7 +120,8 @@ class LoaderDelivers(Guard):
     def _alarm_of(self, count: int, batch_idx: int) -> None:
         self.alarm(
             "small-batch",
-            f"batch {batch_idx} has {count} sample{'s' * (count != 1)}, fewer than the batch size of {self._size}",
+            f"{self.batch_name(batch_idx)} has {count} sample{'s' * (count != 1)}, fewer than the batch size of "
+            f"{self._size}",
             "Check whether collate_fn or a transfer hook drops or merges samples.",
         )
 
@@ -187,7 +188,7 @@ class LoaderDelivers(Guard):
                 reason += f" (drop_last, at a batch size of {loader.batch_size})"
         self.alarm(
             "nothing-trained",
-            f"fit ended without a step or a training batch, so the model was never trained: {reason}",
+            f"{self.terms.training} ended without a step or a training batch, so the model was never trained: {reason}",
             "Provide data and epochs to train on before the model is used.",
         )
 

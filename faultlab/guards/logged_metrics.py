@@ -149,7 +149,7 @@ class LoggedMetrics(Guard):
             "missing",
             f"the metric {trainer_state.names(wanted)} is missing after {where}: it is not among the logged metrics "
             f"({others})",
-            "Check the name in self.log, and that validation runs.",
+            f"Check the name {self.terms.either('in self.log', 'of the metric')}, and that validation runs.",
         )
 
     def _waits(self, name: str, found: dict[str, float], last: bool) -> bool:

@@ -135,7 +135,8 @@ class LossContract(Guard):
                     "no-parameter",
                     f"the loss of {value:.4g} is a constant that depends on no parameter: no parameter gets a "
                     "gradient or will change",
-                    "Return the loss itself from training_step, not a fresh tensor with requires_grad=True.",
+                    self.terms.either("Return the loss itself from training_step", "Call backward() on the loss itself")
+                    + ", not a fresh tensor with requires_grad=True.",
                 )
             )
         if value < 0 and automatic(pl_module) and _is_negated_error(loss):

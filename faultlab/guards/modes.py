@@ -60,16 +60,19 @@ class Modes(Guard):
             self.alarm(
                 "eval-before-training",
                 f"training starts with the module in eval mode{found}",
-                "Call train() on the module before fit, since Lightning does not change the mode.",
+                self.terms.either(
+                    "Call train() on the module before fit, since the Trainer does not change the mode.",
+                    "Call model.train() before the loop.",
+                ),
             )
 
     @pace.sparse
     def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        self._judge_training(pl_module, f"batch {batch_idx}")
+        self._judge_training(pl_module, batch_idx)
 
     @pace.sparse
     def on_before_backward(self, trainer: TrainingView, pl_module: Any, loss: Any) -> None:
-        self._judge_training(pl_module, "a training step")
+        self._judge_training(pl_module, None)
         if not torch.is_grad_enabled():
             self.alarm(
                 "grad-disabled",
@@ -83,7 +86,7 @@ class Modes(Guard):
     def on_train_batch_end(
         self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._judge_training(pl_module, f"batch {batch_idx}")
+        self._judge_training(pl_module, batch_idx)
 
     def on_validation_start(self, trainer: TrainingView, pl_module: Any) -> None:
         hook = "on_validation_model_eval"
@@ -96,16 +99,17 @@ class Modes(Guard):
                 "training-in-validation",
                 "the module is in training mode during validation: dropout drops values, and BatchNorm learns from "
                 "the validation data",
-                "Look for train() in validation_step or in code that it calls.",
+                f"Look for train() in {self.terms.within_validation}.",
             )
 
-    def _judge_training(self, pl_module: Any, where: str) -> None:
+    def _judge_training(self, pl_module: Any, batch_idx: int | None) -> None:
         if pl_module.training:
             layers = self._layers
             if not layers or layers[0].training or any(layer.training for layer in layers):
                 return
         elif not self._trained:
             return
+        where = "a training step" if batch_idx is None else self.batch_name(batch_idx)
         self.alarm(
             "eval-in-training",
             f"the module is in eval mode in {where}: dropout drops nothing, and BatchNorm learns no statistics",

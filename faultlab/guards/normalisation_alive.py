@@ -113,8 +113,8 @@ class NormalisationAlive(Guard):
             # Values written by something else are checked at the write; bad values from a batch also show in the loss.
             if self._rested or self._steps % 8 == 1:
                 self._rested = False
-                self._judge_values(f"batch {batch_idx}")
-            self._judge_writes(f"batch {batch_idx}")
+                self._judge_values(self.batch_name(batch_idx))
+            self._judge_writes(self.batch_name(batch_idx))
 
     def _judge_writes(self, where: str) -> None:
         # The layer's own update is not counted as a write, since torch's kernels don't advance the version.
@@ -190,7 +190,7 @@ class NormalisationAlive(Guard):
                 "moved-in-validation",
                 f"the running statistics of BatchNorm in {_named(moved)} moved in validation: the model has learned "
                 "from the validation data",
-                "Look for train() in validation_step or in code that it calls: the layers are in training mode.",
+                f"Look for train() in {self.terms.within_validation}: the layers are in training mode.",
             )
 
 

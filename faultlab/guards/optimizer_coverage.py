@@ -166,7 +166,7 @@ class OptimizerCoverage(Guard):
                     (
                         "none",
                         "there is no optimizer, so that no parameter changes",
-                        "Return one from configure_optimizers.",
+                        self.terms.either("Return one from configure_optimizers.", "Create one."),
                     )
                 )
             return findings
@@ -194,7 +194,7 @@ class OptimizerCoverage(Guard):
                     "foreign",
                     f"{len(foreign)} of the {len(held)} parameters in the optimizer are foreign: not the module's, "
                     "but those of a copy or of a layer that was replaced",
-                    "Create the optimizer last, from self.parameters(), and replace no layer after that.",
+                    f"Create the optimizer last, from {self.terms.parameters}, and replace no layer after that.",
                 )
             )
         for optimizer in optimizers:
@@ -249,7 +249,8 @@ class OptimizerCoverage(Guard):
                 "left-out",
                 f"{len(names)} of {trainable} trainable parameters are missing in every optimizer and will not be "
                 f"trained: {some(names)}",
-                "Pass self.parameters() to the optimizer, or freeze parameters on purpose with requires_grad_(False).",
+                f"Pass {self.terms.parameters} to the optimizer, or freeze parameters on purpose with "
+                "requires_grad_(False).",
             )
         ]
 

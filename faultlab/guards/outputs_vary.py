@@ -166,7 +166,8 @@ class OutputsVary(Guard):
                 "half-precision",
                 f"the forward output of {name} is in half precision ({half[0].dtype}), though the parameters are "
                 "float32 and mixed precision is off",
-                "Cast to float32 before the loss, and leave the precision to the Trainer.",
+                "Cast to float32 before the loss, and leave the precision to "
+                + self.terms.either("the Trainer.", "torch.autocast."),
             )
         if not self._listening:
             return

@@ -72,8 +72,8 @@ class PaddingIgnored(Guard):
             inputs, labels = (f"{', '.join(map(str, of[:4]))}, ..." for of in lengths)
             self.alarm(
                 "other-rows",
-                f"the labels of batch {batch_idx} belong to other rows: they end after {labels} positions and the "
-                f"inputs after {inputs}, which are the same lengths in another order",
+                f"the labels of {self.batch_name(batch_idx)} belong to other rows: they end after {labels} positions "
+                f"and the inputs after {inputs}, which are the same lengths in another order",
                 "Keep each sample's inputs and labels together: sort, shuffle or select the samples before you "
                 "separate them, as in collate_fn.",
             )
@@ -97,8 +97,8 @@ class PaddingIgnored(Guard):
             share = float(places.float().mean())
             self.alarm(
                 "counted",
-                f"the loss of batch {batch_idx} counts padding: {share:.0%} of its positions hold the token {token}, "
-                f"which fills up the sequences, and {watch.counted} counts them like words",
+                f"the loss of {self.batch_name(batch_idx)} counts padding: {share:.0%} of its positions hold the token "
+                f"{token}, which fills up the sequences, and {watch.counted} counts them like words",
                 f"Pass ignore_index={token} to the loss, or set the padding's targets to -100, so that it is the mean "
                 "over real tokens.",
             )

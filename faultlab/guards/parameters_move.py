@@ -135,8 +135,8 @@ class ParametersMove(Guard):
             findings.append(
                 (
                     "too-large",
-                    f"the step of batch {batch_idx} moved the parameters by {ratio:.3g} times their own size: updates "
-                    "explode",
+                    f"the step of {self.batch_name(batch_idx)} moved the parameters by {ratio:.3g} times their own "
+                    "size: updates explode",
                     "Reduce the learning rate, and look at the gradient norm and at the optimizer's state (moments).",
                 )
             )

@@ -83,8 +83,8 @@ class RunEnded(Guard):
             if getattr(trainer, name, None) == 0:
                 self.alarm(
                     "nothing-trained",
-                    f"{name} is 0: no {what} will be trained, no step taken, and fit will return as if it were "
-                    "complete",
+                    f"{name} is 0: no {what} will be trained, no step taken, and "
+                    f"{self.terms.either('fit will return', 'it will end')} as if it were complete",
                     "Check the calculation or the argument that the limit comes from.",
                 )
 
@@ -154,7 +154,8 @@ class RunEnded(Guard):
                 "validation-cut-short",
                 f"validation was cut short: {self._validated} of {expected} validation batches were seen, fewer than "
                 "the loader has, and metrics are logged for fewer data",
-                "Look for a StopIteration that leaves validation_step, for instance from next() of another iterator.",
+                f"Look for a StopIteration that leaves {self.terms.validation}, for instance from next() of another "
+                "iterator.",
             )
 
     def on_train_end(self, trainer: TrainingView, pl_module: Any) -> None:
@@ -181,7 +182,7 @@ class RunEnded(Guard):
         if not self._batches and not trainer.global_step and not self.debugging:
             self.alarm(
                 "nothing-trained",
-                "fit ended without a batch or a step: the model is unchanged and was never trained",
+                f"{self.terms.training} ended without a batch or a step: the model is unchanged and was never trained",
                 "Check whether the training loader is empty, or a limit (max_epochs, max_steps, limit_train_batches) "
                 "is zero.",
             )
@@ -192,7 +193,8 @@ class RunEnded(Guard):
             origin = trainer.ckpt_path
             self.alarm(
                 "nothing-left",
-                f"fit ended without training: {f'the checkpoint {origin}' if origin else 'the Trainer'} is at epoch "
+                f"{self.terms.training} ended without training: "
+                f"{f'the checkpoint {origin}' if origin else 'the Trainer'} is at epoch "
                 f"{trainer.current_epoch} and step {trainer.global_step}, so that max_epochs={trainer.max_epochs}, "
                 f"max_steps={trainer.max_steps} are reached",
                 "Increase max_epochs, which counts from the very start and not from the checkpoint, or use another "

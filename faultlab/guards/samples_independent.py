@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from faultlab.guards.guard import Action, Guard, Level
 from faultlab.guards.support import draws, mixing, trainer_state, trials
+from faultlab.guards.support.rebuilding import NotRebuiltError, mapped
 from faultlab.guards.support.recorded_calls import RecordedCalls
 from faultlab.guards.support.training_view import TrainingView
 
@@ -87,8 +88,10 @@ class SamplesIndependent(Guard):
             return
         name, args, kwargs = fitting[0]
         inputs = trainer_state.tensors((args, kwargs))
-        if len(trainer_state.tensors(_part((args, kwargs), 1))) != len(inputs):
-            self.skip("inputs of a custom class can't be split")
+        try:
+            _part((args, kwargs), 1)
+        except NotRebuiltError as error:
+            self.skip(str(error))
             return
         if not inputs or any(not tensor.dim() or len(tensor) != size for tensor in inputs) or size < 4:
             self.skip("the inputs are not a batch of at least four samples by their first dimension")
@@ -201,18 +204,8 @@ def _kept(runner: Any) -> list[Tensor]:
 
 
 def _part(value: Any, n: int, start: int = 0) -> Any:
-    """Return copies of the samples ``start`` to ``n`` of some inputs, None for inputs that can't be split."""
-    if isinstance(value, Tensor):
-        return value.detach()[start:n].clone() if value.dim() else value
-    if isinstance(value, Mapping):
-        parts = {key: _part(part, n, start) for key, part in value.items()}
-        # A custom mapping, such as a tokenizer's, can usually be constructed from another one with the same keys.
-        return parts if type(value) is dict else type(value)(parts)  # type: ignore[call-arg]
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_part(part, n, start) for part in value))
-    if type(value) in (tuple, list):
-        return type(value)(_part(part, n, start) for part in value)
-    return None if trainer_state.tensors(value) else value
+    """Return copies of the samples ``start`` to ``n`` of some inputs; raise NotRebuiltError if they can't be split."""
+    return mapped(value, lambda tensor: tensor.detach()[start:n].clone() if tensor.dim() else tensor)
 
 
 def _uses_batch(module: nn.Module) -> bool:

@@ -102,7 +102,17 @@ class StepsTaken(Guard):
                 )
             )
         if lost:
-            findings.append(_LOST)
+            findings.append(
+                (
+                    "state-lost",
+                    "the optimizer's state was lost between two steps: its momenta and moments start again, as if it "
+                    "had been reset",
+                    "Check whether the optimizer was created again, or its state was cleared or not loaded. "
+                    + self.terms.either(
+                        "Resume with ckpt_path, which restores it.", "Load its state_dict when you resume."
+                    ),
+                )
+            )
         self._findings.say(self, findings)
 
     @pace.unusual
@@ -129,8 +139,11 @@ class StepsTaken(Guard):
             findings.append(
                 (
                     "no-backward",
-                    f"batch {batch_idx} ended without a backward pass, so that nothing was learned from it",
-                    "Return the loss from training_step on every path, not None, or call manual_backward.",
+                    f"{self.batch_name(batch_idx)} ended without a backward pass, so that nothing was learned from it",
+                    self.terms.either(
+                        "Return the loss from training_step on every path, not None, or call manual_backward.",
+                        "Call backward() on the loss of every batch.",
+                    ),
                 )
             )
         self._waiting = [] if own or stepped else [p for o in optimizers_of(trainer) for p in _graded(o)]
@@ -139,10 +152,11 @@ class StepsTaken(Guard):
             findings.append(
                 (
                     "no-step",
-                    f"batch {batch_idx} ended without an optimizer step{_in_row(self._without_step)}: no parameter "
-                    "changed",
-                    "Check that there is an optimizer, and that optimizer_step (or training_step, under manual "
-                    "optimization) calls optimizer.step().",
+                    f"{self.batch_name(batch_idx)} ended without an optimizer step{_in_row(self._without_step)}: no "
+                    "parameter changed",
+                    "Check that there is an optimizer, and that "
+                    + self.terms.either("optimizer_step (or training_step, under manual optimization)", "the loop")
+                    + " calls optimizer.step().",
                 )
             )
         self._remember()
@@ -174,14 +188,6 @@ class StepsTaken(Guard):
         versions = Weights.of(trainer, module).sample.versions()
         before, self._versions = self._versions, versions
         return bool(before) and before != versions
-
-
-_LOST: Finding = (
-    "state-lost",
-    "the optimizer's state was lost between two steps: its momenta and moments start again, as if it had been reset",
-    "Check whether the optimizer was created again, or its state was cleared or not loaded. Resume with ckpt_path, "
-    "which restores it.",
-)
 
 
 def _in_row(count: int) -> str:

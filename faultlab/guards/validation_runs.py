@@ -131,7 +131,7 @@ class ValidationRuns(Guard):
                 "cut-short",
                 f"validation ended early, with {came} of {promised} validation batches: it was cut short, and metrics "
                 "are of fewer samples or were never logged",
-                "Look for a StopIteration that leaves validation_step or the dataset.",
+                f"Look for a StopIteration that leaves {self.terms.validation} or the dataset.",
             )
         elif math.isinf(promised) and not trainer.sanity_checking:
             self._compare_with_first(trainer, came)

@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from torch import nn
 
-from faultlab.guards.guard import Alarm, Guard, GuardWarning
+from faultlab.guards.alarm import Alarm, GuardWarning
+from faultlab.guards.guard import Guard
 from faultlab.guards.initial_weights import InitialWeights
 from faultlab.guards.samples_independent import SamplesIndependent
 from faultlab.guards.support import draws, guessing, mode_difference, trainer_state, trials

@@ -177,7 +177,7 @@ class WeightsIntact(Guard):
             (
                 "changed",
                 f"weights jumped by {ratio:.1%} of their size outside of any optimizer step: {some(names)} changed "
-                + ("within training_step" if within else "between two batches"),
+                + (f"within {self.terms.training_step}" if within else "between two batches"),
                 "Look for code that initializes, loads, scales, decays or shuffles weights there, or adds noise.",
             )
         ]
@@ -188,7 +188,7 @@ class WeightsIntact(Guard):
     def _absurd(self, weights: Weights, module: Any, batch_idx: int) -> list[Finding]:
         findings: list[Finding] = []
         if wrong := [tensor for tensor in weights.sample.tensors if not self._is_sane(tensor)]:
-            findings.append(self._not_finite(wrong, module, f"after batch {batch_idx}"))
+            findings.append(self._not_finite(wrong, module, f"after {self.batch_name(batch_idx)}"))
         named = {id(buffer): name for name, buffer in module.named_buffers()}
         names = [named.get(id(buffer), "?") for buffer in weights.sample.extra if bool(torch.isnan(buffer).any())]
         if names:

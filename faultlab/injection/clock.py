@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from faultlab.core import imported_guards
+from faultlab.core.observing import TRIALS
 from faultlab.core.patching import Patches
 from faultlab.ranks import membership
 
@@ -70,8 +70,7 @@ class Clock:
 
         A fault that acts there has to show, since it is in the code under trial, and must leave no trace.
         """
-        trials = imported_guards.module("support.trials")
-        return bool(self._beside or (trials is not None and trials.trying()))
+        return bool(self._beside or TRIALS.at_work())
 
     @property
     def early(self) -> bool:

@@ -123,7 +123,7 @@ def return_float(output: Any, ctx: Context) -> Any:
     effect="raises",
     cause=("tensor", "tuple", "type"),
     needs=("loss-returned",),
-    no_evidence="the form that Keras-like and hand-written loops use; Lightning names the accepted types one by one",
+    no_evidence="the form that Keras-like and hand-written loops use; the Trainer names the accepted types one by one",
 )
 def return_tuple(output: Any, ctx: Context) -> Any:
     """`training_step` returns a tuple of loss and metrics.

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from faultlab.core import imported_guards
+from faultlab.core.observing import EXCHANGES
 from faultlab.ranks.position import Recorder
 
 BACKEND = "faultlab"
@@ -163,14 +163,9 @@ def _forwarding(method: str, name: str) -> Callable[..., Any]:
             group.recorder.begun(work)
             return work
 
-        return begin(*args) if _is_of_guards() else performed(collective, begin)
+        return begin(*args) if EXCHANGES.at_work() else performed(collective, begin)
 
     return forwarding
-
-
-def _is_of_guards() -> bool:
-    exchange = imported_guards.module("support.exchange")
-    return exchange is not None and exchange.exchanging()
 
 
 def _one_by_one(method: str) -> Callable[..., Any]:

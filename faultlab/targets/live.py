@@ -68,6 +68,11 @@ def build() -> tuple[Any, Any, dict[str, Any]]:
     return module, data, {**made.trainer, "guards": guards}
 
 
+def module_name() -> str:
+    """Return the name of the class that users derive such modules from."""
+    return default_framework().foreign.module_name
+
+
 def is_module(value: Any) -> bool:
     """Return whether it is a module that the framework's Trainer trains."""
     return isinstance(value, tuple(default_framework().foreign.bases()))

@@ -25,7 +25,6 @@ from faultlab.testing.test_runner import fixtures_of
 from faultlab.testing.victims import LEARN, PLAIN, PROBE, TOUCH
 
 _FLAKY = "flaky: it passes and fails on the clean code"
-_NOTHING = "no test builds a LightningModule or steps an optimizer of torch's"
 _BROKEN = "broken: it fails with faults that never act, or in another order"
 
 
@@ -147,7 +146,7 @@ class CleanPasses:
             asked = {_dotted(target) for target in self._targets}
             targets = [path for path in (found | stepped) if _dotted(path) in asked]
             if not targets:
-                built = f"The tests build {', '.join(lasting)}" if lasting else "The tests build no LightningModule"
+                built = f"The tests build {', '.join(lasting) or f'no {default_framework().foreign.module_name}'}"
                 trained = f"train {', '.join(stepped)} by loops" if stepped else "step no optimizer of torch's"
                 raise UsageError(f"no test builds or trains {', '.join(self._targets)}. {built}, and {trained}.")
         else:
@@ -259,7 +258,9 @@ def _unfit(left_out: dict[str, str]) -> str:
 
 def _why_nothing(found: Iterable[str]) -> str:
     made = ", ".join(found)
-    return f"{made} are local to functions: define them in a module" if made else _NOTHING
+    if made:
+        return f"{made} are local to functions: define them in a module"
+    return f"no test builds a {default_framework().foreign.module_name} or steps an optimizer of torch's"
 
 
 def _dotted(path: str) -> str:

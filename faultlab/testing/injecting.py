@@ -241,7 +241,8 @@ class Injection:
         if not named:
             if block.root:
                 return ""
-            what = self._wanted or "LightningModule of yours and steps no optimizer of torch's"
+            module = self._framework.foreign.module_name
+            what = self._wanted or f"{module} of yours and steps no optimizer of torch's"
             also = ", ".join([*trained, *block.trained])
             raise UsageError(f"the block trains no {what}" + (f"; it trains {also}" if also else ""))
         path = max(named, key=lambda one: (named[one].steps, named[one].built))

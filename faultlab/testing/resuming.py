@@ -13,6 +13,7 @@ import numpy
 import torch
 
 from faultlab.errors import UsageError
+from faultlab.frameworks.foreign import Moments
 from faultlab.guards.support import draws
 from faultlab.injection import tree
 from faultlab.testing import training_state
@@ -90,7 +91,7 @@ def assert_resume_equivalent(
         if train is not None and save is not None and load is not None:
             halves: _Halves = _Loop(train, save, load, build, epochs, after, seed)
         else:
-            halves = _Lightning({"default_root_dir": folder, **(trainer or {})}, build, epochs, after, seed)
+            halves = _Fits({"default_root_dir": folder, **(trainer or {})}, build, epochs, after, seed)
         halves.train_whole(path)
         halves.resume(path, carries)
         ends = _by_kind(halves.whole, halves.resumed, tolerance, _AT_THE_END)
@@ -169,13 +170,13 @@ class _Loop(_Halves):
         return state
 
 
-class _Lightning(_Halves):
+class _Fits(_Halves):
     def __init__(self, arguments: Mapping[str, Any], *rest: Any) -> None:
         super().__init__(*rest)
-        # Imported here, since it imports Lightning, which a loop does not need.
-        from faultlab.frameworks.lightning import interrupted
+        # Imported here, since it takes long, and a loop does not need it.
+        from faultlab.frameworks.registry import default_framework
 
-        self._fits = interrupted
+        self._trainings = default_framework().foreign
         self.arguments = {**arguments, "max_epochs": self.epochs}
         self._batches: list[str] = []
 
@@ -184,9 +185,9 @@ class _Lightning(_Halves):
             if epochs == self.after:
                 self.process = training_state.of_process()
 
-        self.whole = self._fit(self._fits.Moments(batch=self._noting(self._batches), epoch=ended))
+        self.whole = self._fit(Moments(batch=self._noting(self._batches), epoch=ended))
         # Stopped in a training of its own, since a Trainer that is stopped can't go on.
-        self.saved = self._fit(self._fits.Moments(), stop_after=self.after, save=path)
+        self.saved = self._fit(Moments(), stop_after=self.after, save=path)
         self.saved["random"] |= self.process
 
     def resume(self, path: str, carries: bool) -> None:
@@ -202,16 +203,16 @@ class _Lightning(_Halves):
         def trains(parts: Mapping[str, Any]) -> None:
             loaded.update(training_state.of(parts))
 
-        self.resumed = self._fit(self._fits.Moments(begins, trains, self._noting(batches)), resume=path)
+        self.resumed = self._fit(Moments(begins, trains, self._noting(batches)), resume=path)
         loaded["random"] |= process
         loaded["position"], self.saved["position"] = _positions(batches, self._batches)
         self.loaded = loaded
 
     def _fit(self, moments: Any, *, save: str = "", **options: Any) -> State:
-        trainer = self._fits.fit(self.start(), self.arguments, moments, **options)
+        trainer = self._trainings.fit(self.start(), self.arguments, moments, **options)
         if save:
             trainer.save_checkpoint(save)
-        return training_state.of(self._fits.parts_of(trainer))
+        return training_state.of(self._trainings.parts_of(trainer))
 
     def _noting(self, batches: list[str]) -> Callable[[int, Any], None]:
         return lambda epoch, batch: batches.append(_digest(batch)) if epoch >= self.after else None

@@ -19,7 +19,6 @@ from faultlab.config.selection import Selection
 from faultlab.core import atomic_write
 from faultlab.core.alert import Alert
 from faultlab.core.demands import Demands
-from faultlab.core.fault import Fault
 from faultlab.core.kill_matrix import Matrix
 from faultlab.core.reason import Reason, ReasonKind, texts
 from faultlab.core.report import Baseline, Report, dump
@@ -179,7 +178,7 @@ def _asked(config: pytest.Config) -> SuiteOptions:
         targets=tuple(option("faultlab_target")),
         jobs=jobs,
         matrix=option("faultlab_matrix"),
-        settled=frozenset(Fault.parse(fault).at_any_time() for fault in option("faultlab_settled")),
+        settled=frozenset(parse_fault(fault).at_any_time() for fault in option("faultlab_settled")),
         leave_out=option("faultlab_leave_out"),
         timeout=option("faultlab_timeout"),
     )

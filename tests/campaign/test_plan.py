@@ -15,7 +15,7 @@ from faultlab.catalogue.failure_mode import Dose, FailureMode, declare
 from faultlab.catalogue.injection_points import InjectionPoint, StepOutput
 from faultlab.catalogue.injection_points.point import Attachment
 from faultlab.config.selection import Selection
-from faultlab.core.fault import Fault
+from faultlab.core.fault import Fault, Trigger
 from faultlab.core.orders import Planned
 from faultlab.core.target_profile import TargetProfile
 from faultlab.errors import UsageError
@@ -162,9 +162,10 @@ def test_a_dose_that_the_failure_mode_lacks_is_refused() -> None:
         _ids(select=["input.noisy:size=2"])
 
 
-def test_a_selection_is_read_back_from_its_json() -> None:
-    selection = Selection(["loss.*"], ["x"], {"loss.nan": ["@once"]}, [("*", "why")])
-    assert Selection(**selection.to_json()) == selection
+def test_a_selection_takes_faults_and_their_texts_alike() -> None:
+    fault = Fault("loss.nan", {}, Trigger("step", 3))
+    assert _ids(select=[fault]) == _ids(select=[str(fault)]) == ["loss.nan@step=3"]
+    assert _ids(select=[fault], skip=["loss.*"]) == []
 
 
 def test_a_step_that_the_run_never_reaches_is_settled_as_inconclusive_and_says_how_many_there_are() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import string
 
 import pytest
@@ -35,6 +36,13 @@ def test_a_fault_is_read_back_from_its_own_text(fault: Fault) -> None:
     assert again == fault
     assert str(again) == str(fault)
     assert hash(again) == hash(fault)
+
+
+@given(_faults)
+def test_a_fault_reaches_another_process_as_data(fault: Fault) -> None:
+    again = Fault.from_json(json.loads(json.dumps(fault.to_json())))
+    assert again == fault
+    assert str(again) == str(fault)
 
 
 @given(_triggers)

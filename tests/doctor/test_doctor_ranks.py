@@ -28,7 +28,7 @@ def launch(**environment: str) -> list[Finding]:
     [
         ({"RANK": "0"}, "RANK is set without WORLD_SIZE"),
         ({"WORLD_SIZE": "2"}, "WORLD_SIZE is set without RANK"),
-        ({"LOCAL_RANK": "1"}, "LOCAL_RANK is set without RANK: Lightning starts no ranks"),
+        ({"LOCAL_RANK": "1"}, "LOCAL_RANK is set without RANK: the Trainer starts no ranks"),
         ({"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost"}, "MASTER_PORT is not set"),
         ({"RANK": "0", "WORLD_SIZE": "2", "MASTER_PORT": "29511"}, "MASTER_ADDR is not set"),
         ({"RANK": "2", "WORLD_SIZE": "2"}, "RANK=2 is not below WORLD_SIZE=2"),

@@ -83,6 +83,16 @@ def test_what_a_checkpoint_or_a_resume_loses_in_silence_is_harm(results: dict[st
     assert result.harm.harmful
 
 
+def test_a_best_checkpoint_that_only_faultlab_loads_is_not_for_the_training_to_detect(lab: Lab) -> None:
+    (outcome,) = lab.run([f"checkpoint.truncated@step={lab.profile.steps - 1}"]).values()
+    result = lab.judge(outcome)
+    assert result.activations
+    assert (result.status, result.detected_by) == (Status.SILENT, []), result
+    assert result.harm is not None
+    assert result.harm.harmful
+    assert result.harm.seen_by.startswith("the checkpoint can't be used: "), result.harm
+
+
 def test_a_full_disk_says_so(results: dict[str, FaultResult]) -> None:
     (found,) = results["checkpoint.disk-full"].detected_by
     assert found.names_cause

@@ -177,7 +177,7 @@ def test_the_samples_of_ranks_are_compared() -> None:
         assert {quiet, ordered} == {"quiet after 4 looks"}
         assert overfit == "quiet after 0 looks"
         assert streams == "quiet after 4 looks"
-        assert stream == same == "same-batch: the ranks 0, 1 train on the same samples in batch 0 of the epoch"
+        assert stream == same == "same-batch: the ranks 0, 1 train on the same samples in batch 0"
         assert shuffled == "overlap: 100% of the samples of this epoch were seen by several ranks"
         assert drawn == "quiet after 4 looks"
     for rank, result in enumerate(results):

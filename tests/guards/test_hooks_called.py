@@ -133,7 +133,7 @@ def found_in(data: pl.LightningDataModule, module: pl.LightningModule) -> str:
 def test_a_misnamed_hook_of_the_datamodule_is_detected(data: Any, name: str, meant: str) -> None:
     found = found_in(data(), Healthy())
     assert name in found
-    assert found.endswith(f"Lightning's hook is {meant}")
+    assert found.endswith(f"the Trainer's hook is {meant}")
 
 
 def test_a_method_of_the_datamodule_that_is_called_or_not_needed_is_allowed() -> None:

@@ -214,7 +214,7 @@ def collated(make: Any) -> DataLoader[Any]:
 def test_batches_of_a_class_of_its_own_are_allowed_and_that_is_counted() -> None:
     guard = SamplesIndependent()
     fit(guard, Bagged(), train=collated(Bag), limit_val_batches=0)
-    assert "can't be split" in guard.report()
+    assert "an input of the custom class Bag can't be built again" in guard.report()
 
 
 @pytest.mark.parametrize("make", [dict, OrderedDict, UserDict])

@@ -188,6 +188,23 @@ def test_core_rests_on_the_standard_library_alone() -> None:
     assert foreign <= sys.stdlib_module_names
 
 
+def test_what_faults_are_made_of_does_not_know_the_guards() -> None:
+    for module, file in modules().items():
+        if home(module) in ("core", "injection", "ranks", "sandbox"):
+            named = [text for text in _strings_and_attributes(file) if text.startswith("faultlab.guards")]
+            assert named == [], module
+
+
+def test_texts_become_faults_in_one_module() -> None:
+    reading = {
+        module
+        for module, file in modules().items()
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and ast.unparse(node) == "Fault.parse"
+    }
+    assert reading == {"config.fault_patterns"}
+
+
 def test_pytests_private_names_stand_in_one_file() -> None:
     private = r"\b_pytest\.|\b(_fixtureinfo|_setupstate|_initrequest|_pyfuncitem|_global_capturing|_basetemp)\b"
     poking = {name for name, file in modules().items() if re.search(private, file.read_text(encoding="utf-8"))}

@@ -14,6 +14,7 @@ import torch
 from faultlab.campaign.scenario_tests import Judged, join
 from faultlab.catalogue import index
 from faultlab.core.detection import Detection, Prescribed
+from faultlab.core.fault import Fault
 from faultlab.core.kill_matrix import Matrix
 from faultlab.core.report import Status
 from faultlab.core.results import Outcome, SuiteRun
@@ -169,26 +170,28 @@ def by_test(name: str = "tests/test_a.py::test_it") -> Detection:
 
 @pytest.mark.parametrize("status", [Status.SILENT, Status.WARNED, Status.NO_EFFECT, Status.DETECTED])
 def test_what_a_test_detects_is_detected(status: Status) -> None:
-    judged = Judged({"loss.nan": [by_test()]})
+    fault, judged = Fault.parse("loss.nan@step=12"), Judged({Fault("loss.nan"): [by_test()]})
     guard = [Prescribed("faultlab.guards.Gradients", 12, 0.1)]
-    joined = join(result("loss.nan@step=12", status, detected_by=[detection()], prescription=guard), judged)
+    joined = join(fault, result(str(fault), status, detected_by=[detection()], prescription=guard), judged)
     assert joined.prescription == [], "no guard would add what a test detects"
     assert joined.status is Status.DETECTED
     assert [found.kind for found in joined.detected_by] == ["guard", "test"]
     # An interrupted campaign that goes on asks the tests again.
-    assert join(joined, judged).detected_by == joined.detected_by
+    assert join(fault, joined, judged).detected_by == joined.detected_by
 
 
 @pytest.mark.parametrize("status", [Status.ERROR, Status.TIMEOUT, Status.NOT_ACTIVATED, Status.NOT_APPLICABLE])
 def test_no_test_makes_up_for_what_is_inconclusive(status: Status) -> None:
-    found = result("loss.nan@step=12", status)
-    assert join(found, Judged({"loss.nan": [by_test()]})) == found
+    fault = Fault.parse("loss.nan@step=12")
+    found = result(str(fault), status)
+    assert join(fault, found, Judged({Fault("loss.nan"): [by_test()]})) == found
 
 
 def test_another_dose_is_another_fault_to_the_tests() -> None:
-    found = result("label.noisy:fraction=0.5@always", Status.SILENT)
-    assert join(found, Judged({"label.noisy": [by_test()]})).status is Status.SILENT
-    assert join(found, Judged({"label.noisy:fraction=0.5": [by_test()]})).status is Status.DETECTED
+    fault = Fault.parse("label.noisy:fraction=0.5@always")
+    found = result(str(fault), Status.SILENT)
+    assert join(fault, found, Judged({Fault("label.noisy"): [by_test()]})).status is Status.SILENT
+    assert join(fault, found, Judged({Fault("label.noisy", {"fraction": 0.5}): [by_test()]})).status is Status.DETECTED
 
 
 def test_a_test_is_the_detector_whatever_made_it_fail() -> None:

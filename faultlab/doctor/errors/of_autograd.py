@@ -9,7 +9,7 @@ _PL = "Lightning-AI/pytorch-lightning"
 ERRORS = [
     Known(
         r"does not require grad and does not have a grad_fn",
-        "gradients are switched off in validation: Lightning runs it under torch.inference_mode(), and this step "
+        "gradients are switched off in validation: the Trainer runs it under torch.inference_mode(), and this step "
         "needs one",
         "Compute it under `with torch.enable_grad():`, and set Trainer(inference_mode=False).",
         f"{_PL}#19910",
@@ -34,7 +34,7 @@ ERRORS = [
         "the loss depends on the graph of an earlier step or batch, which its backward has freed: a tensor that "
         "was kept (a hidden state, a running loss), or a second backward of the same loss",
         "Detach what you keep from one step to the next: self.hidden = hidden.detach(), for each part of a tuple; "
-        "add up loss.item(), not the loss. Do not call backward() in training_step, because Lightning does, unless "
+        "add up loss.item(), not the loss. Do not call backward() in training_step, because the Trainer does, unless "
         "self.automatic_optimization is False.",
         "sgadgil6/cnslab_fmri#4",
     ),

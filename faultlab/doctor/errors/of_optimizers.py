@@ -102,7 +102,7 @@ ERRORS = [
     Known(
         r"Torch not compiled with CUDA enabled|Found no NVIDIA driver",
         "the code asks for a GPU (.cuda(), .to('cuda')), but this torch or this machine has none",
-        "Leave devices to Lightning: remove .cuda() and .to('cuda'); the Trainer moves the module and the batches.",
+        "Leave devices to the Trainer, which moves the module and the batches: remove .cuda() and .to('cuda').",
         "liun-online/HeCo#15",
     ),
     Known(

@@ -8,7 +8,7 @@ ERRORS = [
     Known(
         r"(?P<name>[\w<>]+)\(\) takes (?P<a>\d+) positional arguments? but (?P<b>\d+) (?:was|were) given",
         "{name} gets {b} arguments but takes {a}, including self",
-        "Check its def line: does it have self, and does it take what Lightning passes (training_step(self, batch, "
+        "Check its def line: does it have self, and does it take what the Trainer passes (training_step(self, batch, "
         "batch_idx))?",
         "edobobo/p-lightning-template#3",
     ),

@@ -47,7 +47,7 @@ ERRORS = [
     ),
     Known(
         r"strategy `fsdp` requires a GPU accelerator",
-        "Lightning's FSDPStrategy trains on GPUs only",
+        "FSDPStrategy trains on GPUs only",
         "Use strategy='ddp' on the CPU, or ModelParallelStrategy with fully_shard in configure_model.",
     ),
     Known(

@@ -10,7 +10,8 @@ from typing import Any
 
 from faultlab.core.patching import Patches
 from faultlab.core.trajectory import Trajectory
-from faultlab.frameworks.lightning import copied_ranks, namespaces, private_api
+from faultlab.frameworks.foreign import Moments
+from faultlab.frameworks.lightning import copied_ranks, interrupted, namespaces, private_api
 from faultlab.frameworks.lightning.probe import Probe
 from faultlab.frameworks.lightning.recorder import count_logger_calls, recorder
 from faultlab.frameworks.lightning.seams.callbacks import named_callbacks
@@ -22,6 +23,7 @@ from faultlab.injection.hooks import Site
 class ForeignLightning:
     """Modules and Trainers under either of Lightning's names; see `faultlab.frameworks.foreign.Foreign`."""
 
+    module_name = "LightningModule"
     steps: Mapping[str, str] = STEP_METHODS
 
     def imported(self) -> bool:
@@ -107,6 +109,20 @@ class ForeignLightning:
         for namespace in namespaces.loaded():
             connector = private_api.part(namespace, private_api.CALLBACK_CONNECTOR)
             patches.wrap(connector, private_api.ATTACH_CALLBACKS, make)
+
+    def fit(
+        self,
+        made: Any,
+        arguments: Mapping[str, Any],
+        moments: Moments,
+        *,
+        stop_after: int = 0,
+        resume: str | None = None,
+    ) -> Any:
+        return interrupted.fit(made, arguments, moments, stop_after=stop_after, resume=resume)
+
+    def parts_of(self, trainer: Any) -> dict[str, Any]:
+        return interrupted.parts_of(trainer)
 
     def versions(self) -> dict[str, str]:
         packages = [name.partition(".")[0] for name in namespaces.loaded()]

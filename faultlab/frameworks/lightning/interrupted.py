@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
+from faultlab.frameworks.foreign import Moments
 from faultlab.frameworks.lightning import namespaces
 from faultlab.frameworks.lightning.resume import trusting
 
@@ -20,35 +20,10 @@ _QUIET = {
 }
 
 
-@dataclass(frozen=True)
-class Moments:
-    """What is called at the moments of a fit.
-
-    Attributes:
-        begins: Called when the fit begins and the weights are loaded, before any batch is.
-        trains: Called with the parts of the training when all of its state is loaded.
-        batch: Called with the number of the epoch and each training batch.
-        epoch: Called with the number of epochs that have ended, at the end of each.
-    """
-
-    begins: Callable[[], None] = lambda: None
-    trains: Callable[[Mapping[str, Any]], None] = lambda parts: None
-    batch: Callable[[int, Any], None] = lambda epoch, batch: None
-    epoch: Callable[[int], None] = lambda epochs: None
-
-
 def fit(
     made: Any, arguments: Mapping[str, Any], moments: Moments, *, stop_after: int = 0, resume: str | None = None
 ) -> Any:
-    """Fit a module and return its Trainer.
-
-    Args:
-        made: The module, or a pair of the module and its data.
-        arguments: Arguments of the Trainer that replace the quiet ones.
-        moments: What is called in between.
-        stop_after: The number of epochs after which the fit is stopped, 0 for its end.
-        resume: The checkpoint to continue from.
-    """
+    """Fit a module and return its Trainer; see `Foreign.fit`."""
     module, *data = made if isinstance(made, tuple) else (made,)
     namespace = sys.modules[namespaces.namespace_of(type(module))]
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from faultlab.core.trajectory import Trajectory
+from faultlab.frameworks.base import using_checkpoint
 from faultlab.frameworks.lightning import ranks
 from faultlab.frameworks.lightning.target import Built
 
@@ -65,6 +66,8 @@ def go_on(trainer: Any, epochs: int, build_again: BuildAgain) -> LightningTraini
 def evaluate_best(trained: LightningTraining, trajectory: Trajectory, build_again: BuildAgain) -> None:
     """Evaluate the best checkpoint in a fresh module; add its metrics to ``trajectory``.
 
+    Raise UnusableCheckpointError if that fails: the training itself goes on from its last checkpoint.
+
     With the training's data, as after a training: a data module need not support a set-up for validation alone.
     """
     fresh, fit, resumed = build_again({}), trained.built.fit, trained.trainer
@@ -73,7 +76,8 @@ def evaluate_best(trained: LightningTraining, trajectory: Trajectory, build_agai
     best = getattr(_keeper(resumed), "best_model_path", "") or "best"
     # With shared parameters, a Trainer would load the best checkpoint's optimizer states into the trained module's.
     trainer = fresh.trainer if ranks.shares_parameters(resumed) else resumed
-    found = trainer.validate(evaluated.module, ckpt_path=best, verbose=False, **trusting(trainer.validate), **data)
+    with using_checkpoint():
+        found = trainer.validate(evaluated.module, ckpt_path=best, verbose=False, **trusting(trainer.validate), **data)
     trajectory.reloaded = {str(name): float(value) for metrics in found for name, value in metrics.items()}
 
 

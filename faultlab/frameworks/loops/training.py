@@ -8,7 +8,6 @@ import functools
 import inspect
 import os
 import sys
-import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from numbers import Number
 from typing import Any
@@ -16,11 +15,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from faultlab.core.alert import safe_text
 from faultlab.core.patching import Patches
 from faultlab.core.target_profile import TargetProfile
 from faultlab.errors import TargetError
-from faultlab.frameworks.base import Assembly, BuildAgain, UnusableCheckpointError
+from faultlab.frameworks.base import Assembly, BuildAgain, using_checkpoint
 from faultlab.frameworks.loops import roots, trainers
 from faultlab.frameworks.loops.advising import Advising
 from faultlab.frameworks.loops.clock import LoopClock
@@ -31,9 +29,6 @@ from faultlab.frameworks.loops.target import BuiltLoop
 from faultlab.frameworks.profiling import Profiling
 from faultlab.ranks.joining import RankEnds
 from faultlab.sandbox.overlay import Overlay
-
-_WIDEST = 160
-"""How many characters of an error of faultlab's own loading are reported."""
 
 
 class LoopTraining:
@@ -134,7 +129,7 @@ class LoopTraining:
         if self._built.resume is not None:
             self._continue(self._built.resume)
         elif file := self._loop.checkpoints.best():
-            with _by_faultlab():
+            with using_checkpoint():
                 self._other = self._with_others(self._loaded(file))
         return self
 
@@ -157,7 +152,7 @@ class LoopTraining:
         file = self._loop.checkpoints.best()
         if self._built.resume is None or not file:
             return
-        with _by_faultlab():
+        with using_checkpoint():
             if self._built.evaluate is not None:
                 self._trajectory.reloaded = self._evaluated([self._loaded(file), *self._loop.roots.found[1:]])
             elif self._loop.evaluates:
@@ -202,16 +197,6 @@ class LoopTraining:
     def versions(self) -> dict[str, str]:
         names = ("torch", *self._loop.packages)
         return {name: str(sys.modules[name].__version__) for name in names if name in sys.modules}
-
-
-@contextlib.contextmanager
-def _by_faultlab() -> Iterator[None]:
-    """Distinguish the exceptions of faultlab's own use of a checkpoint from those of the user's training."""
-    try:
-        yield
-    except Exception as error:
-        told = textwrap.shorten(f"{type(error).__name__}: {safe_text(error)}", _WIDEST, placeholder=" ...")
-        raise UnusableCheckpointError(told) from error
 
 
 def _required(function: Callable[..., Any]) -> list[inspect.Parameter]:

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from faultlab.guards.support import pace, trainer_state
 from faultlab.guards.support.callback import HOOKS
 from faultlab.guards.support.guard_set import GuardSet, Rhythm
+from faultlab.guards.support.terms import LOOPS
 from faultlab.guards.support.training_view import TrainingView
 
 Call = Callable[..., None]
@@ -23,7 +24,7 @@ class HandLoop(TrainingView):
     Schedules, checkpoints and the plan of validation are unknown.
     """
 
-    is_plain_loop = True
+    terms = LOOPS
 
     def __init__(self, optimizers: list[Optimizer], train: Any, validation: Any, accumulates: int, epochs: int) -> None:
         self.optimizers: list[Optimizer] = optimizers

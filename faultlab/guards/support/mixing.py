@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+
+from faultlab.guards.support import trainer_state
 
 _MOST = 2000
 _RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
@@ -71,9 +73,9 @@ class _Calls(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        given = [_kept(tensor) for tensor in _tensors((args, kwargs))] if len(self.made) < _MOST else []
+        given = [_kept(tensor) for tensor in trainer_state.tensors((args, kwargs))] if len(self.made) < _MOST else []
         output = func(*args, **kwargs)
-        made = [_kept(tensor) for tensor in _tensors(output)]
+        made = [_kept(tensor) for tensor in trainer_state.tensors(output)]
         if given and made and len(self.made) < _MOST:
             name = str(getattr(func, "__name__", ""))
             self.made.append(_Call(name, given, made, _words(name, args, kwargs), _line()))
@@ -106,17 +108,6 @@ def _remedy(call: _Call) -> str:
             "and moves no dimension."
         )
     return ""
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, dict):
-        for part in value.values():
-            yield from _tensors(part)
-    elif isinstance(value, (list, tuple)):
-        for part in value:
-            yield from _tensors(part)
 
 
 def _line() -> str:

@@ -10,6 +10,8 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from faultlab.guards.support.terms import TRAINERS, Terms
+
 
 class TrainingView(Protocol):
     """One training: its progress, its planned length, and the objects that take part in it.
@@ -49,8 +51,8 @@ class TrainingView(Protocol):
     shows_batches: bool = True
     """True if hooks are called with the batches, False if they are called with None."""
 
-    is_plain_loop: bool = False
-    """True if a loop of the user's own runs the training, and no Trainer."""
+    terms: Terms = TRAINERS
+    """What the user's code calls the parts of the training."""
 
     fetched: int = 1
     """Training batches that the loop has fetched for the current one; it calls the module for each of them."""
