@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from benchmarks.realbugs import registry
 from benchmarks.realbugs.bug import Bug
+from benchmarks.realbugs.outcomes import Kept
 from benchmarks.realbugs.predicting import predictions
 from benchmarks.realbugs.registry import Detector
 from benchmarks.realbugs.scores import Outcomes, Rate, Score, score, together
@@ -72,11 +73,12 @@ Not in the table:
 def page(
     bugs: Sequence[Bug],
     detectors: Mapping[str, Detector],
-    outcomes: Outcomes,
-    seeds: int,
+    kept: Kept,
     pythons: Mapping[str, str],
 ) -> str:
     """Return the page as Markdown."""
+    outcomes = kept.all
+    seeds = 1 + max((cell.seed for cell in outcomes), default=0)
     scores = {name: score(bugs, name, outcomes, seeds) for name in detectors}
     ran = {name: one for name, one in scores.items() if one.detected().of or one.errors()}
     public = [name for name in ran if detectors[name].group == "public"]
@@ -84,7 +86,7 @@ def page(
     sets = {title: names for title, names in sets.items() if len(names) > 1}
     parts = [
         _HEAD,
-        _extent(bugs, ran, {cell: outcome for cell, outcome in outcomes.items() if cell.seed < seeds}),
+        _extent(bugs, ran, outcomes) + _outdated(kept),
         "## Detectors\n",
         _table(detectors, ran, sets),
         _failures(bugs, public, outcomes, seeds),
@@ -94,6 +96,16 @@ def page(
         _bugs(bugs, ran),
     ]
     return "\n".join(parts)
+
+
+def _outdated(kept: Kept) -> str:
+    by = ", ".join(sorted({cell.detector for cell in kept.outdated}))
+    if not by:
+        return ""
+    return (
+        f"\n{len(kept.outdated)} of {len(kept.all)} runs were made before a later change of the bug, the detector or "
+        f"faultlab's guards: those of {by}.\n"
+    )
 
 
 def _not_run(ran: Collection[str]) -> str:
