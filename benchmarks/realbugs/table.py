@@ -13,6 +13,7 @@ from benchmarks.realbugs.outcomes import Kept
 from benchmarks.realbugs.predicting import predictions
 from benchmarks.realbugs.registry import Detector
 from benchmarks.realbugs.scores import Outcomes, Rate, Score, score, together
+from benchmarks.realbugs.visibility import agreement, ratings
 
 TOGETHER = {
     "*torch and Lightning, all of the above*": (
@@ -25,6 +26,8 @@ TOGETHER = {
     "*guards, full: all, watch*": ("guards.all(full)", "guards.watch(full)"),
 }
 PUBLIC = "*the public tools together*"
+COMPARING = ("guards, KnownGood", "TrainCheck", "trainproof compare")
+"""The detectors that compare with recorded runs of the fixed version."""
 _HEAD = """\
 # Real bugs: who detects them
 
@@ -39,6 +42,9 @@ same seeds, each in a process of its own.
 - **Detected**: a check raises an alert on the buggy version and not on the fixed one with the same seed, with at
   least half of the seeds; with the 95 % interval by Wilson's score. A detector is judged on the bugs of the
   frameworks that it supports.
+- **From within**: the same for bugs that can be seen from within the process, by at least one of two raters. The rule
+  is in `benchmarks/realbugs/visibility.py`, and what each rater wrote in `visibility.jsonl` beside it. They read the
+  bugs and their sources, and knew no guard and no outcome.
 - **Set aside**: the same for every fifth bug, chosen by the hash of its id. Nobody looks at how guards fare on
   these when a guard is changed.
 - **New**: the same for the other bugs that nobody has looked at yet to change a guard: those that
@@ -87,6 +93,7 @@ def page(
     parts = [
         _HEAD,
         _extent(bugs, ran, outcomes) + _outdated(kept),
+        _in_short(detectors, ran, sets),
         "## Detectors\n",
         _table(detectors, ran, sets),
         _failures(bugs, public, outcomes, seeds),
@@ -96,6 +103,36 @@ def page(
         _bugs(bugs, ran),
     ]
     return "\n".join(parts)
+
+
+def _in_short(detectors: Mapping[str, Detector], ran: Mapping[str, Score], sets: Mapping[str, Sequence[str]]) -> str:
+    """Return who detects the most, in sentences."""
+
+    def told(one: Score) -> str:
+        new = one.detected(lambda bug: bug.new)
+        return (
+            f"{_short(one.detected())} (new ones {_short(new)}), with alarms on {_short(one.alarms())} fixed versions"
+        )
+
+    rows = {title: together([ran[name] for name in names]) for title, names in sets.items()}
+    lines = [
+        f"{who} detect {told(rows[title])}."
+        for title, who in {
+            "*guards, full: all, watch*": "faultlab's guards of the level full",
+            "*guards, cheap: all, watch*": "Those of the level cheap",
+            "*torch and Lightning, all of the above*": "The means that torch and Lightning have, all together,",
+        }.items()
+        if title in rows
+    ]
+    for compares, which in ((False, "without a recorded run"), (True, "with recorded runs of the fixed version")):
+        of_kind = {name: one for name, one in ran.items() if (name in COMPARING) == compares}
+        for group, what in (("faultlab", "faultlab's KnownGood"), ("public", "the public tool")):
+            mine = {name: one for name, one in of_kind.items() if detectors[name].group == group}
+            if mine and (compares or group == "public"):
+                best = max(mine, key=lambda name: mine[name].detected().count)
+                named = what if group == "faultlab" else f"{what} that detects the most, {best},"
+                lines.append(f"{which[0].upper()}{which[1:]}, {named} detects {told(mine[best])}.")
+    return "".join(f"- {line}\n" for line in lines)
 
 
 def _outdated(kept: Kept) -> str:
@@ -130,14 +167,23 @@ def _extent(bugs: Sequence[Bug], ran: Mapping[str, Score], outcomes: Outcomes) -
         + ", ".join(f"{name} {count}" for name, count in kinds.most_common())
         + f". Seeds: {max(most.values(), default=0)}"
         + (f" ({fewest})" if fewest else "")
-        + ".\n"
+        + f". {_visible(bugs)}\n"
+    )
+
+
+def _visible(bugs: Sequence[Bug]) -> str:
+    rated = {bug.id: ratings()[bug.id] for bug in bugs}
+    either, both = (sum(getattr(one, by) for one in rated.values()) for by in ("by_any", "by_both"))
+    return (
+        f"{either} can be seen from within the process by at least one rater, {both} by both; the raters agree on "
+        f"{len(bugs) - either + both} (Cohen's kappa {agreement(rated):.2f})."
     )
 
 
 def _table(detectors: Mapping[str, Detector], ran: Mapping[str, Score], sets: Mapping[str, Sequence[str]]) -> str:
     lines = [
-        "| detector | detected | set aside | new | names the cause | false alarms | steps | CPU |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| detector | detected | from within | set aside | new | names the cause | false alarms | steps | CPU |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     rows = list(ran.items())
     for title, names in sets.items():
@@ -150,10 +196,11 @@ def _table(detectors: Mapping[str, Detector], ran: Mapping[str, Score], sets: Ma
         if detector is not None and detector.before:
             steps = "before"
         aside, new = one.detected(lambda bug: bug.held_out), one.detected(lambda bug: bug.new)
+        within = one.detected(lambda bug: ratings()[bug.id].by_any)
         price = "—" if cost is None or (detector is not None and detector.static) else f"{cost:.1f}"
         named = one.named()
         lines.append(
-            f"| {name} | {one.detected()} | {_short(aside)} | {new} | "
+            f"| {name} | {one.detected()} | {within} | {_short(aside)} | {new} | "
             f"{_short(named)} | {one.alarms()} | {steps} | {price} |"
         )
     return "\n".join(lines) + "\n"

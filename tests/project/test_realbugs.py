@@ -18,7 +18,7 @@ import pytest
 
 from benchmarks.realbugs import __main__ as realbugs
 from benchmarks.realbugs import bug as bugs
-from benchmarks.realbugs import cells, coupling, harvest, registry, scores, table
+from benchmarks.realbugs import cells, coupling, harvest, registry, scores, table, visibility
 from benchmarks.realbugs.bug import VERSIONS, Bug, Change, InvalidBug
 from benchmarks.realbugs.catalogue import __main__ as catalogue
 from benchmarks.realbugs.cells import Cell
@@ -332,6 +332,13 @@ def test_kept_outcomes_name_no_folder_of_this_machine(tmp_path: Path) -> None:
     kept.keep(cells_of(chosen, [known["stock"]], 1)[0], Outcome(alerts=[Alert("file", told, 3)], error=told))
     (outcome,) = Kept(tmp_path, chosen, known).current.values()
     assert outcome.error == outcome.alerts[0].text == "no file record.json, see https://example.org/a/b"
+
+
+def test_two_raters_have_judged_each_bug() -> None:
+    rated = visibility.ratings()
+    assert set(rated) == {bug.id for bug in ALL}
+    assert all(len(one.seen) == len(one.relations) == 2 and all(one.relations) for one in rated.values())
+    assert visibility.agreement(rated) > 0.4
 
 
 def test_the_page_is_the_one_of_the_kept_outcomes() -> None:
