@@ -1,8 +1,9 @@
 """Which bugs can be seen from within the training process, by two raters who knew no detector's outcomes.
 
-A bug can be seen if there is a relation between what the process holds and does that the fixed version satisfies, the buggy
-version violates, and every healthy training satisfies, or every one of a class that can be recognized from within. It may not
-speak of the author's intent, of another run, of the source code, or of what a good value of a metric would be for the data.
+A bug can be seen if there is a relation between what the process holds and does that the fixed version satisfies, the
+buggy version violates, and every healthy training satisfies, or every one of a class that can be recognized from
+within. It may not speak of the author's intent, of another run, of the source code, or of what a good value of a metric
+would be for the data.
 """
 
 from __future__ import annotations
