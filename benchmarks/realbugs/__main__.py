@@ -9,11 +9,12 @@ from pathlib import Path
 
 from benchmarks.realbugs import table
 from benchmarks.realbugs.bug import Bug, InvalidBug, chosen
-from benchmarks.realbugs.harvest import ROOT, Harvest, cells
-from benchmarks.realbugs.registry import Detector, detectors
+from benchmarks.realbugs.harvest import Harvest, cells
+from benchmarks.realbugs.outcomes import ROOT, Kept
+from benchmarks.realbugs.registry import detectors
 
 PAGE = ROOT / "docs" / "validity.md"
-RESULTS = ROOT / "reports" / "realbugs.jsonl"
+RESULTS = Path(__file__).parent / "outcomes"
 # The quick ring: detectors that take a fraction of a second, and twenty bugs of all kinds.
 QUICK_DETECTORS = ("stock", "overfit one batch", "guards.all(cheap)", "guards.watch(cheap)", "guards.verify")
 QUICK_BUGS = 20
@@ -35,8 +36,9 @@ def main() -> int:
     parser.add_argument("--detector", action="append", default=[], help="Run this detector only; repeatable.")
     parser.add_argument("--jobs", type=int, default=2, help="Workers that run at the same time.")
     parser.add_argument("--peers", default="", help="The python of an environment with peers.txt.")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="Keeps outcomes, so that a run can be continued.")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="The folder of kept outcomes.")
     parser.add_argument("--page", type=Path, default=PAGE, help="The page to write.")
+    parser.add_argument("--again", action="store_true", help="Also run what has a current outcome.")
     parser.add_argument("--table-only", action="store_true", help="Write the page from the kept outcomes.")
     asked = parser.parse_args()
     try:
@@ -67,19 +69,19 @@ def main() -> int:
     if asked.quick and not asked.bugs:
         bugs = quick(bugs)
     seeds = asked.seeds or (1 if asked.quick else 10 if asked.nightly else SEEDS)
-    harvest = Harvest(Path("/dev/null") if asked.quick else asked.results, bugs, known)
-    used: dict[str, Detector] = {name: known[name] for name in names}
+    kept = Kept(None if asked.quick else asked.results, bugs, known)
     if not asked.table_only:
-        harvest.run(cells(bugs, used.values(), seeds), pythons, asked.jobs)
-    # Outcomes of an earlier night stay on the page.
-    kept = {cell.detector for cell in harvest.outcomes}
-    used |= {name: one for name, one in known.items() if one.nightly and name in kept and not asked.detector}
-    text = table.page(bugs, used, harvest.outcomes, seeds, pythons)
+        wanted = cells(bugs, [known[name] for name in names], seeds)
+        missing = [cell for cell in wanted if asked.again or cell not in kept.current]
+        Harvest(kept, known).run(missing, pythons, asked.jobs)
+    shown = {cell.detector for cell in kept.all}
+    used = {name: one for name, one in known.items() if name in shown}
+    text = table.page(bugs, used, kept, pythons)
     if asked.quick:
         print(text)
     else:
         asked.page.write_text(text, encoding="utf-8")
-        print(f"{len(harvest.outcomes)} runs; written to {asked.page}")
+        print(f"{len(kept.all)} runs, {len(kept.outdated)} of them outdated; written to {asked.page}")
     return 0
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.realbugs.bug import Bug
-from benchmarks.realbugs.harvest import ROOT
+from benchmarks.realbugs.outcomes import ROOT
 from benchmarks.realbugs.scores import Rate, Score
 
 MEASURED = ROOT / "faultlab" / "guards" / "measured.json"

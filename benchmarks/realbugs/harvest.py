@@ -1,4 +1,4 @@
-"""All cells, run by the workers of the environments; outcomes are kept in a file, to continue a harvest."""
+"""All cells, run by the workers of the environments."""
 
 from __future__ import annotations
 
@@ -10,18 +10,14 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
 
 from benchmarks.realbugs.bug import VERSIONS, Bug
 from benchmarks.realbugs.cells import SHARED, Cell
+from benchmarks.realbugs.outcomes import ROOT, Kept
 from benchmarks.realbugs.registry import Detector
 from benchmarks.realbugs.run import Outcome
-
-ROOT = Path(__file__).resolve().parents[2]
-_HERE = Path(__file__).parent
 
 
 def cells(bugs: Iterable[Bug], detectors: Iterable[Detector], seeds: int) -> list[Cell]:
@@ -48,30 +44,21 @@ def sample(bugs: Sequence[Bug], size: int) -> list[Bug]:
 
 
 class Harvest:
-    """Outcomes by cell, in memory and in a file of JSON lines.
+    """Runs cells and keeps their outcomes."""
 
-    An outcome counts only for the files that it was made with: the bug's, the detector's and faultlab's guards.
-    """
-
-    def __init__(self, file: Path, bugs: Sequence[Bug], detectors: dict[str, Detector]) -> None:
-        self.file, self.outcomes = file, {}  # type: Path, dict[Cell, Outcome]
-        self._bugs, self._detectors = {bug.id: bug for bug in bugs}, detectors
+    def __init__(self, kept: Kept, detectors: Mapping[str, Detector]) -> None:
+        self.kept, self._detectors = kept, detectors
         self._lock = threading.Lock()
-        self._digests: dict[tuple[str, ...], str] = {}
-        if file.is_file():
-            for line in file.read_text(encoding="utf-8").splitlines():
-                self._take(json.loads(line))
 
     def run(self, wanted: Iterable[Cell], pythons: dict[str, str], jobs: int) -> None:
-        """Run the cells that have no outcome yet, with a worker of each environment in each of the jobs."""
+        """Run the cells, with a worker of each environment in each of the jobs."""
         waiting: queue.SimpleQueue[Cell] = queue.SimpleQueue()
         for cell in wanted:
-            if cell not in self.outcomes:
-                waiting.put(cell)
-        self.file.parent.mkdir(parents=True, exist_ok=True)
+            waiting.put(cell)
         with tempfile.TemporaryDirectory(prefix="realbugs-") as shared, ThreadPoolExecutor(jobs) as pool:
             for job in [pool.submit(self._work, waiting, pythons, shared) for _ in range(jobs)]:
                 job.result()
+        self.kept.tidy()
 
     def _work(self, waiting: queue.SimpleQueue[Cell], pythons: dict[str, str], shared: str) -> None:
         workers: dict[str, subprocess.Popen[str]] = {}
@@ -98,32 +85,9 @@ class Harvest:
 
     def _keep(self, cell: Cell, outcome: Outcome) -> None:
         with self._lock:
-            self.outcomes[cell] = outcome
-            content = {**cell.to_json(), "made_with": self._digest(cell), "outcome": outcome.to_json()}
-            with self.file.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(content) + "\n")
+            self.kept.keep(cell, outcome)
             if sys.stderr.isatty():
-                print(f"\r{len(self.outcomes)} runs ", end="", file=sys.stderr, flush=True)
-
-    def _take(self, content: dict[str, Any]) -> None:
-        cell = Cell(content["bug"], content["version"], content["detector"], content["seed"])
-        known = cell.bug in self._bugs and cell.detector in self._detectors
-        if known and content["made_with"] == self._digest(cell):
-            self.outcomes[cell] = Outcome.from_json(content["outcome"])
-
-    def _digest(self, cell: Cell) -> str:
-        key = (cell.bug, cell.detector)
-        if key not in self._digests:
-            detector = self._detectors[cell.detector]
-            files = [_HERE / "training.py", _HERE / "material.py", Path(detector.watch.__code__.co_filename)]
-            if detector.group == "faultlab":
-                files += sorted((ROOT / "faultlab" / "guards").rglob("*.py"))
-            scripts = [self._bugs[cell.bug].script(version) for version in VERSIONS]
-            used = [name for name in ("tables", "ranks") if any(f"realbugs.{name}" in script for script in scripts)]
-            files += [_HERE / f"{name}.py" for name in used]
-            texts = [file.read_bytes() for file in files] + [script.encode() for script in scripts]
-            self._digests[key] = hashlib.sha256(b"\0".join(texts)).hexdigest()[:16]
-        return self._digests[key]
+                print(f"\r{len(self.kept.current)} runs ", end="", file=sys.stderr, flush=True)
 
 
 def _start(python: str, shared: str) -> subprocess.Popen[str]:

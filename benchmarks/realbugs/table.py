@@ -9,9 +9,11 @@ from collections.abc import Collection, Mapping, Sequence
 
 from benchmarks.realbugs import registry
 from benchmarks.realbugs.bug import Bug
+from benchmarks.realbugs.outcomes import Kept
 from benchmarks.realbugs.predicting import predictions
 from benchmarks.realbugs.registry import Detector
 from benchmarks.realbugs.scores import Outcomes, Rate, Score, score, together
+from benchmarks.realbugs.visibility import agreement, ratings
 
 TOGETHER = {
     "*torch and Lightning, all of the above*": (
@@ -24,6 +26,8 @@ TOGETHER = {
     "*guards, full: all, watch*": ("guards.all(full)", "guards.watch(full)"),
 }
 PUBLIC = "*the public tools together*"
+COMPARING = ("guards, KnownGood", "TrainCheck", "trainproof compare")
+"""The detectors that compare with recorded runs of the fixed version."""
 _HEAD = """\
 # Real bugs: who detects them
 
@@ -38,6 +42,9 @@ same seeds, each in a process of its own.
 - **Detected**: a check raises an alert on the buggy version and not on the fixed one with the same seed, with at
   least half of the seeds; with the 95 % interval by Wilson's score. A detector is judged on the bugs of the
   frameworks that it supports.
+- **From within**: the same for bugs that can be seen from within the process, by at least one of two raters. The rule
+  is in `benchmarks/realbugs/visibility.py`, and what each rater wrote in `visibility.jsonl` beside it. They read the
+  bugs and their sources, and knew no guard and no outcome.
 - **Set aside**: the same for every fifth bug, chosen by the hash of its id. Nobody looks at how guards fare on
   these when a guard is changed.
 - **New**: the same for the other bugs that nobody has looked at yet to change a guard: those that
@@ -72,11 +79,12 @@ Not in the table:
 def page(
     bugs: Sequence[Bug],
     detectors: Mapping[str, Detector],
-    outcomes: Outcomes,
-    seeds: int,
+    kept: Kept,
     pythons: Mapping[str, str],
 ) -> str:
     """Return the page as Markdown."""
+    outcomes = kept.all
+    seeds = 1 + max((cell.seed for cell in outcomes), default=0)
     scores = {name: score(bugs, name, outcomes, seeds) for name in detectors}
     ran = {name: one for name, one in scores.items() if one.detected().of or one.errors()}
     public = [name for name in ran if detectors[name].group == "public"]
@@ -84,7 +92,8 @@ def page(
     sets = {title: names for title, names in sets.items() if len(names) > 1}
     parts = [
         _HEAD,
-        _extent(bugs, ran, {cell: outcome for cell, outcome in outcomes.items() if cell.seed < seeds}),
+        _extent(bugs, ran, outcomes) + _outdated(kept),
+        _in_short(detectors, ran, sets),
         "## Detectors\n",
         _table(detectors, ran, sets),
         _failures(bugs, public, outcomes, seeds),
@@ -94,6 +103,46 @@ def page(
         _bugs(bugs, ran),
     ]
     return "\n".join(parts)
+
+
+def _in_short(detectors: Mapping[str, Detector], ran: Mapping[str, Score], sets: Mapping[str, Sequence[str]]) -> str:
+    """Return who detects the most, in sentences."""
+
+    def told(one: Score) -> str:
+        new = one.detected(lambda bug: bug.new)
+        return (
+            f"{_short(one.detected())} (new ones {_short(new)}), with alarms on {_short(one.alarms())} fixed versions"
+        )
+
+    rows = {title: together([ran[name] for name in names]) for title, names in sets.items()}
+    lines = [
+        f"{who} detect {told(rows[title])}."
+        for title, who in {
+            "*guards, full: all, watch*": "faultlab's guards of the level full",
+            "*guards, cheap: all, watch*": "Those of the level cheap",
+            "*torch and Lightning, all of the above*": "The means that torch and Lightning have, all together,",
+        }.items()
+        if title in rows
+    ]
+    for compares, which in ((False, "without a recorded run"), (True, "with recorded runs of the fixed version")):
+        of_kind = {name: one for name, one in ran.items() if (name in COMPARING) == compares}
+        for group, what in (("faultlab", "faultlab's KnownGood"), ("public", "the public tool")):
+            mine = {name: one for name, one in of_kind.items() if detectors[name].group == group}
+            if mine and (compares or group == "public"):
+                best = max(mine, key=lambda name: mine[name].detected().count)
+                named = what if group == "faultlab" else f"{what} that detects the most, {best},"
+                lines.append(f"{which[0].upper()}{which[1:]}, {named} detects {told(mine[best])}.")
+    return "".join(f"- {line}\n" for line in lines)
+
+
+def _outdated(kept: Kept) -> str:
+    by = ", ".join(sorted({cell.detector for cell in kept.outdated}))
+    if not by:
+        return ""
+    return (
+        f"\n{len(kept.outdated)} of {len(kept.all)} runs were made before a later change of the bug, the detector or "
+        f"faultlab's guards: those of {by}.\n"
+    )
 
 
 def _not_run(ran: Collection[str]) -> str:
@@ -118,14 +167,23 @@ def _extent(bugs: Sequence[Bug], ran: Mapping[str, Score], outcomes: Outcomes) -
         + ", ".join(f"{name} {count}" for name, count in kinds.most_common())
         + f". Seeds: {max(most.values(), default=0)}"
         + (f" ({fewest})" if fewest else "")
-        + ".\n"
+        + f". {_visible(bugs)}\n"
+    )
+
+
+def _visible(bugs: Sequence[Bug]) -> str:
+    rated = {bug.id: ratings()[bug.id] for bug in bugs}
+    either, both = (sum(getattr(one, by) for one in rated.values()) for by in ("by_any", "by_both"))
+    return (
+        f"{either} can be seen from within the process by at least one rater, {both} by both; the raters agree on "
+        f"{len(bugs) - either + both} (Cohen's kappa {agreement(rated):.2f})."
     )
 
 
 def _table(detectors: Mapping[str, Detector], ran: Mapping[str, Score], sets: Mapping[str, Sequence[str]]) -> str:
     lines = [
-        "| detector | detected | set aside | new | names the cause | false alarms | steps | CPU |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| detector | detected | from within | set aside | new | names the cause | false alarms | steps | CPU |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     rows = list(ran.items())
     for title, names in sets.items():
@@ -138,10 +196,11 @@ def _table(detectors: Mapping[str, Detector], ran: Mapping[str, Score], sets: Ma
         if detector is not None and detector.before:
             steps = "before"
         aside, new = one.detected(lambda bug: bug.held_out), one.detected(lambda bug: bug.new)
+        within = one.detected(lambda bug: ratings()[bug.id].by_any)
         price = "—" if cost is None or (detector is not None and detector.static) else f"{cost:.1f}"
         named = one.named()
         lines.append(
-            f"| {name} | {one.detected()} | {_short(aside)} | {new} | "
+            f"| {name} | {one.detected()} | {within} | {_short(aside)} | {new} | "
             f"{_short(named)} | {one.alarms()} | {steps} | {price} |"
         )
     return "\n".join(lines) + "\n"

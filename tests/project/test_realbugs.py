@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
+import re
 import sys
 import textwrap
 import time
@@ -16,13 +18,13 @@ import pytest
 
 from benchmarks.realbugs import __main__ as realbugs
 from benchmarks.realbugs import bug as bugs
-from benchmarks.realbugs import cells, coupling, harvest, registry, scores, table
+from benchmarks.realbugs import cells, coupling, harvest, registry, scores, table, visibility
 from benchmarks.realbugs.bug import VERSIONS, Bug, Change, InvalidBug
 from benchmarks.realbugs.catalogue import __main__ as catalogue
 from benchmarks.realbugs.cells import Cell
 from benchmarks.realbugs.checking import check
-from benchmarks.realbugs.harvest import Harvest
 from benchmarks.realbugs.harvest import cells as cells_of
+from benchmarks.realbugs.outcomes import Kept
 from benchmarks.realbugs.run import Alert, Outcome, Run
 from faultlab.catalogue import index
 
@@ -301,17 +303,58 @@ def test_alerts_that_only_warn_can_be_left_out() -> None:
     assert Outcome.from_json(fixed[0].to_json()) == fixed[0]
 
 
-def test_a_harvest_goes_on_where_it_was_interrupted_unless_a_file_changed(
+def test_outcomes_are_kept_until_a_file_changes_and_are_outdated_then(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen, known = bugs.chosen(["sigmoid-twice"]), registry.detectors()
-    wanted = cells_of(chosen, [known["stock"]], 1)
-    assert len(wanted) == 2
-    first = Harvest(tmp_path / "kept.jsonl", chosen, known)
-    first._keep(wanted[0], Outcome(measure=1.0))
-    assert Harvest(tmp_path / "kept.jsonl", chosen, known).outcomes == {wanted[0]: Outcome(measure=1.0)}
+    fixed, buggy = sorted(cells_of(chosen, [known["stock"]], 1), key=lambda cell: cell.version, reverse=True)
+    first = Kept(tmp_path, chosen, known)
+    first.keep(fixed, Outcome(measure=1.0))
+    first.keep(buggy, Outcome(measure=3.0))
+    first.keep(buggy, Outcome(measure=2.0))
+    assert Kept(tmp_path, chosen, known).current == {fixed: Outcome(measure=1.0), buggy: Outcome(measure=2.0)}
     monkeypatch.setattr(Bug, "script", lambda self, version: textwrap.dedent(version))
-    assert not Harvest(tmp_path / "kept.jsonl", chosen, known).outcomes
+    later = Kept(tmp_path, chosen, known)
+    assert not later.current
+    later.keep(buggy, Outcome(measure=4.0))
+    assert later.all == {fixed: Outcome(measure=1.0), buggy: Outcome(measure=4.0)}
+    assert list(later.outdated) == [fixed]
+    later.tidy()
+    (file,) = tmp_path.iterdir()
+    assert [json.loads(line)["version"] for line in file.read_text().splitlines()] == ["fixed", "buggy"]
+    assert Kept(tmp_path, chosen, known).all == later.all
+
+
+def test_kept_outcomes_name_no_folder_of_this_machine(tmp_path: Path) -> None:
+    chosen, known = bugs.chosen(["sigmoid-twice"]), registry.detectors()
+    kept = Kept(tmp_path, chosen, known)
+    told = f"no file {tmp_path}/record.json, see https://example.org/a/b"
+    kept.keep(cells_of(chosen, [known["stock"]], 1)[0], Outcome(alerts=[Alert("file", told, 3)], error=told))
+    (outcome,) = Kept(tmp_path, chosen, known).current.values()
+    assert outcome.error == outcome.alerts[0].text == "no file record.json, see https://example.org/a/b"
+
+
+def test_two_raters_have_judged_each_bug() -> None:
+    rated = visibility.ratings()
+    assert set(rated) == {bug.id for bug in ALL}
+    assert all(len(one.seen) == len(one.relations) == 2 and all(one.relations) for one in rated.values())
+    assert visibility.agreement(rated) > 0.4
+
+
+def test_the_page_is_the_one_of_the_kept_outcomes() -> None:
+    known = registry.detectors()
+    kept = Kept(realbugs.RESULTS, ALL, known)
+    shown = {cell.detector for cell in kept.all}
+    used = {name: one for name, one in known.items() if name in shown}
+    pythons = {"own": sys.executable, "peers": sys.executable}
+    made, there = map(_without_versions, (table.page(ALL, used, kept, pythons), realbugs.PAGE.read_text()))
+    assert made == there, "run `python -m benchmarks.realbugs --table-only`"
+
+
+def _without_versions(page: str) -> str:
+    """Return the page without the versions of the tools, which are those of the environment that measured them."""
+    page = re.sub(r"\n\d+ of \d+ runs were made before a later change.*\n", "", page)
+    return re.sub(r"^- \*\*(.*?)\*\*( \([\w-]+ [\d.]+\))?:", r"- **\1**:", page, flags=re.MULTILINE)
 
 
 @pytest.mark.nightly(reason="Trains every bug six times; the quick ring checks one bug")

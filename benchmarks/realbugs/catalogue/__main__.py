@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.realbugs.coupling import COVERAGE
-from benchmarks.realbugs.harvest import ROOT
+from benchmarks.realbugs.outcomes import ROOT
 
 # The detectors of the benchmark, by the name that faultlab's report has for each.
 NAMES = {

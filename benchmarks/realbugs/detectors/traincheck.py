@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.realbugs.harvest import ROOT
+from benchmarks.realbugs.outcomes import ROOT
 from benchmarks.realbugs.registry import detector
 from benchmarks.realbugs.run import Run
 
