@@ -46,10 +46,13 @@ _WIDTH = 1 << 63
 
 
 class Record:
-    """The collectives that were entered since it began: how many, a digest of them in order, and the latest as text."""
+    """The collectives that were entered since it began: how many, a digest of them in order, and the latest as text.
+
+    ``exchanges`` counts those of all groups that pass values on, which barriers do not.
+    """
 
     def __init__(self) -> None:
-        self.count = self.digest = 0
+        self.count = self.digest = self.exchanges = 0
         self.latest: deque[str] = deque(maxlen=KEPT)
 
     def enter(self, text: str) -> None:
@@ -128,6 +131,9 @@ def _wrap(kind: type) -> None:
 def _recording(original: Callable[..., Any], name: str) -> Callable[..., Any]:
     @functools.wraps(original)
     def recording(group: Any, *args: Any, **kwargs: Any) -> Any:
+        if not exchanging() and not _is_of_replica():
+            for record in _records:
+                record.exchanges += name != "barrier"
         if group is dist.group.WORLD and not exchanging() and not _is_of_replica():
             text = f"{name}{_shapes([*args, *kwargs.values()])}"
             for record in _records:
