@@ -139,6 +139,11 @@ class Loss(MeanMetric):
     """A metric with the same states as that of another kind."""
 
 
+def sends_to_the_first(model: Any, validation: Any, schedule: Any) -> None:
+    both = share_of(model, validation)
+    dist.send(both, 0) if dist.get_rank() else dist.recv(torch.empty(2), 1)
+
+
 def mixes_metrics(model: Any, validation: Any, schedule: Any) -> None:
     metrics = [MeanMetric(), Loss()]
     for inputs, labels in validation:
@@ -202,13 +207,14 @@ def test_a_validation_of_shares_that_are_never_added_up_is_warned_of_once() -> N
         (metered(Drawing), True, 0),
         (reports_all_in_another_group, True, 0),
         (local_by_choice, True, 0),
+        (sends_to_the_first, True, 0),
         (on_first_alone, False, 0),
         (by_share, False, 3),
         (in_training_mode, True, 0),
     ],
     ids=[
         "torchmetrics", "a-schedule-by-a-mean", "a-metric-that-draws", "another-group", "averaged-by-hand",
-        "on-the-first-rank", "all-data-on-each-rank", "in-training-mode",
+        "sent-to-one", "on-the-first-rank", "all-data-on-each-rank", "in-training-mode",
     ],
 )  # fmt: skip
 def test_healthy_validations_are_quiet(validate: Validate, shares: bool, looks: int) -> None:
