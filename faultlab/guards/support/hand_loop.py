@@ -39,7 +39,7 @@ class HandLoop(TrainingView):
         self.num_training_batches = length(train)
 
     @property
-    def world_size(self) -> int:  # type: ignore[override]
+    def world_size(self) -> int:
         """Processes in the default group, which a loop may make and leave at any time."""
         return ranks_met()
 
