@@ -53,7 +53,7 @@ class MetricsSynced(Guard):
     }
 
     compares_metrics = True
-    """Whether it needs what the ranks of a loop compute in their validations."""
+    """True, since it needs the metrics that the ranks of a loop compute in their validations."""
 
     def __init__(self, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:
         super().__init__(action=action, leave_out=leave_out)

@@ -79,7 +79,7 @@ CALLS: ObservedCalls[Observer] = ObservedCalls(_methods)
 
 
 class ComputedMetrics:
-    """What one rank's loop computes from its validations, until it is taken.
+    """The metrics that one rank's loop computes from its validations, until they are taken.
 
     Args:
         module: The module that trains. Metrics that are computed while it is in training mode are not kept.

@@ -162,7 +162,7 @@ class TrainingView(Protocol):
     """True if all ranks call the current hook at the same place of the training, so that an exchange is possible."""
 
     computed: Sequence[Any] = ()
-    """What a loop's ranks have computed for whole validations since they met, as `Computed`; as many on each rank."""
+    """The metrics that a loop's ranks have computed since they met, as `Computed`; as many on each rank."""
 
     is_apart: bool = False
     """True if all ranks have validated since they met, each on its share of the data, and have exchanged nothing."""
