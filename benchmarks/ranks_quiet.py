@@ -3,8 +3,9 @@
     PYTHONPATH=. python benchmarks/ranks_quiet.py [--seeds N] [--level cheap|full] [--setup NAME]
 
 The setups: the digits CNN under DistributedDataParallel; with accumulated gradients; with BatchNorm whose buffers
-differ on purpose; in bfloat16; in a loop that is written by hand, under `guards.watch`; and the character transformer
-of scenarios/text/fsdp2.yaml, whose parameters the ranks share. It prints, for each setup and level, how many trainings
+differ on purpose; in bfloat16; in a loop that is written by hand, under `guards.watch`, which validates on all data or
+on its rank's share, with a torchmetrics object and a schedule by its value; and the character transformer of
+scenarios/text/fsdp2.yaml, whose parameters the ranks share. It prints, for each setup and level, how many trainings
 raised an alarm, and which guards never looked, with their reason. It exits with 1 if there was an alarm.
 """
 
@@ -26,7 +27,9 @@ import torch.distributed as dist
 from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import DataLoader, DistributedSampler
+from torchmetrics.classification import MulticlassAccuracy
 
 from benchmarks.guards import QUIET
 from benchmarks.ranks import RANKS, in_gang
@@ -57,12 +60,15 @@ def _sharded(callbacks: list[Any]) -> None:
     _fit(callbacks, module, data, strategy=strategy, limit_train_batches=16, gradient_clip_val=1.0)
 
 
-def _by_hand(chosen: list[Any]) -> None:
+def _by_hand(chosen: list[Any], shares: bool = False) -> None:
     sampler: Any = DistributedSampler(loop.loader("train").dataset)
     loader = DataLoader(sampler.dataset, batch_size=32, sampler=sampler)
     validation = loop.loader("validation")
+    if shares:
+        validation = DataLoader(validation.dataset, 32, sampler=DistributedSampler(validation.dataset, shuffle=False))
     model = DistributedDataParallel(loop.Digits())
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    schedule, accuracy = ReduceLROnPlateau(optimizer, "max"), MulticlassAccuracy(10)
     with guards.watch(model, optimizer, guards=chosen, loader=loader, validation=validation):
         for epoch in range(EPOCHS):
             sampler.set_epoch(epoch)
@@ -72,9 +78,11 @@ def _by_hand(chosen: list[Any]) -> None:
                 F.cross_entropy(model(images), labels).backward()
                 optimizer.step()
             model.eval()
+            accuracy.reset()
             with torch.no_grad():
-                for images, _ in validation:
-                    model(images)
+                for images, labels in validation:
+                    accuracy.update(model(images), labels)
+            schedule.step(accuracy.compute())
 
 
 SETUPS: dict[str, Train] = {
@@ -83,6 +91,7 @@ SETUPS: dict[str, Train] = {
     "buffers-differ": lambda callbacks: _digits(callbacks, strategy=DDPStrategy(broadcast_buffers=False)),
     "bf16": lambda callbacks: _digits(callbacks, precision="bf16-mixed"),
     "by-hand": _by_hand,
+    "by-hand-shares": lambda chosen: _by_hand(chosen, shares=True),
     "fsdp2": _sharded,
 }
 
@@ -92,7 +101,7 @@ def trained(name: str, level: Any, seed: int) -> tuple[str, dict[str, str]]:
     chosen = list(guards.all(level))
     pl.seed_everything(seed, verbose=False)
     try:
-        SETUPS[name](chosen if name == "by-hand" else [guards.GuardSet(chosen)])
+        SETUPS[name](chosen if name.startswith("by-hand") else [guards.GuardSet(chosen)])
     except guards.Alarm as alarm:
         return f"seed {seed}: {alarm}", {}
     return "", {type(one).__name__: one.report() for one in chosen if one.skipped and not one.looked}

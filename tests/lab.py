@@ -54,7 +54,7 @@ class Lab:
         self._serial = 0
         engine.open(name, {"path": [str(ROOT)], **scenario, "guards": []})
         (clean,) = engine.run([self.order("clean", Train(0, probe=True))])
-        self.clean = trained(clean)
+        self.clean, self._seconds = trained(clean), clean.seconds
         self.trajectory, profile = self.clean.trajectory, self.clean.profile
         assert profile is not None
         self._measure = choose_metric(self.trajectory, None, profile.directions)
@@ -99,7 +99,9 @@ class Lab:
             mode, reloads = index.modes()[fault.mode], _reloads(fault)
             begins = "construct" if reloads or mode.point.attach_at == "construct" else at
             one = self.order(id, Train(0, fault, profile=self.profile, reload=reloads), at=begins)
-            orders.append(replace(one, deadline=4.0 if mode.hangs else deadline, sleeps=mode.hangs))
+            # A machine that is busy takes longer to get to where a run hangs.
+            waits = max(4.0, 3 * self._seconds)
+            orders.append(replace(one, deadline=waits if mode.hangs else deadline, sleeps=mode.hangs))
         snapshot_run = self.order("snapshot_run", Train(0, snapshots=() if at == "construct" else (at,)))
         outcomes = self.engine.run([snapshot_run, *orders])
         return {outcome.id: outcome for outcome in outcomes if outcome.id != "snapshot_run"}

@@ -24,13 +24,14 @@ SIZE = 256
 class Position:
     """The last collective that a rank entered; ``number`` counts them from 1, and is 0 before the first.
 
-    ``step`` is the training step of that call.
+    ``step`` is the training step of that call. It is ``earlier`` if that was before the process of the run was forked.
     """
 
     rank: int
     number: int = 0
     name: str = ""
     step: int = 0
+    earlier: bool = False
 
     @property
     def told(self) -> str:
@@ -45,9 +46,9 @@ def file_of(meeting: str, rank: int) -> str:
     return f"{meeting}.rank-{rank}"
 
 
-def to_bytes(number: int, name: str, step: int) -> bytes:
+def to_bytes(number: int, name: str, step: int, earlier: bool = False) -> bytes:
     """Return the first half of the content of a rank's file."""
-    return json.dumps([number, name, step]).encode().ljust(SIZE)
+    return json.dumps([number, name, step, earlier]).encode().ljust(SIZE)
 
 
 def of_group_to_bytes(group: str, place: int, name: str) -> bytes:
@@ -88,8 +89,8 @@ def read(meeting: str, ranks: int) -> list[Position]:
     for rank in range(ranks):
         try:
             with open(file_of(meeting, rank), "rb") as file:
-                number, name, step = json.loads(file.read(SIZE))
-            found.append(Position(rank, int(number), str(name), int(step)))
+                number, name, step, earlier = json.loads(file.read(SIZE))
+            found.append(Position(rank, int(number), str(name), int(step), bool(earlier)))
         except (OSError, ValueError, TypeError):
             found.append(Position(rank))
     return found
@@ -97,7 +98,7 @@ def read(meeting: str, ranks: int) -> list[Position]:
 
 def standstill(positions: Sequence[Position]) -> str:
     """Return in words which ranks wait for which others; empty if nothing is known."""
-    if not any(position.number for position in positions):
+    if not any(position.number and not position.earlier for position in positions):
         return ""
     least = min(position.number for position in positions)
     # A broadcast doesn't wait for its receivers, so ranks may wait in different collectives for the one behind them.
@@ -116,6 +117,8 @@ def standstill(positions: Sequence[Position]) -> str:
 
 def is_deadlock(positions: Sequence[Position]) -> bool:
     """Return whether the ranks wait in different collectives, as many as they have entered: none can ever end."""
+    if any(position.earlier for position in positions):
+        return False
     return len({position.number for position in positions}) == 1 and len({position.name for position in positions}) > 1
 
 

@@ -156,7 +156,7 @@ def checked_jobs(asked: int | None) -> int:
 
     if asked is not None and asked > cores():
         raise UsageError(
-            f"{asked} jobs on {cores()} cores: runs that share a core are not faster, use more memory, and reach their"
+            f"{asked} jobs on {cores()} cores: runs that share a core are not faster, use more memory, and reach their "
             f"deadlines sooner; use at most {cores()}"
         )
     return asked or cores()

@@ -57,12 +57,14 @@ class BackwardFaithful(Guard):
     def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._findings.clear()
         self._expected = []
-        self._able = trainer.world_size == 1
-        if not self._able:
-            self.skip("several processes share the gradients")
+        self._able = True
 
     def on_before_backward(self, trainer: TrainingView, pl_module: Any, loss: Any) -> None:
         self._expected = []
+        # Asked each time, as a loop may make its process group after the first batch has begun.
+        if self._able and trainer.world_size > 1:
+            self._able = False
+            self.skip("several processes share the gradients")
         if not self._able or not isinstance(loss, torch.Tensor) or loss.numel() != 1 or loss.grad_fn is None:
             return
         probes = [probe for optimizer in optimizers_of(trainer) for probe in _last_weight(optimizer)]

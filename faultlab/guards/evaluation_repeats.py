@@ -66,6 +66,7 @@ class EvaluationRepeats(Guard):
         return {**super().__getstate__(), "_calls": [], "_marks": {}}
 
     def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
+        trials.prepare(pl_module, trainer, self.skip)
         self._forget()
 
     def on_validation_batch_start(

@@ -50,6 +50,9 @@ class FutureHidden(Guard):
         self.tolerance = tolerance
         self._calls = RecordedCalls(self.ears)
 
+    def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
+        trials.prepare(pl_module, trainer, self.skip)
+
     def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if batch_idx == 0:
             self._calls.begin(pl_module)

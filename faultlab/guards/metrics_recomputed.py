@@ -83,7 +83,9 @@ class MetricsRecomputed(Guard):
         self._values = []
         self._trial, self._first = None, None
         able = self.compute is not None or (trainer_state.learns(pl_module) and self._is_loss(self.metric))
-        self._due = self._asked = trainer.is_fitting and able
+        self._due = self._asked = trainer.is_fitting and able and not trainer.is_sharded
+        if trainer.is_sharded:
+            self.skip("the ranks share the module's parameters, and none has the present ones to make a copy")
         if trainer.is_fitting and self.compute is None and not trainer_state.learns(pl_module):
             self.skip("the module optimizes by hand, so its training step may return another loss: pass compute")
 

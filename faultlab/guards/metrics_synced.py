@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from faultlab.guards.guard import Action, Guard
-from faultlab.guards.support import fingerprints
+from faultlab.guards.support import fingerprints, pace
+from faultlab.guards.support.computed_metrics import Computed
 from faultlab.guards.support.exchange import Exchange, bits_of, from_bits, gather_objects, meets, ranks_named
 from faultlab.guards.support.findings import Findings
 from faultlab.guards.support.parameter_samples import Finding
@@ -27,6 +28,10 @@ class MetricsSynced(Guard):
     metrics that checkpoints, early stopping or schedules are decided by. Metrics of steps, and those that are logged
     with ``rank_zero_only``, are not compared. In a training of one process it does nothing.
 
+    Under `watch`, where nothing is logged by Lightning, the ranks compare the values that torchmetrics objects compute
+    in eval mode from the states of all ranks, and the metric that ``ReduceLROnPlateau`` is stepped with. If each rank
+    validates its own share of the data and they exchange nothing afterwards, the guard warns.
+
     Args:
         action: What an alarm does: "raise", "warn" or "save", as in `Guard`.
         leave_out: Names of checks whose alarms are ignored.
@@ -37,13 +42,18 @@ class MetricsSynced(Guard):
         "unsynced": "a metric of an epoch has another value on each rank",
         "mean": "the mean of a metric over the ranks is not that of their samples",
         "summed": "a share is above one because it is added up over batches and ranks",
+        "own-share": "each rank validates its own share of the data, and they exchange nothing afterwards",
     }
     causes = {
         "names": "ranks, metric, key, synchron, averaged, differ",
         "unsynced": "ranks, metric, sync_dist, synchron, differ",
         "mean": "ranks, metric, mean, average, uneven, batch size, inflated, reduce",
         "summed": "ranks, metric, sum, mean, average, reduce",
+        "own-share": "ranks, metric, synchron, all_reduce, share, differ",
     }
+
+    compares_metrics = True
+    """True, since it needs the metrics that the ranks of a loop compute in their validations."""
 
     def __init__(self, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:
         super().__init__(action=action, leave_out=leave_out)
@@ -75,11 +85,49 @@ class MetricsSynced(Guard):
         decisive = _decisive(trainer) if meets(trainer) else frozenset()
         self._of_epoch = [name for name in trainer.epoch_names()[0] if name in decisive] if decisive else []
 
+    @pace.sparse
+    def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        # Only loops have such, and call it in each batch.
+        if trainer.computed or trainer.is_apart:
+            self._after_validation(trainer, pl_module)
+
     def on_train_epoch_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._after_epoch(trainer, pl_module)
 
     def on_train_end(self, trainer: TrainingView, pl_module: Any) -> None:
         self._after_epoch(trainer, pl_module)
+
+    def _after_validation(self, trainer: TrainingView, module: Any) -> None:
+        """Compare what the ranks of a loop have computed since they met."""
+        computed, apart = trainer.computed, trainer.is_apart
+        trainer.computed, trainer.is_apart = (), False
+        self.looked += 1
+        if computed:
+            self._compare_computed(module, computed)
+        if apart:
+            self.advise(
+                "own-share",
+                "each rank has validated its own share of the data, and the ranks have exchanged nothing since then: "
+                "what a rank reports or decides by is that of its share",
+                "Add up sums and counts over the ranks by all_reduce before you divide them, or use a torchmetrics "
+                "metric.",
+            )
+
+    def _compare_computed(self, module: Any, computed: Sequence[Computed]) -> None:
+        assert self.exchange is not None
+        names = [one.name for one in computed]
+
+        def numbers() -> list[int]:
+            return [fingerprints.of_names(names), *(bits_of(one.value) for one in computed)]
+
+        if (rows := self.exchange.gather(self, module, numbers, 1 + len(names))) is None:
+            return
+        if any(row[0] != rows[0][0] for row in rows):
+            self._findings.say(self, [_of_order(gather_objects(names))])
+            return
+        columns = [[from_bits(row[1 + place]) for row in rows] for place in range(len(names))]
+        apart = (_unsynced(name, values) for name, values in zip(names, columns) if all(map(math.isfinite, values)))
+        self._findings.say(self, filter(None, apart))
 
     def _after_epoch(self, trainer: TrainingView, module: Any) -> None:
         if meets(trainer) and trainer.current_epoch and _decisive(trainer):
@@ -134,6 +182,25 @@ def _of_values(columns: Mapping[str, list[list[int]]]) -> list[Finding]:
                 )
             )
     return findings
+
+
+def _unsynced(name: str, values: list[float]) -> Finding | None:
+    if all(math.isclose(one, values[0], rel_tol=_ROUGHLY, abs_tol=1e-9) for one in values):
+        return None
+    shown = " and ".join(f"{value:.6g}" for value in values[:4])
+    return (
+        "unsynced",
+        f"{name} is {shown} on the ranks, so that each decides by, and reports, another value",
+        "Register what a metric keeps by add_state with its dist_reduce_fx, and step schedulers by a value that is "
+        "averaged over the ranks.",
+    )
+
+
+def _of_order(of_ranks: list[list[str]]) -> Finding:
+    rank = next(rank for rank, names in enumerate(of_ranks) if names != of_ranks[0])
+    its, first = next((its, first) for its, first in zip(of_ranks[rank], of_ranks[0]) if its != first)
+    found = f"{ranks_named([rank])} computes {its} where rank 0 computes {first}, so that their values are mixed up"
+    return "names", found, "Compute the same metrics on all ranks, in the same order."
 
 
 def _of_sums(trainer: TrainingView, parts: int) -> list[Finding]:

@@ -50,6 +50,9 @@ class OverfitsBatch(Guard):
         self.least = least
         self._due = False
 
+    def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
+        trials.prepare(pl_module, trainer, self.skip)
+
     def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._due = trainer.global_step == 0 and trainer_state.learns(pl_module)
         if not trainer_state.learns(pl_module):

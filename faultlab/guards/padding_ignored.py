@@ -56,6 +56,7 @@ class PaddingIgnored(Guard):
         self._looked = 0
 
     def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
+        trials.prepare(pl_module, trainer, self.skip)
         self._looked = 0
 
     def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:

@@ -65,6 +65,9 @@ class SamplesIndependent(Guard):
         self.deterministic = deterministic
         self._calls = RecordedCalls(self.ears)
 
+    def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
+        trials.prepare(pl_module, trainer, self.skip)
+
     def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if batch_idx == 0:
             self._calls.begin(pl_module)

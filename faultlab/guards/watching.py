@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
@@ -17,6 +18,11 @@ from faultlab.guards.support.loop_ranks import joined
 from faultlab.guards.support.several import Several
 from faultlab.guards.support.watcher import Stage, WatchedLoop, Watcher
 
+_log = logging.getLogger("faultlab.guards")
+_UNSEEN = (
+    "watch: no training batch was observed, so that no guard has looked: the loop has to call the watched model in "
+    "training mode, and to iterate over the loader that watch is given"
+)
 _OF_TRAINING = ("on_train_batch_start", "on_train_batch_end", "on_before_backward", "on_before_optimizer_step")
 
 
@@ -44,10 +50,10 @@ class Watching:
         self._undo: list[Callable[[], None]] = []
         streams: list[tuple[Any, Stage]] = [(loop.train_dataloader, "train"), (loop.val_dataloaders, "validate")]
         seen = {stage: loader is not None and self._observe(loader, stage) for loader, stage in streams}
-        able = able_to_judge(self.guards, batches=seen["train"], validation=seen["validate"])
-        loop.ranks = joined(loop, module, called or [module], able, together)
-        hooks = in_turn(able) if loop.ranks is None else loop.ranks.hooks
-        self._watcher = Watcher(module, loop, hooks, seen["train"], called)
+        self._able = able_to_judge(self.guards, batches=seen["train"], validation=seen["validate"])
+        loop.ranks = joined(loop, module, called or [module], self._able, together)
+        hooks = in_turn(self._able) if loop.ranks is None else loop.ranks.hooks
+        self._watcher = Watcher(module, loop, hooks, seen["train"], called, self._without_batches)
 
     def detach(self) -> None:
         """End the training for the guards, and remove every hook.
@@ -57,6 +63,8 @@ class Watching:
         """
         try:
             self._watcher.end()
+            if not self._watcher.course.has_begun:
+                _log.warning(_UNSEEN)
         except BaseException as error:
             # Guards that are not called for the end any more remove their hooks then.
             self._watcher.failed(error)
@@ -86,6 +94,15 @@ class Watching:
         self._watcher.leave()
         while self._undo:
             self._undo.pop()()
+
+    def _without_batches(self) -> Mapping[str, Callable[..., None]]:
+        """Return the hooks of the guards that need no batches, and let the others count a skipped look."""
+        for guard in [guard for guard in self._able if getattr(guard, "judges", "") == "batches"]:
+            self._able.remove(guard)
+            if isinstance(guard, Guard):
+                guard.skip("the loop does not iterate over its loader")
+        ranks = self.trainer.ranks
+        return in_turn(self._able) if ranks is None else ranks.hooks_of(self._able)
 
     def _observe(self, loader: Any, stage: Stage) -> bool:
         """Observe the iterations of a loader, and return whether that is possible."""
@@ -143,7 +160,8 @@ def watch(
             optimizer each may work against each other, so that their losses are compared only with those computed in
             the same way.
         guards: One or several guards, or a `GuardSet`. None for all of ``level`` with this ``action``.
-        loader: The training loader, for guards that judge batches. The loop must iterate over this very object.
+        loader: The training loader, for guards that judge batches. The loop must iterate over this very object; if it
+            has taken two steps without that, these guards are not called, and the others look from the next batch on.
         validation: The validation loader, for guards that judge validation.
         level: "cheap" for guards that cost next to nothing, "full" for all, if ``guards`` is None.
         action: What an alarm does, as in `Guard`, if ``guards`` is None. "save" needs a Trainer.

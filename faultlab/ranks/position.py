@@ -19,6 +19,7 @@ class Recorder:
     def __init__(self, step: Callable[[], int]) -> None:
         self._step = step
         self._number = 0
+        self._entered = "", 0
         self._page: mmap.mmap | None = None
         self._others: list[mmap.mmap] = []
         self._work: Any = None
@@ -27,6 +28,8 @@ class Recorder:
     def write_to(self, path: str) -> None:
         """Write to this file from now on."""
         self._page, self._others = _mapped(path), []
+        if self._number:
+            self._page[: collectives.SIZE] = collectives.to_bytes(self._number, *self._entered, earlier=True)
 
     def read_from(self, paths: Iterable[str]) -> None:
         """Compare with the files of the other ranks from now on; they exist."""
@@ -39,6 +42,7 @@ class Recorder:
         self._work = None
         step = self._step()
         self._number += 1
+        self._entered = name, step
         self.last = collectives.Position(0, self._number, name, step).told
         if self._page is not None:
             self._page[: collectives.SIZE] = collectives.to_bytes(self._number, name, step)

@@ -44,6 +44,11 @@ def test_a_file_that_is_being_written_contradicts_nothing() -> None:
             "rank 1 has not entered them, after broadcast (its 4th collective, in step 3)",
         ),
         ([Position(0), Position(1)], ""),
+        (
+            [Position(0, 7, "all_reduce", 3), Position(1, 6, "broadcast", 2, earlier=True)],
+            "rank 1 has not entered it, after broadcast (its 6th collective, in step 2)",
+        ),
+        ([Position(0, 6, "broadcast", 2, earlier=True), Position(1, 6, "broadcast", 2, earlier=True)], ""),
     ],
 )
 def test_positions_tell_a_hang_from_slowness(positions: list[Position], said: str) -> None:

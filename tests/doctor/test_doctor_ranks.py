@@ -8,11 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from faultlab.doctor.errors import explained
 from faultlab.doctor.examination import examine
 from faultlab.doctor.finding import ATTENTION, OK, WRONG, Finding
 from faultlab.doctor.launch import LAUNCH
+from faultlab.doctor.loops.repeated import carries_state
 from faultlab.engines import Engine, create
 from tests.patients.ranks import HEALTHY, ILL, Ill
 
@@ -44,6 +49,27 @@ def test_launch_variables_that_are_half_set_or_contradict_each_other_are_wrong(
     found = [one for one in launch(**environment) if one.verdict == WRONG]
     assert said in " ".join(one.what for one in found)
     assert all(one.remedy for one in found)
+
+
+class Remembers(nn.Module):
+    """Adds the mean of the batch before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.before = nn.Linear(2, 2), torch.zeros(())
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        before, self.before = self.before, inputs.mean()
+        out: torch.Tensor = self.layer(inputs) + before
+        return out
+
+
+def test_a_model_that_remembers_is_found_in_its_wrapper_after_the_process_group_has_ended() -> None:
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined]
+    wrappers = [DistributedDataParallel(one) for one in (Remembers(), nn.Linear(2, 2))]
+    dist.destroy_process_group()
+    batches = [((torch.ones(2, 2),), {}), ((torch.zeros(2, 2),), {})]
+    assert [carries_state(one, batches) for one in wrappers] == [True, False]
 
 
 def test_an_environment_without_a_launcher_or_with_a_whole_one_is_not_wrong() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 Batch = tuple[tuple[Any, ...], Mapping[str, Any]]
 
@@ -30,7 +31,9 @@ def carries_state(module: nn.Module | None, batches: Sequence[Batch]) -> bool:
 
 
 def _second(module: nn.Module, first: Batch, second: Batch) -> Any:
-    trial = copy.deepcopy(module).eval()
+    # The wrapper itself can be copied only as long as its process group lives.
+    own = module.module if isinstance(module, DistributedDataParallel) else module
+    trial = copy.deepcopy(own).eval()
     trial(*first[0], **first[1])
     torch.manual_seed(0)
     return trial(*second[0], **second[1])

@@ -42,14 +42,18 @@ _NAMES = {
     "reduce_scatter_single": "reduce_scatter",
     "all_to_all_single": "all_to_all",
 }
+_POINT_TO_POINT = ("send", "recv", "recv_anysource")
 _WIDTH = 1 << 63
 
 
 class Record:
-    """The collectives that were entered since it began: how many, a digest of them in order, and the latest as text."""
+    """The collectives that were entered since it began: how many, a digest of them in order, and the latest as text.
+
+    ``exchanges`` counts those of all groups that pass values on, which barriers do not, and messages between two ranks.
+    """
 
     def __init__(self) -> None:
-        self.count = self.digest = 0
+        self.count = self.digest = self.exchanges = 0
         self.latest: deque[str] = deque(maxlen=KEPT)
 
     def enter(self, text: str) -> None:
@@ -109,7 +113,7 @@ def end(record: Record | None) -> None:
 
 
 def _wrap(kind: type) -> None:
-    for method, name in _NAMES.items():
+    for method, name in {**_NAMES, **dict.fromkeys(_POINT_TO_POINT, "")}.items():
         original = getattr(kind, method, None)
         if original is None:
             continue
@@ -121,13 +125,16 @@ def _wrap(kind: type) -> None:
             else:
                 setattr(kind, method, own)
 
-        setattr(kind, method, _recording(original, name))
+        setattr(kind, method, _recording(original, name) if name else _exchanging(original))
         _undo.append(restore)
 
 
 def _recording(original: Callable[..., Any], name: str) -> Callable[..., Any]:
     @functools.wraps(original)
     def recording(group: Any, *args: Any, **kwargs: Any) -> Any:
+        if not exchanging() and not _is_of_replica():
+            for record in _records:
+                record.exchanges += name != "barrier"
         if group is dist.group.WORLD and not exchanging() and not _is_of_replica():
             text = f"{name}{_shapes([*args, *kwargs.values()])}"
             for record in _records:
@@ -135,6 +142,16 @@ def _recording(original: Callable[..., Any], name: str) -> Callable[..., Any]:
         return original(group, *args, **kwargs)
 
     return recording
+
+
+def _exchanging(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def passing(group: Any, *args: Any, **kwargs: Any) -> Any:
+        for record in _records:
+            record.exchanges += 1
+        return original(group, *args, **kwargs)
+
+    return passing
 
 
 def _is_of_replica() -> bool:

@@ -35,6 +35,11 @@ def collective() -> Iterator[None]:
         _exchanging = before
 
 
+def ranks_met() -> int:
+    """Return how many processes are in the default process group now, 1 without one."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
 def meets(trainer: TrainingView) -> bool:
     """Return whether other processes train together with this one, and can be reached from this hook."""
     return trainer.world_size > 1 and trainer.is_meeting and dist.is_available() and dist.is_initialized()

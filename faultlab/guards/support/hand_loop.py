@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from faultlab.guards.support import pace, trainer_state
 from faultlab.guards.support.callback import HOOKS
+from faultlab.guards.support.exchange import ranks_met
 from faultlab.guards.support.guard_set import GuardSet, Rhythm
 from faultlab.guards.support.terms import LOOPS
 from faultlab.guards.support.training_view import TrainingView
@@ -25,6 +26,8 @@ class HandLoop(TrainingView):
     """
 
     terms = LOOPS
+    # A rank may be anywhere: only `LoopRanks` knows when they meet.
+    is_meeting = False
 
     def __init__(self, optimizers: list[Optimizer], train: Any, validation: Any, accumulates: int, epochs: int) -> None:
         self.optimizers: list[Optimizer] = optimizers
@@ -35,6 +38,11 @@ class HandLoop(TrainingView):
         self.max_epochs = epochs
         self.max_steps = -1
         self.num_training_batches = length(train)
+
+    @property
+    def world_size(self) -> int:
+        """Processes in the default group, which a loop may make and leave at any time."""
+        return ranks_met()
 
     def settings(self) -> dict[str, Any]:
         """Return the known settings."""
@@ -84,7 +92,7 @@ class Course:
         self.batch: tuple[Any, int] | None = None
         self.outputs: Any = None
         self.validated = False
-        self._hooks = hooks
+        self.hooks = hooks
         self._fitting = self._training = self._validating = False
         self._count = 0
         self._stepped: set[int] = set()
@@ -92,7 +100,7 @@ class Course:
 
     def call(self, hook: str, *args: Any) -> None:
         """Call a hook of the guards. What guards run in it (copies of the module) is not part of the loop."""
-        function = self._hooks.get(hook)
+        function = self.hooks.get(hook)
         if function is None:
             return
         before, self.busy = self.busy, True

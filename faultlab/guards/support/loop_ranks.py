@@ -23,6 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 from faultlab.guards.guard import Guard
 from faultlab.guards.support import consensus, fingerprints
 from faultlab.guards.support.callback import HOOKS, overrides
+from faultlab.guards.support.computed_metrics import ComputedMetrics
 from faultlab.guards.support.exchange import collective, device_of
 from faultlab.guards.support.hand_loop import HandLoop, in_turn
 
@@ -34,6 +35,7 @@ _EACH = 16
 """From one fingerprint of the buffers to the next, in meetings."""
 _ALONE = ("on_exception", "on_fit_end", "setup", "teardown")
 _OF_VALIDATION = "validation"
+_VALIDATED = "on_validation_batch_end"
 
 
 class LoopRanks(consensus.Agreement):
@@ -50,20 +52,23 @@ class LoopRanks(consensus.Agreement):
         super().__init__()
         self._loop, self._module, self._rank = loop, module, dist.get_rank()
         self._comparing = [guard for guard in guards if _compares(guard)]
-        self._hooks = in_turn(guard for guard in guards if guard not in self._comparing)
+        self._guards = guards
+        self._hooks: Mapping[str, Callable[..., None]] = {}
         self._pending: list[tuple[str, tuple[Any, ...]]] = []
         self._lost = self._due = self._left = False
         self._meetings = 0
         compared = any(getattr(guard, "compares_buffers", False) for guard in self._comparing)
         self._broadcasting = [one for one in called if compared and isinstance(one, DistributedDataParallel)]
         self._unread: list[Any] = []
+        reads = any(getattr(guard, "compares_metrics", False) for guard in self._comparing)
+        self._metrics = ComputedMetrics(module, loop.val_dataloaders) if reads else None
         self._entered: Any = None
         called_first = [one.register_forward_pre_hook(self._called).remove for one in called]
         called_next = [one.module.register_forward_pre_hook(self._read).remove for one in self._broadcasting]
         self._undo = [*called_first, *called_next]
         for guard in self._comparing:
             guard.exchange.begin()
-        loop.world_size, loop.is_global_zero, loop.is_meeting = dist.get_world_size(), self._rank == 0, False
+        loop.is_global_zero = self._rank == 0
         consensus.register(loop, self)
         self._announce()
 
@@ -73,6 +78,11 @@ class LoopRanks(consensus.Agreement):
     @property
     def hooks(self) -> Mapping[str, Callable[..., None]]:
         """A function for each hook, which calls the guards that do not compare ranks, and notes it for the others."""
+        return self.hooks_of(self._guards)
+
+    def hooks_of(self, guards: Iterable[Any]) -> Mapping[str, Callable[..., None]]:
+        """Return the hooks for these guards alone, some of those that watch the loop."""
+        self._hooks = in_turn(guard for guard in guards if guard not in self._comparing)
         noted = [hook for hook in HOOKS if any(overrides(guard, hook) for guard in self._comparing)]
         return {**self._hooks, **{hook: self._noting(hook) for hook in noted if hook not in _ALONE}}
 
@@ -82,7 +92,10 @@ class LoopRanks(consensus.Agreement):
         if not due or self._left or not (self._meetings or self._all_watch()):
             return
         begun = time.perf_counter()
-        places = self._exchange(self._signature())
+        computed = self._metrics.take() if self._metrics is not None else []
+        apart = self._metrics is not None and self._metrics.take_apart()
+        rows = self._exchange(self._signature(), len(computed), int(apart))
+        places = [row[0] for row in rows]
         self._loop.waited = time.perf_counter() - begun
         # Not before the first batch, when no rank has changed its buffers yet.
         if self._meetings % _EACH == 1:
@@ -97,6 +110,9 @@ class LoopRanks(consensus.Agreement):
             for guard in self._comparing:
                 guard.skip(why)
             return
+        # A rank may compute some alone.
+        self._loop.computed = computed if all(row[1] == len(computed) for row in rows) else ()
+        self._loop.is_apart = all(row[2] for row in rows)
         self._loop.is_meeting = True
         try:
             for hook, args in pending:
@@ -134,6 +150,8 @@ class LoopRanks(consensus.Agreement):
     def leave(self) -> None:
         """Hold no alarms any more, and remove all hooks."""
         self._left, self._pending = True, []
+        if self._metrics is not None:
+            self._metrics.leave()
         consensus.unregister(self._loop)
         while self._undo:
             self._undo.pop()()
@@ -165,6 +183,8 @@ class LoopRanks(consensus.Agreement):
         def note(loop: Any, module: Any, *args: Any) -> None:
             if others is not None:
                 others(loop, module, *args)
+            if hook == _VALIDATED and self._metrics is not None:
+                self._metrics.validated()
             # Not every rank need validate.
             if self._left or _OF_VALIDATION in hook:
                 return
@@ -185,16 +205,16 @@ class LoopRanks(consensus.Agreement):
         happened = [self._loop.current_epoch, self._loop.batch_idx, self._lost, *(hook for hook, _ in self._pending)]
         return zlib.crc32(repr(happened).encode())
 
-    def _exchange(self, number: int) -> list[int]:
-        """Return the numbers of all ranks. Raise the alarm if one of them holds any."""
-        told = torch.tensor([int(self._held is not None), number], dtype=torch.int64, device=device_of(self._module))
+    def _exchange(self, *numbers: int) -> list[list[int]]:
+        """Return the numbers of all ranks, in rank order. Raise the alarm if one of them holds any."""
+        told = torch.tensor([int(self._held is not None), *numbers], dtype=torch.int64, device=device_of(self._module))
         gathered = [torch.empty_like(told) for _ in range(dist.get_world_size())]
         with collective():
             dist.all_gather(gathered, told)
         rows = torch.stack(gathered).tolist()
         if holding := [rank for rank, row in enumerate(rows) if row[0]]:
             self.raise_common(self._loop, holding)
-        return [row[1] for row in rows]
+        return [row[1:] for row in rows]
 
     @property
     def _place(self) -> str:
@@ -247,7 +267,7 @@ def joined(
 def _compares(guard: Any) -> bool:
     if not isinstance(guard, Guard) or guard.exchange is None:
         return False
-    if overrides(guard, "on_validation_batch_end"):
+    if overrides(guard, _VALIDATED) and not getattr(guard, "compares_metrics", False):
         guard.skip("the ranks of a loop need not validate together")
     return True
 

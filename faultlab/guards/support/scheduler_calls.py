@@ -12,14 +12,14 @@ from torch.optim import lr_scheduler
 
 from faultlab.guards.support.observed_calls import ObservedCalls
 
-Observer = Callable[[Any], None]
-"""Is called with each scheduler before it is stepped."""
+Observer = Callable[..., None]
+"""Is called with each scheduler before it is stepped, and with the arguments of the step."""
 
 
 def _step(original: Any) -> Any:
     def step(self: Any, *args: Any, **kwargs: Any) -> Any:
         for observer in CALLS.listening:
-            observer(self)
+            observer(self, *args, **kwargs)
         return original(self, *args, **kwargs)
 
     return step

@@ -163,6 +163,12 @@ class TrainingView(Protocol):
     is_meeting: bool = True
     """True if all ranks call the current hook at the same place of the training, so that an exchange is possible."""
 
+    computed: Sequence[Any] = ()
+    """The metrics that a loop's ranks have computed since they met, as `Computed`; as many on each rank."""
+
+    is_apart: bool = False
+    """True if all ranks have validated since they met, each on its share of the data, and have exchanged nothing."""
+
     waited: float = 0.0
     """Seconds that this rank has waited for the others before a hook that is called where the ranks meet."""
 

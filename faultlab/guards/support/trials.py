@@ -16,8 +16,9 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from faultlab.guards.support import trainer_state
+from faultlab.guards.support import trainer_state, whole
 from faultlab.guards.support.draws import undrawn
+from faultlab.guards.support.exchange import meets
 from faultlab.guards.support.idle_trainer import IdleTrainer, make_idle
 from faultlab.guards.support.parameter_samples import writes
 from faultlab.guards.support.trainer_view import give_trainer, trainer_of
@@ -40,19 +41,16 @@ class Trial:
     Args:
         pl_module: The module.
         trainer: The training that it is in.
+        source: What to copy, if not the module itself.
 
     Raises:
         Exception: Whatever the module raises if it can't be copied.
     """
 
-    def __init__(self, pl_module: Any, trainer: TrainingView) -> None:
-        given = trainer_of(pl_module)
-        memo: dict[int, Any] = {} if given is None else {id(given): given}
-        for value in list(vars(pl_module).values()):
-            if isinstance(value, (DataLoader, Dataset)) or type(value).__name__.endswith(("Trainer", "DataModule")):
-                memo[id(value)] = value
+    def __init__(self, pl_module: Any, trainer: TrainingView, source: Any = None) -> None:
+        given, memo = trainer_of(pl_module), _left_as_they_are(pl_module)
         with undrawn():
-            self.module: Any = copied(pl_module, memo)
+            self.module: Any = copied(pl_module if source is None else source, memo)
         self.trainer = trainer
         self._modes: list[tuple[Any, bool]] = []
         for part in self.module.modules():
@@ -122,16 +120,59 @@ def _takes_any(code: CodeType) -> bool:
 _SHARED: weakref.WeakKeyDictionary[Any, tuple[Any, weakref.ref[Trial]]] = weakref.WeakKeyDictionary()
 
 
+_WHOLE: weakref.WeakKeyDictionary[Any, tuple[weakref.ref[Any], Any]] = weakref.WeakKeyDictionary()
+"""The training of each module whose parameters ranks share, and what its copies are made of."""
+
+
+def _left_as_they_are(pl_module: Any) -> dict[int, Any]:
+    """Return what a copy of a module shares with it, by identity: its Trainer and its data."""
+    given = trainer_of(pl_module)
+    memo: dict[int, Any] = {} if given is None else {id(given): given}
+    for value in list(vars(pl_module).values()):
+        if isinstance(value, (DataLoader, Dataset)) or type(value).__name__.endswith(("Trainer", "DataModule")):
+            memo[id(value)] = value
+    return memo
+
+
+def prepare(pl_module: Any, trainer: TrainingView, skip: Callable[[str], None]) -> None:
+    """Make copies possible of a module whose parameters the ranks share, with the weights that it has now.
+
+    Every rank has to call it at the same place of the training. It does nothing for any other module; arguments as for
+    `own`.
+    """
+    known = _WHOLE.get(pl_module)
+    if not trainer.is_sharded or not meets(trainer) or (known is not None and known[0]() is trainer):
+        return
+    _WHOLE.pop(pl_module, None)
+    try:
+        if whole.size_of(pl_module) > whole.LARGEST:
+            return
+        with undrawn():
+            made = whole.copy_of(pl_module, _left_as_they_are(pl_module))
+            if trainer_of(pl_module) is not None:
+                # It would keep the module alive.
+                give_trainer(made, None)
+            _WHOLE[pl_module] = weakref.ref(trainer), made
+    except Exception as error:
+        skip(f"the module can't be copied: {type(error).__name__}: {error}")
+
+
 def own(pl_module: Any, trainer: TrainingView, skip: Callable[[str], None]) -> Trial | None:
     """Return a copy for one guard alone, which may change its weights, or None if the module can't be copied.
+
+    If the ranks share the module's parameters, the copy has the weights that they had at `prepare`.
 
     Args:
         pl_module: The module.
         trainer: The training that it is in.
         skip: Called with the reason if there is no copy: a guard's `skip`.
     """
+    known = _WHOLE.get(pl_module)
+    if trainer.is_sharded and known is None:
+        skip("the ranks share the module's parameters, and no rank has all of them to make a copy")
+        return None
     try:
-        return Trial(pl_module, trainer)
+        return Trial(pl_module, trainer, known[1] if trainer.is_sharded and known is not None else None)
     except Exception as error:
         skip(f"the module can't be copied: {type(error).__name__}: {error}")
         return None

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 Stage = Literal["train", "validate"]
 
+_STRAYS = 2
+"""Steps after which a loop that has not asked its loader for a batch is known to train on others."""
 _UNKNOWN = 16
 """The number of batches for one step while it is unknown: no guard expects a step earlier."""
 
@@ -54,7 +56,7 @@ class WatchedLoop(HandLoop):
         self._since_step = 0
         self.stepped_schedulers: list[tuple[Any, int]] = []
 
-    def scheduled(self, scheduler: Any) -> None:
+    def scheduled(self, scheduler: Any, *_: Any, **__: Any) -> None:
         """Note that a scheduler is about to be stepped."""
         if getattr(scheduler, "_is_initial", False) or any(scheduler is known for known, _ in self.stepped_schedulers):
             return
@@ -90,6 +92,8 @@ class Watcher:
         hooks: A function for each hook of the guards, by hook name.
         sees_batches: Whether `asked` and `delivered` are called for the batches of the training.
         called: The modules that the loop calls, if ``module`` only stands for them.
+        without_batches: Returns the hooks to call from then on if the loop turns out to train on other batches than
+            those of its loader.
     """
 
     def __init__(
@@ -99,6 +103,7 @@ class Watcher:
         hooks: Mapping[str, Callable[..., None]],
         sees_batches: bool,
         called: Iterable[Any] = (),
+        without_batches: Callable[[], Mapping[str, Callable[..., None]]] | None = None,
     ) -> None:
         self.course = Course(loop, module, hooks)
         self._naps = Naps(self.course, hooks.rhythm if isinstance(hooks, InTurn) else None)
@@ -113,6 +118,8 @@ class Watcher:
         self._validation_index = -1
         self._backwards = self._steps = self._steps_before = 0
         self._delivered = 0
+        self._without_batches = without_batches
+        self._strays, self._is_stray = _STRAYS if sees_batches else 0, False
         self._stepping: Any = None
         self._in_closure = self._in_backward = self._in_scaler = False
         self._unscaled: tuple[weakref.ref[Tensor], Any] | None = None
@@ -152,6 +159,7 @@ class Watcher:
         """Note that the loop begins to iterate over a loader."""
         self._stage = stage
         if stage == "train":
+            self._strays = 0
             self._index, self._new_epoch = -1, True
             self._exhausted = None if self._exhausted is None else False
         else:
@@ -269,6 +277,7 @@ class Watcher:
         if self._loop.ranks is not None:
             self._meet()
         if self.course.batch is None:
+            self._is_stray = True
             return
         self._backwards += 1
         known, self._unscaled = self._unscaled, None
@@ -322,6 +331,13 @@ class Watcher:
             return
         if self.course.has_stepped(optimizer) and not self._sees_batches:
             self._end_batch()
+        if self._strays and self._is_stray and self._without_batches is not None:
+            self._strays, self._is_stray = self._strays - 1, False
+            if not self._strays:
+                self._loop.shows_batches = self._sees_batches = False
+                # For the guards, the training begins with the next batch.
+                self._loop.global_step = 0
+                self.course.hooks = self._without_batches()
 
     def scaled(self, loss: Any, result: Any) -> None:
         self._naps.wake()
