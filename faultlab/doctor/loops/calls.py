@@ -7,22 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 from faultlab.core.user_code import UserCode
+from faultlab.doctor.guesses import LOSSES
 from faultlab.doctor.loops.averages import Averages
 from faultlab.doctor.loops.tokens import Ahead
 from faultlab.doctor.loss_inputs import LossInputs
 
 _SOFTMAX = ("softmax", "log_softmax")
 _LARGEST = ("argmax", "max")
-_LOSSES = {
-    "cross_entropy": "classes",
-    "nll_loss": "classes",
-    "mse_loss": "numbers",
-    "l1_loss": "numbers",
-    "smooth_l1_loss": "numbers",
-    "huber_loss": "numbers",
-    "binary_cross_entropy": "yes or no",
-    "binary_cross_entropy_with_logits": "yes or no",
-}
 _OF_CLASSES = ("cross_entropy", "nll_loss")
 _YES_OR_NO = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
 _SAMPLES, _VALUES = 1024, 4_000_000
@@ -46,6 +37,7 @@ class Calls(LossInputs):
         outputs: What the models returned last.
         inputs: The first tensor that the model was called with last.
         learning: Whether that call may be one of the training.
+        evaluation: The mean of each loss of the training that the last pass of evaluation computed.
         ahead: How far the targets of a language model are ahead of its input.
     """
 
@@ -67,6 +59,9 @@ class Calls(LossInputs):
         self.averages = Averages(code)
         self.outputs: deque[Any] = deque(maxlen=_OUTPUTS)
         self._among_outputs_in_training: set[str] = set()
+        self.evaluation: dict[str, float] = {}
+        self._this_pass: dict[str, list[float]] = {}
+        self._trained_by: set[str] = set()
         self._paired = self._values = 0
         self._inside = False
 
@@ -79,14 +74,30 @@ class Calls(LossInputs):
             self.averages.read(value := func(*args, **(kwargs or {})))
             return value
         if not self.active:
-            return func(*args, **(kwargs or {}))
+            result = func(*args, **(kwargs or {}))
+            self._evaluating(getattr(func, "__name__", ""), result)
+            return result
         self._inside = True
         try:
             result = super().__torch_function__(func, types, args, kwargs)
+            self._evaluating(getattr(func, "__name__", ""), result)
             self._look_further(getattr(func, "__name__", ""), args, kwargs or {}, result)
         finally:
             self._inside = False
         return result
+
+    def learnt(self) -> None:
+        """Note a call of the training: what was evaluated before it is complete."""
+        if self._this_pass:
+            means = {name: sum(values) / len(values) for name, values in self._this_pass.items()}
+            self.evaluation = {name: mean for name, mean in means.items() if name in self._trained_by}
+            self._this_pass = {}
+
+    def _evaluating(self, name: str, result: Any) -> None:
+        import torch
+
+        if name in LOSSES and not self.learning and isinstance(result, torch.Tensor) and result.dim() == 0:
+            self._this_pass.setdefault(name, []).append(float(result))
 
     def _look_further(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         import torch
@@ -100,12 +111,13 @@ class Calls(LossInputs):
             shape = str(tuple(first.shape[1:]))
             zeros = float((first <= 0).float().mean()) if name == "relu" else float((result <= 0).float().mean())
             self.rectified[shape] = min(zeros, self.rectified.get(shape, 1.0))
-        elif name in _LOSSES:
+        elif name in LOSSES:
             target = args[1] if len(args) > 1 else kwargs.get("target")
             self._among_outputs(name, first, target)
             if not self.learning and kwargs.get("reduction", "mean") == "mean" and result.dim() == 0:
                 self.averages.mean(float(result))
             if self.learning:
+                self._trained_by.add(name)
                 self._of_loss(name, first, target, kwargs, result)
 
     def _among_outputs(self, name: str, first: Any, target: Any) -> None:
@@ -157,7 +169,7 @@ class Calls(LossInputs):
         if not isinstance(target, torch.Tensor) or x is None or not target.dim() or len(target) != len(x):
             return
         if self._paired < _SAMPLES and self._values < _VALUES and not target.requires_grad:
-            kind = _LOSSES[name] if not (name == "cross_entropy" and target.is_floating_point()) else "numbers"
+            kind = LOSSES[name] if not (name == "cross_entropy" and target.is_floating_point()) else "numbers"
             self.pairs.append((x.detach().clone(), target.detach().clone(), kind))
             self._paired += len(x)
             self._values += x.numel()

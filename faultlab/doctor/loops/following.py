@@ -42,7 +42,6 @@ class Following:
     Args:
         code: The definition of the user's own code.
         until: The time at which the training has shown enough, by `time.perf_counter`.
-        changes: A factor of the learning ``rate``, and whether the inputs are ``standardized``.
 
     Attributes:
         seen: What was observed, see `faultlab.doctor.loops.observing`.
@@ -51,7 +50,7 @@ class Following:
         beside: A context that marks inspections, and what they call, as not part of the training.
     """
 
-    def __init__(self, code: UserCode, until: float, changes: Mapping[str, Any]) -> None:
+    def __init__(self, code: UserCode, until: float) -> None:
         self.step = 0
         self.between: Callable[[int], None] = lambda step: None
         self.beside: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
@@ -64,10 +63,9 @@ class Following:
         }  # fmt: skip
         self.optimizers: list[Any] = []
         self._schedulers: list[Any] = []
-        self._code, self._until, self._changes = code, until, changes
+        self._code, self._until = code, until
         self._depth = self._evaluations = 0
         self._in_backward = False
-        self._scale: tuple[Any, Any] | None = None
         self._rate: float | None = None
         self._batches: list[tuple[tuple[Any, ...], Mapping[str, Any]]] = []
 
@@ -128,6 +126,9 @@ class Following:
             seen["carries_state"] = repeated.carries_state(self.models.first, self._batches)
         seen.update(compared=self.calls.found, labels=self.calls.labels, over_batch=self.calls.over_batch)
         seen.update(summed=self.calls.summed, rectified=self.calls.rectified, ignored=self.calls.ignored)
+        self.calls.learnt()
+        seen["loads"] = bool(self.models.loaded)
+        seen["evaluation_loss"] = self.calls.evaluation
         seen.update(averages=self.calls.averages.found, among_outputs=self.calls.among_outputs)
         seen.update(exclusive=self.calls.exclusive, loads_itself=self.models.loads_itself)
         seen.update(hidden=self.calls.ahead.hidden, relabeled=self.loaders.relabeled())
@@ -151,7 +152,7 @@ class Following:
             try:
                 if not outer:
                     return call(module, *args, **kwargs)
-                args = self._called(module, args, kwargs)
+                self._called(module, args, kwargs)
                 result = call(module, *args, **kwargs)
                 if isinstance(result, torch.Tensor) and self.calls.active:
                     self.calls.outputs.append(result)
@@ -161,12 +162,10 @@ class Following:
 
         return calling
 
-    def _called(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
+    def _called(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         if next(module.parameters(), None) is None:
-            return args
+            return
         learning = torch.is_grad_enabled()
-        if self._changes.get("standardized"):
-            args = self._standardized(args)
         with self.looking("a module"):
             self.models.called(module, learning)
             first = next((one for one in args if isinstance(one, torch.Tensor)), None)
@@ -180,6 +179,7 @@ class Following:
             # Of several models in one step, the first one gets the samples.
             if learning and module is self.models.first:
                 averages.learnt(rows)
+                self.calls.learnt()
                 if len(self._batches) < 2 and args:
                     self._batches.append((args, kwargs))
             elif not learning and module is self.models.first:
@@ -195,15 +195,6 @@ class Following:
                 self._evaluations += 1
                 self._place("evaluation")
             self.calls.active = self.step < _LOOKED_AT if learning else self._evaluations < _LOOKED_AT
-        return args
-
-    def _standardized(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        if not args or not isinstance(args[0], torch.Tensor) or not args[0].is_floating_point():
-            return args
-        if self._scale is None:
-            self._scale = args[0].mean(), args[0].std().clamp_min(1e-12)
-        mean, deviation = self._scale
-        return ((args[0] - mean) / deviation, *args[1:])
 
     # Optimizers and schedules.
 
@@ -217,8 +208,6 @@ class Following:
             for group in optimizer.param_groups:
                 if (rate := rate_in(group, "lr")) is not None:
                     self.seen["asked_rate"] = max(self.seen["asked_rate"], float(rate))
-                    # Not in place: a rate may be a tensor of the loop's own.
-                    group["lr"] = group["lr"] * self._changes.get("rate", 1.0)
 
         return making
 

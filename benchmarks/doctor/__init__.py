@@ -1,0 +1,1 @@
+"""How often `faultlab doctor` names the failure mode that was injected into a healthy example."""
