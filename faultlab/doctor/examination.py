@@ -24,6 +24,7 @@ from faultlab.core.results import ExaminedRun, Outcome, RunResult
 from faultlab.discovery import candidates, cli_config
 from faultlab.discovery.project_index import Found
 from faultlab.doctor import on_ranks, options, statements, step_not_executed
+from faultlab.doctor.class_weights import CLASS_WEIGHTS
 from faultlab.doctor.delivered import PROMISES, SCHEDULE
 from faultlab.doctor.drawn import DRAWN
 from faultlab.doctor.errors import explained
@@ -230,7 +231,7 @@ def _rest(seen: Seen) -> list[Finding]:
     return [
         *(one for one in promises if one.check != SCHEDULE),
         *as_consequences(seen, (one for one in promises if one.check == SCHEDULE)),
-        *(one for group in (LOADED, HABITS, RATES, DRAWN) for one in group.run(seen)),
+        *(one for group in (LOADED, HABITS, RATES, DRAWN, CLASS_WEIGHTS) for one in group.run(seen)),
         *as_consequences(seen, METRICS.run(seen)),
         *(one for group in (IDLE, TOLD, HOOKS) for one in group.run(seen)),
     ]

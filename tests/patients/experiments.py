@@ -70,8 +70,8 @@ LOOPS = [
         "Adam's eps is far larger than the gradients, so that its steps are tiny.",
         _DATA + f"model = {_NET}\n" + "optimizer = torch.optim.Adam(model.parameters(), lr=0.01{EPS})\n" + _LOOP,
         {"EPS": (", eps=100.0", "")},
-        r"settings of Adam.*eps=100",
-        r"usual settings",
+        r"eps.*100",
+        r"usual settings|1e-8",
         1.2,
     ),
     Case(
@@ -84,7 +84,7 @@ LOOPS = [
         + "optimizer = torch.optim.SGD(model.parameters(), lr=0.1)\n"
         + _LOOP,
         {"ZERO": ("nn.init.zeros_(weight)", "pass")},
-        r"initial weights|weights.*zero|zero.*weights",
+        r"initial weights|weights.*zero|zero.*weights|dead",
         r"initial|init",
         1.2,
     ),
@@ -111,7 +111,7 @@ LOOPS = [
         + _LOOP,
         {"DROPPED": ("0.99", "0.1")},
         r"[Dd]ropout",
-        r"dropped|\bp\b|keep|kept",
+        r"drop|\bp\b|keep|kept",
         1.2,
     ),
     Case(
@@ -141,8 +141,8 @@ LIGHTNING = [
                 "return torch.optim.Adam(self.parameters(), lr=0.01)",
             )
         },
-        r"settings of Adam.*eps=100",
-        r"usual settings",
+        r"eps.*100",
+        r"usual settings|1e-8",
         1.2,
     ),
     Case(
@@ -155,7 +155,7 @@ LIGHTNING = [
         ),
         {"DROPPED": ("0.99", "0.1")},
         r"[Dd]ropout",
-        r"dropped|\bp\b|keep|kept",
+        r"drop|\bp\b|keep|kept",
         1.2,
     ),
 ]

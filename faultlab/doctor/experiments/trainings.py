@@ -17,6 +17,7 @@ from faultlab.doctor.experiments.wording import (
     WITH,
     ends,
     of_part,
+    of_plain_loss,
     of_rate,
     of_settings,
 )
@@ -63,17 +64,7 @@ def _by_plain_loss(case: Case, train: Train) -> Finding | None:
     for _, course in _tried(case, [{"plain loss": True}], train):
         end = course.plainly.end
         if end < _MUCH_BETTER * min(guess, own.end):
-            return replace(
-                attention(
-                    "the loss that is minimized does not teach the model its labels, and the plain cross-entropy of "
-                    "the same outputs and labels does: the fault is in how the loss is computed, or in what it gets",
-                    f"the cross-entropy of outputs and labels ends at {own.end:.3g} (a guess has {guess:.3g}), and at "
-                    f"{end:.3g} if it is minimized itself",
-                    "Compare your loss with F.cross_entropy(output, labels) on one batch: its sign, the labels and "
-                    "outputs it gets (order, shift, detached, activated twice), and its other terms and weights.",
-                ),
-                check="loss",
-            )
+            return of_plain_loss(own, guess, end)
     return None
 
 

@@ -6,8 +6,10 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
-from faultlab.doctor.experiments.course import Case
-from faultlab.doctor.finding import Finding, wrong
+from faultlab.doctor.experiments.course import Case, Course
+from faultlab.doctor.finding import Finding, attention, wrong
+
+_MUCH_WORSE = 2.0
 
 PARTS: dict[str, tuple[str, str, str]] = {
     "standardized": (
@@ -132,4 +134,33 @@ def of_settings(case: Case, end: float) -> Finding:
     return replace(
         wrong(what, evidence, "Use the optimizer's usual settings, or torch.optim.AdamW(parameters, lr=1e-3)."),
         check="optimizer settings",
+    )
+
+
+def of_plain_loss(own: Course, guess: float, end: float) -> Finding:
+    """Return the finding on a loss that keeps a classifier from learning what the plain one teaches it."""
+    shown = (
+        f"the cross-entropy of outputs and labels ends at {own.end:.3g} (a guess has {guess:.3g}), and at {end:.3g} if "
+        "it is minimized itself"
+    )
+    if own.end > _MUCH_WORSE * max(guess, own.start):
+        return replace(
+            wrong(
+                "the loss that is minimized rewards wrong answers: its sign is wrong, or it gets the wrong labels or "
+                "outputs",
+                f"{shown}; it began at {own.start:.3g}",
+                "Compare your loss with F.cross_entropy(output, labels) on one batch: a likelihood, a score or a reward "
+                "is minimized with a minus sign.",
+            ),
+            check="loss",
+        )
+    return replace(
+        attention(
+            "the loss that is minimized does not teach the model its labels, and the plain cross-entropy of the same "
+            "outputs and labels does: the fault is in how the loss is computed, or in what it gets",
+            shown,
+            "Compare your loss with F.cross_entropy(output, labels) on one batch: the labels and outputs that it gets "
+            "(order, shift, detached, activated twice), and its other terms and weights.",
+        ),
+        check="loss",
     )

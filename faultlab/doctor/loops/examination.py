@@ -14,6 +14,7 @@ from faultlab.core.orders import Examine, Train
 from faultlab.core.results import ExaminedRun, Outcome
 from faultlab.discovery import loops
 from faultlab.doctor import on_ranks
+from faultlab.doctor.class_weights import CLASS_WEIGHTS
 from faultlab.doctor.errors import explained
 from faultlab.doctor.experiments import trainings, trials
 from faultlab.doctor.experiments.course import Case, Course
@@ -32,7 +33,7 @@ FRAMEWORK = "torch"
 _BY = "faultlab.doctor.loops.observing:examine"
 _ADVISED = "faultlab.doctor.experiments.advised:examine"
 # The order of what is certain and explains the rest.
-_CAUSES = (MECHANICS, WEIGHTS, MODES, DATA, COURSE, EVALUATION)
+_CAUSES = (MECHANICS, WEIGHTS, MODES, DATA, CLASS_WEIGHTS, COURSE, EVALUATION)
 
 
 def of_file(target: str, arguments: Sequence[str]) -> Scenario | None:

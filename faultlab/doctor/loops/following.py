@@ -18,6 +18,7 @@ from faultlab.core.patching import Patches
 from faultlab.core.user_code import UserCode
 from faultlab.doctor import loss_graph, planned
 from faultlab.doctor.loops import repeated
+from faultlab.doctor.loops.batches_used import BatchesUsed
 from faultlab.doctor.loops.calls import Calls
 from faultlab.doctor.loops.frames import wrapper_not_used
 from faultlab.doctor.loops.gradients import Gradients
@@ -55,6 +56,7 @@ class Following:
         self.between: Callable[[int], None] = lambda step: None
         self.beside: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
         self.models, self.gradients, self.calls = Models(self.place), Gradients(), Calls(code)
+        self._used = BatchesUsed()
         self.loaders = Loaders(self.place, self._asked)
         self.seen: dict[str, Any] = {
             "losses": [], "rates": [], "graph": [], "nodes": [], "places": {}, "unread": [], "cut": False,
@@ -135,7 +137,10 @@ class Following:
         seen.update(padded=self.calls.ahead.padded, copied=self.calls.ahead.copied, terms=self.calls.terms.found)
         seen.update(classes=[*self.calls.classes], classified=self.calls.classified, ahead=self.calls.ahead.found)
         with self.looking("the schedules"):
-            seen["schedulers"] = [planned.schedule(one) for one in self._schedulers]
+            seen["schedulers"] = [
+                {**planned.schedule(one), "idle": self.gradients.idle(getattr(one, "optimizer", None))}
+                for one in self._schedulers
+            ]
         if root is not None:
             alive = {id(value) for one in self.models.trained for value in one.module.parameters()}
             seen["root"] = described(root.module)
@@ -154,6 +159,8 @@ class Following:
                     return call(module, *args, **kwargs)
                 self._called(module, args, kwargs)
                 result = call(module, *args, **kwargs)
+                if module is self.models.first and torch.is_grad_enabled():
+                    self._used.called(result)
                 if isinstance(result, torch.Tensor) and self.calls.active:
                     self.calls.outputs.append(result)
                 return result
@@ -237,6 +244,7 @@ class Following:
     # Batches and backward passes.
 
     def _asked(self) -> None:
+        self._used.delivered()
         self.between(self.step)
         self._hurry()
 
@@ -265,6 +273,7 @@ class Following:
         self.gradients.before_backward()
         self.loaders.learnt()
         loss = tensors if isinstance(tensors, torch.Tensor) else next(iter(tensors))
+        self._used.learnt(loss)
         if loss.numel() == 1:
             self.seen["losses"].append(float(loss.detach()))
         self.models.learnt(self.step, self.loaders.passes)
