@@ -149,8 +149,8 @@ def of_plain_loss(own: Course, guess: float, end: float) -> Finding:
                 "the loss that is minimized rewards wrong answers: its sign is wrong, or it gets the wrong labels or "
                 "outputs",
                 f"{shown}; it began at {own.start:.3g}",
-                "Compare your loss with F.cross_entropy(output, labels) on one batch: a likelihood, a score or a reward "
-                "is minimized with a minus sign.",
+                "Compare your loss with F.cross_entropy(output, labels) on one batch: a likelihood, a score or a "
+                "reward is minimized with a minus sign.",
             ),
             check="loss",
         )

@@ -90,8 +90,12 @@ def empty(seen: Seen) -> Iterator[Finding]:
 def unused(seen: Seen) -> Iterator[Finding]:
     """Find a backward pass that comes after the loop over the batches, and learns from the last one alone."""
     passes = seen["batches_used"]
-    if trains(seen) and len(passes) >= 2 and all(calls >= batches > 2 and used == 1 for batches, calls, used in passes):
-        batches = passes[0][0]
+    if (
+        trains(seen)
+        and len(passes) >= 2
+        and all(calls > 2 and calls >= 0.5 * batches and used == 1 for batches, calls, used in passes)
+    ):
+        batches = passes[0][1]
         yield wrong(
             f"of {batches} batches, only the last one is learned from: backward comes once after all of them, and the "
             "loss is that of the last",
