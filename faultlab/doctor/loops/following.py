@@ -130,6 +130,8 @@ class Following:
         seen.update(summed=self.calls.summed, rectified=self.calls.rectified, ignored=self.calls.ignored)
         self.calls.learnt()
         seen["loads"] = bool(self.models.loaded)
+        seen["class_weights"] = (self.calls.weighted.weights, self.calls.weighted.counts)
+        seen["batches_used"] = self._used.found
         seen["evaluation_loss"] = self.calls.evaluation
         seen.update(averages=self.calls.averages.found, among_outputs=self.calls.among_outputs)
         seen.update(exclusive=self.calls.exclusive, loads_itself=self.models.loads_itself)
