@@ -24,6 +24,7 @@ ADVICE = {"without": ["Heartbeat"], "everywhere": True}
 
 # What they see is what some cause does to the losses.
 _SIGNS = ("Divergence", "LossContract", "LossFalls", "OverfitsBatch", "TrainValidationAlike")
+_SIGN_CHECKS = ("not-finite",)
 
 ALARMS, OTHERS, SIGNS = Checks(), Checks(), Checks()
 
@@ -44,17 +45,21 @@ def unchecked(seen: Seen) -> Iterator[Finding]:
 @OTHERS.check("guards")
 def others(seen: Seen) -> Iterator[Finding]:
     """Report the alarms of the other guards, which are of use where the doctor's own checks find nothing wrong."""
-    yield from (_told(alarm) for alarm in _of(seen) if alarm["guard"] not in (*GUARDS, *_SIGNS))
+    yield from (_told(alarm) for alarm in _of(seen) if alarm["guard"] not in GUARDS and not _is_sign(alarm))
 
 
 @SIGNS.check("guards")
 def signs(seen: Seen) -> Iterator[Finding]:
     """Report the alarms that name no cause, which are of use where nothing else is found."""
-    yield from (_told(alarm) for alarm in _of(seen) if alarm["guard"] in _SIGNS)
+    yield from (_told(alarm) for alarm in _of(seen) if alarm["guard"] not in GUARDS and _is_sign(alarm))
 
 
 def _of(seen: Seen) -> list[Mapping[str, Any]]:
     return [] if seen.get("error") else list(seen.get("alarms", ()))
+
+
+def _is_sign(alarm: Mapping[str, Any]) -> bool:
+    return alarm["guard"] in _SIGNS or alarm["check"] in _SIGN_CHECKS
 
 
 def _told(alarm: Mapping[str, Any]) -> Finding:

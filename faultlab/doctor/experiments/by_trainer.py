@@ -32,7 +32,7 @@ def _tried(engine: Engine, run: RunResult, seen: Seen, timeout: float, seed: int
         guess=seen.get("guess"),
         plain_guess=seen["plain"]["guess"],
         rate=max((float(rate) for _, rate in seen.get("rates", ())), default=0.0),
-        present=seen["present"],
+        present=[*seen["present"], *(["clipping"] if seen.get("arguments", {}).get("gradient_clip_val") else [])],
         settings=seen["settings"],
         inputs=inputs if given else {},
         loaded=bool(seen.get("weights_loaded")),

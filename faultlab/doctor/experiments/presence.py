@@ -14,7 +14,6 @@ from torch.utils.data import sampler
 from faultlab.core.patching import Patches
 from faultlab.doctor.experiments.changes import layers
 from faultlab.frameworks.torch.optimizers import rate_in
-from faultlab.frameworks.torch.seams.clipping import wrap_functions
 
 _MOST = 4
 # Set for speed or by what they are for, not for how the weights move.
@@ -36,7 +35,6 @@ class Presence:
 
     def attach(self, patches: Patches) -> None:
         """Watch until the patches are removed."""
-        wrap_functions(patches, self._noting("clipping"))
         patches.wrap(torch.autocast, "__init__", self._casting)
         for one in (sampler.SequentialSampler, sampler.WeightedRandomSampler):
             patches.wrap(one, "__iter__", self._noting("order"))

@@ -111,7 +111,7 @@ def _tried(scenario: Scenario, seen: Seen, engine: Engine, timeout: float, seed:
             guess=(seen.get("relation") or {}).get("guess"),
             plain_guess=seen["plain"]["guess"],
             rate=max((float(rate) for _, rate in seen["rates"]), default=0.0),
-            present=seen["present"],
+            present=[*seen["present"], *(["clipping"] if seen["gradients"]["clips"] else [])],
             settings=seen["settings"],
             inputs=seen.get("relation") or {},
             summed=next(iter(seen["summed"]), None),
