@@ -66,7 +66,7 @@ class Following:
         self.optimizers: list[Any] = []
         self._schedulers: list[Any] = []
         self._code, self._until = code, until
-        self._depth = self._evaluations = 0
+        self._depth = self._evaluations = self._learning = 0
         self._in_backward = False
         self._rate: float | None = None
         self._batches: list[tuple[tuple[Any, ...], Mapping[str, Any]]] = []
@@ -186,6 +186,8 @@ class Following:
             rows = len(first) if first is not None and first.dim() else 0
             averages = self.calls.averages
             # Of several models in one step, the first one gets the samples.
+            if learning:
+                self._learning = id(module)
             if learning and module is self.models.first:
                 averages.learnt(rows)
                 self.calls.learnt()
@@ -200,7 +202,7 @@ class Following:
                 if first is not None and first.dim() and len(first) == 1 and len(self.seen["batch_of_one"]) < 8:
                     self.seen["batch_of_one"].append(self.step)
             else:
-                self.loaders.evaluated()
+                self.loaders.evaluated(id(module))
                 self._evaluations += 1
                 self._place("evaluation")
             self.calls.active = self.step < _LOOKED_AT if learning else self._evaluations < _LOOKED_AT
@@ -273,7 +275,7 @@ class Following:
     def _look_at(self, tensors: Any) -> None:
         self._place("backward")
         self.gradients.before_backward()
-        self.loaders.learnt()
+        self.loaders.learnt(self._learning)
         loss = tensors if isinstance(tensors, torch.Tensor) else next(iter(tensors))
         self._used.learnt(loss)
         if loss.numel() == 1:
