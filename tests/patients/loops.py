@@ -279,4 +279,34 @@ ILL = [
         "sorted by label",
         "shuffle=True",
     ),
+    Ill(
+        "clipped-before-backward",
+        PLAIN,
+        [(BACKWARD, "        nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n        loss.backward()\n")],
+        "clipped before backward",
+        r"between loss\.backward",
+    ),
+    Ill(
+        "schedule-of-another-optimizer",
+        CLASSIFIER,
+        [
+            (
+                "for epoch in range(4):",
+                "optimizer = torch.optim.Adam(model.parameters(), lr=0.01)\nfor epoch in range(4):",
+            )
+        ],
+        "StepLR changes the rate of an optimizer that is never stepped",
+        "optimizer that the loop steps",
+    ),
+    Ill(
+        "backward-after-the-batches",
+        PLAIN,
+        [
+            (BACKWARD, ""),
+            (STEP, ""),
+            ("    return total / max", "    loss.backward()\n    optimizer.step()\n    return total / max"),
+        ],
+        "of 16 batches, only the last one",
+        "indent",
+    ),
 ]
