@@ -53,6 +53,7 @@ class Case:
         settings: Its optimizers' unusual settings, by class.
         inputs: The mean and deviation of its inputs, whether they are floats, finite, constant.
         summed: A loss that is summed over the samples of a batch, with their number, if there is one.
+        trained: The training's losses at the end by the names of those of its evaluation, if they are known apart.
         loaded: Whether weights were loaded, or made before the training.
         several: Whether it has several optimizers, whose losses need not fall together.
         cut: Whether only its beginning was seen.
@@ -66,6 +67,7 @@ class Case:
     settings: Mapping[str, Sequence[Sequence[Any]]] = field(default_factory=dict)
     inputs: Mapping[str, Any] = field(default_factory=dict)
     summed: Mapping[str, Any] | None = None
+    trained: Mapping[str, float] = field(default_factory=dict)
     loaded: bool = False
     several: bool = False
     cut: bool = False
@@ -78,6 +80,10 @@ class Case:
             # A loss of another scale, such as a weighted one, is compared with its own beginning.
             return float(self.guess) if not math.isfinite(first) or first > 0.5 * self.guess else first
         return first
+
+    def compared_with(self, name: str) -> float:
+        """Return the training's loss at the end that an evaluation's is compared with."""
+        return self.trained.get(name, self.course.end)
 
     @property
     def learns(self) -> bool:

@@ -35,6 +35,7 @@ class PlainLoss:
         self._labels: Any = None
         self._output: Any = None
         self._all_labels: list[Any] = []
+        self._columns: set[int] = set()
         self._depth = 0
 
     def attach(self, patches: Patches) -> None:
@@ -44,9 +45,12 @@ class PlainLoss:
         patches.wrap(torch.autograd, "backward", self._backward)
 
     def found(self) -> dict[str, Any]:
-        """Return the losses, and that of the best constant prediction."""
-        guess = constant(torch.cat(self._all_labels), "classes") if self._all_labels else None
-        return {"losses": self.losses, "guess": guess}
+        """Return the losses, and that of the best constant prediction; none if outputs are more than classes."""
+        labels = torch.cat(self._all_labels) if self._all_labels else None
+        # Embeddings and codes have more.
+        if labels is None or self._columns != {int(labels.max()) + 1}:
+            return {"losses": [], "guess": None}
+        return {"losses": self.losses, "guess": constant(labels, "classes")}
 
     def _delivering(self, advance: Callable[..., Any]) -> Callable[..., Any]:
         def around(stream: Any) -> Any:
@@ -93,6 +97,7 @@ class PlainLoss:
             return None
         if int(labels.max()) >= output.shape[1] or int(labels.min()) < 0:
             return None
+        self._columns.add(output.shape[1])
         if sum(map(len, self._all_labels)) < _MOST_LABELS:
             self._all_labels.append(labels.detach().cpu())
         # Nobody who watches the training's own losses may take it for one of them.

@@ -137,8 +137,10 @@ def _hindrances(case: Case, train: Train) -> Iterator[Finding]:
 
 def _of_evaluation(case: Case, train: Train) -> Iterator[Finding]:
     """Find what keeps an evaluation far behind its training."""
-    own = {name: value for name, value in case.course.evaluation.items() if value > _APART * case.course.end}
-    if not own or not case.course.end > 0:
+    own = {
+        name: value for name, value in case.course.evaluation.items() if value > _APART * case.compared_with(name) > 0
+    }
+    if not own:
         return
     if len(case.course.losses) < _SETTLED:
         return
@@ -148,10 +150,10 @@ def _of_evaluation(case: Case, train: Train) -> Iterator[Finding]:
         pairs = [(course.evaluation[one], value) for one, value in own.items() if one in course.evaluation]
         if not pairs:
             continue
-        mine, value = pairs[0]
-        shown = f"the training's own loss ends at {case.course.end:.3g}, {next(iter(own))} at {value:.3g}"
+        first, (mine, value) = next(iter(own)), pairs[0]
+        shown = f"the training's own loss ends at {case.compared_with(first):.3g}, {first} at {value:.3g}"
         if name == "training data":
-            if all(mine > _APART * case.course.end for mine, _ in pairs):
+            if mine > _APART * case.compared_with(first):
                 yield replace(
                     attention(
                         "the evaluation computes something else than the training: its loss is far larger even on the "

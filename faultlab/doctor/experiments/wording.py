@@ -145,7 +145,7 @@ def of_plain_loss(own: Course, guess: float, end: float) -> Finding:
     )
     if own.end > _MUCH_WORSE * max(guess, own.start):
         return replace(
-            wrong(
+            attention(
                 "the loss that is minimized rewards wrong answers: its sign is wrong, or it gets the wrong labels or "
                 "outputs",
                 f"{shown}; it began at {own.start:.3g}",

@@ -38,6 +38,7 @@ class Calls(LossInputs):
         inputs: The first tensor that the model was called with last.
         learning: Whether that call may be one of the training.
         evaluation: The mean of each loss of the training that the last pass of evaluation computed.
+        trained: The losses of the training, by function: unlike what backward gets, they are not divided or weighted.
         ahead: How far the targets of a language model are ahead of its input.
     """
 
@@ -61,7 +62,7 @@ class Calls(LossInputs):
         self._among_outputs_in_training: set[str] = set()
         self.evaluation: dict[str, float] = {}
         self._this_pass: dict[str, list[float]] = {}
-        self._trained_by: set[str] = set()
+        self.trained: dict[str, list[float]] = {}
         self._paired = self._values = 0
         self._inside = False
 
@@ -75,12 +76,12 @@ class Calls(LossInputs):
             return value
         if not self.active:
             result = func(*args, **(kwargs or {}))
-            self._evaluating(getattr(func, "__name__", ""), result)
+            self._noting(getattr(func, "__name__", ""), result)
             return result
         self._inside = True
         try:
             result = super().__torch_function__(func, types, args, kwargs)
-            self._evaluating(getattr(func, "__name__", ""), result)
+            self._noting(getattr(func, "__name__", ""), result)
             self._look_further(getattr(func, "__name__", ""), args, kwargs or {}, result)
         finally:
             self._inside = False
@@ -90,14 +91,17 @@ class Calls(LossInputs):
         """Note a call of the training: what was evaluated before it is complete."""
         if self._this_pass:
             means = {name: sum(values) / len(values) for name, values in self._this_pass.items()}
-            self.evaluation = {name: mean for name, mean in means.items() if name in self._trained_by}
+            self.evaluation = {name: mean for name, mean in means.items() if name in self.trained}
             self._this_pass = {}
 
-    def _evaluating(self, name: str, result: Any) -> None:
+    def _noting(self, name: str, result: Any) -> None:
         import torch
 
-        if name in LOSSES and not self.learning and isinstance(result, torch.Tensor) and result.dim() == 0:
-            self._this_pass.setdefault(name, []).append(float(result))
+        if name in LOSSES and isinstance(result, torch.Tensor) and result.dim() == 0:
+            if not self.learning:
+                self._this_pass.setdefault(name, []).append(float(result))
+            elif result.requires_grad:
+                self.trained.setdefault(name, []).append(float(result.detach()))
 
     def _look_further(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         import torch
@@ -117,7 +121,6 @@ class Calls(LossInputs):
             if not self.learning and kwargs.get("reduction", "mean") == "mean" and result.dim() == 0:
                 self.averages.mean(float(result))
             if self.learning:
-                self._trained_by.add(name)
                 self._of_loss(name, first, target, kwargs, result)
 
     def _among_outputs(self, name: str, first: Any, target: Any) -> None:

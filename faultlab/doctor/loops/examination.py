@@ -115,6 +115,7 @@ def _tried(scenario: Scenario, seen: Seen, engine: Engine, timeout: float, seed:
             settings=seen["settings"],
             inputs=seen.get("relation") or {},
             summed=next(iter(seen["summed"]), None),
+            trained=seen["trained_loss"],
             loaded=seen["loads"],
             several=len(seen["optimizers"]) > 1,
             cut=seen["cut"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -132,6 +133,9 @@ class Following:
         seen["loads"] = bool(self.models.loaded)
         seen["class_weights"] = (self.calls.weighted.weights, self.calls.weighted.counts)
         seen["batches_used"] = self._used.found
+        seen["trained_loss"] = {
+            name: fmean(some[-max(1, len(some) // 10) :]) for name, some in self.calls.trained.items()
+        }
         seen["evaluation_loss"] = self.calls.evaluation
         seen.update(averages=self.calls.averages.found, among_outputs=self.calls.among_outputs)
         seen.update(exclusive=self.calls.exclusive, loads_itself=self.models.loads_itself)
