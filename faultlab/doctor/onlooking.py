@@ -24,7 +24,7 @@ ADVICE = {"without": ["Heartbeat"], "everywhere": True}
 
 # What they see is what some cause does to the losses.
 _SIGNS = ("Divergence", "LossContract", "LossFalls", "OverfitsBatch", "TrainValidationAlike")
-_SIGN_CHECKS = ("not-finite",)
+_SIGN_CHECKS = ("not-finite", "explodes")
 
 ALARMS, OTHERS, SIGNS = Checks(), Checks(), Checks()
 

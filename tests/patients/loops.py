@@ -309,4 +309,27 @@ ILL = [
         "of 16 batches, only the last one",
         "indent",
     ),
+    Ill(
+        "time-where-the-batch-is",
+        CLASSIFIER,
+        [
+            ("self.hidden = nn.Linear(10, 32)", "self.hidden = nn.RNN(1, 32)"),
+            ("self.norm(self.hidden(x))", "self.norm(self.hidden(x.unsqueeze(2))[0][:, -1])"),
+        ],
+        "output for a sample depends on the other samples",
+        "batch_first=True",
+    ),
+    Ill(
+        "threshold-of-logits",
+        BINARY,
+        [
+            (
+                "        optimizer.step()\n",
+                "        optimizer.step()\n    with torch.no_grad():\n"
+                "        hits = ((model(x) > 0.5).float() == y).sum()\n",
+            )
+        ],
+        "compares the model's output with 0.5",
+        "output > 0",
+    ),
 ]

@@ -19,6 +19,7 @@ _YES_OR_NO = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
 _SAMPLES, _VALUES = 1024, 4_000_000
 _READ = ("item", "__float__", "__int__")
 _OUTPUTS = 8
+_ABOVE = ("gt", "__gt__", "ge", "__ge__", "lt", "__lt__", "le", "__le__", "round")
 
 
 class Calls(LossInputs):
@@ -29,6 +30,7 @@ class Calls(LossInputs):
     first of its other targets, out of ``classified``, ``rectified`` the smallest share of zeros of each ReLU by the
     shape of its output, and ``pairs`` the inputs of the model with the targets of the loss. ``among_outputs`` has the
     losses of evaluations that compare outputs of models with each other, which those of the training don't, and
+    ``thresholds`` has the place of an evaluation that compares an output beyond 0 and 1 with 0.5, and
     ``exclusive`` the number of one-hot ``rows`` that binary cross-entropy is given, out of so many ``classes``, and of
     ``others``.
 
@@ -57,6 +59,7 @@ class Calls(LossInputs):
         self.pairs: list[tuple[Any, Any, str]] = []
         self.among_outputs: list[dict[str, str]] = []
         self.exclusive: dict[str, Any] = {"rows": 0, "others": 0}
+        self.thresholds: list[dict[str, str]] = []
         self.averages = Averages(code)
         self.outputs: deque[Any] = deque(maxlen=_OUTPUTS)
         self._among_outputs_in_training: set[str] = set()
@@ -115,6 +118,8 @@ class Calls(LossInputs):
             shape = str(tuple(first.shape[1:]))
             zeros = float((first <= 0).float().mean()) if name == "relu" else float((result <= 0).float().mean())
             self.rectified[shape] = min(zeros, self.rectified.get(shape, 1.0))
+        elif name in _ABOVE and not self.learning:
+            self._threshold(name, first, args)
         elif name in LOSSES:
             target = args[1] if len(args) > 1 else kwargs.get("target")
             self._among_outputs(name, first, target)
@@ -137,6 +142,14 @@ class Calls(LossInputs):
         self.exclusive["rows"] += int(one_hot.sum())
         self.exclusive["others"] += int((~one_hot).sum())
         self.exclusive.update(loss=name, classes=rows.shape[1])
+
+    def _threshold(self, name: str, scores: Any, args: tuple[Any, ...]) -> None:
+        """Note that an output of the model itself, beyond 0 and 1, is compared with 0.5."""
+        other = args[1] if len(args) > 1 else None
+        at_half = name == "round" or (isinstance(other, float) and other == 0.5)
+        own = any(one.data_ptr() == scores.data_ptr() and one.numel() == scores.numel() for one in self.outputs)
+        if at_half and own and scores.numel() and bool(((scores < 0) | (scores > 1)).any()):
+            self.thresholds = [{"what": name, "place": self._user.running()}]
 
     def _over_batch(self, name: str, scores: Any, dim: Any) -> None:
         samples = len(self.inputs) if self.inputs is not None and self.inputs.dim() else 0

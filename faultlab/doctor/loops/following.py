@@ -62,7 +62,7 @@ class Following:
         self.seen: dict[str, Any] = {
             "losses": [], "rates": [], "graph": [], "nodes": [], "places": {}, "unread": [], "cut": False,
             "schedule_steps": 0, "batch_of_one": [], "input_scales": {}, "bypassed": "",
-            "asked_rate": 0.0, "behind": {}, "carries_state": False, "uncalled_wrapper": "",
+            "asked_rate": 0.0, "behind": {}, "carries_state": False, "mixes_samples": False, "uncalled_wrapper": "",
         }  # fmt: skip
         self.optimizers: list[Any] = []
         self._schedulers: list[Any] = []
@@ -127,11 +127,14 @@ class Following:
             seen["behind"] = self.models.behind()
         with self.looking("the state of the model"):
             seen["carries_state"] = repeated.carries_state(self.models.first, self._batches)
+        with self.looking("the samples of a batch"):
+            seen["mixes_samples"] = repeated.mixes_samples(self.models.first, self._batches)
         seen.update(compared=self.calls.found, labels=self.calls.labels, over_batch=self.calls.over_batch)
         seen.update(summed=self.calls.summed, rectified=self.calls.rectified, ignored=self.calls.ignored)
         self.calls.learnt()
         seen["loads"] = bool(self.models.loaded)
         seen["class_weights"] = (self.calls.weighted.weights, self.calls.weighted.counts)
+        seen["thresholds"] = self.calls.thresholds
         seen["batches_used"] = self._used.found
         seen["trained_loss"] = {
             name: fmean(some[-max(1, len(some) // 10) :]) for name, some in self.calls.trained.items()
