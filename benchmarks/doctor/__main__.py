@@ -1,10 +1,12 @@
 """Examine healthy examples under injected faults: ``python -m benchmarks.doctor [SCENARIO]...``.
 
     python -m benchmarks.doctor [SCENARIO.yaml]... [--every N] [--offset K] [--select GLOB] [--json FILE]
+    python -m benchmarks.doctor SCENARIO.yaml --fault FAULT [--fault FAULT]...
 
 Each failure mode that applies to the scenario, activates, is neither detected nor without effect, and is harmful, is
 injected into a training that the doctor examines: into every run of it, experiments included. Its findings are judged
-by `benchmarks.doctor.causes`, which was written before the first run. ``--every N`` takes every N-th of them.
+by `benchmarks.doctor.causes`, which was written before the first run. ``--every N`` takes every N-th of them. With
+``--fault``, the campaign that finds out which are harmful is left out.
 """
 
 from __future__ import annotations
@@ -61,7 +63,7 @@ class Faulted:
 def harmful(scenario: str, select: str) -> list[str]:
     """Return the faults that a campaign leaves undetected and finds harmful."""
     with tempfile.TemporaryDirectory() as folder:
-        report = run(scenario, select=[select], out=Path(folder))
+        report = run(scenario, select=[select], out=Path(folder), advice=False)
     silent = (Status.SILENT, Status.WARNED)
     return [one.id for one in report.faults if one.status in silent and one.harm is not None and one.harm.harmful]
 
@@ -85,6 +87,7 @@ def main() -> None:
     arguments.add_argument("--every", type=int, default=1)
     arguments.add_argument("--offset", type=int, default=0)
     arguments.add_argument("--select", default="*")
+    arguments.add_argument("--fault", action="append")
     arguments.add_argument("--json", type=Path)
     given = arguments.parse_args()
     whole: dict[str, list[dict[str, Any]]] = {}
@@ -98,14 +101,15 @@ def main() -> None:
 
 
 def _of(scenario: str, given: argparse.Namespace) -> list[Verdict]:
-    faults = harmful(scenario, given.select)[given.offset :: given.every]
+    faults = given.fault or harmful(scenario, given.select)[given.offset :: given.every]
     working = engines.create("fork", engines.cores())
     verdicts = []
     try:
         profile = profile_of(working, scenario)
         healthy = examined(working, scenario, None, profile)
         false = [one for one in healthy if one.verdict != OK]
-        print(f"{scenario}: healthy: {len(false)} findings", *(f"\n    {one.check}: {one.what}" for one in false))
+        shown = [f"\n    {one.check}: {one.what}" for one in false]
+        print(f"{scenario}: healthy: {len(false)} findings", *shown, flush=True)
         for text in faults:
             begun = time.process_time()
             verdict = judged(Fault.parse(text).mode, examined(working, scenario, Fault.parse(text), profile), healthy)

@@ -42,7 +42,7 @@ from faultlab.doctor.rates import RATES
 from faultlab.doctor.replayed import REPLAYED
 from faultlab.doctor.scripts import SCRIPTS
 from faultlab.doctor.sources import scripts
-from faultlab.doctor.step_executed import HOOKS, LEARNING
+from faultlab.doctor.step_executed import HOOKS, LEARNING, LOSS_VALUES
 from faultlab.doctor.still import WEIGHTS
 from faultlab.doctor.swallowed import SWALLOWED, as_consequences
 from faultlab.doctor.told import TOLD
@@ -172,7 +172,8 @@ def _examined(scenario: Scenario, engine: Engine, timeout: float, seed: int, ste
     if executed := bool(step_not_executed.calls(seen)):
         yield from _clean_run(engine, examined.run, seen, timeout, seed, steps)
     causes, rest = _causes(seen), _rest(seen)
-    if executed and not any(one.verdict == WRONG for one in [*causes, *rest]):
+    # That the loss is not finite is what some cause does to it.
+    if executed and not any(one.verdict == WRONG and one.check != LOSS_VALUES for one in [*causes, *rest]):
         yield from by_trainer.explained(engine, examined.run, seen, timeout, seed, steps)
     yield from [*causes, *rest]
     yield from on_ranks.examined(scenario, engine, timeout, seed)

@@ -24,7 +24,9 @@ ADVICE = {"without": ["Heartbeat"], "everywhere": True}
 
 # What they see is what some cause does to the losses.
 _SIGNS = ("Divergence", "LossContract", "LossFalls", "OverfitsBatch", "TrainValidationAlike")
-_SIGN_CHECKS = ("not-finite", "explodes")
+_NOT_FINITE, _EXPLODES = "not-finite", "explodes"
+# What these find is there before the training makes anything of it.
+_BEFORE = ("BatchSchema", "InitialWeights")
 
 ALARMS, OTHERS, SIGNS = Checks(), Checks(), Checks()
 
@@ -50,8 +52,13 @@ def others(seen: Seen) -> Iterator[Finding]:
 
 @SIGNS.check("guards")
 def signs(seen: Seen) -> Iterator[Finding]:
-    """Report the alarms that name no cause, which are of use where nothing else is found."""
-    yield from (_told(alarm) for alarm in _of(seen) if alarm["guard"] not in GUARDS and _is_sign(alarm))
+    """Report the alarms that name no cause, which are of use where nothing else is found.
+
+    Of those on numbers that are not finite the first is reported, which is where they begin.
+    """
+    found = [alarm for alarm in _of(seen) if alarm["guard"] not in GUARDS and _is_sign(alarm)]
+    begun = [alarm for alarm in found if alarm["check"] == _NOT_FINITE]
+    yield from (_told(alarm) for alarm in found if alarm not in begun[1:])
 
 
 def _of(seen: Seen) -> list[Mapping[str, Any]]:
@@ -59,7 +66,9 @@ def _of(seen: Seen) -> list[Mapping[str, Any]]:
 
 
 def _is_sign(alarm: Mapping[str, Any]) -> bool:
-    return alarm["guard"] in _SIGNS or alarm["check"] in _SIGN_CHECKS
+    if alarm["check"] == _NOT_FINITE:
+        return alarm["guard"] not in _BEFORE
+    return alarm["guard"] in _SIGNS or alarm["check"] == _EXPLODES
 
 
 def _told(alarm: Mapping[str, Any]) -> Finding:
