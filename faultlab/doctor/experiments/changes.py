@@ -151,12 +151,14 @@ def _clipping(applied: Applied, patches: Patches, off: bool) -> None:
     def make(clip: Callable[..., Any]) -> Callable[..., Any]:
         def around(parameters: Any, *args: Any, **kwargs: Any) -> Any:
             held = [parameters] if isinstance(parameters, torch.Tensor) else list(parameters)
-            kept = [(one, one.grad.clone()) for one in held if one.grad is not None]
+            gradients: list[torch.Tensor] = [one.grad for one in held if one.grad is not None]
+            kept = [one.clone() for one in gradients]
             norm = clip(held, *args, **kwargs)
-            if any(not torch.equal(one.grad, before) for one, before in kept):
+            # Clipping is done in place.
+            if any(not torch.equal(one, before) for one, before in zip(gradients, kept, strict=True)):
                 applied.note("clipping")
-            for one, before in kept:
-                one.grad.copy_(before)
+            for one, before in zip(gradients, kept, strict=True):
+                one.copy_(before)
             return norm
 
         return around
@@ -219,7 +221,8 @@ def _initial(applied: Applied, patches: Patches, on: bool) -> None:
 @change("standardized")
 def _standardized(applied: Applied, patches: Patches, on: bool) -> None:
     """Give models with weights their first input with mean 0 and deviation 1, by the statistics of the first one."""
-    depth, scale = [0], []
+    depth: list[int] = [0]
+    scale: list[torch.Tensor] = []
 
     def make(call: Callable[..., Any]) -> Callable[..., Any]:
         def around(module: Any, *args: Any, **kwargs: Any) -> Any:
