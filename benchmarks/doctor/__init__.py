@@ -1,1 +1,1 @@
-"""How often `faultlab doctor` names the failure mode that was injected into a healthy example."""
+"""The share of injected failure modes that `faultlab doctor` names on healthy examples."""

@@ -172,7 +172,7 @@ ENTRIES: Sequence[tuple[str, str, str]] = (
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the doctor makes of one injected fault: ``kind`` is named, vaguer, wrong cause or nothing."""
+    """The judgment of the findings on one injected fault: ``kind`` is named, vaguer, wrong cause or nothing."""
 
     mode: str
     kind: str

@@ -91,7 +91,7 @@ class Case:
 
     @property
     def overshoots(self) -> bool:
-        """Whether the first steps made the loss far worse, and the training has not made up for it."""
+        """True if the first steps made the loss far worse, and the training has not made up for it."""
         losses = [math.inf if one is None else one for one in self.course.losses]
         early = losses[: max(_LEAST, len(losses) // 5)]
         return max(early) > _OVERSHOT * losses[0] and self.course.end > _POOR * losses[0] > 0

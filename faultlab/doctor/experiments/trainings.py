@@ -214,7 +214,7 @@ def _tried(case: Case, wanted: Sequence[Changes], train: Train) -> list[tuple[Ch
 
 
 def _too_early(case: Case, change: Changes) -> bool:
-    """Return whether a change says nothing about a training of which only the beginning was seen."""
+    """Return whether a change says nothing about a training that was ended early."""
     rate = change.get("rate", 0.0)
     return case.cut and (1 < rate < _CUT_AWAY or "adamw" in change or "schedule" in change)
 

@@ -10,7 +10,6 @@ from faultlab.core.results import ExaminedRun, Result
 from faultlab.doctor.experiments import KEY
 from faultlab.doctor.experiments.changes import Applied
 from faultlab.frameworks.base import Target
-from faultlab.frameworks.lightning.training import LightningTraining
 from faultlab.worker.session import Send, Session
 
 
@@ -35,8 +34,9 @@ class Trial(Session):
 
     def _reach(self, place: Place) -> None:
         super()._reach(place)
-        if place != "fit" and int(place) >= self._steps and isinstance(self._training, LightningTraining):
-            self._training.trainer.should_stop = True
+        if place != "fit" and int(place) >= self._steps:
+            # Only a Trainer's training has one, and a loop has experiments of its own.
+            getattr(self._training, "trainer").should_stop = True  # noqa: B009
 
     def _evaluate(self) -> None:
         """Do nothing: only the course of the losses is compared."""

@@ -1,4 +1,4 @@
-"""How the findings of experiments are worded."""
+"""The words of the findings that experiments give."""
 
 from __future__ import annotations
 

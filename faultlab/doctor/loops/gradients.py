@@ -16,7 +16,7 @@ class Gradients:
     ``seen`` has ``backwards``; ``judged`` and ``stale``, the steps that an optimizer has taken after another one, and
     those of them before which no backward pass found its gradients cleared; ``steps``, and ``empty_steps`` whose
     gradients are missing or all zero; ``cleared`` (clearings of gradients that no step has used); and ``clips`` (the
-    limit, and the norm before it), ``clipped_early`` of which come before the backward pass. ``graded`` has the ids of
+    limit, and the norm before it), ``clipped_early``, those before the backward pass. ``graded`` has the ids of
     the weights that had a gradient in some step.
     """
 
