@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -53,7 +52,7 @@ class Faulted:
         return self._working.run([self._with_fault(one) for one in orders])
 
     def _with_fault(self, one: Order) -> Order:
-        more = {"fault": self._fault, "profile": self._profile}
+        more: dict[str, Any] = {"fault": self._fault, "profile": self._profile}
         task = one.task
         if isinstance(task, Examine):
             return replace(one, task=replace(task, train=replace(task.train, **more)))
@@ -78,7 +77,7 @@ def profile_of(working: Engine, scenario: str) -> TargetProfile:
 
 
 def examined(working: Engine, scenario: str, fault: Fault | None, profile: TargetProfile) -> list[Finding]:
-    return list(examine(scenario, _LASTS, engine=Faulted(working, fault, profile)))  # type: ignore[arg-type]
+    return list(examine(scenario, _LASTS, engine=Faulted(working, fault, profile)))
 
 
 def main() -> None:
@@ -123,4 +122,4 @@ def _of(scenario: str, given: argparse.Namespace) -> list[Verdict]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

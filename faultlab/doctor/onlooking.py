@@ -57,7 +57,7 @@ def signs(seen: Seen) -> Iterator[Finding]:
     Of those on numbers that are not finite the first is reported, which is where they begin.
     """
     found = [alarm for alarm in _of(seen) if alarm["guard"] not in GUARDS and _is_sign(alarm)]
-    begun = [alarm for alarm in found if alarm["check"] == _NOT_FINITE]
+    begun = [alarm for alarm in found if alarm["check"].endswith(_NOT_FINITE)]
     yield from (_told(alarm) for alarm in found if alarm not in begun[1:])
 
 
@@ -66,7 +66,7 @@ def _of(seen: Seen) -> list[Mapping[str, Any]]:
 
 
 def _is_sign(alarm: Mapping[str, Any]) -> bool:
-    if alarm["check"] == _NOT_FINITE:
+    if alarm["check"].endswith(_NOT_FINITE):
         return alarm["guard"] not in _BEFORE
     return alarm["guard"] in _SIGNS or alarm["check"] == _EXPLODES
 
