@@ -28,8 +28,9 @@ class Course:
     call ``eval``, by function), ``monitored`` (names of logged metrics), ``epochs`` (with promised and delivered
     batches), ``sanity_batches`` and ``real_validation_batches``, ``batch`` (facts about the first one), ``graph``
     (of the first steps' losses), ``compared`` (inputs of losses), ``labels`` (of the last loss that takes class
-    numbers), ``replay`` and ``idle_parts`` (see `replay`), ``terms`` (see `LossTerms`), ``samples`` and ``metrics``
-    (see `Samples` and `MetricObjects`), ``unread`` (failed inspections: part, error).
+    numbers), ``guess`` (see `Guesses`), ``class_weights`` (see `Weighted`), ``replay`` and ``idle_parts`` (see
+    `replay`), ``terms`` (see `LossTerms`), ``samples`` and ``metrics`` (see `Samples` and `MetricObjects`),
+    ``unread`` (failed inspections: part, error).
 
     Inspections run inside the context ``beside``, which marks what they call as not part of the training.
     """
@@ -97,6 +98,9 @@ class Course:
         with self._looking("the metrics"):
             self._metrics.hook(trainer, name)
         if name == "on_train_end":
+            with self._looking("the targets"):
+                self._seen["guess"] = self._inputs.guesses.loss()
+                self._seen["class_weights"] = (self._inputs.weighted.weights, self._inputs.weighted.counts)
             with self._looking("the samples"):
                 self._samples.end(trainer)
             if self._seen["real_validation_batches"]:

@@ -24,10 +24,12 @@ from faultlab.core.results import ExaminedRun, Outcome, RunResult
 from faultlab.discovery import candidates, cli_config
 from faultlab.discovery.project_index import Found
 from faultlab.doctor import on_ranks, options, statements, step_not_executed
+from faultlab.doctor.class_weights import CLASS_WEIGHTS
 from faultlab.doctor.delivered import PROMISES, SCHEDULE
 from faultlab.doctor.drawn import DRAWN
 from faultlab.doctor.errors import explained
-from faultlab.doctor.finding import Finding, Seen, attention, fine, wrong
+from faultlab.doctor.experiments import by_trainer
+from faultlab.doctor.finding import WRONG, Finding, Seen, attention, fine, wrong
 from faultlab.doctor.habits import HABITS
 from faultlab.doctor.idle import IDLE
 from faultlab.doctor.loaded import LOADED
@@ -40,7 +42,7 @@ from faultlab.doctor.rates import RATES
 from faultlab.doctor.replayed import REPLAYED
 from faultlab.doctor.scripts import SCRIPTS
 from faultlab.doctor.sources import scripts
-from faultlab.doctor.step_executed import HOOKS, LEARNING
+from faultlab.doctor.step_executed import HOOKS, LEARNING, LOSS_VALUES
 from faultlab.doctor.still import WEIGHTS
 from faultlab.doctor.swallowed import SWALLOWED, as_consequences
 from faultlab.doctor.told import TOLD
@@ -167,7 +169,13 @@ def _examined(scenario: Scenario, engine: Engine, timeout: float, seed: int, ste
     own = (scenario.build.init_args or {}).get("script") if scenario.build else None
     seen["scripts"] = scripts(root, seen["cls"]["name"], Path(str(own)) if own else None)
     yield from _class(scenario, seen, root)
-    yield from _training(engine, examined.run, seen, timeout, seed, steps)
+    if executed := bool(step_not_executed.calls(seen)):
+        yield from _clean_run(engine, examined.run, seen, timeout, seed, steps)
+    causes, rest = _causes(seen), _rest(seen)
+    # That the loss is not finite is what some cause does to it.
+    if executed and not any(one.verdict == WRONG and one.check != LOSS_VALUES for one in [*causes, *rest]):
+        yield from by_trainer.explained(engine, examined.run, seen, timeout, seed, steps)
+    yield from [*causes, *rest]
     yield from on_ranks.examined(scenario, engine, timeout, seed)
     yield from SCRIPTS.run(seen)
 
@@ -186,50 +194,48 @@ def _class(scenario: Scenario, seen: Seen, root: Path) -> Iterator[Finding]:
         yield replace(found, check="imported copy")
 
 
-def _training(engine: Engine, run: RunResult, seen: Seen, timeout: float, seed: int, steps: int) -> Iterator[Finding]:
+def _clean_run(engine: Engine, run: RunResult, seen: Seen, timeout: float, seed: int, steps: int) -> Iterator[Finding]:
+    """Report how long the run took, and whether another one is the same."""
     trajectory = run.trajectory
     # Without the time of the guards that watched.
     seconds = run.seconds - (sum(run.advice.seconds.values()) if run.advice else 0.0)
-    if step_not_executed.calls(seen):
-        if trajectory.end == "finished" and trajectory.steps >= steps:
-            what = f"the first {trajectory.steps} steps take {seconds:.2f} s; the doctor stopped there"
-            yield replace(fine(what), check="clean run")
-        elif trajectory.end == "finished" and seen.get("lent"):
-            # Other runs have no logger, and would end in an exception that is not the user's.
-            yield replace(fine(f"the run takes {seconds:.2f} s for {trajectory.steps} steps"), check="clean run")
-        elif trajectory.end == "finished":
-            (again,) = engine.run([order(engine, "again", Train(seed, compiles=True), deadline=timeout, ranks=1)])
-            other = again.trajectory
-            # The examined run skips the final evaluation.
-            alike = other is not None and replace(other, final={}).same_as(replace(trajectory, final={}))
-            kind = "deterministic" if alike else "not deterministic"
-            what = f"the clean run takes {seconds:.2f} s for {trajectory.steps} steps; it is {kind}"
-            yield replace(fine(what), check="clean run")
-            if not alike:
-                yield _nondeterministic(engine, timeout, seed)
-            if alike:
-                yield from options.without_effect(engine, seen, trajectory, timeout, seed)
-        yield from SWALLOWED.run(seen)
-        yield from LEARNING.run(seen)
-        yield from MEDDLED.run(seen)
-        yield from PARTS.run(seen)
-        yield from WEIGHTS.run(seen)
-        yield from REPLAYED.run(seen)
-        yield from as_consequences(seen, ALARMS.run(seen))
-    else:
-        yield from SWALLOWED.run(seen)
-        yield from step_not_executed.explain(seen)
+    if trajectory.end == "finished" and trajectory.steps >= steps:
+        what = f"the first {trajectory.steps} steps take {seconds:.2f} s; the doctor stopped there"
+        yield replace(fine(what), check="clean run")
+    elif trajectory.end == "finished" and seen.get("lent"):
+        # Other runs have no logger, and would end in an exception that is not the user's.
+        yield replace(fine(f"the run takes {seconds:.2f} s for {trajectory.steps} steps"), check="clean run")
+    elif trajectory.end == "finished":
+        (again,) = engine.run([order(engine, "again", Train(seed, compiles=True), deadline=timeout, ranks=1)])
+        other = again.trajectory
+        # The examined run skips the final evaluation.
+        alike = other is not None and replace(other, final={}).same_as(replace(trajectory, final={}))
+        kind = "deterministic" if alike else "not deterministic"
+        what = f"the clean run takes {seconds:.2f} s for {trajectory.steps} steps; it is {kind}"
+        yield replace(fine(what), check="clean run")
+        if not alike:
+            yield _nondeterministic(engine, timeout, seed)
+        if alike:
+            yield from options.without_effect(engine, seen, trajectory, timeout, seed)
+
+
+def _causes(seen: Seen) -> list[Finding]:
+    """Return what explains a step that is not executed, or that does not learn."""
+    if not step_not_executed.calls(seen):
+        return [*SWALLOWED.run(seen), *step_not_executed.explain(seen)]
+    groups = (SWALLOWED, LEARNING, MEDDLED, PARTS, WEIGHTS, REPLAYED)
+    return [*(one for group in groups for one in group.run(seen)), *as_consequences(seen, ALARMS.run(seen))]
+
+
+def _rest(seen: Seen) -> list[Finding]:
     promises = PROMISES.run(seen)
-    yield from (one for one in promises if one.check != SCHEDULE)
-    yield from as_consequences(seen, (one for one in promises if one.check == SCHEDULE))
-    yield from LOADED.run(seen)
-    yield from HABITS.run(seen)
-    yield from RATES.run(seen)
-    yield from DRAWN.run(seen)
-    yield from as_consequences(seen, METRICS.run(seen))
-    yield from IDLE.run(seen)
-    yield from TOLD.run(seen)
-    yield from HOOKS.run(seen)
+    return [
+        *(one for one in promises if one.check != SCHEDULE),
+        *as_consequences(seen, (one for one in promises if one.check == SCHEDULE)),
+        *(one for group in (LOADED, HABITS, RATES, DRAWN, CLASS_WEIGHTS) for one in group.run(seen)),
+        *as_consequences(seen, METRICS.run(seen)),
+        *(one for group in (IDLE, TOLD, HOOKS) for one in group.run(seen)),
+    ]
 
 
 def _nondeterministic(engine: Engine, timeout: float, seed: int) -> Finding:

@@ -9,6 +9,8 @@ from torch.overrides import TorchFunctionMode
 
 from faultlab.core.alert import safe_text
 from faultlab.core.user_code import UserCode
+from faultlab.doctor.class_weights import Weighted
+from faultlab.doctor.guesses import Guesses
 from faultlab.doctor.loss_terms import LossTerms
 
 _ACTIVATED = {
@@ -41,6 +43,7 @@ class LossInputs(TorchFunctionMode):
         self.found: list[dict[str, Any]] = []
         self.labels: dict[str, Any] = {}
         self.terms = LossTerms(code)
+        self.guesses, self.weighted = Guesses(), Weighted()
         self._user = code
         self._given: list[Any] = []
         self._overlaps: list[Any] = []
@@ -57,6 +60,8 @@ class LossInputs(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         try:
             self._look(name, args, kwargs)
+            self.guesses.look(name, args, kwargs)
+            self.weighted.look(name, args, kwargs)
             self.terms.look(name, args, kwargs)
         except Exception as error:  # an inspection must not end the training
             self._note({"kind": "unread", "loss": safe_text(error, 100)})

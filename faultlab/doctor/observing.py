@@ -29,6 +29,8 @@ from faultlab.core.results import ExaminedRun, Result
 from faultlab.doctor import anatomy, planned, switches, updates, whole_files
 from faultlab.doctor.checkpoint import resumed_from
 from faultlab.doctor.course import Course
+from faultlab.doctor.experiments.plain_loss import PlainLoss
+from faultlab.doctor.experiments.presence import Presence
 from faultlab.doctor.meddling import Meddling
 from faultlab.doctor.swallowing import Swallowing
 from faultlab.frameworks.base import Target
@@ -83,6 +85,7 @@ class Examined(Session):
         self._updates = updates.Updates(self._seen)
         self._meddling = Meddling(self._seen)
         self._swallowing = Swallowing(target.code, lambda: self._clock.tried)
+        self._presence, self._plain = Presence(), PlainLoss()
         self._seen["swallowed"] = self._swallowing.found
 
     @property
@@ -126,6 +129,8 @@ class Examined(Session):
             if not isinstance(value, torch.nn.parameter.UninitializedParameter)
         }
         self._meddling.begin(module, self._before)
+        if not compilation.is_compiled(module):
+            self._plain.attach(self._held)
         return training
 
     def _lend_a_logger(self, trainer: Any) -> None:
@@ -241,7 +246,8 @@ class Examined(Session):
         # If the run hangs, print where it is just before the deadline.
         faulthandler.dump_traceback_later(max(0.5, self._order.deadline - 1), file=sys.__stderr__ or sys.stderr)
         try:
-            with self._held:
+            with self._held, Patches() as patches:
+                self._presence.attach(patches)
                 return super()._run()
         finally:
             faulthandler.cancel_dump_traceback_later()
@@ -285,6 +291,8 @@ class Examined(Session):
             self._seen["optimizer_steps"] = int(getattr(self._trainer, "global_step", 0))
         self._seen["losses"] = [loss for _, loss in self._trajectory.losses]
         self._seen["rates"] = self._trajectory.learning_rates
+        self._seen["present"], self._seen["settings"] = sorted(self._presence.parts), self._presence.settings
+        self._seen["plain"] = self._plain.found()
         self._seen["end"] = self._trajectory.end
         self._seen["alarms"] = self._advisers.said() if self._advisers is not None else []
         self._seen["batches"] = self._trajectory.steps

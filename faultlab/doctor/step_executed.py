@@ -10,6 +10,7 @@ from faultlab.doctor.step_not_executed import calls, facts
 from faultlab.doctor.swallowed import of_the_step
 
 LEARNING, HOOKS = Checks(), Checks()
+LOSS_VALUES = "loss values"
 _PL = "Lightning-AI/pytorch-lightning"
 # Not called by every fit.
 _ELSEWHERE = ("test", "predict", "checkpoint", "exception", "configure_sharded_model", "teardown")
@@ -150,7 +151,7 @@ def ended(seen: Seen) -> Iterator[Finding]:
         )
 
 
-@LEARNING.check("loss values")
+@LEARNING.check(LOSS_VALUES)
 def losses(seen: Seen) -> Iterator[Finding]:
     """Find NaN or infinity in a clean run."""
     yield from loss_values.judged(seen.get("losses", ()))

@@ -176,6 +176,29 @@ for epoch in range(5):
         loss.backward()
         optimizer.step()
 """,
+    "cross-validation": _MOONS
+    + """
+from torch.utils.data import Subset
+
+data = TensorDataset(x, y)
+folds = torch.randperm(400).chunk(3)
+for held_out in range(3):
+    model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 4))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    others = torch.cat([fold for number, fold in enumerate(folds) if number != held_out])
+    loader = DataLoader(Subset(data, others.tolist()), batch_size=20, shuffle=True)
+    validation = DataLoader(Subset(data, folds[held_out].tolist()), batch_size=67)
+    for epoch in range(3):
+        model.train()
+        for inputs, labels in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(inputs), labels).backward()
+            optimizer.step()
+        model.eval()
+        with torch.no_grad():
+            right = sum((model(inputs).argmax(1) == labels).sum().item() for inputs, labels in validation)
+        print(held_out, epoch, right / len(folds[held_out]))
+""",
     "early-stopping": _MOONS
     + """
 train, held_out = TensorDataset(x[:300], y[:300]), TensorDataset(x[300:], y[300:])

@@ -279,4 +279,57 @@ ILL = [
         "sorted by label",
         "shuffle=True",
     ),
+    Ill(
+        "clipped-before-backward",
+        PLAIN,
+        [(BACKWARD, "        nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n        loss.backward()\n")],
+        "clipped before backward",
+        r"between loss\.backward",
+    ),
+    Ill(
+        "schedule-of-another-optimizer",
+        CLASSIFIER,
+        [
+            (
+                "for epoch in range(4):",
+                "optimizer = torch.optim.Adam(model.parameters(), lr=0.01)\nfor epoch in range(4):",
+            )
+        ],
+        "StepLR changes the rate of an optimizer that is never stepped",
+        "optimizer that the loop steps",
+    ),
+    Ill(
+        "backward-after-the-batches",
+        PLAIN,
+        [
+            (BACKWARD, ""),
+            (STEP, ""),
+            ("    return total / max", "    loss.backward()\n    optimizer.step()\n    return total / max"),
+        ],
+        "of 16 batches, only the last one",
+        "indent",
+    ),
+    Ill(
+        "time-where-the-batch-is",
+        CLASSIFIER,
+        [
+            ("self.hidden = nn.Linear(10, 32)", "self.hidden = nn.RNN(1, 32)"),
+            ("self.norm(self.hidden(x))", "self.norm(self.hidden(x.unsqueeze(2))[0][:, -1])"),
+        ],
+        "output for a sample depends on the other samples",
+        "batch_first=True",
+    ),
+    Ill(
+        "threshold-of-logits",
+        BINARY,
+        [
+            (
+                "        optimizer.step()\n",
+                "        optimizer.step()\n    with torch.no_grad():\n"
+                "        hits = ((model(x) > 0.5).float() == y).sum()\n",
+            )
+        ],
+        "compares the model's output with 0.5",
+        "output > 0",
+    ),
 ]

@@ -17,7 +17,7 @@ IN_THE_FOLDER_OF_THEIR_PACKAGE = {
     # What a command writes.
     "cli.demo",
     # Stages of one examination, of which only the whole can be judged.
-    *("doctor.errors", "doctor.loops"),
+    *("doctor.errors", "doctor.experiments", "doctor.loops"),
     # One contract for all frameworks, and their seams are attached by injection.
     *("frameworks.hf", "frameworks.lightning", "frameworks.loops", "frameworks.torch"),
     *("frameworks.lightning.seams", "frameworks.loops.seams", "frameworks.torch.seams"),

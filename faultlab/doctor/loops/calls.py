@@ -7,27 +7,19 @@ from collections.abc import Callable
 from typing import Any
 
 from faultlab.core.user_code import UserCode
+from faultlab.doctor.guesses import LOSSES
 from faultlab.doctor.loops.averages import Averages
 from faultlab.doctor.loops.tokens import Ahead
 from faultlab.doctor.loss_inputs import LossInputs
 
 _SOFTMAX = ("softmax", "log_softmax")
 _LARGEST = ("argmax", "max")
-_LOSSES = {
-    "cross_entropy": "classes",
-    "nll_loss": "classes",
-    "mse_loss": "numbers",
-    "l1_loss": "numbers",
-    "smooth_l1_loss": "numbers",
-    "huber_loss": "numbers",
-    "binary_cross_entropy": "yes or no",
-    "binary_cross_entropy_with_logits": "yes or no",
-}
 _OF_CLASSES = ("cross_entropy", "nll_loss")
 _YES_OR_NO = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
 _SAMPLES, _VALUES = 1024, 4_000_000
 _READ = ("item", "__float__", "__int__")
 _OUTPUTS = 8
+_ABOVE = ("gt", "__gt__", "ge", "__ge__", "lt", "__lt__", "le", "__le__", "round")
 
 
 class Calls(LossInputs):
@@ -38,6 +30,7 @@ class Calls(LossInputs):
     first of its other targets, out of ``classified``, ``rectified`` the smallest share of zeros of each ReLU by the
     shape of its output, and ``pairs`` the inputs of the model with the targets of the loss. ``among_outputs`` has the
     losses of evaluations that compare outputs of models with each other, which those of the training don't, and
+    ``thresholds`` has the place of an evaluation that compares an output beyond 0 and 1 with 0.5, and
     ``exclusive`` the number of one-hot ``rows`` that binary cross-entropy is given, out of so many ``classes``, and of
     ``others``.
 
@@ -46,6 +39,8 @@ class Calls(LossInputs):
         outputs: What the models returned last.
         inputs: The first tensor that the model was called with last.
         learning: Whether that call may be one of the training.
+        evaluation: The mean of each loss of the training that the last pass of evaluation computed.
+        trained: The losses of the training, by function: unlike what backward gets, they are not divided or weighted.
         ahead: How far the targets of a language model are ahead of its input.
     """
 
@@ -64,9 +59,13 @@ class Calls(LossInputs):
         self.pairs: list[tuple[Any, Any, str]] = []
         self.among_outputs: list[dict[str, str]] = []
         self.exclusive: dict[str, Any] = {"rows": 0, "others": 0}
+        self.thresholds: list[dict[str, str]] = []
         self.averages = Averages(code)
         self.outputs: deque[Any] = deque(maxlen=_OUTPUTS)
         self._among_outputs_in_training: set[str] = set()
+        self.evaluation: dict[str, float] = {}
+        self._this_pass: dict[str, list[float]] = {}
+        self.trained: dict[str, list[float]] = {}
         self._paired = self._values = 0
         self._inside = False
 
@@ -79,14 +78,33 @@ class Calls(LossInputs):
             self.averages.read(value := func(*args, **(kwargs or {})))
             return value
         if not self.active:
-            return func(*args, **(kwargs or {}))
+            result = func(*args, **(kwargs or {}))
+            self._noting(getattr(func, "__name__", ""), result)
+            return result
         self._inside = True
         try:
             result = super().__torch_function__(func, types, args, kwargs)
+            self._noting(getattr(func, "__name__", ""), result)
             self._look_further(getattr(func, "__name__", ""), args, kwargs or {}, result)
         finally:
             self._inside = False
         return result
+
+    def learnt(self) -> None:
+        """Note a call of the training: what was evaluated before it is complete."""
+        if self._this_pass:
+            means = {name: sum(values) / len(values) for name, values in self._this_pass.items()}
+            self.evaluation = {name: mean for name, mean in means.items() if name in self.trained}
+            self._this_pass = {}
+
+    def _noting(self, name: str, result: Any) -> None:
+        import torch
+
+        if name in LOSSES and isinstance(result, torch.Tensor) and result.dim() == 0:
+            if not self.learning:
+                self._this_pass.setdefault(name, []).append(float(result))
+            elif result.requires_grad:
+                self.trained.setdefault(name, []).append(float(result.detach()))
 
     def _look_further(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         import torch
@@ -100,7 +118,9 @@ class Calls(LossInputs):
             shape = str(tuple(first.shape[1:]))
             zeros = float((first <= 0).float().mean()) if name == "relu" else float((result <= 0).float().mean())
             self.rectified[shape] = min(zeros, self.rectified.get(shape, 1.0))
-        elif name in _LOSSES:
+        elif name in _ABOVE and not self.learning:
+            self._threshold(name, first, args)
+        elif name in LOSSES:
             target = args[1] if len(args) > 1 else kwargs.get("target")
             self._among_outputs(name, first, target)
             if not self.learning and kwargs.get("reduction", "mean") == "mean" and result.dim() == 0:
@@ -122,6 +142,14 @@ class Calls(LossInputs):
         self.exclusive["rows"] += int(one_hot.sum())
         self.exclusive["others"] += int((~one_hot).sum())
         self.exclusive.update(loss=name, classes=rows.shape[1])
+
+    def _threshold(self, name: str, scores: Any, args: tuple[Any, ...]) -> None:
+        """Note that an output of the model itself, beyond 0 and 1, is compared with 0.5."""
+        other = args[1] if len(args) > 1 else None
+        at_half = name == "round" or (isinstance(other, float) and other == 0.5)
+        own = any(one.data_ptr() == scores.data_ptr() and one.numel() == scores.numel() for one in self.outputs)
+        if at_half and own and scores.numel() and bool(((scores < 0) | (scores > 1)).any()):
+            self.thresholds = [{"what": name, "place": self._user.running()}]
 
     def _over_batch(self, name: str, scores: Any, dim: Any) -> None:
         samples = len(self.inputs) if self.inputs is not None and self.inputs.dim() else 0
@@ -157,7 +185,7 @@ class Calls(LossInputs):
         if not isinstance(target, torch.Tensor) or x is None or not target.dim() or len(target) != len(x):
             return
         if self._paired < _SAMPLES and self._values < _VALUES and not target.requires_grad:
-            kind = _LOSSES[name] if not (name == "cross_entropy" and target.is_floating_point()) else "numbers"
+            kind = LOSSES[name] if not (name == "cross_entropy" and target.is_floating_point()) else "numbers"
             self.pairs.append((x.detach().clone(), target.detach().clone(), kind))
             self._paired += len(x)
             self._values += x.numel()

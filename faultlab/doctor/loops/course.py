@@ -31,6 +31,14 @@ def schedule(seen: Seen) -> Iterator[Finding]:
             ", ".join(one["name"] for one in seen["schedulers"]),
             "Make the warm-up a small part of the steps, such as 5 %.",
         )
+    for one in seen["schedulers"]:
+        if one["idle"] and one["turns"]:
+            yield wrong(
+                f"{one['name']} changes the rate of an optimizer that is never stepped; the one that is stepped keeps "
+                "its own",
+                f"{one['turns']} scheduler steps ({seen['places'].get('step', '')})",
+                "Make the schedule from the optimizer that the loop steps, after it is made.",
+            )
     gone = next((step for step, rate in rates if rate < _GONE * peak and step > rates[0][0]), None)
     for one in seen["schedulers"]:
         per_batch = passes > 1 and one["turns"] >= 0.9 * steps > passes

@@ -129,3 +129,15 @@ def restored(seen: Seen) -> Iterator[Finding]:
             seen["loads_itself"],
             "Keep a copy: copy.deepcopy(model.state_dict()), or save it to a file.",
         )
+
+
+@check("threshold")
+def threshold(seen: Seen) -> Iterator[Finding]:
+    """Find an evaluation that compares logits with 0.5."""
+    for entry in seen["thresholds"] if "binary_cross_entropy_with_logits" in seen["trained_loss"] else ():
+        yield wrong(
+            "the evaluation compares the model's output with 0.5, but the output is logits, whose threshold is 0: the "
+            "loss applies the sigmoid itself (binary_cross_entropy_with_logits)",
+            entry["place"],
+            "Write output > 0, or torch.sigmoid(output) > 0.5.",
+        )

@@ -14,22 +14,26 @@ from faultlab.core.orders import Examine, Train
 from faultlab.core.results import ExaminedRun, Outcome
 from faultlab.discovery import loops
 from faultlab.doctor import on_ranks
+from faultlab.doctor.class_weights import CLASS_WEIGHTS
 from faultlab.doctor.errors import explained
+from faultlab.doctor.experiments import trainings, trials
+from faultlab.doctor.experiments.course import Case, Course
 from faultlab.doctor.finding import OK, WRONG, Finding, Seen, fine, wrong
-from faultlab.doctor.loops import trials
 from faultlab.doctor.loops.course import COURSE, LOSS
 from faultlab.doctor.loops.data import DATA, REST
 from faultlab.doctor.loops.evaluation import EVALUATION
-from faultlab.doctor.loops.mechanics import MECHANICS
+from faultlab.doctor.loops.mechanics import MECHANICS, trains
 from faultlab.doctor.loops.modes import MODES
 from faultlab.doctor.loops.weights import WEIGHTS
+from faultlab.doctor.onlooking import ADVICE, ALARMS, OTHERS, SIGNS
 from faultlab.engines import Engine
 from faultlab.errors import TargetError
 
 FRAMEWORK = "torch"
 _BY = "faultlab.doctor.loops.observing:examine"
+_ADVISED = "faultlab.doctor.experiments.advised:examine"
 # The order of what is certain and explains the rest.
-_CAUSES = (MECHANICS, WEIGHTS, MODES, DATA, COURSE, EVALUATION)
+_CAUSES = (MECHANICS, WEIGHTS, MODES, DATA, CLASS_WEIGHTS, COURSE, EVALUATION)
 
 
 def of_file(target: str, arguments: Sequence[str]) -> Scenario | None:
@@ -49,7 +53,7 @@ def examined(scenario: Scenario, engine: Engine, timeout: float, seed: int) -> I
         yield _broken("import", scenario, error)
         return
     yield replace(fine("your code can be imported"), check="import")
-    (outcome,) = engine.run([order(engine, "examined", _task(seed), deadline=timeout)])
+    (outcome,) = engine.run([order(engine, "examined", Examine(_BY, Train(seed), 0), deadline=timeout)])
     if outcome.target_error is not None:
         yield _broken("import", scenario, outcome.target_error)
         return
@@ -64,7 +68,10 @@ def examined(scenario: Scenario, engine: Engine, timeout: float, seed: int) -> I
     yield replace(fine(what, seen["places"].get("backward", "")), check="clean run")
     causes = [one for group in _CAUSES for one in group.run(seen)]
     if not any(one.verdict == WRONG for one in causes):
-        causes = [*_tried(seen, engine, timeout, seed), *causes]
+        watched = _watched(scenario, seen, engine, timeout, seed)
+        noticed = [*ALARMS.run(watched), *OTHERS.run(watched)]
+        tried = [] if noticed else [*_tried(scenario, seen, engine, timeout, seed)] or SIGNS.run(watched)
+        causes = [*noticed, *tried, *causes]
     # What the loss does is the consequence of a cause that was found.
     consequences = [] if any(one.verdict == WRONG for one in causes) else LOSS.run(seen)
     yield from sorted([*causes, *consequences, *REST.run(seen)], key=lambda one: one.verdict == OK)
@@ -82,18 +89,57 @@ def _on_ranks(scenario: Scenario, engine: Engine, timeout: float, seed: int) -> 
     yield from on_ranks.examined(scenario, engine, timeout, seed)
 
 
-def _task(seed: int, **changes: Any) -> Examine:
-    return Examine(_BY, Train(seed, variation=changes or None), 0)
+def _watched(scenario: Scenario, seen: Seen, engine: Engine, timeout: float, seed: int) -> Seen:
+    """Train again under all guards, if the training is short enough to be seen whole; return what they notice."""
+    if not trains(seen) or seen["cut"]:
+        return {}
+    try:
+        # Guards need the loop's layout, which is observed for this.
+        engine.open(f"{scenario.name}-under-guards", scenario.for_victims())
+    except TargetError:  # the layout can't be observed, as in a loop that draws its batches from no loader
+        return {}
+    task = Examine(_ADVISED, Train(seed, advice=ADVICE), 0)
+    (outcome,) = engine.run([order(engine, "under-guards", task, deadline=timeout, ranks=1)])
+    return outcome.result.seen if isinstance(outcome.result, ExaminedRun) else {}
 
 
-def _tried(seen: Seen, engine: Engine, timeout: float, seed: int) -> Iterator[Finding]:
-    """Train again with other rates and inputs if the loop learns nothing, to see what makes it learn."""
-    wanted = trials.wanted(seen)
-    orders = [order(engine, f"trial-{n}", _task(seed, **one), deadline=timeout) for n, one in enumerate(wanted)]
-    ended = {outcome.id: outcome.result for outcome in engine.run(orders)} if orders else {}
-    results = [ended.get(one.id) for one in orders]
-    courses = [one.seen["losses"] if isinstance(one, ExaminedRun) else [] for one in results]
-    yield from trials.explained(seen, list(zip(wanted, courses)))
+def _tried(scenario: Scenario, seen: Seen, engine: Engine, timeout: float, seed: int) -> Iterator[Finding]:
+    """Train again with one part changed at a time, to see which one is to blame."""
+    if trains(seen):
+        case = Case(
+            _course(seen),
+            guess=(seen.get("relation") or {}).get("guess"),
+            plain_guess=seen["plain"]["guess"],
+            rate=max((float(rate) for _, rate in seen["rates"]), default=0.0),
+            present=[*seen["present"], *(["clipping"] if seen["gradients"]["clips"] else [])],
+            settings=seen["settings"],
+            inputs=seen.get("relation") or {},
+            summed=next(iter(seen["summed"]), None),
+            trained=seen["trained_loss"],
+            loaded=seen["loads"],
+            several=len(seen["optimizers"]) > 1,
+            cut=seen["cut"],
+        )
+        yield from trainings.examined(
+            case, _opening(scenario, engine, trials.train(engine, _BY, timeout, seed, 0, _course))
+        )
+
+
+def _opening(scenario: Scenario, engine: Engine, train: trainings.Train) -> trainings.Train:
+    """Open the scenario again before the first experiment: its layout is observed for the guards alone."""
+    opened: list[bool] = []
+
+    def trained(wanted: Sequence[trainings.Changes]) -> Sequence[Course | None]:
+        if not opened:
+            engine.open(scenario.name, {**scenario.for_victims(), "observed": False})
+            opened.append(True)
+        return train(wanted)
+
+    return trained
+
+
+def _course(seen: Seen) -> Course:
+    return Course(seen["losses"], seen["evaluation_loss"], seen["acted"], seen["plain"]["losses"])
 
 
 def _broken(check: str, scenario: Scenario, error: TargetError) -> Finding:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from faultlab.core.patching import Patches
 from faultlab.core.user_code import UserCode
 from faultlab.doctor import loss_graph, planned
 from faultlab.doctor.loops import repeated
+from faultlab.doctor.loops.batches_used import BatchesUsed
 from faultlab.doctor.loops.calls import Calls
 from faultlab.doctor.loops.frames import wrapper_not_used
 from faultlab.doctor.loops.gradients import Gradients
@@ -42,7 +44,6 @@ class Following:
     Args:
         code: The definition of the user's own code.
         until: The time at which the training has shown enough, by `time.perf_counter`.
-        changes: A factor of the learning ``rate``, and whether the inputs are ``standardized``.
 
     Attributes:
         seen: What was observed, see `faultlab.doctor.loops.observing`.
@@ -51,23 +52,23 @@ class Following:
         beside: A context that marks inspections, and what they call, as not part of the training.
     """
 
-    def __init__(self, code: UserCode, until: float, changes: Mapping[str, Any]) -> None:
+    def __init__(self, code: UserCode, until: float) -> None:
         self.step = 0
         self.between: Callable[[int], None] = lambda step: None
         self.beside: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
         self.models, self.gradients, self.calls = Models(self.place), Gradients(), Calls(code)
+        self._used = BatchesUsed()
         self.loaders = Loaders(self.place, self._asked)
         self.seen: dict[str, Any] = {
             "losses": [], "rates": [], "graph": [], "nodes": [], "places": {}, "unread": [], "cut": False,
             "schedule_steps": 0, "batch_of_one": [], "input_scales": {}, "bypassed": "",
-            "asked_rate": 0.0, "behind": {}, "carries_state": False, "uncalled_wrapper": "",
+            "asked_rate": 0.0, "behind": {}, "carries_state": False, "mixes_samples": False, "uncalled_wrapper": "",
         }  # fmt: skip
         self.optimizers: list[Any] = []
         self._schedulers: list[Any] = []
-        self._code, self._until, self._changes = code, until, changes
-        self._depth = self._evaluations = 0
+        self._code, self._until = code, until
+        self._depth = self._evaluations = self._learning = 0
         self._in_backward = False
-        self._scale: tuple[Any, Any] | None = None
         self._rate: float | None = None
         self._batches: list[tuple[tuple[Any, ...], Mapping[str, Any]]] = []
 
@@ -126,15 +127,29 @@ class Following:
             seen["behind"] = self.models.behind()
         with self.looking("the state of the model"):
             seen["carries_state"] = repeated.carries_state(self.models.first, self._batches)
+        with self.looking("the samples of a batch"):
+            seen["mixes_samples"] = repeated.mixes_samples(self.models.first, self._batches)
         seen.update(compared=self.calls.found, labels=self.calls.labels, over_batch=self.calls.over_batch)
         seen.update(summed=self.calls.summed, rectified=self.calls.rectified, ignored=self.calls.ignored)
+        self.calls.learnt()
+        seen["loads"] = bool(self.models.loaded)
+        seen["class_weights"] = (self.calls.weighted.weights, self.calls.weighted.counts)
+        seen["thresholds"] = self.calls.thresholds
+        seen["batches_used"] = self._used.found
+        seen["trained_loss"] = {
+            name: fmean(some[-max(1, len(some) // 10) :]) for name, some in self.calls.trained.items()
+        }
+        seen["evaluation_loss"] = self.calls.evaluation
         seen.update(averages=self.calls.averages.found, among_outputs=self.calls.among_outputs)
         seen.update(exclusive=self.calls.exclusive, loads_itself=self.models.loads_itself)
         seen.update(hidden=self.calls.ahead.hidden, relabeled=self.loaders.relabeled())
         seen.update(padded=self.calls.ahead.padded, copied=self.calls.ahead.copied, terms=self.calls.terms.found)
         seen.update(classes=[*self.calls.classes], classified=self.calls.classified, ahead=self.calls.ahead.found)
         with self.looking("the schedules"):
-            seen["schedulers"] = [planned.schedule(one) for one in self._schedulers]
+            seen["schedulers"] = [
+                {**planned.schedule(one), "idle": self.gradients.idle(getattr(one, "optimizer", None))}
+                for one in self._schedulers
+            ]
         if root is not None:
             alive = {id(value) for one in self.models.trained for value in one.module.parameters()}
             seen["root"] = described(root.module)
@@ -151,8 +166,10 @@ class Following:
             try:
                 if not outer:
                     return call(module, *args, **kwargs)
-                args = self._called(module, args, kwargs)
+                self._called(module, args, kwargs)
                 result = call(module, *args, **kwargs)
+                if module is self.models.first and torch.is_grad_enabled():
+                    self._used.called(result)
                 if isinstance(result, torch.Tensor) and self.calls.active:
                     self.calls.outputs.append(result)
                 return result
@@ -161,12 +178,10 @@ class Following:
 
         return calling
 
-    def _called(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
+    def _called(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         if next(module.parameters(), None) is None:
-            return args
+            return
         learning = torch.is_grad_enabled()
-        if self._changes.get("standardized"):
-            args = self._standardized(args)
         with self.looking("a module"):
             self.models.called(module, learning)
             first = next((one for one in args if isinstance(one, torch.Tensor)), None)
@@ -178,8 +193,11 @@ class Following:
             rows = len(first) if first is not None and first.dim() else 0
             averages = self.calls.averages
             # Of several models in one step, the first one gets the samples.
+            if learning:
+                self._learning = id(module)
             if learning and module is self.models.first:
                 averages.learnt(rows)
+                self.calls.learnt()
                 if len(self._batches) < 2 and args:
                     self._batches.append((args, kwargs))
             elif not learning and module is self.models.first:
@@ -191,19 +209,10 @@ class Following:
                 if first is not None and first.dim() and len(first) == 1 and len(self.seen["batch_of_one"]) < 8:
                     self.seen["batch_of_one"].append(self.step)
             else:
-                self.loaders.evaluated()
+                self.loaders.evaluated(id(module))
                 self._evaluations += 1
                 self._place("evaluation")
             self.calls.active = self.step < _LOOKED_AT if learning else self._evaluations < _LOOKED_AT
-        return args
-
-    def _standardized(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        if not args or not isinstance(args[0], torch.Tensor) or not args[0].is_floating_point():
-            return args
-        if self._scale is None:
-            self._scale = args[0].mean(), args[0].std().clamp_min(1e-12)
-        mean, deviation = self._scale
-        return ((args[0] - mean) / deviation, *args[1:])
 
     # Optimizers and schedules.
 
@@ -217,8 +226,6 @@ class Following:
             for group in optimizer.param_groups:
                 if (rate := rate_in(group, "lr")) is not None:
                     self.seen["asked_rate"] = max(self.seen["asked_rate"], float(rate))
-                    # Not in place: a rate may be a tensor of the loop's own.
-                    group["lr"] = group["lr"] * self._changes.get("rate", 1.0)
 
         return making
 
@@ -248,6 +255,7 @@ class Following:
     # Batches and backward passes.
 
     def _asked(self) -> None:
+        self._used.delivered()
         self.between(self.step)
         self._hurry()
 
@@ -274,8 +282,9 @@ class Following:
     def _look_at(self, tensors: Any) -> None:
         self._place("backward")
         self.gradients.before_backward()
-        self.loaders.learnt()
+        self.loaders.learnt(self._learning)
         loss = tensors if isinstance(tensors, torch.Tensor) else next(iter(tensors))
+        self._used.learnt(loss)
         if loss.numel() == 1:
             self.seen["losses"].append(float(loss.detach()))
         self.models.learnt(self.step, self.loaders.passes)

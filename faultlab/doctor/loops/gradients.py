@@ -16,12 +16,14 @@ class Gradients:
     ``seen`` has ``backwards``; ``judged`` and ``stale``, the steps that an optimizer has taken after another one, and
     those of them before which no backward pass found its gradients cleared; ``steps``, and ``empty_steps`` whose
     gradients are missing or all zero; ``cleared`` (clearings of gradients that no step has used); and ``clips`` (the
-    limit, and the norm before it). ``graded`` has the ids of the weights that had a gradient in some step.
+    limit, and the norm before it), ``clipped_early``, those before the backward pass. ``graded`` has the ids of
+    the weights that had a gradient in some step.
     """
 
     def __init__(self) -> None:
         self.seen: dict[str, Any] = {
             "backwards": 0, "judged": 0, "stale": 0, "steps": 0, "empty_steps": 0, "cleared": 0, "clips": [],
+            "clipped_early": 0,
         }  # fmt: skip
         self.graded: set[int] = set()
         self._uncleared: list[Any] = []
@@ -62,6 +64,10 @@ class Gradients:
             if optimizer not in known:
                 known.append(optimizer)
 
+    def idle(self, optimizer: Any) -> bool:
+        """Return whether an optimizer was never stepped, and another one was."""
+        return bool(self._stepped) and optimizer is not None and not any(optimizer is one for one in self._stepped)
+
     def clearing(self, clear: Callable[..., Any]) -> Callable[..., Any]:
         """Wrap ``zero_grad`` to record gradients that are cleared unused."""
 
@@ -81,6 +87,7 @@ class Gradients:
             limit = args[0] if args else kwargs.get("max_norm", kwargs.get("clip_value"))
             if len(self.seen["clips"]) < _CLIPS and isinstance(limit, (int, float)):
                 self.seen["clips"].append((float(limit), _norm(clipped)))
+                self.seen["clipped_early"] += not self._unused
             return clip(clipped, *args, **kwargs)
 
         return around

@@ -18,16 +18,25 @@ _LOOKED_AT, _IGNORED = 16, -100
 
 
 class Loader:
-    """One loader: how often it was iterated over, its batches, and whether the loop learns from them."""
+    """One loader: how often it was iterated over, its batches, and the ids of the models that learn from them."""
 
     def __init__(self, loader: Any, place: str) -> None:
         self.loader, self.place = loader, place
         self.dataset = asked(loader, "dataset")
         self.iterations = self.delivered = 0
-        self.learns = self.evaluates = False
+        self.learners: set[int] = set()
+        self.evaluated: set[int] = set()
         self.batch: dict[str, Any] = {}
         self.ignored: float | None = None
         self.samples = Samples()
+
+    @property
+    def learns(self) -> bool:
+        return bool(self.learners)
+
+    @property
+    def evaluates(self) -> bool:
+        return bool(self.evaluated)
 
     def facts(self) -> dict[str, Any]:
         """Return what is known of the loader as plain data."""
@@ -67,16 +76,16 @@ class Loaders:
 
         return around
 
-    def learnt(self) -> None:
-        """Note a backward pass: the batches since the last one are learnt from."""
+    def learnt(self, model: int) -> None:
+        """Note a backward pass: the batches since the last one are learnt from by the model with an id."""
         for one in self._pending:
-            one.learns = True
+            one.learners.add(model)
         self._pending = []
 
-    def evaluated(self) -> None:
-        """Note a call without gradients: the batches since the last backward pass are not learnt from."""
+    def evaluated(self, model: int) -> None:
+        """Note a call of a model without gradients: the batches since the last backward pass are not learnt from."""
         for one in self._pending:
-            one.evaluates = True
+            one.evaluated.add(model)
         self._pending = []
 
     @property
@@ -115,11 +124,18 @@ class Loaders:
 
     def validates_on_training(self) -> bool:
         """Return whether everything that is evaluated is what the loop learns from."""
-        learnt = [one.dataset for one in self.known if one.learns]
         evaluated = [one for one in self.known if one.evaluates]
         return bool(evaluated) and all(
-            one.learns or any(_shared(one.dataset, other) for other in learnt) for one in evaluated
+            any(one is other or _shared(one.dataset, other.dataset) for other in self._learnt_by(one.evaluated))
+            for one in evaluated
         )
+
+    def _learnt_by(self, models: set[int]) -> list[Loader]:
+        """Return the loaders that some models learn from; those of all models for copies that do not learn."""
+        learnt = [one for one in self.known if one.learns]
+        # In cross-validation each model has samples of its own.
+        theirs = models & set[int]().union(*(one.learners for one in learnt))
+        return [one for one in learnt if not theirs or one.learners & theirs]
 
     def _of(self, loader: Any) -> Loader:
         dataset, size = asked(loader, "dataset"), asked(loader, "batch_size")

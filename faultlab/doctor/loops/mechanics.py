@@ -86,6 +86,24 @@ def empty(seen: Seen) -> Iterator[Finding]:
         yield wrong(f"the loader yields no batch{why}", f"{sizes} ({one['place']})", remedy)
 
 
+@check("batches of a step")
+def unused(seen: Seen) -> Iterator[Finding]:
+    """Find a backward pass that comes after the loop over the batches, and learns from the last one alone."""
+    passes = seen["batches_used"]
+    if (
+        trains(seen)
+        and len(passes) >= 2
+        and all(calls > 2 and calls >= 0.5 * batches and used == 1 for batches, calls, used in passes)
+    ):
+        batches = passes[0][1]
+        yield wrong(
+            f"of {batches} batches, only the last one is learned from: backward comes once after all of them, and the "
+            "loss is that of the last",
+            seen["places"].get("backward", ""),
+            "Indent loss.backward() and optimizer.step() into the loop over the batches.",
+        )
+
+
 @check("parts of the loop")
 def parts(seen: Seen) -> Iterator[Finding]:
     """Find a loop without an optimizer, backward or step."""

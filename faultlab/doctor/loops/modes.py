@@ -49,3 +49,19 @@ def alone(seen: Seen) -> Iterator[Finding]:
             f"the first {ones} batches have one sample",
             "Use larger batches, or GroupNorm or LayerNorm in place of BatchNorm.",
         )
+
+
+@check("samples of a batch")
+def mixed(seen: Seen) -> Iterator[Finding]:
+    """Find a model whose output for a sample depends on the other samples of its batch."""
+    rows = (seen.get("relation") or {}).get("samples", 0)
+    sizes = [one["batch_size"] for one in seen["loaders"] if one["learns"]]
+    if trains(seen) and seen["mixes_samples"] and rows and any(sizes):
+        yield wrong(
+            "the output for a sample depends on the other samples of its batch, in evaluation mode too: a layer takes "
+            "the dimension of the samples for another one, such as that of time",
+            "copies of the model returned another output for the same samples beside other ones "
+            f"({seen['places'].get('model', '')})",
+            "Check the order of dimensions in forward: recurrent and attention layers expect (time, batch, features) "
+            "unless batch_first=True; reshape with permute or transpose, not with view.",
+        )

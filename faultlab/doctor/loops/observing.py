@@ -19,6 +19,9 @@ from faultlab.core.alert import safe_text
 from faultlab.core.orders import Examine, Order
 from faultlab.core.patching import Patches
 from faultlab.core.results import ExaminedRun, Result
+from faultlab.doctor.experiments import KEY
+from faultlab.doctor.experiments.changes import Applied
+from faultlab.doctor.experiments.presence import Presence
 from faultlab.doctor.loops import relation
 from faultlab.doctor.loops.following import Enough, Following
 from faultlab.doctor.swallowing import Swallowing
@@ -82,7 +85,7 @@ class _Run(LoopTraining):
 class ExaminedLoop(Session):
     """A clean session with an observer of the user's loop.
 
-    The order's variation may have a factor of the learning ``rate``, and whether the inputs are ``standardized``.
+    The order's variation may have changes, see `faultlab.doctor.experiments.changes`.
     """
 
     def __init__(self, target: LoopTarget, order: Order, send: Send) -> None:
@@ -92,8 +95,9 @@ class ExaminedLoop(Session):
             self._gang = Gang(0, 1, lambda: self._following.step, joins=True, strict=False)
         assert isinstance(order.task, Examine)
         self._loop_target = target
-        changes = dict(order.task.train.variation or {})
-        self._following = Following(target.code, time.perf_counter() + _SHARE * order.deadline, changes)
+        self._applied = Applied((order.task.train.variation or {}).get(KEY, {}))
+        self._presence = Presence()
+        self._following = Following(target.code, time.perf_counter() + _SHARE * order.deadline)
         self._swallowing = Swallowing(target.code, lambda: self._clock.tried)
         self._following.beside = self._clock.beside
         self._following.between = lambda step: self._swallowing.settle("the loop", step, None)
@@ -112,7 +116,10 @@ class ExaminedLoop(Session):
         # If the run hangs, print where it is just before the deadline.
         faulthandler.dump_traceback_later(max(0.5, self._order.deadline - 1), file=sys.__stderr__ or sys.stderr)
         try:
-            return super()._run()
+            with Patches() as patches:
+                self._presence.attach(patches)
+                self._applied.attach(patches)
+                return super()._run()
         finally:
             faulthandler.cancel_dump_traceback_later()
 
@@ -147,4 +154,6 @@ class ExaminedLoop(Session):
         with following.looking("the dataset"):
             seen["order"] = following.loaders.order()
         seen["swallowed"] = self._swallowing.found
+        seen.update(present=sorted(self._presence.parts), settings=self._presence.settings)
+        seen.update(acted=self._applied.acted, plain=self._applied.plain.found())
         return ExaminedRun(self._run_result(), seen)

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from faultlab.doctor.guesses import constant
+
 _MOST, _OFFSETS = 512, (0, 1, -1, 2, -2)
 
 
@@ -32,7 +34,7 @@ def of_pairs(pairs: Sequence[tuple[Any, Any, str]]) -> dict[str, Any]:
         "deviation": float(rows.std()) if rows.numel() > 1 else 0.0,
         "constant": len(rows) > 1 and bool((rows == rows[0]).all()),
         "finite": bool(torch.isfinite(rows).all()),
-        "guess": _guess(y, kind),
+        "guess": constant(y, kind),
     }
     if kind == "classes" and y.dim() == 1 and found["floating"] and found["finite"]:
         found.update(related=_agreement(rows[:_MOST], y[:_MOST]), chance=_chance(y[:_MOST]))
@@ -85,14 +87,3 @@ def _agreement(rows: Any, labels: Any) -> float:
 def _chance(labels: Any) -> float:
     shares = labels.unique(return_counts=True)[1].double() / len(labels)
     return float((shares**2).sum())
-
-
-def _guess(targets: Any, kind: str) -> float | None:
-    """Return the loss of the best constant prediction."""
-    if kind == "classes" and not targets.is_floating_point():
-        shares = targets.flatten().unique(return_counts=True)[1].double() / targets.numel()
-        return float(-(shares * shares.log()).sum())
-    if kind == "yes or no":
-        share = float(targets.double().mean())
-        return -sum(one * math.log(one) for one in (share, 1 - share) if one > 0) if 0 <= share <= 1 else None
-    return float(targets.double().var(unbiased=False)) if targets.is_floating_point() else None

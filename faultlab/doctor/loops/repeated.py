@@ -1,4 +1,4 @@
-"""In the victim: whether what a model returns for a batch depends on the batch before it."""
+"""In the victim: whether the output for a sample depends on the batch before it, or on other samples of its batch."""
 
 from __future__ import annotations
 
@@ -28,6 +28,38 @@ def carries_state(module: nn.Module | None, batches: Sequence[Batch]) -> bool:
     if after_itself.shape != after_another.shape or not after_itself.is_floating_point():
         return False
     return not torch.allclose(after_itself, after_another, rtol=1e-3, atol=1e-5, equal_nan=True)
+
+
+def mixes_samples(module: nn.Module | None, batches: Sequence[Batch]) -> bool:
+    """Return whether a copy returns something else for samples beside which other samples are in the batch.
+
+    The copy is in evaluation mode, and is called with one tensor, in whose first dimension are the samples.
+    """
+    if module is None or len(batches) < 2 or any(len(args) != 1 or kwargs for args, kwargs in batches):
+        return False
+    mine, other = batches[0][0][0], batches[1][0][0]
+    if not isinstance(mine, torch.Tensor) or not isinstance(other, torch.Tensor) or mine.shape != other.shape:
+        return False
+    half = len(mine) // 2 if mine.dim() else 0
+    if half < 2:
+        return False
+    mixed = torch.cat([mine[:half], other[half:]]), torch.cat([other[:half], mine[half:]])
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        trial = copy.deepcopy(module).eval()
+        results = []
+        for batch in (mine, mine, *mixed):
+            torch.manual_seed(0)
+            results.append(trial(batch))
+    if any(not isinstance(one, torch.Tensor) or len(one) != len(mine) for one in results):
+        return False
+    first, again, beside_others, after_others = results
+    # Models that draw random numbers, or keep a state, differ in any case. A recurrent layer looks back only.
+    alike = _alike(first[:half], beside_others[:half]) and _alike(first[half:], after_others[half:])
+    return _alike(first, again) and not alike
+
+
+def _alike(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return torch.allclose(one.double(), other.double(), rtol=1e-3, atol=1e-5, equal_nan=True)
 
 
 def _second(module: nn.Module, first: Batch, second: Batch) -> Any:

@@ -77,6 +77,15 @@ def cleared(seen: Seen) -> Iterator[Finding]:
 @check("gradient clipping")
 def clipped(seen: Seen) -> Iterator[Finding]:
     """Find a limit that leaves next to nothing of the gradients."""
+    made, early = len(seen["gradients"]["clips"]), seen["gradients"]["clipped_early"]
+    if trains(seen) and made >= 3 and early >= 0.9 * made:
+        yield wrong(
+            "gradients are clipped before backward computes them, which has no effect on those that the step uses",
+            f"{early} of the first {made} clippings come after a step and before the next backward pass "
+            f"({seen['places'].get('backward', '')})",
+            "Clip between loss.backward() and optimizer.step().",
+        )
+        return
     clips = [(limit, norm) for limit, norm in seen["gradients"]["clips"] if norm > 0]
     if not trains(seen) or not clips:
         return

@@ -1,0 +1,1 @@
+"""The share of injected failure modes that `faultlab doctor` names on healthy examples."""
