@@ -113,7 +113,11 @@ class LearningRate(Guard):
     def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if batch_idx == 0:
             self._epoch = trainer.current_epoch
-            self._configs, self._optimizers = _configs(trainer), optimizers_of(trainer)
+            before, self._optimizers = self._optimizers, optimizers_of(trainer)
+            self._configs = _configs(trainer)
+            if [*map(id, before)] != [*map(id, self._optimizers)]:
+                # A loop may go on with another optimizer, at a rate of its own.
+                self._rates.clear()
             kinds = [type(config.scheduler).__name__ for config in self._configs]
             self._periodic = any(kind.startswith(_PERIODIC) for kind in kinds)
             # Without a schedule or a length, steps need not be counted.
