@@ -9,18 +9,20 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from faultlab.guards.guard import Action, Guard
-from faultlab.guards.support import datasets, pace
+from faultlab.guards.support import datasets, fetch_calls, pace
 from faultlab.guards.support.training_view import TrainingView
 
 _VALUES = 4096
+_EPOCHS, _FETCHES = 3, 16
+"""The epochs until whose end stored data are compared, and in how many batches of each."""
 
 
 class ItemsApart(Guard):
     """A guard against samples whose reading changes the stored data, or draws the same numbers in each worker.
 
     Stored data are arrays and tensors of floats or bytes that a dataset without workers keeps as attributes, with a row
-    for each sample. From the second epoch on, a sample of their values is compared before and after a batch is fetched:
-    a cache has been filled by then, and labels that the training revises change elsewhere.
+    for each sample. In the second epoch and the third, some of their values are compared before and after a batch is
+    read: a cache has been filled by then, and labels that the training revises change at other times.
 
     A generator that a dataset keeps and draws from is copied into each worker of a loader, in the same state in each
     epoch. This is not judged if the loader has a `worker_init_fn`, or if the dataset seeds its generators by itself.
@@ -47,12 +49,14 @@ class ItemsApart(Guard):
         self._forget()
 
     def _forget(self) -> None:
+        self._dataset: Any = None
         self._stored: list[tuple[str, Tensor]] = []
         self._before: list[Tensor] = []
-        self._changes = 0
+        self._epochs = self._looks = self._changes = 0
+        self._changed = ""
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_stored": [], "_before": []}
+        return {**super().__getstate__(), "_dataset": None, "_stored": [], "_before": []}
 
     def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._forget()
@@ -63,11 +67,49 @@ class ItemsApart(Guard):
             self.skip("the training loader is not known, or not one DataLoader")
             return
         self.looked += 1
-        for dataset in datasets.parts(loader.dataset):
-            if loader.num_workers:
-                self._judge_generators(loader, dataset)
-            else:
-                self._stored += datasets.stored(dataset)
+        try:
+            parts = [*datasets.parts(loader.dataset)]
+            stored = [] if loader.num_workers else [one for part in parts for one in datasets.stored(part)]
+        except Exception as error:
+            self.skip(f"the dataset can't be looked at: {type(error).__name__}: {error}")
+            return
+        if stored:
+            self._dataset, self._stored = loader.dataset, stored
+        for part in parts if loader.num_workers else ():
+            self._judge_generators(loader, part)
+
+    def on_train_epoch_end(self, trainer: TrainingView, pl_module: Any) -> None:
+        self._epochs += 1
+        self._looks = 0
+        if self._epochs == 1 and self._stored:
+            # In the first epoch a cache is filled.
+            fetch_calls.CALLS.observe(self)
+        elif self._epochs == _EPOCHS:
+            fetch_calls.CALLS.leave(self)
+
+    def on_fit_end(self, trainer: TrainingView, pl_module: Any) -> None:
+        self._leave()
+
+    def on_exception(self, trainer: TrainingView, pl_module: Any, exception: BaseException) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        fetch_calls.CALLS.leave(self)
+        self._dataset, self._stored, self._before = None, [], []
+
+    def before_fetch(self, dataset: Any) -> None:
+        """Note what is stored."""
+        looks = dataset is self._dataset and self._looks < _FETCHES
+        self._before = [_sampled(values).clone() for _, values in self._stored] if looks else []
+
+    def after_fetch(self, dataset: Any) -> None:
+        """Compare it with what is stored now."""
+        before, self._before = self._before, []
+        if before:
+            self._looks += 1
+            changed = [name for (name, values), old in zip(self._stored, before) if _differ(old, values)]
+            self._changes += bool(changed)
+            self._changed = changed[0] if changed else self._changed
 
     def _judge_generators(self, loader: DataLoader[Any], dataset: Any) -> None:
         if datasets.is_seeded(loader) or (loader.num_workers == 1 and loader.persistent_workers):
@@ -86,27 +128,15 @@ class ItemsApart(Guard):
 
     @pace.sparse
     def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        before, self._before = self._before, []
-        if not before or not batch_idx:
+        if self._changes < self.patience:
             return
-        changed = [name for (name, values), old in zip(self._stored, before) if _differ(old, values)]
-        self._changes += bool(changed)
-        if changed and self._changes >= self.patience:
-            self._stored = []
-            self.alarm(
-                "stored-changed",
-                f"fetching a batch changes {changed[0]}, which stores the samples, again and again: each epoch gets "
-                "what the ones before have left of them",
-                "Copy a sample before you change it in place: image = self.images[index].copy(), or .clone().",
-            )
-
-    @pace.sparse
-    def on_train_batch_end(
-        self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        # In the first epoch a cache is filled.
-        looks = self._stored and trainer.current_epoch > 0 and pace.due(trainer)
-        self._before = [_sampled(values).clone() for _, values in self._stored] if looks else []
+        self._changes, self._stored = 0, []
+        self.alarm(
+            "stored-changed",
+            f"reading the samples of a batch changes {self._changed}, which stores them, again and again: each epoch "
+            "gets what the ones before have left of them",
+            "Copy a sample before you change it in place: image = self.images[index].copy(), or .clone().",
+        )
 
 
 def _sampled(values: Tensor) -> Tensor:

@@ -59,10 +59,16 @@ class PaddingIgnored(Guard):
     def _forget(self) -> None:
         self._looked = 0
         self._padding: padded.Padding | None = None
+        self._seen = False
         self._counted = ""
 
     def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._forget()
+
+    def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
+        loss_calls.CALLS.leave(self._called)
+        if not hasattr(pl_module, "training_step"):
+            loss_calls.CALLS.observe(self._called)
 
     def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if self._looked >= self.looks:
@@ -72,7 +78,8 @@ class PaddingIgnored(Guard):
         padding = padded.find(seen, self.share)
         if padding is None or not padded.is_known(pl_module, seen, padding):
             return
-        self._looked = self.looks
+        by_calls = not hasattr(pl_module, "training_step")
+        self._looked = self._looked if by_calls else self.looks
         if (lengths := padded.of_other_rows(seen, padding)) is not None:
             self.looked += 1
             inputs, labels = (f"{', '.join(map(str, of[:4]))}, ..." for of in lengths)
@@ -83,9 +90,8 @@ class PaddingIgnored(Guard):
                 "Keep each sample's inputs and labels together: sort, shuffle or select the samples before you "
                 "separate them, as in collate_fn.",
             )
-        if not hasattr(pl_module, "training_step"):
+        if by_calls:
             self._padding = padding
-            loss_calls.CALLS.observe(self._called)
             return
         # Not a shared copy: in training mode a step changes running statistics.
         trial = trials.own(pl_module, trainer, self.skip)
@@ -109,6 +115,7 @@ class PaddingIgnored(Guard):
         try:
             with torch.no_grad():
                 counts = _counts(call.function, self._padding.places, **call.arguments)
+            self._seen = True
             self._counted = call.name if counts else self._counted
         except Exception as error:
             self._mistake(error)
@@ -116,8 +123,9 @@ class PaddingIgnored(Guard):
     @pace.sparse
     def on_before_backward(self, trainer: TrainingView, pl_module: Any, loss: Any) -> None:
         padding, self._padding = self._padding, None
-        if padding is not None:
-            loss_calls.CALLS.leave(self._called)
+        # In the first batch the loop has looked up the function before the guard could replace it.
+        if padding is not None and self._seen:
+            self._looked = self.looks
             self._say(padding, self._counted, trainer.batch_idx or 0)
 
     def _say(self, padding: padded.Padding, counted: str, batch_idx: int) -> None:

@@ -172,6 +172,7 @@ class PushedAway(WithAverage):
 
 
 def test_an_average_that_is_a_part_of_the_module_is_judged() -> None:
+    gc.collect()  # models of other tests
     alarm = alarm_of(AverageFollows(), PushedAway(), max_epochs=6)
     assert alarm is not None
     assert alarm.check == "pushed-away"

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy
 import pytest
-import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 
 from faultlab.guards import Alarm, ItemsApart, watch
-from faultlab.guards.support import datasets
-from tests.guards.rig import alarm_of, fit, points
+from faultlab.guards.support import datasets, fetch_calls
+from faultlab.guards.support.hand_loop import HandLoop
+from tests.guards.rig import Healthy, alarm_of, fit, points
 
 
 class Stored(Dataset[Any]):
@@ -117,20 +117,25 @@ def test_copies_caches_and_what_changes_once_are_allowed(cls: type[Stored]) -> N
     assert guard.looked
 
 
-class Relabelling(pl.Callback):
-    """Revises soft labels of the dataset after each batch, as trainings with noisy labels do."""
+class Relabelling(Healthy):
+    """Revises soft labels of the dataset around each batch, as trainings with noisy labels do."""
 
     def __init__(self, dataset: Stored) -> None:
+        super().__init__()
         self.dataset = dataset
 
     def on_train_batch_start(self, *args: Any) -> None:
+        self.dataset.seen += 1.0
+
+    def on_train_batch_end(self, *args: Any) -> None:
         self.dataset.seen += 1.0
 
 
 def test_data_that_the_training_revises_are_allowed() -> None:
     dataset = Stored()
     dataset.seen += 1.0
-    fit([ItemsApart(), Relabelling(dataset)], train=loader_of(dataset), max_epochs=3)
+    fit(ItemsApart(), Relabelling(dataset), train=loader_of(dataset), max_epochs=3)
+    assert not fetch_calls.CALLS.observers
 
 
 class Drawing(Stored):
@@ -209,8 +214,6 @@ def test_generators_that_are_seeded_or_not_copied_are_allowed(loader: DataLoader
 
 def _alarm_at_start(guard: ItemsApart, loader: DataLoader[Any]) -> Alarm | None:
     """Return the alarm of a training that ends before its workers begin."""
-    from faultlab.guards.support.hand_loop import HandLoop
-
     view = HandLoop([], loader, None, 1, 1)
     try:
         guard.on_fit_start(view, None)

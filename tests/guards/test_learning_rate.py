@@ -133,8 +133,8 @@ class Grouped(Healthy):
     ("rates", "check"),
     [
         (lambda step, own: 0.01, "levelled"),
-        (lambda step, own: 0.01 * min(1, step / 4), "levelled"),
-        (lambda step, own: own * min(1, step / 4), ""),
+        (lambda step, own: 0.01 * min(1, (step + 1) / 4), "levelled"),
+        (lambda step, own: own * min(1, (step + 1) / 4), ""),
         (lambda step, own: own if step < 4 else 0.01, ""),
         (lambda step, own: max(own * 0.5**step, 1e-4), ""),
         (lambda step, own: 1e-3, ""),

@@ -83,7 +83,7 @@ def _tensor(value: Any) -> Tensor | None:
     writable = isinstance(value, numpy.ndarray) and value.flags.writeable and not isinstance(value, numpy.memmap)
     try:
         return torch.from_numpy(value) if writable else None
-    except TypeError:
+    except (TypeError, ValueError):  # of another kind of values, or in another order
         return None
 
 

@@ -58,6 +58,8 @@ def of(module: nn.Module) -> list[Lookalike]:
     wanted = {type(part): part for part in _whole(module)}
     # One look at all objects takes some hundredths of a second.
     found = [one for one in gc.get_objects() if type(one) in wanted and one is not wanted[type(one)]]
+    # One that is just being made has no parameters yet.
+    found = [one for one in found if "_parameters" in vars(one)]
     trained = {type(one) for one in found if _is_trained(one)}
     made = [_compared(wanted[type(one)], one) for one in found if type(one) not in trained]
     return [one for one in made if one is not None]
