@@ -67,8 +67,8 @@ def generators_drawn_from(dataset: Any) -> list[str]:
 
 def is_seeded(loader: DataLoader[Any]) -> bool:
     """Return whether the loader's workers seed what they draw from by a function of the user's own."""
-    function = loader.worker_init_fn
-    function = getattr(function, "func", function)
+    given: Any = loader.worker_init_fn
+    function = getattr(given, "func", given)
     # Lightning's own seeds the generators of torch, NumPy and Python alone.
     return function is not None and not packages.stock(function)
 
