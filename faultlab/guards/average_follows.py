@@ -112,7 +112,7 @@ class AverageFollows(Guard):
 
 
 class _Course:
-    """What became of a copy since it was found."""
+    """The course of a copy since it was found."""
 
     def __init__(self, copy: Lookalike) -> None:
         self.copy = copy
@@ -146,7 +146,7 @@ class _Course:
 
     @property
     def has_parted(self) -> bool:
-        """Whether the copy has gone farther in each of the last looks."""
+        """True if the copy has gone farther in each of the last looks."""
         latest = self._distances[-3:]
         return len(latest) == 3 and 0 < latest[0] < latest[1] < latest[2]
 

@@ -1,4 +1,4 @@
-"""What a dataset keeps: the data of its samples, and generators that it draws from."""
+"""The contents of a dataset: the data of its samples, and generators that it draws from."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Lookalike:
 
     @property
     def is_alive(self) -> bool:
-        """Whether both still exist."""
+        """True if both still exist."""
         return all(one() is not None for one in (*self._trained, *self._copied))
 
     def writes(self) -> int:

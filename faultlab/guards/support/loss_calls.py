@@ -43,12 +43,12 @@ class LossCall(NamedTuple):
 
     @property
     def is_trained_on(self) -> bool:
-        """Whether gradients can flow through the input, as they do not in an evaluation."""
+        """True if gradients can flow through the input, as they do not in an evaluation."""
         return isinstance(self.input, Tensor) and self.input.requires_grad
 
     @property
     def is_reduced(self) -> bool:
-        """Whether the function itself reduces the losses to one number, so that none of them is masked afterwards."""
+        """True if the function itself reduces the losses to one number, so that none of them is masked afterwards."""
         return self.arguments.get("reduction") != "none" and self.arguments.get("reduce") is not False
 
 

@@ -1,4 +1,4 @@
-"""What the state of an optimizer shows of the steps that it has taken before a training was observed."""
+"""The steps that an optimizer has taken before a training was observed, as its state shows them."""
 
 from __future__ import annotations
 
