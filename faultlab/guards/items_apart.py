@@ -98,12 +98,20 @@ class ItemsApart(Guard):
         self._dataset, self._stored, self._before = None, [], []
 
     def before_fetch(self, dataset: Any) -> None:
-        """Note what is stored."""
+        """Note what is stored.
+
+        Args:
+            dataset: The dataset whose samples are about to be read.
+        """
         looks = dataset is self._dataset and self._looks < _FETCHES
         self._before = [_sampled(values).clone() for _, values in self._stored] if looks else []
 
     def after_fetch(self, dataset: Any) -> None:
-        """Compare it with what is stored now."""
+        """Compare it with what is stored now.
+
+        Args:
+            dataset: The dataset whose samples were read.
+        """
         before, self._before = self._before, []
         if before:
             self._looks += 1
