@@ -123,7 +123,7 @@ class LearningRate(Guard):
             before, self._optimizers = self._optimizers, optimizers_of(trainer)
             self._configs = _configs(trainer)
             if [*map(id, before)] != [*map(id, self._optimizers)]:
-                # A loop may go on with another optimizer, at a rate of its own.
+                # A loop may continue with another optimizer, at a rate of its own.
                 self._rates.clear()
             kinds = [type(config.scheduler).__name__ for config in self._configs]
             self._periodic = any(kind.startswith(_PERIODIC) for kind in kinds)

@@ -136,8 +136,8 @@ def _divergence(given: Tensor, arguments: Any) -> Iterator[Finding]:
     if any(_are_probabilities(given, dim) for dim in {1 % max(1, given.dim()), given.dim() - 1}):
         yield (
             "logarithms",
-            "kl_div takes the logarithms of predicted probabilities and is given the probabilities themselves: it is "
-            "no divergence then, and can become negative",
+            "kl_div takes the logarithms of predicted probabilities and is given the probabilities themselves: the "
+            "result can become negative then",
             "Pass log_softmax of the predictions instead of softmax.",
         )
     elif logarithmic and isinstance(target, Tensor) and _are_probabilities(target, target.dim() - 1):

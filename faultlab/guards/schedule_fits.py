@@ -24,7 +24,7 @@ class ScheduleFits(Guard):
     transformers' schedules) with the turns that it gets in the training. The alarm requires that its length is that of
     the training in another unit; a schedule that is merely longer is allowed, for short trials. If the module steps its
     schedulers itself, the turns of the first epoch are counted. In a loop of unknown length, they are judged when it
-    ends. The schedule of steps of a loop that is resumed has to go on about where its optimizer does.
+    ends. The schedule of steps of a loop that is resumed has to continue about where its optimizer does.
 
     Trainings of unknown length, schedules by metric, and custom functions are not judged.
 
@@ -122,11 +122,11 @@ class ScheduleFits(Guard):
         self._judge_resumed(trainer.stepped_schedulers)
 
     def _judge_resumed(self, schedulers: Iterable[tuple[Any, int]]) -> None:
-        """Compare where the schedules of a resumed loop went on with the steps that their optimizers had taken."""
+        """Compare where the schedules of a resumed loop continued with the steps that their optimizers had taken."""
         found: dict[int, tuple[Any, int]] = {}
         for scheduler, first in schedulers:
             key = id(getattr(scheduler, "optimizer", None))
-            # Of schedules that follow each other, the later ones have not counted the steps of the others.
+            # If schedules follow each other, the later ones have not counted the steps of the others.
             if self._units[id(scheduler)][0] and first >= found.get(key, (None, 0))[1]:
                 found[key] = scheduler, first
         for key, (scheduler, first) in found.items():

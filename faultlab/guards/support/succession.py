@@ -1,4 +1,4 @@
-"""The optimizers of a loop as it goes on: their hooks, and one that it creates midway in place of others."""
+"""The optimizers of a loop as it continues: their hooks, and one that it creates midway in place of others."""
 
 from __future__ import annotations
 
