@@ -212,7 +212,7 @@ class ScheduleFits(Guard):
 
 
 _MANY = 8
-"""The number of steps from which on an optimizer counts as one that is resumed."""
+"""The least number of steps of an optimizer that counts as one that is resumed."""
 
 _KEYS: dict[str, Any] = {"interval": "epoch", "frequency": 1}
 """A scheduler's settings in a dictionary of `configure_optimizers`, and their defaults."""
