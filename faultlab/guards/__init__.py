@@ -12,6 +12,7 @@ from typing import Any
 
 from faultlab.guards.accumulation_divided import AccumulationDivided
 from faultlab.guards.alarm import Alarm, GuardWarning
+from faultlab.guards.average_follows import AverageFollows
 from faultlab.guards.backward_faithful import BackwardFaithful
 from faultlab.guards.batch_schema import BatchSchema
 from faultlab.guards.batches_differ import BatchesDiffer
@@ -33,6 +34,7 @@ from faultlab.guards.heartbeat import Heartbeat
 from faultlab.guards.hf_trainer import hf
 from faultlab.guards.hooks_called import HooksCalled
 from faultlab.guards.initial_weights import InitialWeights
+from faultlab.guards.items_apart import ItemsApart
 from faultlab.guards.known_good import KnownGood, KnownGoodRecorder
 from faultlab.guards.labels import Labels
 from faultlab.guards.labels_aligned import LabelsAligned
@@ -40,6 +42,7 @@ from faultlab.guards.learning_rate import LearningRate
 from faultlab.guards.loader_delivers import LoaderDelivers
 from faultlab.guards.logged_metrics import LoggedMetrics
 from faultlab.guards.logged_shares import LoggedShares
+from faultlab.guards.loss_arguments import LossArguments
 from faultlab.guards.loss_contract import LossContract
 from faultlab.guards.loss_falls import LossFalls
 from faultlab.guards.loss_inputs import LossInputs
@@ -78,6 +81,7 @@ from faultlab.guards.weights_intact import WeightsIntact
 __all__ = [
     "AccumulationDivided",
     "Alarm",
+    "AverageFollows",
     "BackwardFaithful",
     "BatchSchema",
     "BatchesDiffer",
@@ -100,6 +104,7 @@ __all__ = [
     "Heartbeat",
     "HooksCalled",
     "InitialWeights",
+    "ItemsApart",
     "KnownGood",
     "KnownGoodRecorder",
     "Labels",
@@ -108,6 +113,7 @@ __all__ = [
     "LoaderDelivers",
     "LoggedMetrics",
     "LoggedShares",
+    "LossArguments",
     "LossContract",
     "LossFalls",
     "LossInputs",

@@ -16,6 +16,9 @@ from faultlab.guards.support.training_view import TrainingView
 
 _PERIODIC = ("Cosine", "Cyclic")
 
+_LEVEL = 8
+"""The number of steps from the first one on for which groups have to have one rate."""
+
 _Turns = tuple[int, Any]
 
 
@@ -27,7 +30,8 @@ class LearningRate(Guard):
     at every step, it also collapses if it will reach a hundred times ``negligible`` by the middle of the rest. This is
     not judged if the length of the training is unknown, for gradual reductions by ReduceLROnPlateau, and for cosines,
     which rise again. Under manual optimization, where the module steps its schedulers, they have two epochs for their
-    first turn.
+    first turn. Groups that were given different rates must not all have the same one, far above some of theirs, from
+    the first step on.
 
     Args:
         drop: The share of a rate that a single turn has to leave.
@@ -43,6 +47,7 @@ class LearningRate(Guard):
         "unknown-scheduler": "an optimizer has a scheduler that the Trainer does not know",
         "too-often": "a scheduler with the interval of an epoch is stepped within an epoch",
         "collapses": "the learning rate is negligible while much of the training is still to come",
+        "levelled": "parameter groups with rates of their own all have the highest one",
     }
     causes = {
         "zero": "learning rate, zero, scheduler, weights change",
@@ -50,6 +55,7 @@ class LearningRate(Guard):
         "unknown-scheduler": "scheduler, learning rate, constant, key, return",
         "too-often": "scheduler, interval, epoch, step, optimizer",
         "collapses": "learning rate, collapses, decay, scheduler, length, interval, epoch, step",
+        "levelled": "learning rate, groups, group, same, overwritten, overwrites, scheduler, layers",
     }
 
     def __init__(
@@ -80,6 +86,7 @@ class LearningRate(Guard):
         self._zeros: dict[int, int] = {}
         self._turns: dict[int, tuple[_Turns, int, _Turns]] = {}
         self._rates: dict[tuple[int, int], _Course] = {}
+        self._level: dict[int, float] = {}
 
     def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._findings.clear()
@@ -113,7 +120,11 @@ class LearningRate(Guard):
     def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if batch_idx == 0:
             self._epoch = trainer.current_epoch
-            self._configs, self._optimizers = _configs(trainer), optimizers_of(trainer)
+            before, self._optimizers = self._optimizers, optimizers_of(trainer)
+            self._configs = _configs(trainer)
+            if [*map(id, before)] != [*map(id, self._optimizers)]:
+                # A loop may continue with another optimizer, at a rate of its own.
+                self._rates.clear()
             kinds = [type(config.scheduler).__name__ for config in self._configs]
             self._periodic = any(kind.startswith(_PERIODIC) for kind in kinds)
             # Without a schedule or a length, steps need not be counted.
@@ -137,6 +148,8 @@ class LearningRate(Guard):
 
     def on_before_optimizer_step(self, trainer: TrainingView, pl_module: Any, optimizer: Any) -> None:
         self._steps += 1
+        if self._steps <= pace.FIRST:
+            self._findings.say(self, self._levelled(optimizer))
         for group in optimizer.param_groups:
             if group.get("lr", 1) != 0:
                 self._zeros.pop(id(optimizer), None)
@@ -162,6 +175,27 @@ class LearningRate(Guard):
                     )
                 ],
             )
+
+    def _levelled(self, optimizer: Any) -> list[Finding]:
+        """Compare the rates of the groups in the first steps with those that they were given."""
+        groups = optimizer.param_groups
+        given = [number(group.get("initial_lr")) or 0.0 for group in groups]
+        rates = [number(group.get("lr")) or 0.0 for group in groups]
+        is_level = len(groups) > 1 and min(given) > 0 and max(given) > 1.5 * min(given) and min(rates) == max(rates)
+        # All groups may begin a warm-up at zero, and end a schedule at its lowest rate.
+        raised = is_level and any(rate >= 2 * own for rate, own in zip(rates, given))
+        self._level[id(optimizer)] = self._level.get(id(optimizer), 0) + raised if is_level else -math.inf
+        if not raised or self._level[id(optimizer)] != _LEVEL:
+            return []
+        shown = ", ".join(f"{rate:.3g}" for rate in given)
+        return [
+            (
+                "levelled",
+                f"all parameter groups of {type(optimizer).__name__} have the learning rate {rates[0]:.3g} in each of "
+                f"{_LEVEL} steps, though they were given rates of their own: {shown}",
+                "Multiply the rate of each group by the schedule's factor, or give a scheduler a list of rates.",
+            )
+        ]
 
     def _taken(self, trainer: TrainingView, own: bool, batch_idx: int) -> list[Finding]:
         """Compare the schedulers' own counts of turns with the turns that were due."""

@@ -13,6 +13,8 @@ from torch import Tensor
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.support import guessing, memories, pace, trainer_state
 from faultlab.guards.support.better_side import better_side
+from faultlab.guards.support.optimizer_history import steps_before
+from faultlab.guards.support.parameter_samples import optimizers_of
 from faultlab.guards.support.training_view import TrainingView
 
 _TELLING = 0.2
@@ -35,11 +37,11 @@ class LossFalls(Guard):
     before. If the better side is unknown or contradicts the metric's name, the metric only has to change. A pretrained
     model, whose loss starts well below such an entropy, may stay as it is.
 
-    Not judged are resumed trainings, trainings of fewer than ``steps`` steps, losses that vary too much from batch to
-    batch, losses that wander around zero or return to it from below, as those of policies do, and manual optimization
-    without a declared metric. The loss is not compared with its first values if the module keeps what it has seen in a
-    buffer, as contrastive losses keep a queue of negatives. Leave the guard out for other losses that are not meant to
-    fall.
+    Not judged are resumed trainings (their optimizers have taken steps before), trainings of fewer than ``steps``
+    steps, losses that vary too much from batch to batch, losses that wander around zero or return to it from below, as
+    those of policies do, and manual optimization without a declared metric. The loss is not compared with its first
+    values if the module keeps what it has seen in a buffer, as contrastive losses keep a queue of negatives. Leave the
+    guard out for other losses that are not meant to fall.
 
     Args:
         metric: The metric that the training is judged by. Empty for the validation loss.
@@ -116,7 +118,7 @@ class LossFalls(Guard):
         self._forget()
 
     def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
-        self._resumed = trainer.global_step > 0
+        self._resumed = trainer.global_step > 0 or any(map(steps_before, optimizers_of(trainer)))
         self._learns = trainer_state.learns(pl_module)
         self.dormant = self._resumed or not self._learns
         self._kept = memories.kept(pl_module)

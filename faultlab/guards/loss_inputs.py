@@ -10,22 +10,11 @@ from torch import Tensor
 
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.support import pace, trainer_state
+from faultlab.guards.support.recorded_functions import arranged
 from faultlab.guards.support.training_view import TrainingView
 
 _NODES = 400
 """The number of recorded functions, from the loss on, that are looked at."""
-_SAME_VALUES: tuple[str, ...] = (
-    "Squeeze",
-    "Unsqueeze",
-    "View",
-    "Reshape",
-    "UnsafeView",
-    "Permute",
-    "Transpose",
-    "TBackward",
-    "Clone",
-)
-_SAME_VALUES += ("Alias", "ToCopy", "Select", "Slice", "Index", "Contiguous")
 _NORMALIZED = ("SoftmaxBackward", "SigmoidBackward")
 _DEVIATIONS = ("PowBackward", "AbsBackward", "MulBackward", "MseLoss", "SmoothL1Loss", "HuberLoss")
 _REDUCTIONS = ("MeanBackward", "SumBackward", "MseLoss", "SmoothL1Loss", "HuberLoss")
@@ -139,19 +128,13 @@ def _recorded(root: Any) -> Iterator[tuple[Any, list[Any]]]:
 
 def _origin(node: Any) -> Any:
     """Return the function whose values a function gets, apart from their arrangement."""
-    return _arranged(node.next_functions[0][0] if node.next_functions else None)
+    return arranged(node.next_functions[0][0] if node.next_functions else None)
 
 
 def _is_of_itself(node: Any) -> bool:
     """Return whether a function subtracts values from the same ones in another arrangement."""
-    given = [_arranged(one) for one, _ in node.next_functions] if type(node).__name__.startswith("SubBackward") else []
+    given = [arranged(one) for one, _ in node.next_functions] if type(node).__name__.startswith("SubBackward") else []
     return len(given) == 2 and given[0] is given[1] is not None
-
-
-def _arranged(given: Any) -> Any:
-    while given is not None and type(given).__name__.startswith(_SAME_VALUES):
-        given = given.next_functions[0][0] if given.next_functions else None
-    return given
 
 
 def _is_deviation(consumers: list[Any]) -> bool:

@@ -16,6 +16,7 @@ from faultlab.guards.support.training_view import TrainingView
 
 _RECTIFIERS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU)
 _BOUNDED = (nn.Tanh, nn.Sigmoid)
+_HALVES = (torch.float16, torch.bfloat16)
 
 
 class OutputsVary(Guard):
@@ -23,8 +24,10 @@ class OutputsVary(Guard):
 
     It observes the module, if its forward pass is called as ``self(...)``, or else the last of its parts that ran, and
     activation layers. Finite values are checked in every step, the rest in the first steps and then regularly. The
-    saturation of the last layer of a part is allowed, since it means a confident answer. Within a compiled network only
-    the outputs are observed, and of a module that is compiled as a whole nothing.
+    saturation of the last layer of a part is allowed, since it means a confident answer. Outputs in half precision are
+    allowed if layers in single precision compute in it, other than the last one: then something like autocast is on for
+    parts of the module. Within a compiled network only the outputs are observed, and of a module that is compiled as a
+    whole nothing.
 
     Args:
         every: Steps between looks at everything but finite values, after the first steps.
@@ -72,6 +75,7 @@ class OutputsVary(Guard):
         self._rows: Counter[str] = Counter()
         self._steps = 0
         self._listening = False
+        self._layers_in_half: list[bool] = []
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_outputs": [], "_watched": []}
@@ -94,6 +98,10 @@ class OutputsVary(Guard):
         self._layers = {}
         for part, hook in self._watched:
             self.ears.after(part, hook)
+        if not self._steps:
+            for _, part in listening.parts(pl_module):
+                if _is_layer(part):
+                    self.ears.after(part, self._layer)
 
     def on_before_backward(self, trainer: TrainingView, pl_module: Any, loss: Any) -> None:
         self._judge(trainer, pl_module)
@@ -113,6 +121,10 @@ class OutputsVary(Guard):
                 self._outputs.append((name, output, _autocasts(pl_module)))
 
         return watch
+
+    def _layer(self, module: Any, args: Any, output: Any) -> None:
+        if isinstance(output, Tensor) and not trials.trying():
+            self._layers_in_half.append(output.dtype in _HALVES)
 
     def _activation(self, name: str) -> Any:
         def watch(module: Any, args: Any, output: Any) -> None:
@@ -160,8 +172,9 @@ class OutputsVary(Guard):
                 "Look for an overflow, a division by zero or the log of zero in forward, and at the inputs.",
             )
             return
-        half = [output for output in outputs if output.dtype in (torch.float16, torch.bfloat16)]
-        if half and not autocast and _works_in_single(pl_module):
+        half = [output for output in outputs if output.dtype in _HALVES]
+        # The last layer alone may have been cast, and more layers work in half precision on purpose.
+        if half and not autocast and not any(self._layers_in_half[:-1]) and _works_in_single(pl_module):
             self.alarm(
                 "half-precision",
                 f"the forward output of {name} is in half precision ({half[0].dtype}), though the parameters are "
@@ -193,6 +206,12 @@ class OutputsVary(Guard):
 def _are_finite(output: Tensor) -> bool:
     low, high = torch.aminmax(output.float())
     return math.isfinite(float(low)) and math.isfinite(float(high))
+
+
+def _is_layer(part: nn.Module) -> bool:
+    """Return whether a part computes with parameters of its own, in single precision."""
+    own = [parameter.dtype for parameter in part.parameters(recurse=False)]
+    return bool(own) and torch.float32 in own and not list(part.children())
 
 
 def _works_in_single(pl_module: Any) -> bool:

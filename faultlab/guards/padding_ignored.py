@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from faultlab.guards.guard import Action, Guard, Level
-from faultlab.guards.support import batch_view, trials
+from faultlab.guards.support import batch_view, loss_calls, pace, trials
 from faultlab.guards.support import padding as padded
 from faultlab.guards.support.training_view import TrainingView
 
@@ -21,9 +22,9 @@ class PaddingIgnored(Guard):
 
     It looks for padding in the first batches: a token that fills the ends of rows of different lengths, occurs nowhere
     else, and is declared as padding by an embedding's `padding_idx` or by a mask or lengths in the batch. A copy of the
-    module then runs the training step, and the calls of `cross_entropy` and `nll_loss` show what is counted. The alarm
-    is raised for a reduced loss over all positions that excludes the padding's target neither by `ignore_index` nor by
-    a weight of zero.
+    module then runs the training step, and the calls of `cross_entropy` and `nll_loss` show what is counted; if the
+    module has no such step, those of the batch itself do. The alarm is raised for a reduced loss over all positions
+    that excludes the padding's target neither by `ignore_index` nor by a weight of zero.
 
     Labels of the inputs' shape that are negative at the ends of rows have to end where the inputs do. The alarm is
     raised if they have the inputs' lengths in another order: then they belong to other rows.
@@ -53,11 +54,22 @@ class PaddingIgnored(Guard):
         super().__init__(action=action, leave_out=leave_out)
         self.share = share
         self.looks = looks
+        self._forget()
+
+    def _forget(self) -> None:
         self._looked = 0
+        self._padding: padded.Padding | None = None
+        self._seen = False
+        self._counted = ""
 
     def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         trials.prepare(pl_module, trainer, self.skip)
-        self._looked = 0
+        self._forget()
+
+    def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
+        loss_calls.CALLS.leave(self._called)
+        if not hasattr(pl_module, "training_step"):
+            loss_calls.CALLS.observe(self._called)
 
     def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if self._looked >= self.looks:
@@ -67,7 +79,8 @@ class PaddingIgnored(Guard):
         padding = padded.find(seen, self.share)
         if padding is None or not padded.is_known(pl_module, seen, padding):
             return
-        self._looked = self.looks
+        by_calls = not hasattr(pl_module, "training_step")
+        self._looked = self._looked if by_calls else self.looks
         if (lengths := padded.of_other_rows(seen, padding)) is not None:
             self.looked += 1
             inputs, labels = (f"{', '.join(map(str, of[:4]))}, ..." for of in lengths)
@@ -78,12 +91,14 @@ class PaddingIgnored(Guard):
                 "Keep each sample's inputs and labels together: sort, shuffle or select the samples before you "
                 "separate them, as in collate_fn.",
             )
+        if by_calls:
+            self._padding = padding
+            return
         # Not a shared copy: in training mode a step changes running statistics.
         trial = trials.own(pl_module, trainer, self.skip)
         if trial is None:
             return
-        token, places = padding
-        watch = _Losses(places)
+        watch = _Losses(padding.places)
         with trial.running(), watch:
             try:
                 trial.step(batch, batch_idx)
@@ -93,21 +108,49 @@ class PaddingIgnored(Guard):
                     "needs only its batch, self.optimizers() and self.trainer can be tried"
                 )
                 return
+        self._say(padding, watch.counted, batch_idx)
+
+    def _called(self, call: loss_calls.LossCall) -> None:
+        if self._padding is None or call.name not in _LOSSES or not call.is_trained_on:
+            return
+        try:
+            with torch.no_grad():
+                counts = _counts(call.function, self._padding.places, **call.arguments)
+            self._seen = True
+            self._counted = call.name if counts else self._counted
+        except Exception as error:
+            self._mistake(error)
+
+    @pace.sparse
+    def on_before_backward(self, trainer: TrainingView, pl_module: Any, loss: Any) -> None:
+        padding, self._padding = self._padding, None
+        # In the first batch the loop has looked up the function before the guard could replace it.
+        if padding is not None and self._seen:
+            self._looked = self.looks
+            self._say(padding, self._counted, trainer.batch_idx or 0)
+
+    def _say(self, padding: padded.Padding, counted: str, batch_idx: int) -> None:
         self.looked += 1
-        if watch.counted:
-            share = float(places.float().mean())
+        if counted:
+            share = float(padding.places.float().mean())
             self.alarm(
                 "counted",
                 f"the loss of {self.batch_name(batch_idx)} counts padding: {share:.0%} of its positions hold the token "
-                f"{token}, which fills up the sequences, and {watch.counted} counts them like words",
-                f"Pass ignore_index={token} to the loss, or set the padding's targets to -100, so that it is the mean "
-                "over real tokens.",
+                f"{padding.token}, which fills up the sequences, and {counted} counts them like words",
+                f"Pass ignore_index={padding.token} to the loss, or set the padding's targets to -100, so that it is "
+                "the mean over real tokens.",
             )
 
     def on_train_batch_end(
         self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         batch_view.forget()
+
+    def on_fit_end(self, trainer: TrainingView, pl_module: Any) -> None:
+        loss_calls.CALLS.leave(self._called)
+
+    def on_exception(self, trainer: TrainingView, pl_module: Any, exception: BaseException) -> None:
+        loss_calls.CALLS.leave(self._called)
 
 
 class _Losses(TorchFunctionMode):

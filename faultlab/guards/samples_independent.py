@@ -213,5 +213,6 @@ def _part(value: Any, n: int, start: int = 0) -> Any:
 
 def _uses_batch(module: nn.Module) -> bool:
     """Return whether a layer takes its statistics, or its range for rounding, from the batch in eval mode too."""
-    name = type(module).__name__.lower()
+    # The projection in torch's attention is named after the quantization that it is not for.
+    name = type(module).__name__.lower().replace("quantizable", "")
     return "quant" in name or "observer" in name or (isinstance(module, _Normalising) and module.running_mean is None)

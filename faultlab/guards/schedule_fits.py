@@ -11,7 +11,8 @@ from typing import Any
 
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.support import parameter_samples, schedule_length
-from faultlab.guards.support.parameter_samples import automatic
+from faultlab.guards.support.optimizer_history import steps_before
+from faultlab.guards.support.parameter_samples import automatic, optimizers_of
 from faultlab.guards.support.training_plan import Elapsed, Plan
 from faultlab.guards.support.training_view import TrainingView
 
@@ -23,7 +24,7 @@ class ScheduleFits(Guard):
     transformers' schedules) with the turns that it gets in the training. The alarm requires that its length is that of
     the training in another unit; a schedule that is merely longer is allowed, for short trials. If the module steps its
     schedulers itself, the turns of the first epoch are counted. In a loop of unknown length, they are judged when it
-    ends.
+    ends. The schedule of steps of a loop that is resumed has to continue about where its optimizer does.
 
     Trainings of unknown length, schedules by metric, and custom functions are not judged.
 
@@ -38,6 +39,7 @@ class ScheduleFits(Guard):
         "stepped-too-seldom": "a schedule that is defined in batches is stepped once for several of them",
         "stepped-repeatedly": "a schedule is stepped several times for each batch",
         "misplaced-key": "a scheduler's interval or frequency is set beside the optimizer, where it is ignored",
+        "resumed-elsewhere": "a schedule of steps is resumed at another number than its optimizer",
     }
     causes = {
         "stepped-by-epoch": "scheduler, interval, epoch, step, learning rate, dict",
@@ -45,6 +47,7 @@ class ScheduleFits(Guard):
         "stepped-too-seldom": "scheduler, frequency, learning rate, batches, step",
         "stepped-repeatedly": "scheduler, stepped, twice, batch, learning rate, decay, length",
         "misplaced-key": "scheduler, optimizer, key, dict, return",
+        "resumed-elsewhere": "scheduler, resume, last_epoch, epoch, step, checkpoint, warm, learning rate",
     }
 
     def __init__(self, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:
@@ -56,6 +59,7 @@ class ScheduleFits(Guard):
         self._epoch: Elapsed | None = None
         self._before: dict[int, int] = {}
         self._units: dict[int, tuple[bool, bool]] = {}
+        self._taken: dict[int, int] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_counted": []}
@@ -93,6 +97,7 @@ class ScheduleFits(Guard):
             return
         self._epoch = Elapsed.of(trainer)
         self._before.clear()
+        self._taken = {id(one): steps for one in optimizers_of(trainer) if (steps := steps_before(one))}
 
     def on_train_epoch_end(self, trainer: TrainingView, pl_module: Any) -> None:
         """Judge the schedules of a loop by the turns of the epoch: now, or if its length is unknown, at its end."""
@@ -114,6 +119,26 @@ class ScheduleFits(Guard):
             if planned is not None and (by_step or turns == 1):
                 self._judge(scheduler, planned, by_step, turns * planned.epochs)
             self._units[id(scheduler)] = by_step, turns == 1
+        self._judge_resumed(trainer.stepped_schedulers)
+
+    def _judge_resumed(self, schedulers: Iterable[tuple[Any, int]]) -> None:
+        """Compare where the schedules of a resumed loop continued with the steps that their optimizers had taken."""
+        found: dict[int, tuple[Any, int]] = {}
+        for scheduler, first in schedulers:
+            key = id(getattr(scheduler, "optimizer", None))
+            # If schedules follow each other, the later ones have not counted the steps of the others.
+            if self._units[id(scheduler)][0] and first >= found.get(key, (None, 0))[1]:
+                found[key] = scheduler, first
+        for key, (scheduler, first) in found.items():
+            taken = self._taken.pop(key, 0)
+            # One that begins is a new schedule.
+            if 0 < first < taken / 2 and taken >= _MANY:
+                self.alarm(
+                    "resumed-elsewhere",
+                    f"{type(scheduler).__name__} is stepped at every step and was resumed at turn {first}, while its "
+                    f"optimizer had taken {taken} steps: the learning rate is that of the beginning again",
+                    "Restore the scheduler's state_dict, or pass it the number of steps as last_epoch, not of epochs.",
+                )
 
     def on_train_end(self, trainer: TrainingView, pl_module: Any) -> None:
         if self._epoch is None or trainer.stepped_schedulers is None or Plan.of(trainer) is not None:
@@ -185,6 +210,9 @@ class ScheduleFits(Guard):
                     f'Move "{name}" into the dictionary under "lr_scheduler", beside "scheduler".',
                 )
 
+
+_MANY = 8
+"""The least number of steps of an optimizer that counts as one that is resumed."""
 
 _KEYS: dict[str, Any] = {"interval": "epoch", "frequency": 1}
 """A scheduler's settings in a dictionary of `configure_optimizers`, and their defaults."""

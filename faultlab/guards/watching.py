@@ -156,9 +156,9 @@ def watch(
     Args:
         model: The module that the loop calls, or several in a sequence or by name, such as
             ``{"generator": generator, "critic": critic}``.
-        optimizer: The optimizer that the loop steps, or several in a sequence or by name. Several models with an
-            optimizer each may work against each other, so that their losses are compared only with those computed in
-            the same way.
+        optimizer: The optimizer that the loop steps, or several in a sequence or by name. One that the loop creates in
+            the place of another is observed from its first step on. Several models with an optimizer each may work
+            against each other, so that their losses are compared only with those computed in the same way.
         guards: One or several guards, or a `GuardSet`. None for all of ``level`` with this ``action``.
         loader: The training loader, for guards that judge batches. The loop must iterate over this very object; if it
             has taken two steps without that, these guards are not called, and the others look from the next batch on.

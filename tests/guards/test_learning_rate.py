@@ -108,3 +108,40 @@ def test_a_scheduler_that_the_module_keeps_and_steps_is_allowed() -> None:
             self.scheduler.step()
 
     assert alarm_of(LearningRate(), ByHand()) is None
+
+
+class Grouped(Healthy):
+    """Gives body and head rates of their own, and a schedule of the rates that a function returns."""
+
+    def __init__(self, rates: Callable[[int, float], float]) -> None:
+        super().__init__()
+        self.rates = rates
+
+    def configure_optimizers(self) -> Any:
+        groups = [{"params": self.body.parameters(), "lr": 0.001}, {"params": self.head.parameters(), "lr": 0.01}]
+        optimizer = torch.optim.Adam(groups)
+        for group in optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+        return optimizer
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        for group in self.optimizers().param_groups:  # type: ignore[union-attr]
+            group["lr"] = self.rates(self.global_step, group["initial_lr"])
+
+
+@pytest.mark.parametrize(
+    ("rates", "check"),
+    [
+        (lambda step, own: 0.01, "levelled"),
+        (lambda step, own: 0.01 * min(1, (step + 1) / 4), "levelled"),
+        (lambda step, own: own * min(1, (step + 1) / 4), ""),
+        (lambda step, own: own if step < 4 else 0.01, ""),
+        (lambda step, own: max(own * 0.5**step, 1e-4), ""),
+        (lambda step, own: 1e-3, ""),
+    ],
+)
+def test_groups_with_rates_of_their_own_that_all_get_the_highest_are_detected(
+    rates: Callable[[int, float], float], check: str
+) -> None:
+    alarm = alarm_of(LearningRate(leave_out=["unknown-scheduler", "zero"]), Grouped(rates))
+    assert (alarm.check if alarm else "") == check

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from faultlab.guards import LossFalls
+from faultlab.guards import Alarm, LossFalls, watch
 from tests.guards.rig import Healthy, alarm_of, fit, points
 
 
@@ -332,3 +333,20 @@ def test_a_loss_that_is_the_same_to_the_bit_is_detected() -> None:
     data = DataLoader(TensorDataset(points(256).tensors[0]), 16)
     alarm = alarm_of(LossFalls(), Same(lambda step: 1.0), train=data, limit_val_batches=0, max_epochs=2)
     assert alarm is not None
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_loop_that_resumes_at_its_best_is_not_judged(resumed: bool) -> None:
+    torch.manual_seed(0)
+    inputs, labels = shuffled(64).tensors
+    model = nn.Linear(4, 2)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    if resumed:
+        F.cross_entropy(model(inputs), labels).backward()
+        optimizer.step()
+    with contextlib.nullcontext() if resumed else pytest.raises(Alarm), watch(model, optimizer, guards=LossFalls()):
+        for _ in range(48):
+            optimizer.zero_grad()
+            outputs = model(inputs)
+            (F.cross_entropy(outputs, labels).detach() + 0 * outputs.sum()).backward()
+            optimizer.step()

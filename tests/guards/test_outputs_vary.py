@@ -54,6 +54,32 @@ def test_an_output_in_half_precision_is_detected_unless_the_trainer_asked_for_it
     fit(OutputsVary(), precision="bf16-mixed")
 
 
+class Mixed(Healthy):
+    """Computes its layers in half precision without the Trainer's knowledge, and returns the last one's output."""
+
+    def forward(self, inputs: Any) -> Any:
+        with torch.autocast("cpu", torch.bfloat16):
+            return super().forward(inputs)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        return nn.functional.cross_entropy(self(batch[0]).float(), batch[1])
+
+
+def test_autocast_of_a_part_of_the_step_is_allowed() -> None:
+    fit(OutputsVary(), Mixed())
+
+
+def test_a_last_layer_alone_in_half_precision_is_detected() -> None:
+    class Cast(Healthy):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head.register_forward_hook(lambda part, args, output: output.bfloat16())
+
+    alarm = alarm_of(OutputsVary(), Cast())
+    assert alarm is not None
+    assert alarm.check == "half-precision"
+
+
 def test_a_dead_activation_is_detected_and_named() -> None:
     module = Healthy()
     nn.init.constant_(module.body[1].bias, -100.0)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from faultlab.guards import PaddingIgnored
+from faultlab.guards import Alarm, PaddingIgnored, watch
 from faultlab.guards.support import batch_view, padding
 from tests.guards.rig import Healthy, alarm_of, fit
 
@@ -137,6 +137,28 @@ def test_a_loss_over_padding_is_detected(module: Any, data: Any) -> None:
 )
 def test_losses_over_words_alone_and_tokens_that_are_words_are_allowed(module: Any, data: Any) -> None:
     fit(PaddingIgnored(), module, data, data, max_epochs=1)
+
+
+@pytest.mark.parametrize(("ignored", "check"), [(-100, "counted"), (PAD, "")])
+def test_a_loss_over_padding_is_detected_in_a_loop_by_its_call(ignored: int, check: str) -> None:
+    model = nn.Sequential(nn.Embedding(WORDS, 8, padding_idx=PAD), nn.Linear(8, WORDS))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    loader, found = sentences(), ""
+    original = F.cross_entropy
+    try:
+        with watch(model, optimizer, guards=(guard := PaddingIgnored()), loader=loader):
+            for batch in loader:
+                optimizer.zero_grad()
+                tokens = batch["tokens"]
+                F.cross_entropy(
+                    model(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten(), ignore_index=ignored
+                ).backward()
+                optimizer.step()
+    except Alarm as alarm:
+        found = alarm.check
+    assert found == check
+    assert guard.looked
+    assert F.cross_entropy is original
 
 
 def test_batches_of_other_things_are_allowed() -> None:

@@ -239,3 +239,26 @@ def test_ranges_taken_from_the_batch_are_allowed() -> None:
             return self.quantize(outputs)
 
     fit(SamplesIndependent(), Rounded())
+
+
+class Attending(Changed):
+    """Has an attention over the features, whose projection torch names after quantization."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
+
+    def change(self, outputs: Any) -> Any:
+        return outputs + self.mix(outputs.unsqueeze(1).repeat(1, 1, 2)).squeeze(1)[:, :2]
+
+
+class Mixing(Attending):
+    def change(self, outputs: Any) -> Any:
+        places = torch.arange(len(outputs), dtype=outputs.dtype).unsqueeze(1)
+        return super().change(outputs + places)
+
+
+def test_a_transformer_whose_positions_are_those_of_the_batch_is_detected() -> None:
+    fit(guard := SamplesIndependent(), Attending())
+    assert guard.looked
+    assert alarm_of(SamplesIndependent(), Mixing()) is not None

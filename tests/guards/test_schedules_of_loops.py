@@ -118,3 +118,56 @@ def test_the_steps_of_schedulers_are_restored() -> None:
     before = [cls.step for cls in classes]
     loop(cosine(4), by_epoch=True)
     assert [cls.step for cls in classes] == before
+
+
+def resumed(make: Make, taken: int) -> str:
+    """Resume a training whose optimizer has taken steps, and return the check that fails, if any."""
+    torch.manual_seed(0)
+    model = Healthy()
+    inputs, labels = points(8 * BATCHES).tensors
+    loader = DataLoader(points(8 * BATCHES), batch_size=8, shuffle=True)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    for _ in range(taken):
+        optimizer.zero_grad()
+        F.cross_entropy(model(inputs), labels).backward()
+        optimizer.step()
+    for group in optimizer.param_groups:
+        group["initial_lr"] = 0.01
+    scheduler = make(optimizer)
+    try:
+        with watch(model, optimizer, guards=ScheduleFits(), loader=loader):
+            for batch in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(batch[0]), batch[1]).backward()
+                optimizer.step()
+                scheduler.step()
+    except Alarm as alarm:
+        return alarm.check
+    return ""
+
+
+def at(turn: int) -> Make:
+    return lambda optimizer: schedulers.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / 40), turn - 1)
+
+
+def in_sequence(optimizer: Any) -> Any:
+    first = schedulers.LinearLR(optimizer, 0.1, total_iters=16)
+    scheduler = schedulers.SequentialLR(optimizer, [first, schedulers.CosineAnnealingLR(optimizer, 80)], [16])
+    optimizer.zero_grad()
+    for _ in range(20):
+        optimizer.step()  # without gradients it counts no step
+        scheduler.step()
+    return scheduler
+
+
+@pytest.mark.parametrize(("turn", "taken"), [(2, 32), (1, 16), (10, 40)])
+def test_a_schedule_of_steps_that_is_resumed_at_the_epoch_is_detected(turn: int, taken: int) -> None:
+    assert resumed(at(turn), taken) == "resumed-elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("make", "taken"),
+    [(at(32), 32), (at(30), 32), (at(0), 32), (at(2), 2), (cosine(64), 32), (in_sequence, 20)],
+)
+def test_schedules_that_are_resumed_where_their_optimizer_is_or_begin_anew_are_allowed(make: Make, taken: int) -> None:
+    assert resumed(make, taken) == ""

@@ -19,6 +19,7 @@ from faultlab.guards.support import backward_calls, scheduler_calls
 from faultlab.guards.support.hand_loop import Course, HandLoop, InTurn
 from faultlab.guards.support.listening import Ears
 from faultlab.guards.support.naps import Naps
+from faultlab.guards.support.succession import Succession
 
 if TYPE_CHECKING:
     from faultlab.guards.support.loop_ranks import LoopRanks
@@ -124,11 +125,9 @@ class Watcher:
         self._in_closure = self._in_backward = self._in_scaler = False
         self._unscaled: tuple[weakref.ref[Tensor], Any] | None = None
         self._ears = Ears(_raised)
-        self._undo: list[Callable[[], None]] = []
         for root in called or [module]:
             self._ears.before(root, self._called)
-        for optimizer in loop.optimizers:
-            self._hook(optimizer)
+        self._succession = Succession(loop.optimizers, module, self._before_step, self._after_step, self._is_unstepped)
         backward_calls.CALLS.observe(self)
         scheduler_calls.CALLS.observe(loop.scheduled)
 
@@ -136,22 +135,17 @@ class Watcher:
         """Observe another optimizer from now on."""
         if not any(optimizer is known for known in self._loop.optimizers):
             self._loop.optimizers.append(optimizer)
-            self._hook(optimizer)
+            self._succession.hook(optimizer)
 
     def leave(self) -> None:
         """Remove all hooks."""
         backward_calls.CALLS.leave(self)
         scheduler_calls.CALLS.leave(self._loop.scheduled)
         self._ears.off()
-        while self._undo:
-            self._undo.pop()()
+        self._succession.leave()
         if self._loop.ranks is not None:
             self._loop.ranks.leave()
         self.course.forget()
-
-    def _hook(self, optimizer: Optimizer) -> None:
-        self._undo.append(optimizer.register_step_pre_hook(self._before_step).remove)
-        self._undo.append(optimizer.register_step_post_hook(self._after_step).remove)
 
     # Events of loaders.
 
@@ -249,6 +243,7 @@ class Watcher:
         new_epoch, self._new_epoch = self._new_epoch and self.course.has_begun, False
         self._loop.fetched = max(1, self._delivered)
         self._backwards = self._steps = self._delivered = 0
+        self._succession.begin_batch()
         loop = self._loop
         alone = len(loop.optimizers) == 1 and loop.ranks is None and not (new_epoch or loop.is_learning)
         if alone and self._sees_batches and self._naps.begins(batch, self._index):
@@ -313,6 +308,13 @@ class Watcher:
             self.course.call("on_before_optimizer_step", self._stepping)
 
     # Events of optimizers.
+
+    def _is_unstepped(self) -> bool:
+        """Return whether a batch runs that has been differentiated and not stepped on."""
+        if self.course.busy:
+            return False
+        self._naps.wake()
+        return self.course.batch is not None and self._backwards > 0 and not self._steps
 
     def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
