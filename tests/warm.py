@@ -359,9 +359,17 @@ def _forget_other_than(file: str | None) -> None:
             del sys.modules[module]
 
 
-def _import_worker() -> None:
-    """Import the part of faultlab that trainings need; the entry points of others are left to each of them."""
+def _import_own(kind: str) -> None:
+    """Import the part of faultlab that commands or trainings need; the entry points of others are left to each."""
     sys.path.insert(0, str(_ROOT))
+    if kind == "command":
+        importlib.import_module("faultlab.cli.run_command")
+    else:
+        _import_worker()
+    sys.path.remove(str(_ROOT))
+
+
+def _import_worker() -> None:
     from faultlab.engines import preloaded
 
     preloaded.import_worker()
@@ -371,7 +379,6 @@ def _import_worker() -> None:
         seams = importlib.import_module(f"faultlab.frameworks.{framework}.seams")
         for module in pkgutil.iter_modules(seams.__path__, f"{seams.__name__}."):
             importlib.import_module(module.name)
-    sys.path.remove(str(_ROOT))
 
 
 def _main(name: str, path: str) -> NoReturn:
@@ -386,7 +393,7 @@ def _main(name: str, path: str) -> NoReturn:
     if (torch := sys.modules.get("torch")) is not None:
         torch.set_num_threads(1)
         torch.set_num_interop_threads(1)
-        _import_worker()
+    _import_own(name)
     gc.collect()
     gc.freeze()
     asked, streams = _Server(path).serve()
