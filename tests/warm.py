@@ -11,10 +11,8 @@ import contextlib
 import fcntl
 import gc
 import importlib
-import importlib.machinery
 import json
 import os
-import pkgutil
 import random
 import runpy
 import selectors
@@ -34,20 +32,13 @@ FRESH = subprocess.Popen
 _RUN = subprocess.run
 FOLDER = "FAULTLAB_TESTS_WARM"
 _ROOT = Path(__file__).parents[1]
-# Users' code is imported from where the new process is told to look.
-_COMMAND = ("click", "jinja2", "pydantic", "rich.console", "rich.table", "yaml")
-IMPORTS = {
-    "command": _COMMAND,
-    "torch": (*_COMMAND, "torch", "pytorch_lightning", "numpy", "scipy.stats", "sklearn.datasets", "pytest"),
-}
-# What every training imports of faultlab; neither chooses between the packages of Lightning.
-_FRAMEWORKS = ("loops", "lightning", "torch")
 # What faultlab starts to train in, or to run tests that train.
 _TRAINERS = ("faultlab.engines.zygote", "faultlab.engines.spawn_main", "faultlab.discovery.scout")
 # What faultlab runs to its end, for its answer.
 _TRIAL = "faultlab.discovery.loop_trial"
 _COPIER = os.path.join("faultlab", "mutants", "warm.py")
 _FAILED = 255
+_OWN = runpy.run_path(str(Path(__file__).with_name("warm_imports.py")))
 
 
 class Process:
@@ -342,43 +333,9 @@ def _become(asked: dict[str, Any], streams: list[int], path: list[str]) -> None:
     sys.path[:] = [asked["cwd"], *(os.path.abspath(folder) for folder in named.split(os.pathsep) if folder), *path]
     sys.path_importer_cache.clear()
     importlib.invalidate_caches()
-    _forget_other_than(_found("faultlab"))
+    _OWN["forget_if_of_no_use"](asked["arguments"])
     tempfile.tempdir = None
     begin_warm(setattr)
-
-
-def _found(package: str) -> str | None:
-    spec = importlib.machinery.PathFinder.find_spec(package)
-    return spec.origin if spec is not None else None
-
-
-def _forget_other_than(file: str | None) -> None:
-    """Leave faultlab to be imported anew where another one comes first."""
-    if file is not None and os.path.dirname(os.path.realpath(file)) != str(_ROOT / "faultlab"):
-        for module in [name for name in sys.modules if name.partition(".")[0] == "faultlab"]:
-            del sys.modules[module]
-
-
-def _import_own(kind: str) -> None:
-    """Import the part of faultlab that commands or trainings need; the entry points of others are left to each."""
-    sys.path.insert(0, str(_ROOT))
-    if kind == "command":
-        importlib.import_module("faultlab.cli.run_command")
-    else:
-        _import_worker()
-    sys.path.remove(str(_ROOT))
-
-
-def _import_worker() -> None:
-    from faultlab.engines import preloaded
-
-    preloaded.import_worker()
-    for framework in _FRAMEWORKS:
-        if framework != "torch":
-            importlib.import_module(f"faultlab.frameworks.{framework}.framework")
-        seams = importlib.import_module(f"faultlab.frameworks.{framework}.seams")
-        for module in pkgutil.iter_modules(seams.__path__, f"{seams.__name__}."):
-            importlib.import_module(module.name)
 
 
 def _main(name: str, path: str) -> NoReturn:
@@ -386,14 +343,14 @@ def _main(name: str, path: str) -> NoReturn:
     # By its file, since projects have a package `tests` of their own; its folder's modules are nobody's.
     found = sys.path[1:]
     sys.path[:] = found
-    for module in IMPORTS[name]:
+    for module in _OWN["IMPORTS"][name]:
         # Of what not every test needs, some may not be installed.
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
     if (torch := sys.modules.get("torch")) is not None:
         torch.set_num_threads(1)
         torch.set_num_interop_threads(1)
-    _import_own(name)
+        _OWN["import_worker"]()
     gc.collect()
     gc.freeze()
     asked, streams = _Server(path).serve()
