@@ -34,6 +34,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # Begun in the background, as some services do: the commands that tests interrupt would ignore it too.
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(config.option, "loadscopereorder"):
+        # xdist would keep the files of a single long test for the end, and give one worker three of them.
+        config.option.loadscopereorder = False
     if not hasattr(config, "workerinput"):
         _session.enter_context(warm.folder())
 

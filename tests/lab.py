@@ -91,7 +91,9 @@ class Lab:
         """The faults that the plan has for this model, with the reason why one does not apply (or an empty string)."""
         return {entry.id: entry.reason for entry in plan.make(Selection(tuple(select)), self.profile, index.modes())}
 
-    def run(self, faults: Iterable[str], at: Place = "fit", deadline: float = 30.0) -> dict[str, Outcome]:
+    def run(
+        self, faults: Iterable[str], at: Place = "fit", deadline: float = 30.0, hang_deadline: float = 4.0
+    ) -> dict[str, Outcome]:
         """Runs each fault, off a copy of the built target unless told otherwise; what each process left, by fault."""
         orders = []
         for id in faults:
@@ -99,9 +101,9 @@ class Lab:
             mode, reloads = index.modes()[fault.mode], _reloads(fault)
             begins = "construct" if reloads or mode.point.attach_at == "construct" else at
             one = self.order(id, Train(0, fault, profile=self.profile, reload=reloads), at=begins)
-            # A machine that is busy takes longer to get to where a run hangs.
-            waits = max(4.0, 3 * self._seconds)
-            orders.append(replace(one, deadline=waits if mode.hangs else deadline, sleeps=mode.hangs))
+            # On a busy machine they take longer, as the clean run did.
+            allowed = max(hang_deadline, 4 * self._seconds) if mode.hangs else max(deadline, 20 * self._seconds)
+            orders.append(replace(one, deadline=allowed, sleeps=mode.hangs))
         snapshot_run = self.order("snapshot_run", Train(0, snapshots=() if at == "construct" else (at,)))
         outcomes = self.engine.run([snapshot_run, *orders])
         return {outcome.id: outcome for outcome in outcomes if outcome.id != "snapshot_run"}

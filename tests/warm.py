@@ -32,18 +32,13 @@ FRESH = subprocess.Popen
 _RUN = subprocess.run
 FOLDER = "FAULTLAB_TESTS_WARM"
 _ROOT = Path(__file__).parents[1]
-# Third parties' alone: faultlab and its users' code are imported from where the new process is told to look.
-_COMMAND = ("click", "jinja2", "pydantic", "rich.console", "rich.table", "yaml")
-IMPORTS = {
-    "command": _COMMAND,
-    "torch": (*_COMMAND, "torch", "pytorch_lightning", "numpy", "scipy.stats", "sklearn.datasets", "pytest"),
-}
 # What faultlab starts to train in, or to run tests that train.
 _TRAINERS = ("faultlab.engines.zygote", "faultlab.engines.spawn_main", "faultlab.discovery.scout")
 # What faultlab runs to its end, for its answer.
 _TRIAL = "faultlab.discovery.loop_trial"
 _COPIER = os.path.join("faultlab", "mutants", "warm.py")
 _FAILED = 255
+_OWN = runpy.run_path(str(Path(__file__).with_name("warm_imports.py")))
 
 
 class Process:
@@ -338,6 +333,7 @@ def _become(asked: dict[str, Any], streams: list[int], path: list[str]) -> None:
     sys.path[:] = [asked["cwd"], *(os.path.abspath(folder) for folder in named.split(os.pathsep) if folder), *path]
     sys.path_importer_cache.clear()
     importlib.invalidate_caches()
+    _OWN["forget_if_of_no_use"](asked["arguments"])
     tempfile.tempdir = None
     begin_warm(setattr)
 
@@ -347,13 +343,14 @@ def _main(name: str, path: str) -> NoReturn:
     # By its file, since projects have a package `tests` of their own; its folder's modules are nobody's.
     found = sys.path[1:]
     sys.path[:] = found
-    for module in IMPORTS[name]:
+    for module in _OWN["IMPORTS"][name]:
         # Of what not every test needs, some may not be installed.
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
     if (torch := sys.modules.get("torch")) is not None:
         torch.set_num_threads(1)
         torch.set_num_interop_threads(1)
+        _OWN["import_worker"]()
     gc.collect()
     gc.freeze()
     asked, streams = _Server(path).serve()

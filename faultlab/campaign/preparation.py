@@ -129,7 +129,9 @@ class Preparation:
         assert probed.profile is not None
         assert probed.circumstances is not None
         profile = self._corrected(probed.profile)
-        self.engine.preload(profile.namespace)
+        for module in (profile.namespace, framework_names.BUILT_IN.get(profile.framework, "")):
+            if module:
+                self.engine.preload(module)
         alerts = _alerts([*outcomes.values(), *repeated, *quiet.values()])
         others = [run for s, run in siblings.items() if s != seed]
         measure = choose_metric(first, self.scenario.monitor, profile.directions, others)

@@ -13,7 +13,8 @@ from types import ModuleType
 from typing import Any
 
 _MOST = 64
-_INSTALLED = ("site-packages", "dist-packages", f"{os.sep}lib{os.sep}python")
+_OWN = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
+_INSTALLED = ("site-packages", "dist-packages", f"{os.sep}lib{os.sep}python", _OWN)
 
 
 def _any(module: ModuleType) -> bool:
@@ -42,9 +43,9 @@ def references(
 ) -> Iterator[tuple[ModuleType, str, Any]]:
     """Yield each module that has one of the objects, with its name there and the object.
 
-    An installed module that was searched for the same objects before is searched again only if its number of names has
-    changed: in a copy of a process, reading every name of every module copies much of the memory. Those of the user,
-    which are few, may also give a name another value.
+    An installed module, or one of faultlab's, that was searched for the same objects before is searched again only if
+    its number of names has changed: in a copy of a process, reading every name of every module copies much of the
+    memory. Those of the user, which are few, may also give a name another value.
 
     Args:
         values: The objects, compared by identity.

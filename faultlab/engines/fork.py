@@ -26,7 +26,7 @@ from faultlab.core.orders import OpenScenario, Order, Place
 from faultlab.core.results import Outcome
 from faultlab.core.threads import one_thread_environment
 from faultlab.engines import Capabilities, keeping
-from faultlab.engines.admission import Admission, slots
+from faultlab.engines.admission import Admission
 from faultlab.engines.folder import Folder
 from faultlab.engines.gangs import Gangs
 from faultlab.engines.link import Link
@@ -197,18 +197,13 @@ class ForkEngine:
                 return [construct] * self._width if (construct := self._construct()) is not None else None
             return links
 
-        # Orders that sleep have as many slots of their own: they take time and memory, but no core.
-        free = {sleeps: self._slots(given, sleeps) for sleeps in (False, True)}
-        free[False] = min(free[False], max(self._admission.room(len(given)) // self._width, 0 if given else 1))
+        free = self._admission.free(self.jobs, self._width, given)
         for order, links in waiting.take(free, fork_servers):
             if order.ranks > 1:
                 self._gangs.give(order, links)
             else:
                 links[0].give(order)
             snapshot_run_runs = snapshot_run_runs or bool(order.snapshots)
-
-    def _slots(self, given: Sequence[Order], sleep: bool) -> int:
-        return slots(self.jobs, self._width, [order for order in given if order.sleeps == sleep], sleep)
 
     def _preload_lazy(self) -> None:
         """Import what the clean run imported on its way, for all later victims.
@@ -363,6 +358,8 @@ class ForkEngine:
                 self._learn(hello.get("learnt") or {"modules": []})
             elif "printed" in message:
                 show(message["printed"]["to"], message["printed"]["text"].encode("utf-8", "replace"))
+            elif "asleep" in message:
+                self._admission.asleep.add(message["asleep"])
             elif "outcome" in message:
                 self._take(link, Outcome.from_json(message["outcome"]), message.get("rank", 0))
 

@@ -193,6 +193,9 @@ class ForkServer:
     def _take_message(self, victim: _Victim, message: dict[str, Any]) -> None:
         if "acting" in message:
             victim.outcome.acting = message["acting"]
+            if victim.order.sleeps:
+                with contextlib.suppress(OSError):
+                    self._driver.sendall(encode({"asleep": victim.order.id}))
         elif "snapshot" in message:
             self._known.add(message["pid"])
             victim.outcome.snapshots.append(message["snapshot"])

@@ -155,6 +155,18 @@ def import_quietly(name: str) -> None:
         return
 
 
+def import_worker() -> None:
+    """Import what every scenario's runs need of faultlab, whatever they train with; importing injectors takes longest.
+
+    What chooses between frameworks, as the guards do, is left to the scenario.
+    """
+    from faultlab.injection import registry
+
+    for name in ("bootstrap", "dispatch"):
+        importlib.import_module(f"faultlab.worker.{name}")
+    registry.load_own()
+
+
 def _roots() -> tuple[str, ...]:
     """Return the folders of what is installed: packages, the standard library and faultlab itself."""
     folders = [*site.getsitepackages(), *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib"))]

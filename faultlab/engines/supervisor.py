@@ -35,6 +35,8 @@ _MEMORY = (b"CUDA out of memory", b"OutOfMemoryError", b"MemoryError", b"Cannot 
 _TAIL = 16_384
 _LEFTOVERS = 1.0
 _TICK = 0.5
+# A busy machine takes that long to print stacks. A process that has printed them ends, so nothing waits for the rest.
+_DUMPING = 5.0
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,7 @@ class Supervisor:
         return [
             (now, lambda: _signal_group(group, signal.SIGTERM)),
             (shown, lambda: _signal_process(group, signal.SIGABRT)),
-            (shown + min(0.5, self._grace), lambda: kill_group(group)),
+            (shown + min(_DUMPING, self._grace), lambda: kill_group(group)),
         ]
 
     def _forward_signals(self, numbers: bytes) -> None:

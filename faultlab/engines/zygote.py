@@ -18,7 +18,7 @@ from faultlab.core.orders import OpenScenario, Order, Place
 from faultlab.core.results import TargetFailed, message_of
 from faultlab.engines import processes
 from faultlab.engines.fork_server import Channel, ForkServer
-from faultlab.engines.preloaded import Learning, import_quietly
+from faultlab.engines.preloaded import Learning, import_quietly, import_worker
 from faultlab.errors import TargetError
 from faultlab.sandbox import file_calls
 
@@ -32,10 +32,17 @@ def main(address: str, learning: Learning | None = None) -> NoReturn:
     from faultlab.frameworks.torch import threads
 
     threads.use_one()
-    warm.on_control = lambda message: import_quietly(message["import"])
+    import_worker()
+    settle()
+    warm.on_control = lambda message: _import_ahead(message["import"])
     warm.on_end = lambda: _clean_up_after_driver(address)
     order, channel = warm.serve()
     _scenario(address, order, channel, learning)
+
+
+def _import_ahead(module: str) -> None:
+    import_quietly(module)
+    settle()
 
 
 def _clean_up_after_driver(address: str) -> None:

@@ -86,12 +86,17 @@ def failure_mode(
     return register
 
 
-@lru_cache(maxsize=1)
-def load() -> Mapping[str, Registered]:
-    """Import every injector, faultlab's and those of third parties, and return them by id. Imports torch."""
+def load_own() -> None:
+    """Import faultlab's own injectors. Imports torch."""
     package = importlib.import_module(BUILTIN_PACKAGE)
     for info in pkgutil.iter_modules(package.__path__, BUILTIN_PACKAGE + "."):
         importlib.import_module(info.name)
+
+
+@lru_cache(maxsize=1)
+def load() -> Mapping[str, Registered]:
+    """Import every injector, faultlab's and those of third parties, and return them by id. Imports torch."""
+    load_own()
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         entry.load()
     return dict(sorted(_REGISTRY.items()))

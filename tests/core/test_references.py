@@ -95,3 +95,10 @@ def test_results_are_kept_for_few_objects(make: Made) -> None:
     for _ in range(module._MOST + 3):
         list(references([object()]))
     assert len(module._FOUND) == module._MOST
+
+
+def test_modules_of_faultlab_count_as_installed_wherever_they_are(make: Made) -> None:
+    own = make("own", known=None, __file__=module.__file__)
+    assert found() == set()
+    vars(own)["known"] = wanted
+    assert found() == set()

@@ -152,7 +152,7 @@ def test_code_that_crashes_hangs_or_exits_is_survived(scouting: Scouting, folder
     assert "SIGSEGV" in script["crash"]
     assert "ended with status 3" in script["leave"]
     assert "still running" in script["hang"]
-    assert time.monotonic() - begun < 60
+    assert time.monotonic() - begun < 300
     assert not Path("scenarios").exists(), "no broken file is left"
 
 

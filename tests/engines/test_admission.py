@@ -82,3 +82,20 @@ def test_runs_that_wait_for_a_deadline_take_no_core() -> None:
     assert [slots(4, 2, [two] * running, sleep=True) for running in range(5)] == [4, 3, 2, 1, 0]
     one = Order("a", Train(0))
     assert [slots(2, 1, [one] * running, sleep=True) for running in range(5)] == [4, 3, 2, 1, 0]
+
+
+def test_runs_that_wait_already_count_only_until_there_are_four_times_as_many_as_jobs() -> None:
+    runs = [Order(str(number), Train(0), sleeps=True) for number in range(8)]
+    asleep = {run.id for run in runs}
+    assert [slots(2, 1, runs[:running], sleep=True, asleep=asleep) for running in (1, 4, 6, 8)] == [4, 4, 2, 0]
+    assert slots(2, 1, runs[:6], sleep=True, asleep={"0", "1", "2"}) == 1
+
+
+@pytest.mark.usefixtures("machine")
+def test_memory_bounds_runs_that_wait_as_well() -> None:
+    known = Admission()
+    known.learn(3 * GIB)
+    given = [Order("computes", Train(0)), Order("sleeps", Train(0), sleeps=True)]
+    known.asleep = {"sleeps", "ended before"}
+    assert known.free(8, 1, given) == {False: 2, True: 2}
+    assert known.asleep == {"sleeps"}

@@ -14,12 +14,14 @@ import torch
 
 from faultlab import api
 from faultlab.config.scenario import load
+from faultlab.core import references
 from faultlab.core.patching import Patches
 from faultlab.core.report import Report, Status
 from faultlab.core.trajectory import Trajectory
 from faultlab.errors import ScenarioError
 from faultlab.frameworks.loops import sinks
 from faultlab.frameworks.loops.clock import LoopClock
+from faultlab.frameworks.loops.framework import FRAMEWORK
 from faultlab.frameworks.loops.lines import Lines
 from faultlab.frameworks.loops.loop import Loop
 from faultlab.frameworks.loops.target import LoopTarget
@@ -31,6 +33,12 @@ def campaign(tmp_path: Path, select: str, **keys: str) -> Report:
     lines = ["schema: 1", "name: loop", "framework: torch", *(f"{key}: {text}" for key, text in keys.items())]
     (tmp_path / "loop.yaml").write_text("\n".join(lines))
     return api.run(load(tmp_path / "loop.yaml"), select=select.split(), out=tmp_path / "out", advice=False)
+
+
+def test_modules_are_searched_for_the_evaluation_before_runs_are_copied() -> None:
+    entries = {part: {"class_path": f"tests.frameworks.hand_written.{part}"} for part in ("main", "evaluate")}
+    FRAMEWORK.target({"train": entries["main"], "evaluate": entries["evaluate"]})
+    assert any(hand_written.evaluate in names.values for names in references._FOUND.values())
 
 
 def test_what_a_loop_logs_is_its_metric_and_can_be_broken(tmp_path: Path) -> None:

@@ -42,10 +42,21 @@ def test_it_is_where_it_was_told_to_be_and_is_told_what_it_was(tmp_path: Path) -
     assert json.loads(done.stdout) == [["-c", "one"], where, "here", [where, str(tmp_path / "code")], "typed"]
 
 
-def test_it_has_torch_imported_and_nothing_of_faultlab() -> None:
-    done = warm.run(["-c", "import sys; print(*{name.partition('.')[0] for name in sys.modules})"])
-    assert "torch" in done.stdout.split()
-    assert "faultlab" not in done.stdout.split()
+def test_it_has_imported_what_trains_and_neither_guards_nor_what_runs_commands() -> None:
+    done = warm.run(["-c", "import sys; print(*sys.modules)"])
+    imported = set(done.stdout.split())
+    assert {"torch", "faultlab.injectors.loss", "faultlab.frameworks.loops.seams.steps"} <= imported
+    # Its guards belong to whichever Lightning was imported when they are.
+    assert imported.isdisjoint({"faultlab.guards", "faultlab.cli", "faultlab.pytest_plugin"})
+
+
+def test_another_faultlab_that_comes_first_is_the_one_that_is_imported(tmp_path: Path) -> None:
+    other = tmp_path / "faultlab"
+    other.mkdir()
+    (other / "__init__.py").write_text("name = 'another'\n")
+    program = "import faultlab, sys; print(faultlab.name, 'faultlab.core' in sys.modules)"
+    done = warm.run(["-c", program], cwd=tmp_path)
+    assert done.stdout == "another False\n", done.stderr
 
 
 def test_one_that_takes_too_long_is_ended() -> None:

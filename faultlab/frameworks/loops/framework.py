@@ -12,7 +12,7 @@ from faultlab.frameworks.foreign import Foreign
 from faultlab.frameworks.loops import NAME, trainers
 from faultlab.frameworks.loops.clock import LoopClock
 from faultlab.frameworks.loops.loop import Loop
-from faultlab.frameworks.loops.target import BuiltLoop, LoopTarget
+from faultlab.frameworks.loops.target import BuiltLoop, LoopTarget, named
 from faultlab.frameworks.loops.training import LoopTraining
 
 
@@ -28,9 +28,9 @@ class PlainTorch:
         target = LoopTarget(scenario)
         if scenario.get("observed", True):
             # Once, in the process that all runs are copies of: what a run replaces is looked for here, too.
-            clock = LoopClock()
+            clock, evaluate = LoopClock(), named(target.functions[1])
             with Patches() as patches:
-                Loop(target.layout, Trajectory(), clock.tick, clock.take_back).attach(patches)
+                Loop(target.layout, Trajectory(), clock.tick, clock.take_back, evaluation=evaluate).attach(patches)
         return target
 
     def assemble(self, built: BuiltLoop, wanted: Assembly) -> LoopTraining:

@@ -117,6 +117,11 @@ class LoopTarget:
         return BuiltLoop(*parts, mutated=self.executions is not None, guards=guards)
 
 
+def named(function: Callable[..., Any] | None) -> Callable[..., Any] | None:
+    """Return the user's function of one whose arguments are bound; it is what modules import by its name."""
+    return function.func if isinstance(function, functools.partial) else function
+
+
 def _callable(entry: Any, where: tuple[str | int, ...], given: tuple[str, ...] = ()) -> Callable[[], Any]:
     """Return the function of an entry with its arguments bound, which the scenario has at ``given``, if elsewhere.
 

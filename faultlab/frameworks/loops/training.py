@@ -25,7 +25,7 @@ from faultlab.frameworks.loops.clock import LoopClock
 from faultlab.frameworks.loops.interruption import Interruption
 from faultlab.frameworks.loops.probe import LoopProbe
 from faultlab.frameworks.loops.roots import Together
-from faultlab.frameworks.loops.target import BuiltLoop
+from faultlab.frameworks.loops.target import BuiltLoop, named
 from faultlab.frameworks.profiling import Profiling
 from faultlab.ranks.joining import RankEnds
 from faultlab.sandbox.overlay import Overlay
@@ -41,14 +41,13 @@ class LoopTraining:
         guards = [*built.guards.values()]
         advising = Advising(wanted.beside or {}, bool(built.layout.training), guards)
         clock = wanted.clock
-        evaluate = built.evaluate.func if isinstance(built.evaluate, functools.partial) else built.evaluate
         self._loop = trainers.loop_of(built.layout)(
             built.layout,
             wanted.trajectory,
             clock.tick,
             clock.take_back,
             built.step,
-            evaluate,
+            named(built.evaluate),
             built.metrics,
             advising,
         )
