@@ -144,9 +144,6 @@ class Rhythm:
         self._is_minor = is_minor
         if not is_minor:
             self._eventful = True
-        elif self.rests:
-            # A guard may want to be called in every batch from now on.
-            self.spell += 1
         if self.usual.held or not is_minor:
             self.usual.release()
         for uncounted in self.uncounted:
@@ -182,8 +179,12 @@ class _InTurn:
                     call()
             if hook in (_TRAINING_END, _EPOCH_START):
                 self._rhythm.left_out = []
-            for guard in self._dense if is_minor else self.guards:
+            called = self._dense if is_minor else self.guards
+            before = _needs(called)
+            for guard in called:
                 getattr(guard, hook)(*args, **kwargs)
+            if is_minor and _needs(called) != before:
+                self._rhythm.spell += 1
             if is_minor and hook == _EPOCH_END:
                 others = [guard for guard in self.guards if guard not in self._dense]
                 self._rhythm.left_out = [functools.partial(getattr(guard, hook), *args) for guard in others]
@@ -193,6 +194,11 @@ class _InTurn:
         with contextlib.ExitStack() as stack:
             for guard in reversed(self.guards):
                 stack.callback(getattr(guard, self.hook), *args, **kwargs)
+
+
+def _needs(guards: list[Guard]) -> list[tuple[bool, bool]]:
+    """Return which batches guards have something to do in."""
+    return [(getattr(guard, "dormant", False), getattr(guard, "watchful", False)) for guard in guards]
 
 
 class _InBatch:
