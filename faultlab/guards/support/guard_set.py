@@ -75,7 +75,7 @@ def _method(guard: Guard, hook: str) -> Any:
 
 
 def _is_sparse(guard: Guard, hook: str) -> bool:
-    return getattr(_method(guard, hook), "sparse", False)
+    return bool(getattr(_method(guard, hook), "sparse", False))
 
 
 class Rhythm:
