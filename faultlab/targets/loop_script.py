@@ -29,14 +29,15 @@ def run(script: str, arguments: Sequence[str] = ()) -> dict[str, Any]:
         arguments: What follows the script's name on its command line.
 
     Returns:
-        The numbers among the script's own variables, as metrics.
+        The numbers among the script's own variables, without its settings, as metrics.
 
     Raises:
         TargetError: There is no such file, or it is not Python.
     """
     file = _found(script)
     try:
-        code = compile(file.read_bytes(), str(file), "exec", dont_inherit=True)
+        tree = ast.parse(file.read_bytes(), str(file))
+        code = compile(tree, str(file), "exec", dont_inherit=True)
     except (SyntaxError, ValueError) as error:
         message = f"{file.name} can't be parsed: {safe_text(error)}"
         raise TargetError(("train", "init_args", "script"), message, "Fix the file.") from None
@@ -59,7 +60,30 @@ def run(script: str, arguments: Sequence[str] = ()) -> dict[str, Any]:
     finally:
         sys.modules["__main__"] = before
         sys.argv[:] = argv
-    return {name: value for name, value in vars(module).items() if isinstance(value, (int, float)) and name.islower()}
+    numbers = {name: value for name, value in vars(module).items() if isinstance(value, (int, float))}
+    return {name: value for name, value in numbers.items() if name.islower() and name not in _settings(tree)}
+
+
+def _settings(tree: ast.Module) -> set[str]:
+    """Return the variables of a script that are set only once, at its top level, and to a constant."""
+    constant: set[str] = set()
+    for node in tree.body:
+        values = [node.value] if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None else []
+        values = [one for value in values for one in (value.elts if isinstance(value, ast.Tuple) else [value])]
+        if values and all(isinstance(_unsigned(value), ast.Constant) for value in values):
+            constant |= set(_stored(node))
+    stores = _stored(tree)
+    return {name for name in constant if stores.count(name) == 1}
+
+
+def _unsigned(value: ast.expr) -> ast.expr:
+    return value.operand if isinstance(value, ast.UnaryOp) else value
+
+
+def _stored(tree: ast.AST) -> list[str]:
+    """Return the names that are assigned to, once for each place, in functions as well."""
+    nodes = ast.walk(tree)
+    return [node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
 
 
 def prepare(where: tuple[str | int, ...], script: str, arguments: Sequence[str] = ()) -> None:
