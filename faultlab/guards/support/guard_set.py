@@ -152,7 +152,9 @@ class Rhythm:
 
     def _is_soon(self, hook: str, step: int) -> bool:
         """Return whether an epoch ends, or the next one begins, soon after the start of an epoch that was an event."""
-        is_soon = 0 <= step - self._epoch_at < pace.interval(step) if hook == _EPOCH_END else self._is_minor
+        is_soon = self._is_minor
+        if hook == _EPOCH_END:
+            is_soon = step >= pace.FIRST and 0 <= step - self._epoch_at < pace.interval(step)
         if not is_soon:
             self._epoch_at = step
         return is_soon
