@@ -79,3 +79,12 @@ def test_the_settings_of_a_script_are_none_of_its_metrics(tmp_path: Path) -> Non
         "lowest = 9\ndef end():\n    global lowest\n    lowest = 1\nend()\n"
     )
     assert loop_script.run(str(tmp_path / "train.py")) == {"best": 2, "accuracy": 0.8, "step": 2, "lowest": 1}
+
+
+def test_the_times_of_a_script_are_none_of_its_metrics(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(
+        "import time\nfrom time import perf_counter\nt0 = time.time()\nloss = 0.0\n"
+        "for step in range(3):\n    loss += step\n    taken = time.time() - t0\n    speed = step / (taken or 1)\n"
+        "began: float = perf_counter()\n"
+    )
+    assert loop_script.run(str(tmp_path / "train.py")) == {"loss": 3.0, "step": 2}
