@@ -82,7 +82,7 @@ class Rhythm:
     """Which batches the hooks of a set that are marked as sparse are called in, and how many others were not counted.
 
     They are called in batches with a look, in the first one after these, and in one that follows another event. Epochs
-    that end sooner after another than looks follow each other are no such event.
+    that end sooner after another than looks follow each other do not count as events.
 
     Attributes:
         left_out: Calls the hooks that were left out at the end of the latest epoch, if no other epoch follows.
