@@ -60,7 +60,7 @@ POSTED_LOOPS = (
     PostedLoop("reference_style", "torchvision's references: metric loggers, losses in a dict", "FCN", 80, "mean_iou"),
     PostedLoop("lora_logging", "argparse and logging, adapters on a frozen base", "TinyEncoder", 64, "eval_loss"),
     PostedLoop("compile_flag", "globals as flags, a compile switch, batches from memory maps", "GPT", 91, "val_loss"),
-    PostedLoop("cells_compare", "cells with globals, mixup, a one-cycle schedule", "Sequential", 48, "test"),
+    PostedLoop("cells_compare", "cells with globals, mixup, a one-cycle schedule", "Sequential", 48, "f1"),
     PostedLoop("trainer_hooks", "a Trainer class with callbacks, trained by steps", "Forecaster", 120, "val_mae"),
     PostedLoop("hydra_forecast", "Hydra, instantiate, chdir", "Forecaster", 60, "valid_rmse", (), "hydra"),
 )
