@@ -57,6 +57,11 @@ POSTED_LOOPS = (
     PostedLoop("reinforce_gym", "policy gradients", "Policy", 60, "last_reward"),
     PostedLoop("distill", "a teacher, then its student", "DeepNN", 57, "test_accuracy_deep"),
     PostedLoop("recsys_resume", "two optimizers, sparse gradients, a resumable loop", "MF", 120, "val_rmse"),
+    PostedLoop("reference_style", "torchvision's references: metric loggers, losses in a dict", "FCN", 80, "mean_iou"),
+    PostedLoop("lora_logging", "argparse and logging, adapters on a frozen base", "TinyEncoder", 64, "eval_loss"),
+    PostedLoop("compile_flag", "globals as flags, a compile switch, batches from memory maps", "GPT", 91, "val_loss"),
+    PostedLoop("cells_compare", "cells with globals, mixup, a one-cycle schedule", "Sequential", 48, "f1"),
+    PostedLoop("trainer_hooks", "a Trainer class with callbacks, trained by steps", "Forecaster", 120, "val_mae"),
     PostedLoop("hydra_forecast", "Hydra, instantiate, chdir", "Forecaster", 60, "valid_rmse", (), "hydra"),
 )
 OUT_OF_REACH = PostedLoop("word_lm_sgd", "updates by hand, without an optimizer", "RNNModel", 0, "")

@@ -37,7 +37,8 @@ _EVALUATES = ("evaluate", "validate", "test", "evaluate_model", "eval_model")
 _STEPS = ("train_step", "training_step", "step", "train_batch")
 _CONTINUES = ("resume", "resume_training", "continue_training")
 _HELD_OUT = r"(val|test|eval|dev)"
-_GOOD = r"(acc|f1|auc|r2|score|iou|dice)"
+# Not "accumulation" or "previous".
+_GOOD = r"(acc(?!um|el|ess|ept|ount)|f1|auc|r2|score|(?<!v)iou(?!s)|dice)"
 _BAD = r"(loss|error|mse|mae|rmse|perplexity|ppl)"
 _BETTER = (
     (re.compile(rf"{_HELD_OUT}.*loss|loss.*{_HELD_OUT}"), "min"),

@@ -12,7 +12,8 @@ _NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|nan|inf)"
 _WORD = "[A-Za-z][A-Za-z0-9_/]*"
 _STAGE = r"(?<!\w)(?:train(?:ing)?|val(?:id(?:ation)?)?|dev|eval(?:uation)?|test)"
 _SHOWN = re.compile(
-    rf"(?P<label>(?i:{_STAGE}\s+)?{_WORD}(?:[ -]{_WORD})?)(?P<between>\s*[:=]\s*|\s+)(?P<number>{_NUMBER})",
+    rf"(?P<label>(?i:{_STAGE}\s+)?{_WORD}(?:[ -]{_WORD})?)"
+    rf"(?P<between>(?P<quote>['\"]?)\s*[:=]\s*|\s+)(?P<number>{_NUMBER})",
 )
 _BEST_BEFORE = re.compile(rf"(?:{directions.BEST_WORDS})[ _-]+$", re.IGNORECASE)
 
@@ -99,7 +100,8 @@ def _printed(lines: Sequence[str]) -> Iterator[Printed]:
             label = (before[0] if before else "") + label
             name = re.sub(r"\W+", "_", label).strip("_").lower()
             # The blanks before a number may change with its width.
-            separator = next((rf"\s*{sign}\s*" for sign in ":=" if sign in between), r"\s+")
+            quote = shown["quote"] or ""
+            separator = next((rf"{quote}\s*{sign}\s*" for sign in ":=" if sign in between), r"\s+")
             one = found.setdefault((name, separator), Printed(label, separator, line, name))
             one.values.append(float(shown["number"]))
     yield from found.values()

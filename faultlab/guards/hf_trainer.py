@@ -14,7 +14,8 @@ from faultlab.guards.support.guard_set import GuardSet
 from faultlab.guards.support.hand_loop import in_turn
 from faultlab.guards.support.listening import Ears
 from faultlab.guards.support.loop_ranks import joined
-from faultlab.guards.support.watcher import Stage, WatchedLoop, Watcher
+from faultlab.guards.support.watched_loop import WatchedLoop
+from faultlab.guards.support.watcher import Stage, Watcher
 from faultlab.guards.watching import able_to_judge
 
 _COUNTED = "num_items_in_batch"

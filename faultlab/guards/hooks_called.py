@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import dis
 import inspect
+import operator
 from collections.abc import Iterable
 from typing import Any
 
@@ -137,6 +138,8 @@ class HooksCalled(Guard):
 
     def _judge_callbacks(self, trainer: TrainingView) -> None:
         now = list(trainer.callbacks)
+        if len(now) == len(self._callbacks) and all(map(operator.is_, now, self._callbacks)):
+            return
         gone = [type(one).__name__ for one in self._callbacks if not any(one is other for other in now)]
         self._callbacks = now
         if gone:

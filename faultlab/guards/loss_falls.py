@@ -183,13 +183,13 @@ class LossFalls(Guard):
             self._pending = []
 
     def _judge(self, pl_module: Any, last: bool) -> None:
-        self._settle()
-        count = len(self._losses)
+        count = len(self._losses) + len(self._pending)
         # In short epochs only after another eighth of the steps, since it goes through all of them.
         if count < self.steps // 2 or (count, last) == self._judged or (not last and 8 * count < 9 * self._judged[0]):
             return
         self._judged = count, last
         self.looked += 1
+        self._settle()
         head, tail = self._losses[: max(1, min(5, count // 12))], self._losses[-max(3, count // 8) :]
         began, ends = sum(head) / len(head), sum(tail) / len(tail)
         if not (math.isfinite(began) and math.isfinite(ends)):

@@ -77,6 +77,7 @@ class NormalisationAlive(Guard):
                 "Set the momentum to the weight of a new value, usually 0.1, or to None for a plain average.",
             )
 
+    @pace.sparse
     def on_train_epoch_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._find(pl_module)
         self._seen = [_count(layer) for _, layer in self._layers]
@@ -153,6 +154,7 @@ class NormalisationAlive(Guard):
                 "after it.",
             )
 
+    @pace.sparse
     def on_train_epoch_end(self, trainer: TrainingView, pl_module: Any) -> None:
         training = [(layer, seen) for (_, layer), seen in zip(self._layers, self._seen, strict=False) if layer.training]
         moves = not training or any(seen < 0 or _count(layer) != seen for layer, seen in training)

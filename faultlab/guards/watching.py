@@ -16,7 +16,8 @@ from faultlab.guards.support.guard_set import GuardSet
 from faultlab.guards.support.hand_loop import in_turn
 from faultlab.guards.support.loop_ranks import joined
 from faultlab.guards.support.several import Several
-from faultlab.guards.support.watcher import Stage, WatchedLoop, Watcher
+from faultlab.guards.support.watched_loop import WatchedLoop
+from faultlab.guards.support.watcher import Stage, Watcher
 
 _log = logging.getLogger("faultlab.guards")
 _UNSEEN = (

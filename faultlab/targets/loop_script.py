@@ -20,6 +20,9 @@ from faultlab.frameworks.loops.interruption import AnotherTraining
 from faultlab.frameworks.loops.target import PREPARE
 from faultlab.injection import mutant_activation
 
+_CLOCKS = {"time", "time_ns", "perf_counter", "monotonic", "process_time", "default_timer", "now", "elapsed_time"}
+"""The names that clocks are read by."""
+
 
 def run(script: str, arguments: Sequence[str] = ()) -> dict[str, Any]:
     """Run a training script from its first line to its last.
@@ -29,14 +32,15 @@ def run(script: str, arguments: Sequence[str] = ()) -> dict[str, Any]:
         arguments: What follows the script's name on its command line.
 
     Returns:
-        The numbers among the script's own variables, as metrics.
+        The numbers among the script's own variables, without its settings and times, as metrics.
 
     Raises:
         TargetError: There is no such file, or it is not Python.
     """
     file = _found(script)
     try:
-        code = compile(file.read_bytes(), str(file), "exec", dont_inherit=True)
+        tree = ast.parse(file.read_bytes(), str(file))
+        code = compile(tree, str(file), "exec", dont_inherit=True)
     except (SyntaxError, ValueError) as error:
         message = f"{file.name} can't be parsed: {safe_text(error)}"
         raise TargetError(("train", "init_args", "script"), message, "Fix the file.") from None
@@ -59,7 +63,53 @@ def run(script: str, arguments: Sequence[str] = ()) -> dict[str, Any]:
     finally:
         sys.modules["__main__"] = before
         sys.argv[:] = argv
-    return {name: value for name, value in vars(module).items() if isinstance(value, (int, float)) and name.islower()}
+    numbers = {name: value for name, value in vars(module).items() if isinstance(value, (int, float))}
+    others = _settings(tree) | _timed(tree)
+    return {name: value for name, value in numbers.items() if name.islower() and name not in others}
+
+
+def _settings(tree: ast.Module) -> set[str]:
+    """Return the variables of a script that are set only once, at its top level, and to a constant."""
+    constant: set[str] = set()
+    for node in tree.body:
+        values = [node.value] if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None else []
+        values = [one for value in values for one in (value.elts if isinstance(value, ast.Tuple) else [value])]
+        if values and all(isinstance(_unsigned(value), ast.Constant) for value in values):
+            constant |= set(_stored(node))
+    stores = _stored(tree)
+    return {name for name in constant if stores.count(name) == 1}
+
+
+def _timed(tree: ast.Module) -> set[str]:
+    """Return the variables of a script that are read from a clock, or computed from such: no two runs agree in them."""
+    timed: set[str] = set()
+    assigning = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.NamedExpr)
+    sources = [
+        (set(_stored(node)), {one.attr if isinstance(one, ast.Attribute) else one.id for one in _named(node.value)})
+        for node in ast.walk(tree)
+        if isinstance(node, assigning) and node.value is not None
+    ]
+    before = -1
+    while len(timed) != before:
+        before = len(timed)
+        for names, used in sources:
+            if used & (_CLOCKS | timed):
+                timed |= names
+    return timed
+
+
+def _named(value: ast.expr) -> list[ast.Attribute | ast.Name]:
+    return [node for node in ast.walk(value) if isinstance(node, (ast.Attribute, ast.Name))]
+
+
+def _unsigned(value: ast.expr) -> ast.expr:
+    return value.operand if isinstance(value, ast.UnaryOp) else value
+
+
+def _stored(tree: ast.AST) -> list[str]:
+    """Return the names that are assigned to, once for each place, in functions as well."""
+    nodes = ast.walk(tree)
+    return [node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
 
 
 def prepare(where: tuple[str | int, ...], script: str, arguments: Sequence[str] = ()) -> None:

@@ -126,6 +126,8 @@ def test_a_script_that_needs_arguments_is_an_error_with_how_it_ends(project: Pat
         ({"train_acc": 0.9, "val_rmse": 0.3}, {"metric": "val_rmse", "mode": "min"}),
         ({"epochs": 2.0, "average_reward": 64.0}, {"metric": "average_reward", "mode": "max"}),
         ({"epochs": 2.0, "batch_size": 64.0}, None),
+        ({"gradient_accumulation_steps": 2.0, "previous": 1.0}, None),
+        ({"gradient_accumulation_steps": 2.0, "mean_iou": 0.7}, {"metric": "mean_iou", "mode": "max"}),
     ],
 )
 def test_the_metric_that_tells_most_is_monitored(metrics: dict[str, float], chosen: dict[str, str] | None) -> None:

@@ -34,6 +34,8 @@ def _read(found: Found, *lines: str) -> list[str]:
         ("Epoch: 0001 acc_train: 0.9 loss_val: 0.31 acc_val: 0.8", "loss_val", "min", "0.31"),
         ("epoch   1  train mse 0.4294  val rmse 0.6780", "val_rmse", "min", "0.6780"),
         ("loss nan", "loss", "min", "nan"),
+        ("INFO - epoch 1: {'eval_loss': 0.31, 'eval_accuracy': 0.9}", "eval_loss", "min", "0.31"),
+        ('{"epoch": 2, "val_f1": 0.8}', "val_f1", "max", "0.8"),
     ],
 )
 def test_the_printed_number_that_measures_harm_best_is_found(line: str, metric: str, mode: str, value: str) -> None:

@@ -37,7 +37,7 @@ class Due(Guard):
 def test_values_are_looked_at_in_the_first_steps_and_then_ever_more_rarely_twice_in_a_row() -> None:
     looked = [step for step in range(2000) if pace.due(Counting(step))]
     assert looked[: pace.FIRST] == list(range(pace.FIRST))
-    for begin, end, interval in ((pace.FIRST, 256, 16), (256, 512, 32), (512, 2000, 64)):
+    for begin, end, interval in ((pace.FIRST, 256, 16), (256, 512, 32), (512, 2000, 128)):
         some = [step for step in looked if begin <= step < end]
         assert some == [step for step in range(begin, end) if step % interval in (0, 1)]
 

@@ -214,6 +214,107 @@ def test_a_loss_is_not_kept_after_its_batch() -> None:
     assert kept[0]() is None
 
 
+def test_the_calls_of_the_model_are_not_observed_between_looks() -> None:
+    loop = Loop()
+    hooked = []
+
+    def note(loop: Loop, loss: torch.Tensor) -> None:
+        loop.update(loss)
+
+    original = loop.update
+
+    def update(loss: torch.Tensor) -> None:
+        hooked.append(bool(loop.model._forward_pre_hooks))
+        original(loss)
+
+    loop.update = update  # type: ignore[method-assign]
+    assert loop.run([Told(loop)], note, steps=110) is None
+    assert all(hooked[: pace.FIRST]), "every step is looked at"
+    resting = [step for step, has in enumerate(hooked) if not has]
+    assert resting == [*range(69, 79), *range(85, 95), *range(101, 110)]
+    assert not loop.model._forward_pre_hooks
+
+
+def _leave_out(loop: Loop, loss: torch.Tensor) -> None:
+    """A batch that is not trained on, or is skipped before the model is called."""
+
+
+def _step_alone(loop: Loop, loss: torch.Tensor) -> None:
+    loop.optimizer.step()
+
+
+def _scale(loop: Loop, loss: torch.Tensor) -> None:
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
+    loop.optimizer.zero_grad()
+    scaler.scale(loss).backward()
+    scaler.step(loop.optimizer)
+    scaler.update()
+
+
+@pytest.mark.parametrize("kind", [_leave_out, _step_alone, _scale])
+def test_an_unusual_batch_is_seen_for_what_it_is_although_calls_of_the_model_are_not_observed(kind: Any) -> None:
+    loop = Loop()
+    told = Told(loop)
+    assert loop.run([told, guards.StepsTaken(patience=3), guards.LossFalls()], kind, steps=120) is None
+    assert (("step", AT) in told.calls) is (kind is _step_alone)
+    assert loop.watching.trainer.is_scaled is (kind is _scale)
+    steps = 119 if kind is _leave_out else 120
+    assert loop.watching.trainer.global_step == steps
+
+
+class Epochs(Guard):
+    """Keeps the steps of its hooks at the starts and ends of epochs, which are called rarely."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.starts: list[int] = []
+        self.ends: list[int] = []
+        self.first_batches: list[int] = []
+
+    @pace.sparse
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        self.starts.append(trainer.global_step)
+
+    @pace.sparse
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        self.ends.append(trainer.global_step)
+
+    @pace.sparse
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if batch_idx == 0 and not _is_looked_at(trainer.global_step):
+            self.first_batches.append(trainer.global_step)
+
+
+def _is_looked_at(step: int) -> bool:
+    """Return whether all hooks are called in a step, because of looks in it or before it."""
+    return pace.is_look(step) or pace.is_look(step - 1)
+
+
+class EveryEpoch(Epochs):
+    """The same, but called in every epoch."""
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        self.starts.append(trainer.global_step)
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        self.ends.append(trainer.global_step)
+
+
+def test_the_starts_of_short_epochs_are_events_as_rarely_as_looks() -> None:
+    loop = Loop()
+    loop.batches = DataLoader(torch.randn(80, 4), batch_size=8)
+    rarely, always = Epochs(), EveryEpoch()
+    with guards.watch(loop.model, loop.optimizer, guards=[rarely, always], loader=loop.batches):
+        for _ in range(80):
+            for batch in loop.batches:
+                loop.update(loop.model(batch).square().mean() + 1)
+    assert always.starts == [*range(0, 800, 10)]
+    assert always.ends == [*range(10, 810, 10)]
+    assert rarely.starts == [*range(0, 70, 10), *range(80, 260, 20), *range(280, 520, 40), 610, 740]
+    assert rarely.ends == [*rarely.starts[1:], 800], "the last epoch is judged, too"
+    assert rarely.first_batches == [step for step in rarely.starts if not _is_looked_at(step)]
+
+
 def test_guards_of_ranks_rest_between_looks_where_there_is_one_rank() -> None:
     together = [guards.Stragglers(), guards.RanksAgree(), guards.DataSharded(), guards.CollectivesAgree()]
     assert Loop().run(together) is None

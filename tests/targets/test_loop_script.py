@@ -10,6 +10,7 @@ from faultlab import api
 from faultlab.config.scenario import load
 from faultlab.core.report import Status
 from faultlab.errors import ScenarioError
+from faultlab.targets import loop_script
 
 SCRIPT = """
 import argparse
@@ -69,3 +70,21 @@ def test_a_script_is_broken_as_it_is_and_leaves_nothing_behind(tmp_path: Path) -
 def test_a_script_that_can_not_run_is_an_error(arguments: str, script: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match=message):
         api.run(load(scripted(tmp_path, arguments, script)), out=tmp_path / "out", advice=False)
+
+
+def test_the_settings_of_a_script_are_none_of_its_metrics(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(
+        "score_every = 2\nn, shift = 3, -1.5\nrate: float = 0.1\nbest = 0\naccuracy = 0.5 + n / 10\n"
+        "for step in range(n):\n    best = max(best, step)\n"
+        "lowest = 9\ndef end():\n    global lowest\n    lowest = 1\nend()\n"
+    )
+    assert loop_script.run(str(tmp_path / "train.py")) == {"best": 2, "accuracy": 0.8, "step": 2, "lowest": 1}
+
+
+def test_the_times_of_a_script_are_none_of_its_metrics(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(
+        "import time\nfrom time import perf_counter\nt0 = time.time()\nloss = 0.0\n"
+        "for step in range(3):\n    loss += step\n    taken = time.time() - t0\n    speed = step / (taken or 1)\n"
+        "began: float = perf_counter()\n"
+    )
+    assert loop_script.run(str(tmp_path / "train.py")) == {"loss": 3.0, "step": 2}

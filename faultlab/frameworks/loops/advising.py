@@ -32,7 +32,8 @@ class Advising:
             # Not imported before: the first import of the guards decides which framework their callbacks belong to.
             from faultlab.guards.support.hand_loop import in_turn
             from faultlab.guards.support.several import Several
-            from faultlab.guards.support.watcher import WatchedLoop, Watcher
+            from faultlab.guards.support.watched_loop import WatchedLoop
+            from faultlab.guards.support.watcher import Watcher
 
             used = _of(modules, optimizers)
             loop = WatchedLoop(used, None, None, None, -1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from faultlab.guards.guard import Guard
@@ -15,6 +15,7 @@ from faultlab.guards.support.usual_batches import UsualBatches
 
 _BEGIN, _END = "on_train_batch_start", "on_train_batch_end"
 _OF_BATCHES = (_BEGIN, "on_before_backward", "on_after_backward", "on_before_optimizer_step", _END)
+_EPOCH_START, _EPOCH_END, _TRAINING_END = "on_train_epoch_start", "on_train_epoch_end", "on_train_end"
 
 
 class GuardSet(Callback):
@@ -30,13 +31,14 @@ class GuardSet(Callback):
     def __init__(self, guards: Iterable[Guard]) -> None:
         self.guards = list(guards)
         self._rhythm = Rhythm()
+        ends_rarely = any(_is_sparse(guard, _EPOCH_END) for guard in self.guards)
         for hook in HOOKS:
             asked = [guard for guard in self.guards if overrides(guard, hook) or hook in vars(guard)]
             forgetting = [guard for guard in asked if _method(guard, hook) is batch_view.forgetting]
             asked = [guard for guard in asked if guard not in forgetting[:-1]]
             if hook in _OF_BATCHES and (asked or (hook == _BEGIN and self.guards)):
                 setattr(self, hook, _InBatch(hook, asked, self._rhythm))
-            elif asked:
+            elif asked or (hook == _TRAINING_END and ends_rarely):
                 setattr(self, hook, _InTurn(hook, asked, self._rhythm))
 
     def __iter__(self) -> Iterator[Guard]:
@@ -72,15 +74,25 @@ def _method(guard: Guard, hook: str) -> Any:
     return getattr(method, "__wrapped__", method)
 
 
+def _is_sparse(guard: Guard, hook: str) -> bool:
+    return bool(getattr(_method(guard, hook), "sparse", False))
+
+
 class Rhythm:
     """Which batches the hooks of a set that are marked as sparse are called in, and how many others were not counted.
 
-    They are called in batches with a look, in the first one after these, and in one that follows another event.
+    They are called in batches with a look, in the first one after these, and in one that follows another event. Epochs
+    that end sooner after another than looks follow each other do not count as events.
+
+    Attributes:
+        left_out: Calls the hooks that were left out at the end of the latest epoch, if no other epoch follows.
     """
 
     def __init__(self) -> None:
         self.rests = self._looked = False
         self._eventful = True
+        self._epoch_at, self._is_minor = 0, False
+        self.left_out: list[Callable[[], None]] = []
         self.spell = 0
         self.uncounted: list[_Uncounted] = []
         self.in_batches: list[_InBatch] = []
@@ -93,7 +105,8 @@ class Rhythm:
         """Begin a batch, and return what is told of its look, see `pace.OneHook`."""
         view = view_of(trainer)
         looks = pace.due(view)
-        before, self.rests = self.rests, not (looks or self._looked or self._eventful or batch_idx == 0)
+        begins = batch_idx == 0 and not self._is_minor
+        before, self.rests = self.rests, not (looks or self._looked or self._eventful or begins)
         if self.rests and not before:
             self.spell += 1
             self.usual.unsettle()
@@ -122,12 +135,29 @@ class Rhythm:
         for guard in self.noting:
             guard.on_train_batch_end(trainer, module, outputs, batch, number)
 
-    def event(self, trainer: Any, *args: Any) -> None:
-        """Note that something else than a batch happens, before which all batches are counted."""
-        self._eventful = True
-        self.usual.release()
-        for hook in self.uncounted:
-            hook.catch_up(trainer, *args)
+    def event(self, hook: str, trainer: Any, *args: Any) -> bool:
+        """Note that something else than a batch happens, before which all batches are counted.
+
+        Return whether it is the end or the start of a short epoch, in which sparse hooks are left out.
+        """
+        is_minor = hook in (_EPOCH_START, _EPOCH_END) and self._is_soon(hook, view_of(trainer).global_step)
+        self._is_minor = is_minor
+        if not is_minor:
+            self._eventful = True
+        if self.usual.held or not is_minor:
+            self.usual.release()
+        for uncounted in self.uncounted:
+            uncounted.catch_up(trainer, *args)
+        return is_minor
+
+    def _is_soon(self, hook: str, step: int) -> bool:
+        """Return whether an epoch ends, or the next one begins, soon after the start of an epoch that was an event."""
+        is_soon = self._is_minor
+        if hook == _EPOCH_END:
+            is_soon = step >= pace.FIRST and 0 <= step - self._epoch_at < pace.interval(step)
+        if not is_soon:
+            self._epoch_at = step
+        return is_soon
 
 
 class _InTurn:
@@ -137,16 +167,29 @@ class _InTurn:
         self.hook = hook
         self.guards = guards
         self._rhythm = rhythm
+        self._dense = [guard for guard in guards if not _is_sparse(guard, hook)]
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
         hook = self.hook
-        self._rhythm.event(*args)
+        is_minor = self._rhythm.event(hook, *args)
         with pace.OneHook():
             if hook == "on_exception":
                 self._all(*args, **kwargs)
                 return
-            for guard in self.guards:
+            if hook == _TRAINING_END:
+                for call in self._rhythm.left_out:
+                    call()
+            if hook in (_TRAINING_END, _EPOCH_START):
+                self._rhythm.left_out = []
+            called = self._dense if is_minor else self.guards
+            before = _needs(called)
+            for guard in called:
                 getattr(guard, hook)(*args, **kwargs)
+            if is_minor and _needs(called) != before:
+                self._rhythm.spell += 1
+            if is_minor and hook == _EPOCH_END:
+                others = [guard for guard in self.guards if guard not in self._dense]
+                self._rhythm.left_out = [functools.partial(getattr(guard, hook), *args) for guard in others]
 
     def _all(self, *args: Any, **kwargs: Any) -> None:
         """Call every guard even if one raises, since they remove their hooks from the module here."""
@@ -155,13 +198,18 @@ class _InTurn:
                 stack.callback(getattr(guard, self.hook), *args, **kwargs)
 
 
+def _needs(guards: list[Guard]) -> list[tuple[bool, bool]]:
+    """Return which batches guards have something to do in."""
+    return [(getattr(guard, "dormant", False), getattr(guard, "watchful", False)) for guard in guards]
+
+
 class _InBatch:
     """One hook of a set that is called in each batch, with fewer guards between looks."""
 
     def __init__(self, hook: str, guards: list[Guard], rhythm: Rhythm) -> None:
         self.hook = hook
         self.guards = guards
-        marked = [guard for guard in guards if getattr(_method(guard, hook), "sparse", False)]
+        marked = [guard for guard in guards if _is_sparse(guard, hook)]
         counting = [guard for guard in guards if getattr(_method(guard, hook), "counting", False)]
         self._dense = [guard for guard in guards if guard not in marked and guard not in counting]
         self._idle = [guard for guard in self._dense if getattr(_method(guard, hook), "unusual", False)]

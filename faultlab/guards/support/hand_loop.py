@@ -128,13 +128,17 @@ class Course:
             self.call("on_train_start")
             self.call("on_train_epoch_start")
         elif new_epoch:
-            self.call("on_train_epoch_end")
-            self._count = 0
-            self.loop.current_epoch += 1
-            self.call("on_train_epoch_start")
+            self.change_epoch()
         number = self.count_batch(index)
         self.call("on_train_batch_start", batch, number)
         return number
+
+    def change_epoch(self) -> None:
+        """End an epoch and begin the next one, between batches and after the validation."""
+        self.call("on_train_epoch_end")
+        self._count = 0
+        self.loop.current_epoch += 1
+        self.call("on_train_epoch_start")
 
     def count_batch(self, index: int | None) -> int:
         """Count another training batch, and return its number in the epoch."""

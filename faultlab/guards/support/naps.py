@@ -46,11 +46,19 @@ class Naps:
             # Where every batch is another kind of batch after all, napping costs more than it saves.
             self._woken = 0 if course.is_validating else self._woken
             return False
-        if self._guards is None or not self._guards.may_nap(course.loop.global_step):
+        if not self.goes_on():
             return False
-        self.stage, self._is_differentiated, self._is_stepped = _BEGUN, False, False
-        self._batch, self._number = batch, course.count_batch(index)
+        self.begin(batch, index)
         return True
+
+    def goes_on(self) -> bool:
+        """Return whether the hooks of the next batch may be left out."""
+        return self._guards is not None and self._guards.may_nap(self._course.loop.global_step)
+
+    def begin(self, batch: Any, index: int) -> None:
+        """Begin a batch whose hooks are left out."""
+        self.stage, self._is_differentiated, self._is_stepped = _BEGUN, False, False
+        self._batch, self._number = batch, self._course.count_batch(index)
 
     def differentiates(self, loss: Any) -> bool:
         """Note that a backward pass begins. If the batch is not a usual one, call the hooks and return False."""

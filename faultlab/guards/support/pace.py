@@ -1,9 +1,9 @@
 """The steps when cheap guards look at values: each of the first ones, later two in a row now and then.
 
 Looks become rarer as the training goes on: two of sixteen steps, from step 256 on two of 32, and from step 512 on two
-of 64. A failure from the start is detected at once, a later one that persists within an eighth of the steps so far, and
-two steps in a row suffice to compare a step with the one before. After the first steps, a failure of a single step is
-usually missed, unless it leaves a loss that is not finite, which is checked in every step.
+of 128. A failure from the start is detected at once, a later one that persists within a quarter of the steps so far,
+and two steps in a row suffice to compare a step with the one before. After the first steps, a failure of a single step
+is usually missed, unless it leaves a loss that is not finite, which is checked in every step.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ FIRST = 64
 IN_A_ROW = 2
 INTERVALS = ((256, 16), (512, 32))
 """Steps, with the interval between looks before them."""
-RAREST = 64
+RAREST = 128
 """The interval between looks after these steps."""
 
 Hook = TypeVar("Hook", bound=Callable[..., Any])
@@ -56,12 +56,14 @@ class OneHook:
 
 def is_look(step: int) -> bool:
     """Return whether guards look at values in a step."""
+    return step % interval(step) < IN_A_ROW
+
+
+def interval(step: int) -> int:
+    """Return the number of steps from two looks in a row to the next two; 1 if guards look at every step."""
     if step < FIRST:
-        return True
-    for end, interval in INTERVALS:
-        if step < end:
-            return step % interval < IN_A_ROW
-    return step % RAREST < IN_A_ROW
+        return 1
+    return next((length for end, length in INTERVALS if step < end), RAREST)
 
 
 def sparse(hook: Hook) -> Hook:
@@ -69,6 +71,9 @@ def sparse(hook: Hook) -> Hook:
 
     A set leaves it out in batches between looks, except for the first of them, and for one that follows another event,
     such as the start of an epoch or a validation. So such a hook may forget what it knows if no look is due.
+
+    Where epochs are shorter than the interval between looks, the start of an epoch is such an event once an interval. A
+    hook at the start or the end of an epoch that is marked is called only then, and at the end of the last epoch.
     """
     hook.sparse = True  # type: ignore[attr-defined]
     return hook

@@ -9,79 +9,23 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from faultlab.guards.support import backward_calls, scheduler_calls
-from faultlab.guards.support.hand_loop import Course, HandLoop, InTurn
+from faultlab.guards.support.hand_loop import Course, InTurn
 from faultlab.guards.support.listening import Ears
 from faultlab.guards.support.naps import Naps
 from faultlab.guards.support.succession import Succession
-
-if TYPE_CHECKING:
-    from faultlab.guards.support.loop_ranks import LoopRanks
+from faultlab.guards.support.watched_loop import UNKNOWN, WatchedLoop
 
 Stage = Literal["train", "validate"]
 
 _STRAYS = 2
 """Steps after which a loop that has not asked its loader for a batch is known to train on others."""
-_UNKNOWN = 16
-"""The number of batches for one step while it is unknown: no guard expects a step earlier."""
-
-
-class WatchedLoop(HandLoop):
-    """The view of a loop that calls its module itself. It shows no metrics, and no plan of its epochs.
-
-    Args:
-        optimizers: The optimizers.
-        train: The training loader, None if unknown.
-        validation: The validation loader, None if unknown.
-        accumulates: Batches whose gradients are accumulated for one step. None to learn it from the first steps.
-        epochs: The planned number of epochs, -1 if unknown.
-    """
-
-    def __init__(
-        self, optimizers: list[Optimizer], train: Any, validation: Any, accumulates: int | None, epochs: int
-    ) -> None:
-        super().__init__(optimizers, train, validation, accumulates or _UNKNOWN, epochs)
-        self.callback_metrics = None
-        # A loop may leave its loader early.
-        self.num_training_batches = float("inf")
-        self._given = accumulates is not None
-        self.is_learning = not self._given
-        self.ranks: LoopRanks | None = None
-        self._gaps: list[int] = []
-        self._since_step = 0
-        self.stepped_schedulers: list[tuple[Any, int]] = []
-
-    def scheduled(self, scheduler: Any, *_: Any, **__: Any) -> None:
-        """Note that a scheduler is about to be stepped."""
-        if getattr(scheduler, "_is_initial", False) or any(scheduler is known for known, _ in self.stepped_schedulers):
-            return
-        if any(getattr(scheduler, "optimizer", None) is optimizer for optimizer in self.optimizers):
-            turns = getattr(scheduler, "last_epoch", 0)
-            self.stepped_schedulers.append((scheduler, turns if isinstance(turns, int) else 0))
-
-    def settings(self) -> dict[str, Any]:
-        """Return the known settings."""
-        found = super().settings()
-        return found if self._given else {**found, "accumulate_grad_batches": None}
-
-    def learn(self, stepped: bool) -> None:
-        """Learn from a batch with or without a step how many batches are accumulated for one."""
-        self._since_step += 1
-        if not stepped:
-            return
-        self._gaps.append(self._since_step)
-        if len(self._gaps) == 3:
-            most = max(self._gaps)
-            # The rest of an epoch may be added to the batches of the next.
-            self.accumulate_grad_batches = most if most == 1 else 2 * most
-            self.is_learning = False
-        self._since_step = 0
 
 
 class Watcher:
@@ -125,8 +69,9 @@ class Watcher:
         self._in_closure = self._in_backward = self._in_scaler = False
         self._unscaled: tuple[weakref.ref[Tensor], Any] | None = None
         self._ears = Ears(_raised)
-        for root in called or [module]:
-            self._ears.before(root, self._called)
+        self._roots = [*called] or [module]
+        self._dozes = True
+        self._rouse()
         self._succession = Succession(loop.optimizers, module, self._before_step, self._after_step, self._is_unstepped)
         backward_calls.CALLS.observe(self)
         scheduler_calls.CALLS.observe(loop.scheduled)
@@ -147,10 +92,23 @@ class Watcher:
             self._loop.ranks.leave()
         self.course.forget()
 
+    def _doze(self) -> None:
+        """Observe no calls of the modules as long as batches are usual ones, which begin with their backward pass."""
+        if not self._dozes:
+            self._dozes = True
+            self._ears.rest()
+
+    def _rouse(self) -> None:
+        if self._dozes:
+            self._dozes = False
+            for root in self._roots:
+                self._ears.before(root, self._called)
+
     # Events of loaders.
 
     def iterated(self, stage: Stage) -> None:
         """Note that the loop begins to iterate over a loader."""
+        self._rouse()
         self._stage = stage
         if stage == "train":
             self._strays = 0
@@ -163,9 +121,16 @@ class Watcher:
         """Note that the loop asks for the next batch, so that it is done with the one before if that has stepped."""
         if self.course.busy:
             return
-        if self._naps.stage and stage == "train" and self._naps.ends():
+        naps = self._naps
+        if naps.stage and stage == "train" and naps.ends():
+            if naps.goes_on():
+                self._doze()
+            else:
+                self._rouse()
             return
-        self._naps.wake()
+        # A batch that was not trained on, or was fetched ahead.
+        self._rouse()
+        naps.wake()
         if stage == "validate":
             self._end_validation_batch()
         elif self._steps:
@@ -231,7 +196,7 @@ class Watcher:
             over = self.course.batch is None or self._backwards > 0 or self._delivered > 1
             return over and self._is_pending
         # Several optimizers take turns in a batch, whose end shows when all of them have stepped.
-        most = 1 if len(self._loop.optimizers) == 1 else _UNKNOWN
+        most = 1 if len(self._loop.optimizers) == 1 else UNKNOWN
         return self.course.batch is None or self._backwards >= most
 
     def _begin(self) -> None:
@@ -245,11 +210,29 @@ class Watcher:
         self._backwards = self._steps = self._delivered = 0
         self._succession.begin_batch()
         loop = self._loop
-        alone = len(loop.optimizers) == 1 and loop.ranks is None and not (new_epoch or loop.is_learning)
-        if alone and self._sees_batches and self._naps.begins(batch, self._index):
-            return
+        if len(loop.optimizers) == 1 and loop.ranks is None and self._sees_batches and not loop.is_learning:
+            if new_epoch and not self.course.is_validating:
+                self.course.change_epoch()
+                new_epoch = False
+            if not new_epoch and self._naps.begins(batch, self._index):
+                return
         number = self.course.begin_batch(batch, self._index if self._sees_batches else None, new_epoch)
         self.course.open_batch(batch, number, None)
+
+    def _wake(self) -> None:
+        """Call all hooks from now on, also those that were left out in the current batch."""
+        if self._dozes and self._is_pending:
+            self._begin_dozing()
+        self._rouse()
+        self._naps.wake()
+
+    def _begin_dozing(self) -> None:
+        self._is_pending = self._in_doubt = False
+        self._validation = None
+        self._loop.fetched = 1
+        self._backwards = self._steps = self._delivered = 0
+        self._succession.begin_batch()
+        self._naps.begin(self._pending, self._index)
 
     def _end_batch(self) -> None:
         if self.course.batch is None:
@@ -264,6 +247,8 @@ class Watcher:
         if self.course.busy:
             return
         self._in_backward = True
+        if self._dozes and self._is_pending:
+            self._begin_dozing()
         if self._naps.stage and self._naps.differentiates(loss):
             self._backwards += 1
             return
@@ -313,14 +298,15 @@ class Watcher:
         """Return whether a batch runs that has been differentiated and not stepped on."""
         if self.course.busy:
             return False
-        self._naps.wake()
+        self._wake()
         return self.course.batch is not None and self._backwards > 0 and not self._steps
 
     def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        if self._naps.stage and len(args) == 1 and not kwargs and self._naps.steps(optimizer):
+            return
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
         self._in_closure, self._stepping = closure is not None, optimizer
-        if self._naps.stage and (not self._in_closure or self._naps.wake()) and self._naps.steps(optimizer):
-            return
+        self._wake()
         # With a closure the gradients are those of the previous step.
         if self.course.batch is not None and closure is None and not self._in_scaler:
             self.course.call("on_before_optimizer_step", optimizer)
@@ -342,7 +328,7 @@ class Watcher:
                 self.course.hooks = self._without_batches()
 
     def scaled(self, loss: Any, result: Any) -> None:
-        self._naps.wake()
+        self._wake()
         self._loop.is_scaled = True
         if isinstance(result, Tensor):
             self._unscaled = weakref.ref(result), loss
