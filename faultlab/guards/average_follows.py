@@ -43,7 +43,7 @@ class AverageFollows(Guard):
         "rounded-away": "the updates of an average in half precision are rounded away",
     }
     causes = {
-        "pushed-away": "average, ema, sign, away, diverge, update, weights",
+        "pushed-away": "average, ema, sign, diverge, update, weights",
         "rounded-away": "average, ema, precision, bfloat16, half, rounded, update, weights",
     }
 

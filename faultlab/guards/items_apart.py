@@ -39,7 +39,7 @@ class ItemsApart(Guard):
         "shared-generator": "each worker of the loader draws from a copy of the dataset's generator",
     }
     causes = {
-        "stored-changed": "augment, in place, copy, dataset, stored, changes, image, epoch, distort",
+        "stored-changed": "augment, copy, dataset, changes, image, epoch",
         "shared-generator": "worker, generator, seed, same random, augment, copy, epoch",
     }
 

@@ -50,11 +50,11 @@ class LossArguments(Guard):
         "signs": "a loss by margin is given the targets 0 and 1 instead of -1 and 1",
     }
     causes = {
-        "logarithms": "log_softmax, logarithm, probabilities, logits, loss, divergence, kl_div, nll",
-        "wrong-dimension": "dimension, dim, log_softmax, softmax, batch, classes, normalized, loss",
+        "logarithms": "log_softmax, logarithm, probabilities, logits, loss",
+        "wrong-dimension": "dimension, log_softmax, softmax, batch, classes, normalized, loss",
         "probabilities": "softmax, twice, double, probabilities, logits, loss",
-        "targets": "labels, targets, encode, classes, off by one, outside, range, loss",
-        "signs": "labels, targets, sign, margin, loss",
+        "targets": "labels, targets, classes, outside, range, loss",
+        "signs": "labels, targets, sign, loss",
     }
 
     def __init__(self, patience: int = 2, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:
@@ -71,9 +71,7 @@ class LossArguments(Guard):
     def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._findings.clear()
         self._forget()
-
-    def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
-        # Until the end, since compiled code is compiled again if a function is another one.
+        # From before the sanity check to the end, since code is compiled again once a function that it calls is another.
         loss_calls.CALLS.leave(self._called)
         loss_calls.CALLS.observe(self._called)
 

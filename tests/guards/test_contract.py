@@ -269,7 +269,10 @@ def test_every_guard_of_a_set_leaves_the_module_though_another_raises_then() -> 
 
 
 def test_guards_import_nothing_else_of_faultlab() -> None:
-    code = "import faultlab.guards, sys; print(*[m for m in sys.modules if m.startswith('faultlab')])"
+    code = (
+        "import sys\nfor name in [m for m in sys.modules if m.startswith('faultlab')]: del sys.modules[name]\n"
+        "import faultlab.guards\nprint(*[m for m in sys.modules if m.startswith('faultlab')])"
+    )
     done = warm.run(["-c", code])
     assert done.returncode == 0, done.stderr
     assert [m for m in done.stdout.split() if m != "faultlab" and not m.startswith("faultlab.guards")] == []
