@@ -71,7 +71,7 @@ class LossArguments(Guard):
     def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._findings.clear()
         self._forget()
-        # From before the sanity check to the end, since code is compiled again once a function that it calls is another.
+        # From before the sanity check to the end: code is compiled again once a function that it calls is another one.
         loss_calls.CALLS.leave(self._called)
         loss_calls.CALLS.observe(self._called)
 
