@@ -105,7 +105,7 @@ class Kept:
 
 
 def _portable(value: Any) -> Any:
-    """Return what was told without this machine's folders, and with CPU times to the millisecond."""
+    """Return an outcome without this machine's folders, and with CPU times to the millisecond."""
     if isinstance(value, dict):
         return {key: _portable(one) for key, one in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Which bugs can be seen from within the training process, by two raters who knew no detector's outcomes.
+"""Ratings of bugs by two people who knew no detector's outcomes: can a bug be seen from within the training process?
 
 A bug can be seen if there is a relation between what the process holds and does that the fixed version satisfies, the
 buggy version violates, and every healthy training satisfies, or every one of a class that can be recognized from
@@ -19,7 +19,7 @@ FILE = Path(__file__).with_name("visibility.jsonl")
 
 @dataclass(frozen=True)
 class Rating:
-    """What two raters decided on a bug, with the relation that each of them had in mind or missed."""
+    """The decisions of two raters on a bug, with the relation that each of them had in mind or missed."""
 
     seen: tuple[bool, bool]
     relations: tuple[str, str]

@@ -1,6 +1,6 @@
 """The steps when cheap guards look at values: each of the first ones, later two in a row now and then.
 
-Looks become rarer as the training goes on: two of sixteen steps, from step 256 on two of 32, and from step 512 on two
+Looks become rarer as the training continues: two of sixteen steps, from step 256 on two of 32, and from step 512 on two
 of 128. A failure from the start is detected at once, a later one that persists within a quarter of the steps so far,
 and two steps in a row suffice to compare a step with the one before. After the first steps, a failure of a single step
 is usually missed, unless it leaves a loss that is not finite, which is checked in every step.
