@@ -66,7 +66,9 @@ class Gradients:
 
     def idle(self, optimizer: Any) -> bool:
         """Return whether an optimizer was never stepped, and another one was."""
-        return bool(self._stepped) and optimizer is not None and not any(optimizer is one for one in self._stepped)
+        # A wrapper, such as Accelerate's, has the groups of the optimizer that it steps.
+        groups = getattr(optimizer, "param_groups", None)
+        return bool(self._stepped) and groups is not None and all(one.param_groups is not groups for one in self._stepped)
 
     def clearing(self, clear: Callable[..., Any]) -> Callable[..., Any]:
         """Wrap ``zero_grad`` to record gradients that are cleared unused."""
