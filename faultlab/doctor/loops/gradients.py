@@ -68,7 +68,8 @@ class Gradients:
         """Return whether an optimizer was never stepped, and another one was."""
         # A wrapper, such as Accelerate's, has the groups of the optimizer that it steps.
         groups = getattr(optimizer, "param_groups", None)
-        return bool(self._stepped) and groups is not None and all(one.param_groups is not groups for one in self._stepped)
+        others = [one for one in self._stepped if one.param_groups is not groups]
+        return groups is not None and bool(others) and len(others) == len(self._stepped)
 
     def clearing(self, clear: Callable[..., Any]) -> Callable[..., Any]:
         """Wrap ``zero_grad`` to record gradients that are cleared unused."""
