@@ -57,7 +57,7 @@ def _trained(
         ({"dropout": True}, {"drop": 0.5}),
         ({"decay": True}, {"make": lambda weights: torch.optim.SGD(weights, lr=0.1, weight_decay=1.0)}),
     ],
-    ids=str,
+    ids=lambda value: "-".join(value) or "as it is",
 )
 def test_a_change_acts_and_leaves_nothing_behind(change: dict[str, Any], made: dict[str, Any]) -> None:
     before, _ = _trained({}, **made)
