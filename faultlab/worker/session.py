@@ -326,7 +326,9 @@ class Session:
         return armed
 
     def _ended_by(self, error: BaseException) -> None:
-        alert = exceptions.classify(error, self._clock.step, self._target.code, self._flags)
+        # A fault may have acted in the batch of a step that was never begun, when it was asked for.
+        first = self._armed.first_step if self._armed is not None and self._armed.activations else None
+        alert = exceptions.classify(error, max(self._clock.step, first or 0), self._target.code, self._flags)
         print(exceptions.text(error), flush=True)
         if isinstance(error, SystemExit):
             self._trajectory.end = "exited"
@@ -357,9 +359,6 @@ class Session:
         self._in_place, self._unevaluated = evaluation.in_place, evaluation.failed
 
     def _result(self) -> Result:
-        return self._run_result()
-
-    def _run_result(self) -> RunResult:
         armed, mutant = self._armed, self._task.mutant
         activations, first_step = (mutant.calls, mutant.first_step) if mutant else (0, None)
         if armed:

@@ -170,6 +170,44 @@ def test_faults_of_the_dataset_end_with_accelerate_as_in_the_plain_loop_and_in_t
     assert accelerated == plain
 
 
+AVERAGED = """
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+torch.manual_seed(0)
+points = torch.randn(24, 2)
+loader = DataLoader(TensorDataset(points, points.sum(1, keepdim=True)), 8)
+model = nn.Linear(2, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for epoch in range(3):
+    total = count = 0
+    for x, y in loader:
+        loss = ((model(x) - y) ** 2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        total, count = total + loss.item() * len(x), count + len(x)
+    print(f"epoch {epoch} loss {total / count:.4f}")
+"""
+
+
+def test_an_error_before_the_step_whose_batch_was_broken_detects_the_fault(tmp_path: Path) -> None:
+    """An epoch without a batch ends in a division by zero, while the step that the batch was for never begins."""
+    (tmp_path / "averaged.py").write_text(AVERAGED)
+    scenario = tmp_path / "averaged.yaml"
+    scenario.write_text(
+        "schema: 1\nname: averaged\nframework: torch\n"
+        "train: {class_path: faultlab.targets.loop_script.run, init_args: {script: averaged.py}}\n"
+        "metrics: {stdout: 'loss (?P<loss>[0-9.]+)'}\n"
+    )
+    (fault,) = campaign(scenario, tmp_path / "reports", "dataset.item-stop-iteration@step=3").faults
+    assert (fault.status.value, fault.first_step) == ("detected", 3), fault.reason
+    (detection,) = fault.detected_by
+    assert "ZeroDivisionError" in detection.message
+    assert (detection.step, detection.latency) == (3, 0)
+
+
 @pytest.mark.parametrize(("step", "place"), [(5, 5), (0, 0)])
 def test_a_fault_begins_at_the_latest_before_its_batch_is_fetched(step: int, place: int) -> None:
     fault = Fault.parse(f"input.nan@step={step}")
