@@ -15,7 +15,7 @@ from rich.markup import escape
 
 from faultlab import engines
 from faultlab.campaign.campaign import Options
-from faultlab.campaign.prescribing import RECORD, Prescriber, Prescription, harmful_ratio, thorough
+from faultlab.campaign.prescribing import RECORD, SUFFIX, Prescriber, Prescription, harmful_ratio, thorough
 from faultlab.cli import options
 from faultlab.cli.multi_run import told
 from faultlab.cli.progress import Progress
@@ -64,7 +64,7 @@ _LOOPS = "torch"
 def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: int, early: bool, records: bool,
             write: bool, jobs: int | None, seed: int, resume: bool, out: Path, engine: str | None, no_warm: bool,
             as_json: bool, quiet: bool) -> int:  # fmt: skip
-    """Find the fewest ready-made guards that detect as many silent faults of SCENARIO as all of them would.
+    """Find the fewest guards that detect every silent fault that any ready-made guard detects without a false alarm.
 
     The first campaign runs SCENARIO with all ready-made guards. The second campaign adds the chosen guards to those of
     SCENARIO, and verifies their detections. A guard can have several checks. A check that raises a false alarm in a
@@ -99,7 +99,7 @@ def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: i
     if as_json:
         click.echo(dump(_plain(found, scenario), indent=1))
     else:
-        _show(scenario, found, written)
+        _show(scenario, found, written, out)
         if prescriber.interrupted:
             click.secho(
                 "Interrupted: these guards come from a part of the campaign, and are not verified. --resume continues.",
@@ -144,7 +144,7 @@ def _relative(arguments: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return {**arguments, **named}
 
 
-def _show(scenario: Scenario, found: Prescription, written: bool) -> None:
+def _show(scenario: Scenario, found: Prescription, written: bool, out: Path) -> None:
     console = Console(highlight=False, soft_wrap=True)
     if not found.chosen:
         missed = found.beyond or found.recorded
@@ -181,10 +181,12 @@ def _show(scenario: Scenario, found: Prescription, written: bool) -> None:
             "KnownGood can compare little if the training's settings differ from the scenario's. For a longer one, "
             "record its own\nruns with guards.KnownGoodRecorder, or omit --records."
         )
-    if found.after is not None:
-        _compare(console, found, found.after)
     _show_missed(console, found)
     _show_idle(console, found)
+    if found.after is not None:
+        _compare(console, found, found.after)
+        page = folder_of(out, scenario.name + SUFFIX, bool(found.after.selection)) / "index.html"
+        console.print(f"  {escape(str(page))}")
 
 
 def _show_missed(console: Console, found: Prescription) -> None:

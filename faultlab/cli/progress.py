@@ -96,7 +96,7 @@ class Progress:
 
     def planned(self, total: int) -> None:
         about = duration(total * (self._seconds + _OVERHEAD) / self._jobs)
-        others = f"; {self._settled} more need no run" if self._settled else ""
+        others = f"; {self._settled} more are not applicable or done" if self._settled else ""
         self._say(f"{self._name}: {total} fault{'s' * (total != 1)}, about {about}{others}")
         self._settled = 0
         if self._bar is not None and self._task is not None:

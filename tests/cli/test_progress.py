@@ -81,7 +81,7 @@ def test_the_estimate_counts_only_the_faults_that_need_a_run(capsys: pytest.Capt
         progress.planned(60)
         progress.planned(1)
     lines = capsys.readouterr().out.splitlines()
-    assert "digits: 60 faults, about 5 min; 40 more need no run" in lines
+    assert "digits: 60 faults, about 5 min; 40 more are not applicable or done" in lines
     assert "digits: 1 fault, about 5 s" in lines
 
 
