@@ -326,9 +326,6 @@ class Session:
         return armed
 
     def _ended_by(self, error: BaseException) -> None:
-        # A fault may have acted in the batch of a step that was never begun, when it was asked for.
-        first = self._armed.first_step if self._armed is not None and self._armed.activations else None
-        alert = exceptions.classify(error, max(self._clock.step, first or 0), self._target.code, self._flags)
         print(exceptions.text(error), flush=True)
         if isinstance(error, SystemExit):
             self._trajectory.end = "exited"
@@ -336,12 +333,13 @@ class Session:
             if not self._trajectory.exit_code:
                 return
         else:
-            self._trajectory.end = "raised"
-            self._trajectory.exit_code = 1
+            self._trajectory.end, self._trajectory.exit_code = "raised", 1
             if self._gang is not None:
                 self._waited = self._gang.waited(error)
         if not self._waited:
-            self._alerts.append(alert)
+            # A fault may have acted in the batch of a step that was never begun, when it was asked for.
+            step = max(self._clock.step, (self._armed.first_step if self._armed else None) or 0)
+            self._alerts.append(exceptions.classify(error, step, self._target.code, self._flags))
 
     @property
     def _flags(self) -> tuple[str, ...]:
@@ -359,6 +357,9 @@ class Session:
         self._in_place, self._unevaluated = evaluation.in_place, evaluation.failed
 
     def _result(self) -> Result:
+        return self._run_result()
+
+    def _run_result(self) -> RunResult:
         armed, mutant = self._armed, self._task.mutant
         activations, first_step = (mutant.calls, mutant.first_step) if mutant else (0, None)
         if armed:
