@@ -78,7 +78,7 @@ def test_spoilt_weights_are_harm_though_the_metric_hides_them() -> None:
     hidden = outcomes.trajectory(digest="other", final={"val_loss": 1e-12}, not_finite="net.0.weight")
     harm = outcomes.judged(outcomes.outcome_of(hidden)).harm
     assert harm == Harm("val_loss", 1.0, 1e-12, True, seen_by="net.0.weight is not finite")
-    assert measured(harm) == "net.0.weight is not finite (harmful) (val_loss 1e-12, clean 1)"
+    assert measured(harm) == "net.0.weight is not finite (harmful; val_loss 1e-12, clean 1)"
     spoilt_clean = Twin(outcomes.trajectory(not_finite="net.0.weight"), metric="val_loss")
     found = outcomes.judged(outcomes.outcome_of(hidden), spoilt_clean).harm
     assert found is not None

@@ -27,6 +27,8 @@ _RATES = (0.1, 0.01, 0.001, 10.0, 100.0, 10_000.0, 1_000_000.0)
 _FASTEST = 1.0
 """The largest rate to try, beyond the training's own."""
 _BETTER = 0.8
+_REGULARIZERS = ("dropout", "decay")
+"""Parts that keep a healthy training's own loss up, so that it has to fall far without them."""
 _OVERSHOT, _POOR, _MUCH_BETTER = 3.0, 0.3, 0.5
 _NEAR, _FAR_BELOW, _AS_LONG = 1.25, 0.4, 0.9
 _LARGE, _SMALL, _OFF = 10.0, 0.05, 5.0
@@ -76,7 +78,7 @@ def _cures(case: Case, train: Train) -> Iterator[Finding]:
     wanted = rates if case.several else [*parts, *rates, *plain]
     tried = _tried(case, wanted, train)
     cured = [(change, course) for change, course in tried
-             if course.end < _BETTER * case.course.end and course.end < LEARNT * case.limit
+             if course.end < _least_gain(change) * case.course.end and course.end < LEARNT * case.limit
              and not _too_early(case, change)]  # fmt: skip
     best = min((course.end for _, course in cured), default=math.inf)
     near = [(change, course.end) for change, course in cured if course.end <= _NEAR * best]
@@ -84,6 +86,10 @@ def _cures(case: Case, train: Train) -> Iterator[Finding]:
         yield from _told(case, near)
         return
     yield from _stuck(case, tried, train)
+
+
+def _least_gain(change: Changes) -> float:
+    return _FAR_BELOW if next(iter(change)) in _REGULARIZERS else _BETTER
 
 
 def _told(case: Case, near: Sequence[tuple[Changes, float]]) -> Iterator[Finding]:
@@ -124,7 +130,7 @@ def _hindrances(case: Case, train: Train) -> Iterator[Finding]:
     wanted: list[Changes] = [{name: True} for name in PARTS if _applies(name, case) and name in used]
     better = []
     for change, course in _tried(case, wanted, train):
-        regularizes = next(iter(change)) in ("dropout", "decay")
+        regularizes = next(iter(change)) in _REGULARIZERS
         pairs = [(course.evaluation[name], value) for name, value in case.course.evaluation.items()
                  if name in course.evaluation]  # fmt: skip
         # Without them, the training's own loss always falls further.

@@ -129,10 +129,16 @@ def of_rate(case: Case, factor: float, end: float) -> Finding:
 def of_settings(case: Case, end: float) -> Finding:
     names = " and ".join(case.settings)
     unusual = [f"{name}={value} (usually {usual})" for one in case.settings.values() for name, value, usual in one]
-    what = f"the settings of {names} keep the training from learning" + (f": {', '.join(unusual)}" if unusual else "")
+    set_to = ", ".join([f"lr={case.rate:g}", *unusual])
+    what = f"the learning rate that acts or another setting of {names} keeps the training from learning: {set_to}"
     evidence = f"{ends(case)}, and at {end:.3g} with AdamW and its usual settings"
     return replace(
-        wrong(what, evidence, "Use the optimizer's usual settings, or torch.optim.AdamW(parameters, lr=1e-3)."),
+        wrong(
+            what,
+            evidence,
+            "Check the rate of each step, also as the schedule sets it, and use the optimizer's usual settings, or "
+            "torch.optim.AdamW(parameters, lr=1e-3).",
+        ),
         check="optimizer settings",
     )
 
