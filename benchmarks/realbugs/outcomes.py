@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.realbugs.bug import VERSIONS, Bug
 from benchmarks.realbugs.cells import Cell
 from benchmarks.realbugs.registry import Detector
-from benchmarks.realbugs.run import Alert, Outcome
+from benchmarks.realbugs.run import Outcome
 
 ROOT = Path(__file__).resolve().parents[2]
 _HERE = Path(__file__).parent
@@ -105,13 +105,11 @@ class Kept:
 
 
 def _portable(value: Any) -> Any:
-    """Return an outcome without this machine's folders, and with CPU times to the millisecond."""
+    """Return an outcome without this machine's folders, and with numbers to six digits after the point."""
     if isinstance(value, dict):
         return {key: _portable(one) for key, one in value.items()}
     if isinstance(value, list):
         return [_portable(one) for one in value]
-    if isinstance(value, Alert):
-        return _portable(asdict(value))
     if isinstance(value, str):
         return _FOLDERS.sub("", value)
     return round(value, 6) if isinstance(value, float) else value
