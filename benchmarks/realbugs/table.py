@@ -124,14 +124,16 @@ def _in_short(detectors: Mapping[str, Detector], ran: Mapping[str, Score], sets:
         }.items()
         if title in rows
     ]
-    for compares, which in ((False, "without a recorded run"), (True, "with recorded runs of the fixed version")):
-        of_kind = {name: one for name, one in ran.items() if (name in COMPARING) == compares}
-        for group, what in (("faultlab", "faultlab's KnownGood"), ("public", "the public tool")):
-            mine = {name: one for name, one in of_kind.items() if detectors[name].group == group}
-            if mine and (compares or group == "public"):
-                best = max(mine, key=lambda name: mine[name].detected().count)
-                named = what if group == "faultlab" else f"{what} that detects the most, {best},"
-                lines.append(f"{which[0].upper()}{which[1:]}, {named} detects {told(mine[best])}.")
+    recorded = "With recorded runs of the fixed version"
+    for group, compares, who in (
+        ("public", False, "Without a recorded run, the public tool that detects the most, {best},"),
+        ("faultlab", True, f"{recorded}, faultlab's KnownGood"),
+        ("public", True, f"{recorded}, the public tool that detects the most, {{best}},"),
+    ):
+        theirs = [name for name in ran if detectors[name].group == group and (name in COMPARING) == compares]
+        if theirs:
+            best = max(theirs, key=lambda name: ran[name].detected().count)
+            lines.append(f"{who.format(best=best)} detects {told(ran[best])}.")
     return "".join(f"- {line}\n" for line in lines)
 
 
