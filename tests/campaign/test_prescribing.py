@@ -204,7 +204,7 @@ def test_what_is_to_be_pasted_names_the_record_that_is_kept_beside_the_scenario(
     chosen = Chosen("KnownGood", {"profile": str(recorded)}, 0.01, ["loss.nan@step=1", "return.none@always"])
     before = report(result("loss.nan@step=1", "silent"), result("return.none@always", "warned"))
     found = prescribe_command._write(load(file), Prescription(before, Advice(), [chosen]), tmp_path / "out")
-    prescribe_command._show(load(file), found, written=True)
+    prescribe_command._show(load(file), found, written=True, out=tmp_path / "out")
     said = capsys.readouterr().out
     kept = tmp_path / "s.known-good.json"
     assert kept.read_text() == "{}"
@@ -225,7 +225,7 @@ def test_guards_that_never_looked_are_told_with_the_reason(
     file.write_text(HEAD)
     why = "Wolf looked 0 times, and left looks out: [dark] (3x)"
     found = Prescription(report(result("loss.nan@step=1", "silent")), Advice(idle={"Wolf": why}), chosen)
-    prescribe_command._show(load(file), found, written=False)
+    prescribe_command._show(load(file), found, written=False, out=tmp_path / "out")
     assert f"never active: {why}\n" in capsys.readouterr().out
     assert prescribe_command._plain(found, load(file))["idle"] == {"Wolf": why}
 

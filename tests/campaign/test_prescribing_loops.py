@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -34,9 +35,10 @@ def test_guards_of_a_loop_are_proven_written_and_printed_as_lines_to_paste(tmp_p
     assert "without these guards: coverage 0.00" in done.stdout
     assert "with these guards: coverage 1.00" in done.stdout
     assert "; 0 false alarms in clean runs with 6 seeds and with changed settings" in done.stdout
-    code = done.stdout[done.stdout.index("  from faultlab.guards import") : done.stdout.index("without these guards")]
+    printed = done.stdout[done.stdout.index("  from faultlab.guards import") :].splitlines()
+    code = "\n".join(line[2:] for line in takewhile(lambda line: not line or line.startswith("  "), printed))
     assert "with watch(model, optimizer, loader=loader, validation=validation, guards=[" in code
-    compile("\n".join(line[2:] for line in code.splitlines()), "snippet", "exec")
+    compile(code, "snippet", "exec")
     assert [guard.class_path for guard in load(file).guards] == [
         "faultlab.guards.GradientsCleared",
         "faultlab.guards.OptimizerCoverage",
