@@ -112,7 +112,7 @@ def test_groups_that_a_loop_makes_are_connected_anew_in_a_fork_midway(name: str,
     engine = create("fork", 2)
     try:
         loop = bench(engine, name, ranks)
-        forked = loop.run([NEVER], at=3)[NEVER]
+        forked = loop.run([NEVER], at=3, deadline=60.0)[NEVER]
         assert [run.born for run in forked.runs] == [3] * ranks, forked.output
         assert loop.is_clean(forked)
         assert len({run.states["parameters"] for run in forked.runs}) == 1
