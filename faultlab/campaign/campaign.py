@@ -73,7 +73,8 @@ class Listener(Protocol):
 class Options:
     """Options of the command line for a scenario. ``timeout`` is a faulted run's deadline in seconds.
 
-    ``study`` is the name of the command if it runs a scenario that it has generated.
+    ``study`` is the name of the command if it runs a scenario that it has generated. With ``keep_report`` the report of
+    an earlier campaign stays in place until the new one is written.
     """
 
     select: tuple[str, ...] = ()
@@ -87,6 +88,7 @@ class Options:
     shard: Shard = field(default_factory=Shard)
     accepted: Accepted | None = None
     study: str = ""
+    keep_report: bool = False
 
     @property
     def selection(self) -> dict[str, list[str]]:
@@ -130,7 +132,7 @@ class Campaign:
         report.demands, report.exemptions = self.scenario.demands(self.options.fail_under), self.scenario.exemptions
         self.listener.started(self.scenario.name)
         records = Records(self.options.folder(self.scenario.name))
-        records.clear(self.options.resume, reporters.files())
+        records.clear(self.options.resume, reporters.files(), self.options.keep_report)
         ignore_by_git(self.options.out)
         try:
             self.engine.open(self.scenario.name, self.scenario.for_victims())

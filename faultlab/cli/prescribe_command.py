@@ -78,7 +78,8 @@ def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: i
     """
     scenario = load(file)
     require_targets([scenario])
-    options = Options(select, skip, seed, resume=resume, out=out, watch=thorough(seeds))
+    # The page of `faultlab run` is what users read while they wait for the prescription.
+    options = Options(select, skip, seed, resume=resume, out=out, watch=thorough(seeds), keep_report=True)
     jobs = engines.checked_jobs(jobs)
     progress = Progress(quiet=quiet or as_json, silent=as_json, jobs=jobs)
     with progress:

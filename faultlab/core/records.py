@@ -55,18 +55,20 @@ class Records:
         except OSError as error:
             raise UsageError(f"{folder}: {error.strerror}; pass --out a writable folder") from None
 
-    def clear(self, resume: bool, formats: Iterable[str]) -> None:
+    def clear(self, resume: bool, formats: Iterable[str], keep: bool = False) -> None:
         """Set the conclusions of an earlier campaign aside, which must not remain if this one fails.
 
         Its report is kept for comparison, unless that campaign is resumed. ``formats`` are the file names of the other
-        report formats. `restore` puts all of it back, `forget` removes it.
+        report formats. With ``keep`` all of it also stays where it is, until the new report replaces it: the new plan
+        does not name the old report, so the gate does not accept it. `restore` puts all of it back, `forget` removes
+        what was set aside.
         """
         aside = self.folder / EARLIER
         self.forget()
         aside.mkdir()
         for file in [self.folder / name for name in (*CONCLUSIONS, *formats, PREVIOUS_FILE)]:
             if file.is_file():
-                os.replace(file, aside / file.name)
+                (shutil.copyfile if keep else os.replace)(file, aside / file.name)
         kept = aside / (PREVIOUS_FILE if resume or not (aside / REPORT_FILE).is_file() else REPORT_FILE)
         if kept.is_file():
             shutil.copyfile(kept, self.folder / PREVIOUS_FILE)
@@ -81,7 +83,7 @@ class Records:
         self.forget()
 
     def forget(self) -> None:
-        """Remove the earlier campaign's conclusions."""
+        """Remove what was set aside of the earlier campaign."""
         shutil.rmtree(self.folder / EARLIER, ignore_errors=True)
 
     def begin(self, planned: Sequence[Planned], digest: str, options: Any, resume: bool) -> Mapping[str, FaultResult]:

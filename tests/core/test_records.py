@@ -16,6 +16,9 @@ from faultlab.core.orders import Planned
 from faultlab.core.records import Records
 from faultlab.core.report import FaultResult
 from faultlab.core.results import Outcome
+from faultlab.errors import InconclusiveError
+from faultlab.gate import evidence
+from tests.gate.reports import whole
 from tests.support import detection, report, result
 
 PLAN = [
@@ -196,6 +199,28 @@ def test_a_campaign_that_was_asked_for_by_mistake_loses_nothing(tmp_path: Path) 
     assert (folder / "previous.json").read_text() == "new"
     records.restore()
     assert {path.name: path.read_text() for path in folder.iterdir() if path.is_file()} == files
+
+
+def test_a_campaign_that_is_killed_can_leave_the_earlier_conclusions_in_place(tmp_path: Path) -> None:
+    files = {"report.json": "new", "index.html": "page", "previous.json": "old", "summary.md": "words"}
+    records = Records(tmp_path)
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    records.clear(resume=False, formats=["summary.md"], keep=True)
+    records.forget()
+    records.begin(PLAN, "same", Options(), resume=False)
+    left = {name: (tmp_path / name).read_text() for name in files}
+    assert left == {**files, "previous.json": "new"}
+
+
+def test_the_gate_does_not_accept_a_report_beside_the_plan_of_a_later_campaign(tmp_path: Path) -> None:
+    file = whole(tmp_path)
+    assert evidence.read(file, whole=True)
+    records = Records(file.parent)
+    records.clear(resume=False, formats=[], keep=True)
+    records.begin(PLAN, "same", Options(), resume=False)
+    with pytest.raises(InconclusiveError, match=r"the run that wrote the plan\.json beside it was not completed"):
+        evidence.read(file, whole=True)
 
 
 def test_a_campaign_that_runs_leaves_the_earlier_report_for_comparison_alone(tmp_path: Path) -> None:
