@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 FIRST = 8
 """Batches per epoch of the first attempt, which measures the cost of a step."""
@@ -50,30 +50,38 @@ def own(epochs: object, available: int | None) -> Length | None:
     return asked if _USUAL <= asked.steps <= _MOST else None
 
 
-def longer(available: int | None, each: float, asked: Length | None = None) -> Iterator[Length]:
+def longer(available: int | None, each: Callable[[], float], asked: Length | None = None) -> Iterator[Length]:
     """Yield the lengths to try, shortest first, until something is learned.
 
     Args:
         available: Batches that an epoch has, or None if unknown.
-        each: CPU time of one more step, s.
+        each: Returns the CPU time of one more step, s, as far as the trainings until then have shown it.
         asked: The script's own length, which is tried first if it is short enough.
     """
-    usual = _USUAL if each * _USUAL <= _USUAL_CPU else _LEAST
-    if asked is not None and each * asked.steps <= _CLEAR_CPU:
+    usual = _USUAL if each() * _USUAL <= _USUAL_CPU else _LEAST
+    if asked is not None and each() * asked.steps <= _CLEAR_CPU:
         yield asked
         usual = asked.steps
     else:
         yield of(usual, available)
     steps = 2 * usual
-    while steps <= _MOST and each * steps <= _MOST_CPU:
+    while steps <= _MOST and each() * steps <= _MOST_CPU:
         yield of(steps, available)
         steps *= 2
 
 
-def marginal(shorter: tuple[int, float], other: tuple[int, float]) -> float:
-    """Return the cost of one more step, from the steps and CPU times of two trainings: both include the set-up."""
-    steps = other[0] - shorter[0]
-    return max(0.0, other[1] - shorter[1]) / steps if steps > 0 else 0.0
+def marginal(spent: Mapping[int, float]) -> float:
+    """Return the CPU time of one more step, s: the least difference between two trainings, for each step.
+
+    A busy machine makes CPU times several times longer, and never shorter.
+
+    Args:
+        spent: The CPU time of each training, s, with its set-up, by its number of steps.
+    """
+    costs = [
+        max(0.0, later - cpu) / (more - steps) for (steps, cpu), (more, later) in combinations(sorted(spent.items()), 2)
+    ]
+    return min(costs, default=0.0)
 
 
 def learns(losses: Sequence[float]) -> bool:

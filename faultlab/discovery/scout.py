@@ -151,19 +151,20 @@ class Scout:
         available = _available(first, tried)
         again = length.of(2 * tried.steps, available)
         second = self._attempt(candidate, again)
-        each = 0.0
+        spent = {first["steps"]: first["cpu"]}
         if "trajectory" in second:
-            each = length.marginal((first["steps"], first["cpu"]), (second["steps"], second["cpu"]))
+            spent[second["steps"]] = second["cpu"]
             available = _available(second, again)
         known = {tried: first, again: second}
         given = first["given"]
         asked = None if "limit_train_batches" in given else length.own(given.get("max_epochs"), available)
-        for long in length.longer(available, each, asked):
+        for long in length.longer(available, lambda: length.marginal(spent), asked):
             found = known[long] if long in known else self._attempt(candidate, long)
             if "trajectory" not in found:
                 break
             answer = found
-            if length.is_enough(found["losses"], each):
+            spent[found["steps"]] = found["cpu"]
+            if length.is_enough(found["losses"], length.marginal(spent)):
                 break
         del answer["trajectory"]
         self._say(found={**candidate, **answer, "learns": length.learns(answer["losses"])})

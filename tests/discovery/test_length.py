@@ -15,14 +15,22 @@ def test_a_length_counts_steps_and_an_epoch_that_is_short_is_repeated() -> None:
     assert length.of(32, 5) == Length(7, 5)
     assert length.of(32, 1) == Length(32, 1)
     for available in (None, 1, 2, 3, 7, 16, 500):
-        assert min(long.steps for long in length.longer(available, each=1.0)) >= 16, "never a few steps"
+        assert min(long.steps for long in length.longer(available, each=lambda: 1.0)) >= 16, "never a few steps"
 
 
 def test_what_a_step_costs_is_what_more_steps_add_and_not_the_set_up() -> None:
-    assert length.marginal((16, 5.0), (32, 5.4)) == pytest.approx(0.025)
-    assert [long.steps for long in length.longer(None, 0.025)] == [32, 64, 128]
-    assert [long.steps for long in length.longer(None, 0.2)] == [32]
-    assert [long.steps for long in length.longer(None, 2.0)] == [16]
+    assert length.marginal({16: 5.0, 32: 5.4}) == pytest.approx(0.025)
+    assert [long.steps for long in length.longer(None, lambda: 0.025)] == [32, 64, 128]
+    assert [long.steps for long in length.longer(None, lambda: 0.2)] == [32]
+    assert [long.steps for long in length.longer(None, lambda: 2.0)] == [16]
+
+
+def test_a_training_that_was_measured_on_a_busy_machine_is_measured_again_by_the_longer_ones() -> None:
+    spent = {16: 5.0, 32: 5.6}
+    lengths = length.longer(None, lambda: length.marginal(spent))
+    assert [next(lengths).steps, next(lengths).steps] == [32, 64]
+    spent[64] = 5.9
+    assert next(lengths).steps == 128, "by the second measurement a step takes 9 ms, and not 38"
 
 
 def test_a_loss_is_learnt_where_it_falls_by_more_than_it_varies() -> None:
@@ -70,5 +78,5 @@ def test_a_script_keeps_its_own_length_if_that_is_short() -> None:
     assert length.own(100, 16) is None
     assert length.own(1, 64) is None, "what happens between epochs would not be tried"
     assert length.own(None, 16) is None
-    assert [one.steps for one in length.longer(16, 0.001, Length(6, 16))] == [96]
-    assert next(length.longer(16, 0.5, Length(6, 16))).steps == 16, "steps of half a second"
+    assert [one.steps for one in length.longer(16, lambda: 0.001, Length(6, 16))] == [96]
+    assert next(length.longer(16, lambda: 0.5, Length(6, 16))).steps == 16, "steps of half a second"
