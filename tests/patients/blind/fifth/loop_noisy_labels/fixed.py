@@ -38,7 +38,7 @@ best_val_loss = math.inf
 best_state = None
 best_epoch = -1
 
-for epoch in range(60):
+for epoch in range(40):
     model.train()
     running = 0.0
     perm = torch.randperm(n_train)

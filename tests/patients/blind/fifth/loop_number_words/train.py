@@ -33,7 +33,7 @@ def spell(n):
 
 
 def chatter(words):
-    """People go on talking after the number."""
+    """Speech continues after the number."""
     return words + ["euros", "please"] + ["and", "thank", "you"] * random.randint(0, 5)
 
 
