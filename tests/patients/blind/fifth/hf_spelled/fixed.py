@@ -76,9 +76,9 @@ def main():
     )
     arguments = TrainingArguments(
         output_dir="t5-numbers",
-        num_train_epochs=12,
-        per_device_train_batch_size=32,
-        learning_rate=1e-2,
+        num_train_epochs=8,
+        per_device_train_batch_size=16,
+        learning_rate=4e-3,
         lr_scheduler_type="linear",
         logging_steps=50,
         save_strategy="no",

@@ -27,7 +27,7 @@ def read_lines(*modules):
 def train_vectors(corpus):
     """Word vectors from a factorized matrix of co-occurrences (positive PMI)."""
     counts = Counter(word for words in corpus for word in words)
-    words = [word for word, count in counts.most_common(2000) if count > 2]
+    words = [word for word, count in counts.most_common(500) if count > 2]
     position = {word: i for i, word in enumerate(words)}
     pairs = np.zeros((len(words), len(words)))
     for line in corpus:
