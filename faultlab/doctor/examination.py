@@ -46,6 +46,8 @@ from faultlab.doctor.step_executed import HOOKS, LEARNING, LOSS_VALUES
 from faultlab.doctor.still import WEIGHTS
 from faultlab.doctor.swallowed import SWALLOWED, as_consequences
 from faultlab.doctor.told import TOLD
+from faultlab.doctor.whole import rehearsal
+from faultlab.doctor.whole.checks import EFFECTS, STAGES
 from faultlab.engines import Engine
 from faultlab.errors import NEVER_FITS, ScenarioError, TargetError, UsageError
 
@@ -171,7 +173,12 @@ def _examined(scenario: Scenario, engine: Engine, timeout: float, seed: int, ste
     yield from _class(scenario, seen, root)
     if executed := bool(step_not_executed.calls(seen)):
         yield from _clean_run(engine, examined.run, seen, timeout, seed, steps)
-    causes, rest = _causes(seen), _rest(seen)
+    # What is seen of the whole script explains what is seen of its first training.
+    whole = rehearsal.whole(scenario, engine, timeout, seed) if executed else {}
+    beyond = [*EFFECTS.run(whole), *STAGES.run(whole)]
+    if whole:
+        engine.open(scenario.name, scenario.for_victims())
+    causes, rest = [*beyond, *_causes(seen)], _rest(seen)
     # That the loss is not finite is what some cause does to it.
     if executed and not any(one.verdict == WRONG and one.check != LOSS_VALUES for one in [*causes, *rest]):
         yield from by_trainer.explained(engine, examined.run, seen, timeout, seed, steps)

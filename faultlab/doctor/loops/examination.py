@@ -26,6 +26,7 @@ from faultlab.doctor.loops.mechanics import MECHANICS, trains
 from faultlab.doctor.loops.modes import MODES
 from faultlab.doctor.loops.weights import WEIGHTS
 from faultlab.doctor.onlooking import ADVICE, ALARMS, OTHERS, SIGNS
+from faultlab.doctor.whole.checks import EFFECTS, STAGES
 from faultlab.engines import Engine
 from faultlab.errors import TargetError
 
@@ -33,7 +34,7 @@ FRAMEWORK = "torch"
 _BY = "faultlab.doctor.loops.observing:examine"
 _ADVISED = "faultlab.doctor.experiments.advised:examine"
 # The order of what is certain and explains the rest.
-_CAUSES = (MECHANICS, WEIGHTS, MODES, DATA, CLASS_WEIGHTS, COURSE, EVALUATION)
+_CAUSES = (MECHANICS, EFFECTS, WEIGHTS, MODES, STAGES, DATA, CLASS_WEIGHTS, COURSE, EVALUATION)
 
 
 def of_file(target: str, arguments: Sequence[str]) -> Scenario | None:

@@ -25,6 +25,7 @@ from faultlab.doctor.loops.frames import wrapper_not_used
 from faultlab.doctor.loops.gradients import Gradients
 from faultlab.doctor.loops.loaders import Loaders
 from faultlab.doctor.loops.models import Models, described
+from faultlab.doctor.whole.chronicle import Chronicle
 from faultlab.frameworks.torch.optimizers import rate_in
 from faultlab.frameworks.torch.seams.clipping import wrap_functions
 
@@ -58,6 +59,7 @@ class Following:
         self.beside: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
         self.models, self.gradients, self.calls = Models(self.place), Gradients(), Calls(code)
         self._used = BatchesUsed()
+        self.chronicle = Chronicle(code, self.place)
         self.loaders = Loaders(self.place, self._asked)
         self.seen: dict[str, Any] = {
             "losses": [], "rates": [], "graph": [], "nodes": [], "places": {}, "unread": [], "cut": False,
@@ -76,6 +78,7 @@ class Following:
     def watching(self) -> Iterator[None]:
         """Follow the loop inside the context."""
         with Patches() as patches, self.calls:
+            self.chronicle.attach(patches)
             patches.wrap(nn.Module, "__call__", self._calling)
             patches.wrap(nn.Module, "load_state_dict", self.models.loading)
             patches.wrap(nn.Module, "zero_grad", self.gradients.clearing)
@@ -87,6 +90,7 @@ class Following:
             for parallel in (nn.DataParallel, nn.parallel.DistributedDataParallel):
                 patches.wrap(parallel, "__init__", self.models.wrapping)
             patches.wrap(DataLoader, "__iter__", self.loaders.iterating)
+            patches.wrap(DataLoader, "__iter__", self._beginning)
             # Which `Tensor.backward` calls, too.
             patches.wrap(torch.autograd, "backward", self._backward)
             wrap_functions(patches, self.gradients.clipping)
@@ -135,6 +139,7 @@ class Following:
         seen["loads"] = bool(self.models.loaded)
         seen["class_weights"] = (self.calls.weighted.weights, self.calls.weighted.counts)
         seen["thresholds"] = self.calls.thresholds
+        seen["swapped_axes"] = self.calls.swapped
         seen["batches_used"] = self._used.found
         seen["trained_loss"] = {
             name: fmean(some[-max(1, len(some) // 10) :]) for name, some in self.calls.trained.items()
@@ -182,6 +187,8 @@ class Following:
         if next(module.parameters(), None) is None:
             return
         learning = torch.is_grad_enabled()
+        with self.looking("the samples and weights"):
+            self.chronicle.called(module, args, kwargs, learning)
         with self.looking("a module"):
             self.models.called(module, learning)
             first = next((one for one in args if isinstance(one, torch.Tensor)), None)
@@ -254,6 +261,14 @@ class Following:
 
     # Batches and backward passes.
 
+    def _beginning(self, iterate: Callable[..., Any]) -> Callable[..., Any]:
+        def beginning(loader: Any) -> Any:
+            with self.looking("the samples and weights"):
+                self.chronicle.boundary()
+            return iterate(loader)
+
+        return beginning
+
     def _asked(self) -> None:
         self._used.delivered()
         self.between(self.step)
@@ -267,6 +282,8 @@ class Following:
         def backwards(tensors: Any, *args: Any, **kwargs: Any) -> Any:
             with self.looking("the loss"):
                 self._look_at(tensors)
+            with self.looking("the samples and weights"):
+                self.chronicle.learnt()
             self._in_backward = True
             try:
                 result = backward(tensors, *args, **kwargs)

@@ -154,6 +154,9 @@ class ExaminedLoop(Session):
         with following.looking("the dataset"):
             seen["order"] = following.loaders.order()
         seen["swallowed"] = self._swallowing.found
+        with following.looking("the whole script"):
+            lines, unsure = self._swallowing.lines, self._swallowing.files
+            seen["whole"] = following.chronicle.facts(following.loaders.known, lines, unsure)
         seen.update(present=sorted(self._presence.parts), settings=self._presence.settings)
         seen.update(acted=self._applied.acted, plain=self._applied.plain.found())
         return ExaminedRun(self._run_result(), seen)

@@ -14,7 +14,7 @@ from faultlab.doctor.loops.mechanics import trains
 
 WEIGHTS = Checks()
 check = WEIGHTS.check
-_MUCH, _DEAD, _GROWN = 1000.0, 0.99, 3
+_MUCH, _DEAD, _GROWN, _REMADE = 1000.0, 0.99, 3, 5
 # They divide the gradient by its length, down to their eps.
 _ANY_LENGTH, _EPS = ("Adam", "Adamax", "NAdam", "RAdam", "RMSprop", "Lion", "Adan"), 1e-8
 
@@ -33,6 +33,20 @@ def made_again(seen: Seen) -> Iterator[Finding]:
             "weights",
             seen["places"].get("model", ""),
             "Make the model and its optimizer once, before the loop over epochs.",
+        )
+
+
+@check("new optimizers")
+def optimizers_made_again(seen: Seen) -> Iterator[Finding]:
+    """Find an optimizer that is made again for each step, so that what it keeps between steps is lost."""
+    made, steps = len(seen["optimizers"]), seen["gradients"]["steps"]
+    keeping = [name for name in seen["optimizers"] if any_length({"optimizers": [name]})]
+    if trains(seen) and len(keeping) >= max(_REMADE, 0.5 * steps):
+        yield wrong(
+            f"a new {keeping[0]} is made for each step, {made} in {steps} steps: its averages of the gradients begin "
+            "again each time",
+            seen["places"].get("optimizer", ""),
+            "Make the optimizer once, before the loop over epochs.",
         )
 
 

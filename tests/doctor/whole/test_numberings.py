@@ -1,0 +1,39 @@
+"""Vocabularies and label maps that each split has made for itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from faultlab.core.user_code import UserCode
+from faultlab.doctor.whole.checks import STAGES
+from faultlab.doctor.whole.numberings import Numberings, is_numbering
+
+
+class _Texts:
+    def __init__(self, words: str, numbers: dict[str, int] | None = None) -> None:
+        self.numbers = numbers or {word: number for number, word in enumerate(words.split())}
+
+
+def _found(one: Any, other: Any) -> list[str]:
+    conflict = Numberings(UserCode()).conflict([one], [other])
+    return [finding.what for finding in STAGES.run({"whole": {"numberings": conflict}})]
+
+
+def test_a_vocabulary_for_each_split_is_found() -> None:
+    (found,) = _found(_Texts("a b c d"), _Texts("d c b e"))
+    assert "numbers 3 of 3 shared names differently" in found
+
+
+def test_one_vocabulary_and_one_that_continues_it_are_healthy() -> None:
+    train = _Texts("a b c d")
+    assert _found(train, _Texts("", train.numbers)) == []
+    assert _found(train, _Texts("a b c d e f")) == []
+
+
+@pytest.mark.parametrize(
+    "value", [{"a": 5, "b": 5, "c": 2}, {"a": 0, "b": 1}, {0: 0, 1: 1, 2: 2}, {"a": 100, "b": 7000, "c": 3}, [0, 1, 2]]
+)
+def test_counts_and_other_mappings_are_no_numberings(value: object) -> None:
+    assert not is_numbering(value)
