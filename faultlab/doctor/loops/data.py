@@ -39,11 +39,11 @@ def swapped(seen: Seen) -> Iterator[Finding]:
     """Find a view that is meant to exchange two axes, and leaves the values where they are."""
     if entry := seen["swapped_axes"]:
         yield attention(
-            f"{entry['what']} turns the shape {tuple(entry['from'])} into {tuple(entry['to'])}, the same axes in another "
-            "order, and does not move the values: samples, channels or time steps are mixed up",
+            f"{entry['what']} turns the shape {tuple(entry['from'])} into {tuple(entry['to'])}, the same axes in "
+            "another order, and does not move the values: samples, channels or time steps are mixed up",
             entry["place"],
-            "Exchange axes with permute or transpose: x.permute(0, 2, 1); view and reshape only cut the same sequence of "
-            "values into other pieces.",
+            "Exchange axes with permute or transpose: x.permute(0, 2, 1); view and reshape only cut the same sequence "
+            "of values into other pieces.",
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from faultlab.doctor.finding import Checks, Finding, Seen, attention, wrong
+from faultlab.doctor.finding import WRONG, Checks, Finding, Seen, attention, wrong
 
 EFFECTS, STAGES = Checks(), Checks()
 _LEAST, _SOME, _MOST, _NEARLY, _FEW, _WHOLE = 10, 0.2, 0.97, 0.95, 0.05, 0.9
@@ -44,7 +44,7 @@ def copies(seen: Seen) -> Iterator[Finding]:
     """Find initializations that fill a copy of the weights."""
     for one in _of(seen, "copies")[:1]:
         yield wrong(
-            f"{one['name']} in line {one['line']} initializes a copy, {one['text']}: the weights themselves keep theirs",
+            f"{one['name']} in line {one['line']} initializes a copy, {one['text']}: the weight itself does not change",
             f"{one['file']}:{one['line']}",
             f"Pass the weight itself to {one['name']}.",
         )
@@ -74,7 +74,7 @@ def assigned(seen: Seen) -> Iterator[Finding]:
             )
         elif one["kind"] == "size":
             yield wrong(
-                f"{name} = {value} is set on a {cls} that exists already, which has no effect: its weight keeps its shape",
+                f"{name} = {value} is set on a {cls} that exists already, without effect: its weight keeps its shape",
                 place,
                 f"Replace the layer by a new one: nn.{cls}(..., {name}={value}).",
             )
@@ -91,8 +91,8 @@ def _unread(one: Mapping[str, Any]) -> Iterator[Finding]:
     )
     say = wrong if rate or one["name"] in ("shuffle", "trainable", "frozen", "freeze") else attention
     yield say(
-        f"{one['name']} = {one['value']} is set on a {one['class']}, which has no such attribute and never reads it: it "
-        "has no effect",
+        f"{one['name']} = {one['value']} is set on a {one['class']}, which has no such attribute and never reads it: "
+        "it has no effect",
         one["place"],
         remedy,
     )
@@ -115,8 +115,8 @@ def loaded(seen: Seen) -> Iterator[Finding]:
             )
         elif one["own"] and one["from_file"] and not one["backwards"]:
             yield wrong(
-                "load_state_dict gets the model's own tensors, and nothing of the file that was read: no key of the file "
-                "has been kept by the filter before it",
+                "load_state_dict gets the model's own tensors, and nothing of the file that was read: the filter "
+                "before it keeps no key of the file",
                 one["place"],
                 "Print the keys of both; strip a prefix such as 'module.', and load with strict=True.",
             )
@@ -152,8 +152,8 @@ def unrun(seen: Seen) -> Iterator[Finding]:
     for one in _of(seen, "unrun"):
         what, remedy, say = told[one["kind"]]
         yield say(
-            f"line {one['line']}, `{one['text']}`, never ran: its condition in line {one['at']}, `{one['condition']}`, was "
-            f"never {one['never']}: {what}",
+            f"line {one['line']}, `{one['text']}`, never ran: its condition in line {one['at']}, "
+            f"`{one['condition']}`, was never {one['never']}: {what}",
             f"{one['file']}:{one['line']}",
             remedy,
         )
@@ -187,8 +187,8 @@ def untrained(seen: Seen) -> Iterator[Finding]:
         f"the {found['name']} that is evaluated at the end has its initial, random weights; it has not learned and "
         f"nothing was loaded into it{how}",
         found["place"],
-        "Evaluate the module that was trained or loaded: assign the result, model = Model.load_from_checkpoint(path), or "
-        "call model.load_state_dict(...) on the module that is evaluated.",
+        "Evaluate the module that was trained or loaded: assign the result, model = "
+        "Model.load_from_checkpoint(path), or call model.load_state_dict(...) on the module that is evaluated.",
     )
 
 
@@ -243,9 +243,9 @@ def stages(seen: Seen) -> Iterator[Finding]:
         if folds:
             one = folds[-1]
             yield wrong(
-                f"one {model['name']} is trained again for each fold or training, and keeps what it has learned: of the "
-                f"{one['different']} samples that evaluate it, {one['seen']} were trained on in an earlier one, so the "
-                "result is far too good",
+                f"one {model['name']} is trained again for each fold or training, and keeps what it has learned: of "
+                f"the {one['different']} samples that evaluate it, {one['seen']} were trained on in an earlier one, so "
+                "the result is far too good",
                 one["place"],
                 "Create a new model (and optimizer) for each fold, inside the loop, or reset its weights.",
             )
@@ -254,8 +254,8 @@ def stages(seen: Seen) -> Iterator[Finding]:
             clean = any(not other["seen"] for other in found)
             doing = one["doing"] or "evaluation"
             why = (
-                "the data was split again between the stages, and the new split mixes them (setup() runs again for each "
-                "stage)" if clean else "the splits overlap"
+                "the data was split again between the stages, and the new split mixes them (setup() runs again for "
+                "each stage)" if clean else "the splits overlap"
             )  # fmt: skip
             yield wrong(
                 f"{one['seen']} of the {one['different']} samples of the {doing} were trained on: {why}",
@@ -291,8 +291,8 @@ def standardized(seen: Seen) -> Iterator[Finding]:
                 "training and evaluation are standardized each by its own mean and deviation: both have exactly mean 0 "
                 "and deviation 1, so the same raw value becomes different inputs",
                 own[0]["place"],
-                "Fit the scaler on the training data alone, and only transform the others with it: scaler.transform(x), "
-                "not fit_transform.",
+                "Fit the scaler on the training data alone, and only transform the others with it: "
+                "scaler.transform(x), not fit_transform.",
             )
             return
 
@@ -309,6 +309,12 @@ def ends(seen: Seen) -> Iterator[Finding]:
             "Give the tokenizer a padding token of its own: tokenizer.add_special_tokens({'pad_token': '<pad>'}), and "
             "resize the embeddings; or mask by the attention_mask, which keeps the end in the labels.",
         )
+
+
+def beyond(seen: Seen) -> tuple[list[Finding], list[Finding]]:
+    """Return the findings on a whole script: those that are wrong, and those that only ask for attention."""
+    found = [*EFFECTS.run(seen), *STAGES.run(seen)]
+    return [one for one in found if one.verdict == WRONG], [one for one in found if one.verdict != WRONG]
 
 
 def _is_fold(stage: Mapping[str, Any]) -> bool:

@@ -104,7 +104,8 @@ class Chronicle:
         alike = isinstance(ids, torch.Tensor) and isinstance(labels, torch.Tensor) and ids.shape == labels.shape
         if not alike or not isinstance(end, int):
             return
-        assert isinstance(ids, torch.Tensor) and isinstance(labels, torch.Tensor)
+        assert isinstance(ids, torch.Tensor)
+        assert isinstance(labels, torch.Tensor)
         here = ids == end
         self._ends[0] += int(here.any(1).sum())
         self._ends[1] += int((labels[here] == end).sum())

@@ -15,7 +15,7 @@ _EVALUATES = ("test", "validate", "predict")
 
 
 def facts(tree: ast.Module) -> Iterator[dict[str, Any]]:
-    """Yield where the best weights are kept, of a file that loads none: ``by`` is a Trainer's callback, or the script."""
+    """Yield where a file that loads none keeps the best weights: ``by`` a Trainer's callback, or the script."""
     text = ast.unparse(tree)
     if any(word in text for word in _LOADS):
         return
@@ -26,10 +26,10 @@ def facts(tree: ast.Module) -> Iterator[dict[str, Any]]:
             if "state_dict(" in value:
                 yield {"line": node.lineno, "text": ast.unparse(node)[:80], "by": "script"}
                 return
-        if isinstance(node, ast.Call) and called(node) == "save" and "best" in ast.unparse(node).lower():
-            if "state_dict" in ast.unparse(node):
-                yield {"line": node.lineno, "text": ast.unparse(node)[:80], "by": "script"}
-                return
+        call = ast.unparse(node) if isinstance(node, ast.Call) and called(node) == "save" else ""
+        if isinstance(node, ast.Call) and "best" in call.lower() and "state_dict" in call:
+            yield {"line": node.lineno, "text": call[:80], "by": "script"}
+            return
     yield from _of_trainer(tree)
 
 

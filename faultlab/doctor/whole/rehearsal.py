@@ -16,25 +16,26 @@ from faultlab.config.scenario import Scenario
 from faultlab.core.orders import Examine, Train
 from faultlab.core.results import ExaminedRun
 from faultlab.discovery.loops import SCRIPT
+from faultlab.doctor.experiments.course import Course
 from faultlab.doctor.finding import Seen
 from faultlab.doctor.statements import called
 from faultlab.engines import Engine
 from faultlab.errors import TargetError
 
 _BY = "faultlab.doctor.loops.observing:examine"
+_FURTHER = 0.8
 _AFTER = {"test", "validate", "predict", "load_from_checkpoint", "load_state_dict", "no_grad", "inference_mode"}
 
 
 def whole(scenario: Scenario, engine: Engine, timeout: float, seed: int) -> Seen:
-    """Run the script of a scenario to its end; return what was seen, empty if it has none or does nothing else.
+    """Run the script of a scenario to its end; return what was seen, empty if it has none.
 
     The engine has another scenario open afterwards.
     """
-    asked: dict[str, Any] = dict((scenario.build.init_args if scenario.build else None) or {})
-    script = Path(str(asked.get("script", "")))
-    if not script.is_file() or not _goes_on(script):
+    asked = _asked(scenario)
+    train = {"script": str(asked.get("script", "")), "arguments": list(asked.get("arguments") or ())}
+    if not Path(train["script"]).is_file():
         return {}
-    train = {"script": str(script), "arguments": list(asked.get("arguments") or ())}
     entry = {"class_path": SCRIPT, "init_args": train}
     loop = from_working_directory({"schema": 1, "name": "whole-script", "framework": "torch", "train": entry})
     try:
@@ -45,14 +46,24 @@ def whole(scenario: Scenario, engine: Engine, timeout: float, seed: int) -> Seen
     return outcome.result.seen if isinstance(outcome.result, ExaminedRun) else {}
 
 
-def _goes_on(script: Path) -> bool:
-    """Return whether a script does more than one training."""
+def goes_on(scenario: Scenario) -> bool:
+    """Return whether a scenario's script does more than one training."""
     try:
-        tree = ast.parse(script.read_bytes())
-    except (SyntaxError, ValueError):
+        tree = ast.parse(Path(str(_asked(scenario).get("script", ""))).read_bytes())
+    except (OSError, SyntaxError, ValueError):
         return False
-    fits = [node for node in _calls(tree) if called(node) == "fit" and len(node.args) + len(node.keywords) < 9]
+    fits = [node for node in _calls(tree) if called(node) == "fit"]
     return len(fits) > 1 or any(called(node) in _AFTER for node in _calls(tree))
+
+
+def learns_later(seen: Seen, rehearsed: Seen) -> bool:
+    """Return whether a training goes on learning after the steps at which the doctor ended it."""
+    later = Course(rehearsed.get("losses", ()))
+    return bool(seen.get("cut")) and later.end < _FURTHER * Course(seen["losses"]).end
+
+
+def _asked(scenario: Scenario) -> dict[str, Any]:
+    return dict((scenario.build.init_args if scenario.build else None) or {})
 
 
 def _calls(tree: ast.Module) -> Iterator[ast.Call]:

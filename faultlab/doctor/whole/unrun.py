@@ -12,8 +12,8 @@ _FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
 _LAYERS = ("nn.init.", "init.", "torch.nn.init.")
 _FILLED = {"normal_", "uniform_", "zero_", "fill_", "xavier_uniform_", "kaiming_normal_"}
 # What a run is told from outside, or what no healthy one meets.
-_ASKED = ("args", "config", "cfg", "opt", "hparams", "resume", "pretrain", "checkpoint", "ckpt", "exists", "is_file", "path",
-          "isnan", "isfinite", "isinf", "nan", "debug", "verbose")  # fmt: skip
+_ASKED = ("args", "config", "cfg", "opt", "hparams", "resume", "pretrain", "checkpoint", "ckpt", "exists", "is_file",
+          "path", "isnan", "isfinite", "isinf", "nan", "debug", "verbose")  # fmt: skip
 
 
 def facts(tree: ast.Module, lines: set[int]) -> Iterator[dict[str, Any]]:
@@ -40,7 +40,9 @@ def facts(tree: ast.Module, lines: set[int]) -> Iterator[dict[str, Any]]:
                 kind = _kind(statement)
                 if not kind or kind in ran or kind in told or statement.lineno in lines:
                     continue
-                changing = counters | targets | (given if kind in ("init", "freeze") else set())
+                # A counter of bad epochs may stay low in a healthy training.
+                changing = targets | (counters if kind == "restore" else set())
+                changing |= given if kind in ("init", "freeze") else set()
                 if _changes(condition.test, changing):
                     told.add(kind)
                     yield {"kind": kind, "line": statement.lineno, "text": ast.unparse(statement)[:80],
@@ -59,8 +61,8 @@ def _under(condition: ast.If) -> Iterator[tuple[ast.stmt, bool]]:
 
 
 def _kind(statement: ast.stmt) -> str:
-    if isinstance(statement, ast.Assign):
-        text = ast.unparse(statement.targets[0])
+    if isinstance(statement, (ast.Assign, ast.AugAssign)):
+        text = ast.unparse(statement.targets[0] if isinstance(statement, ast.Assign) else statement.target)
         if text.endswith(".requires_grad"):
             return "freeze"
         return "rate" if "param_groups" in text or text.endswith(("['lr']", '["lr"]')) else ""

@@ -45,7 +45,7 @@ _EFFECTIVE = [
     "net = nn.Linear(2, 2)\no = torch.optim.SGD(net.parameters(), lr=1.0)\no.param_groups[0]['lr'] = 0.1",
     "net = nn.Dropout(0.5)\nnet.p = 0.1\nnet.training = False",
     "net = nn.Linear(2, 2)\nnet.bias = None\nnet.weight = nn.Parameter(torch.ones(5, 2))\nnet.out_features = 5",
-    "class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n        self.best = 0\nnet = Net()\nnet.note = 1",
+    "class Net(nn.Module):\n    pass\nnet = Net()\nnet.best = 1",
 ]
 
 

@@ -84,7 +84,7 @@ def test_a_part_of_the_names_of_a_larger_network_is_a_healthy_load(weights: Used
 
 
 def test_a_filter_that_keeps_no_name_of_the_file_loads_the_models_own_tensors(weights: UsedWeights) -> None:
-    weights.reading(lambda: {})()
+    weights.reading(dict)()
     net = _net()
     state = net.state_dict()
     state.update({name: value for name, value in {"module.0.weight": torch.zeros(1)}.items() if name in state})
