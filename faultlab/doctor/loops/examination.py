@@ -19,6 +19,7 @@ from faultlab.doctor.errors import explained
 from faultlab.doctor.experiments import trainings, trials
 from faultlab.doctor.experiments.course import Case, Course
 from faultlab.doctor.finding import OK, WRONG, Finding, Seen, fine, wrong
+from faultlab.doctor.habits import HABITS
 from faultlab.doctor.loops.course import COURSE, LOSS
 from faultlab.doctor.loops.data import DATA, REST
 from faultlab.doctor.loops.evaluation import EVALUATION
@@ -69,6 +70,7 @@ def examined(scenario: Scenario, engine: Engine, timeout: float, seed: int) -> I
     yield replace(fine(what, seen["places"].get("backward", "")), check="clean run")
     certain, doubtful = beyond(seen)
     causes = [*MECHANICS.run(seen), *certain, *(one for group in _CAUSES for one in group.run(seen)), *doubtful]
+    causes += HABITS.run({"files": seen.get("files"), "losses": seen["losses"]})
     if not any(one.verdict == WRONG for one in causes):
         watched = _watched(scenario, seen, engine, timeout, seed)
         noticed = [*ALARMS.run(watched), *OTHERS.run(watched)]

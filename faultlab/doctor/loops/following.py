@@ -257,6 +257,8 @@ class Following:
 
     def _after_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         self.gradients.after_step(optimizer)
+        with self.looking("the samples and weights"):
+            self.chronicle.stepped(optimizer)
         self._hurry()
 
     # Batches and backward passes.

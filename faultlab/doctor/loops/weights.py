@@ -88,6 +88,20 @@ def cleared(seen: Seen) -> Iterator[Finding]:
         )
 
 
+@check("gradient clearing")
+def thrown_away(seen: Seen) -> Iterator[Finding]:
+    """Find gradients that are cleared before any step has used them, although others are used."""
+    did = seen["gradients"]
+    used = did["empty_steps"] < 0.5 * did["steps"]
+    if trains(seen) and used and did["cleared"] >= max(_REMADE, 0.3 * did["backwards"]):
+        yield wrong(
+            f"the gradients of {did['cleared']} of {did['backwards']} backward passes are cleared before a step uses "
+            "them: of the batches whose gradients should accumulate, only the last one counts",
+            seen["places"].get("backward", ""),
+            "Call optimizer.zero_grad() only after optimizer.step(), not in each batch.",
+        )
+
+
 @check("gradient clipping")
 def clipped(seen: Seen) -> Iterator[Finding]:
     """Find a limit that leaves next to nothing of the gradients."""

@@ -15,7 +15,7 @@ from torch import nn
 from faultlab.core.asking import asked
 from faultlab.core.patching import Patches
 from faultlab.core.user_code import UserCode
-from faultlab.doctor.whole import kept, unrun, vain
+from faultlab.doctor.whole import compared, kept, unrun, vain
 from faultlab.doctor.whole.assigned import Assigned, SharedChanges
 from faultlab.doctor.whole.numberings import Numberings
 from faultlab.doctor.whole.rows import Rows
@@ -45,6 +45,7 @@ class Chronicle:
         """Follow it until the patches are removed."""
         patches.wrap(torch, "load", self._weights.reading)
         patches.wrap(nn.Module, "load_state_dict", self._weights.loading)
+        patches.wrap(torch.optim.Optimizer, "load_state_dict", self._weights.restoring)
         self._assigned.attach(patches)
         self._shared.attach(patches)
         self._numberings.begin()
@@ -65,6 +66,10 @@ class Chronicle:
             self._backwards += 1
             self._rows.learnt()
             self._weights.learnt()
+
+    def stepped(self, optimizer: Any) -> None:
+        """Note a step of an optimizer."""
+        self._weights.stepped(optimizer)
 
     def boundary(self) -> None:
         """Note that a loader begins."""
@@ -110,6 +115,14 @@ class Chronicle:
         self._ends[0] += int(here.any(1).sum())
         self._ends[1] += int((labels[here] == end).sum())
 
+    def sources(self, lines: Iterable[tuple[str, int]]) -> dict[str, str]:
+        """Return the texts of the user's files."""
+        texts = {}
+        for file in list(dict.fromkeys([*self._files(), *(file for file, _ in lines)]))[:_MOST_FILES]:
+            with contextlib.suppress(OSError, ValueError):
+                texts[file] = Path(file).read_text(encoding="utf-8")
+        return texts
+
     def _files(self) -> Iterator[str]:
         """Yield the user's files: those of the modules in their folders."""
         for module in list(sys.modules.values()):
@@ -140,7 +153,11 @@ def _of_files(
     found: dict[str, list[dict[str, Any]]] = {}
     for file, tree in trees.items():
         mine = {line for name, line in lines if name == file}
-        kinds: dict[str, Iterable[dict[str, Any]]] = {**vain.facts(tree), "kept": kept.facts(tree)}
+        kinds: dict[str, Iterable[dict[str, Any]]] = {
+            **vain.facts(tree),
+            **compared.facts(tree),
+            "kept": kept.facts(tree),
+        }
         if mine and file not in unsure:
             kinds["unrun"] = unrun.facts(tree, mine)
         for kind, entries in kinds.items():

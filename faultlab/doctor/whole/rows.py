@@ -10,7 +10,7 @@ import torch
 
 _MOST_ROWS, _MOST_STAGES, _MOST_PENDING, _MOST_OWNERS = 100_000, 200, 64, 32
 _KEPT_ROWS, _FEATURES = 3000, 256
-_EXACT = 1e-3
+_EXACT, _LEAST = 1e-3, 64
 _STEPS = {"validation_step": "validation", "test_step": "test", "predict_step": "prediction"}
 
 
@@ -24,6 +24,7 @@ class Owner:
         self.evaluated: set[int] = set()
         self.stages: list[dict[str, Any]] = []
         self.calls = 0
+        self.scale: dict[str, float] = {}
         self._values = Values()
         self._open: dict[str, Any] | None = None
         self._rows: list[int] = []
@@ -40,6 +41,7 @@ class Owner:
             self.trained.update(rows)
             self.current.update(rows)
             self._values.add(rows, values)
+            self.scale = self.scale or _scale(values)
 
     def evaluate(self, rows: list[int], values: Any, place: Callable[[], str]) -> None:
         """Take in the samples of a call without gradients."""
@@ -47,7 +49,7 @@ class Owner:
         if self._open is not None and self._open["place"] != here:
             self.close()
         if self._open is None:
-            self._open = {"place": here, "doing": _doing()}
+            self._open = {"place": here, "doing": _doing(), "scale": _scale(values)}
         self._evaluating = True
         if len(self._rows) < _MOST_ROWS:
             self._rows.extend(rows)
@@ -84,7 +86,7 @@ class Owner:
         """Return what is known of it as plain data."""
         self.close()
         standardized = self._values.standardized()
-        return {"name": type(self.module).__name__, "calls": self.calls, "stages": self.stages,
+        return {"name": type(self.module).__name__, "calls": self.calls, "scale": self.scale, "stages": self.stages,
                 "standardized": standardized}  # fmt: skip
 
 
@@ -176,6 +178,12 @@ def fingerprints(batch: torch.Tensor) -> tuple[list[int], torch.Tensor | None]:
         return [hash(row.tobytes()) for row in rows.contiguous().numpy()], rows.clone()
     # Token ids are padded to the longest sample of their batch.
     return [hash(_stripped(row)) for row in rows.tolist()], None
+
+
+def _scale(values: torch.Tensor | None) -> dict[str, float]:
+    if values is None or not values.is_floating_point() or values.numel() < _LEAST:
+        return {}
+    return {"mean": float(values.mean()), "spread": float(values.std())}
 
 
 def _stripped(row: list[int]) -> tuple[int, ...]:

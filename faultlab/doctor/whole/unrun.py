@@ -43,7 +43,8 @@ def facts(tree: ast.Module, lines: set[int]) -> Iterator[dict[str, Any]]:
                 # A counter of bad epochs may stay low in a healthy training.
                 changing = targets | (counters if kind == "restore" else set())
                 changing |= given if kind in ("init", "freeze") else set()
-                if _changes(condition.test, changing):
+                better = kind == "keep" and "best" in ast.unparse(condition.test).lower()
+                if better or _changes(condition.test, changing):
                     told.add(kind)
                     yield {"kind": kind, "line": statement.lineno, "text": ast.unparse(statement)[:80],
                            "condition": ast.unparse(condition.test)[:80], "at": condition.lineno,
@@ -61,6 +62,8 @@ def _under(condition: ast.If) -> Iterator[tuple[ast.stmt, bool]]:
 
 
 def _kind(statement: ast.stmt) -> str:
+    if isinstance(statement, ast.Assign) and "best" in ast.unparse(statement.targets[0]).lower():
+        return "keep" if "state_dict(" in ast.unparse(statement.value) else ""
     if isinstance(statement, (ast.Assign, ast.AugAssign)):
         text = ast.unparse(statement.targets[0] if isinstance(statement, ast.Assign) else statement.target)
         if text.endswith(".requires_grad"):
@@ -72,6 +75,8 @@ def _kind(statement: ast.stmt) -> str:
     name, text = called(call), ast.unparse(call.func)
     if name == "load_state_dict":
         return "restore"
+    if name == "save" and "best" in ast.unparse(call).lower():
+        return "keep"
     if name in ("requires_grad_", "freeze", "unfreeze"):
         return "freeze"
     if text.startswith(_LAYERS) or (name in _FILLED and "weight" in text):

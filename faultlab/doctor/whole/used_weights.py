@@ -29,13 +29,17 @@ class UsedWeights:
         self._places: dict[int, str] = {}
         self._initial_statistics: dict[str, Any] = {}
         self._files = 0
+        self._unrestored: dict[str, str] = {}
 
     def reading(self, load: Callable[..., Any]) -> Callable[..., Any]:
         """Wrap ``torch.load``."""
 
         def around(*args: Any, **kwargs: Any) -> Any:
             found = load(*args, **kwargs)
-            self._files += bool(self._place())
+            if place := self._place():
+                self._files += 1
+                if not self._unrestored and (key := _of_optimizer(found)):
+                    self._unrestored = {"place": place, "key": key, "resumed": ""}
             return found
 
         return around
@@ -69,6 +73,25 @@ class UsedWeights:
 
         return around
 
+    def restoring(self, load: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap ``Optimizer.load_state_dict``."""
+
+        def around(*args: Any, **kwargs: Any) -> Any:
+            self._unrestored = {"place": ""}
+            return load(*args, **kwargs)
+
+        return around
+
+    def stepped(self, optimizer: Any) -> None:
+        """Note a step of an optimizer: whether it goes on with weights from a file that has an optimizer's state."""
+        if not self._unrestored.get("place") or self._unrestored["resumed"] or not optimizer.state:
+            return
+        held = {id(one) for group in optimizer.param_groups for one in group["params"]}
+        for fact, module in self._loads:
+            whole = fact["from_file"] and fact["matched"] == fact["given"] and not fact["lacking"]
+            if whole and held & set(map(id, module.parameters())):
+                self._unrestored["resumed"] = type(optimizer).__name__
+
     def called(self, module: nn.Module, learning: bool) -> None:
         """Note a call of a module by the user's code."""
         for fact, loaded in self._loads:
@@ -96,7 +119,12 @@ class UsedWeights:
     def facts(self) -> dict[str, Any]:
         """Return what is known as plain data."""
         loads = [fact for fact, _ in self._loads]
-        return {"loads": loads, "untrained": self._untrained(), "statistics": self._initial_statistics}
+        return {
+            "unrestored": self._unrestored,
+            "loads": loads,
+            "untrained": self._untrained(),
+            "statistics": self._initial_statistics,
+        }
 
     def _untrained(self) -> dict[str, Any]:
         """Return the facts of the module that is evaluated last, if it has learnt nothing, and others like it have."""
@@ -140,6 +168,14 @@ class UsedWeights:
                     "place": self._places[id(module)],
                 }
                 return
+
+
+def _of_optimizer(found: Any) -> str:
+    """Return the key of what was read from a file at which it has the state of an optimizer; empty without one."""
+    for key, value in found.items() if isinstance(found, Mapping) else ():
+        if isinstance(value, Mapping) and "param_groups" in value and value.get("state"):
+            return str(key)
+    return ""
 
 
 def _share(one: nn.Module, other: nn.Module) -> bool:

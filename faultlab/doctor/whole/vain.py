@@ -14,7 +14,7 @@ _METHODS = {"eval", "train", "backward", "step", "zero_grad", "freeze", "unfreez
 _FUNCTIONALS = ("F", "nn.functional", "torch.nn.functional", "functional", "torch")
 _PURE = {"relu", "gelu", "leaky_relu", "elu", "silu", "dropout", "normalize", "softmax", "log_softmax", "sigmoid",
          "tanh", "clamp", "clip", "cat", "stack", "squeeze", "unsqueeze", "transpose", "permute", "reshape", "flatten",
-         "where", "masked_fill", "layer_norm", "pad", "interpolate", "one_hot", "nan_to_num", "roll", "flip", "logsoftmax",
+         "where", "masked_fill", "layer_norm", "pad", "interpolate", "one_hot", "nan_to_num", "roll", "flip",
          "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "avg_pool1d", "max_pool1d", "no_grad", "inference_mode",
          "enable_grad", "autocast", "randperm", "compile", "load"}  # fmt: skip
 _OF_TENSORS = {"masked_fill", "unsqueeze", "squeeze", "permute", "transpose", "reshape", "view", "clamp", "detach",

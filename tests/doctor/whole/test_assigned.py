@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Subset, random_split
 from faultlab.core.patching import Patches
 from faultlab.core.user_code import UserCode
 from faultlab.doctor.whole.assigned import Assigned, SharedChanges
-from faultlab.doctor.whole.checks import EFFECTS
+from faultlab.doctor.whole.effects import EFFECTS
 
 
 def _run(folder: Path, text: str) -> tuple[Assigned, SharedChanges, dict[str, Any]]:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from faultlab.core.user_code import UserCode
-from faultlab.doctor.whole.checks import STAGES
 from faultlab.doctor.whole.numberings import Numberings, is_numbering
+from faultlab.doctor.whole.stages import STAGES
 
 
 class _Texts:

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from faultlab.doctor.whole.checks import STAGES
 from faultlab.doctor.whole.rows import Rows, fingerprints
+from faultlab.doctor.whole.stages import STAGES
 
 _DATA = torch.randn(100, 4, generator=torch.Generator().manual_seed(0))
 

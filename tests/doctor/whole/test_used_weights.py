@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from faultlab.core.patching import Patches
-from faultlab.doctor.whole.checks import EFFECTS, STAGES
+from faultlab.doctor.whole.effects import EFFECTS
+from faultlab.doctor.whole.stages import STAGES
 from faultlab.doctor.whole.used_weights import UsedWeights
 
 
