@@ -118,6 +118,8 @@ class Calls(LossInputs):
             return
         if name in _SOFTMAX or name in _LARGEST:
             self._over_batch(name, first, args[1] if len(args) > 1 else kwargs.get("dim"))
+        elif name == "normalize" and kwargs.get("dim") == 0 and first.requires_grad and first.grad_fn is not None:
+            self._over_batch(name, first, 0)
         elif name in ("relu", "relu_") and self.learning and first.numel():
             shape = str(tuple(first.shape[1:]))
             zeros = float((first <= 0).float().mean()) if name == "relu" else float((result <= 0).float().mean())
@@ -208,4 +210,5 @@ class Calls(LossInputs):
 def swaps(before: Any, after: Any) -> bool:
     """Return whether a reshaped tensor has the same axes in another order, with the values where they were."""
     first, second = ([size for size in one.shape if size > 1] for one in (before, after))
-    return len(first) > 1 and before.is_contiguous() and first != second and sorted(first) == sorted(second)
+    kept = before.is_contiguous() and after.is_contiguous()
+    return len(first) > 1 and kept and first != second and sorted(first) == sorted(second)

@@ -25,25 +25,15 @@ REST.check("skipped checks")(told.unread)
 def dimensions(seen: Seen) -> Iterator[Finding]:
     """Find a softmax or argmax over the samples of a batch instead of the classes."""
     for entry in seen["over_batch"]:
-        purpose = "compares the samples of a batch with each other" if "softmax" in entry["what"] else (
-            "returns the best sample of each class, not the best class of each sample")  # fmt: skip
+        purpose = "returns the best sample of each class, not the best class of each sample"
+        if "softmax" in entry["what"]:
+            purpose = "compares the samples of a batch with each other"
+        elif entry["what"] == "normalize":
+            purpose = "divides each feature by its length over the batch, and not each sample by its own"
         yield wrong(
             f"{entry['what']} over dim={entry['dim']} of a batch {purpose}",
             f"the shape is {tuple(entry['shape'])}: samples, classes",
             "Write dim=1.",
-        )
-
-
-@check("axes")
-def swapped(seen: Seen) -> Iterator[Finding]:
-    """Find a view that is meant to exchange two axes, and leaves the values where they are."""
-    if entry := seen["swapped_axes"]:
-        yield attention(
-            f"{entry['what']} turns the shape {tuple(entry['from'])} into {tuple(entry['to'])}, the same axes in "
-            "another order, and does not move the values: samples, channels or time steps are mixed up",
-            entry["place"],
-            "Exchange axes with permute or transpose: x.permute(0, 2, 1); view and reshape only cut the same sequence "
-            "of values into other pieces.",
         )
 
 

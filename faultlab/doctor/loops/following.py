@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from statistics import fmean
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from torch.utils.data import DataLoader
 from faultlab.core.alert import safe_text
 from faultlab.core.patching import Patches
 from faultlab.core.user_code import UserCode
-from faultlab.doctor import loss_graph, planned
+from faultlab.doctor import loss_graph, planned, updates
 from faultlab.doctor.loops import repeated
 from faultlab.doctor.loops.batches_used import BatchesUsed
 from faultlab.doctor.loops.calls import Calls
@@ -64,7 +65,8 @@ class Following:
         self.seen: dict[str, Any] = {
             "losses": [], "rates": [], "graph": [], "nodes": [], "places": {}, "unread": [], "cut": False,
             "schedule_steps": 0, "batch_of_one": [], "input_scales": {}, "bypassed": "",
-            "asked_rate": 0.0, "behind": {}, "carries_state": False, "mixes_samples": False, "uncalled_wrapper": "",
+            "asked_rate": 0.0, "behind": {}, "carries_state": False, "mixes_samples": False, "sees_ahead": False,
+            "uncalled_wrapper": "",
         }  # fmt: skip
         self.optimizers: list[Any] = []
         self._schedulers: list[Any] = []
@@ -133,6 +135,10 @@ class Following:
             seen["carries_state"] = repeated.carries_state(self.models.first, self._batches)
         with self.looking("the samples of a batch"):
             seen["mixes_samples"] = repeated.mixes_samples(self.models.first, self._batches)
+        with self.looking("the tokens of a text"):
+            seen["sees_ahead"] = repeated.sees_ahead(self.models.first, self._batches)
+        with self.looking("the rounding of weights"):
+            seen["rounded_away"] = updates.rounded_away(SimpleNamespace(optimizers=self.optimizers), None)
         seen.update(compared=self.calls.found, labels=self.calls.labels, over_batch=self.calls.over_batch)
         seen.update(summed=self.calls.summed, rectified=self.calls.rectified, ignored=self.calls.ignored)
         self.calls.learnt()

@@ -15,6 +15,7 @@ from faultlab.doctor.loops.mechanics import trains
 WEIGHTS = Checks()
 check = WEIGHTS.check
 _MUCH, _DEAD, _GROWN, _REMADE = 1000.0, 0.99, 3, 5
+_ROUNDED = 0.3
 # They divide the gradient by its length, down to their eps.
 _ANY_LENGTH, _EPS = ("Adam", "Adamax", "NAdam", "RAdam", "RMSprop", "Lion", "Adan"), 1e-8
 
@@ -99,6 +100,20 @@ def thrown_away(seen: Seen) -> Iterator[Finding]:
             "them: of the batches whose gradients should accumulate, only the last one counts",
             seen["places"].get("backward", ""),
             "Call optimizer.zero_grad() only after optimizer.step(), not in each batch.",
+        )
+
+
+@check("update rounding", "hp-l33/AiM#10")
+def rounded(seen: Seen) -> Iterator[Finding]:
+    """Find half-precision weights that are too far from 0 for steps of the learning rate's size."""
+    found = seen["rounded_away"]
+    if trains(seen) and found and found["share"] > _ROUNDED:
+        yield wrong(
+            f"weights are stored in {found['type']}, and steps of {found['rate']:g} are too small for "
+            f"{100 * found['share']:.0f} % of them: rounding undoes each update",
+            f"{found['optimizer']} with lr={found['rate']:g}",
+            "Keep the weights in float32, without model.half() or .bfloat16(), and compute in half precision by "
+            "torch.autocast.",
         )
 
 

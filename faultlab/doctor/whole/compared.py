@@ -22,7 +22,7 @@ _AVERAGE = re.compile(r"ema$|ema[A-Z_]|movingaverage|averagedmodel|weightaverag"
 def facts(tree: ast.Module) -> dict[str, Iterator[dict[str, Any]]]:
     """Return these facts of a file by kind, as `faultlab.doctor.whole_files.facts` does."""
     return {"directions": _directions(tree), "last_batch": _last_batch(tree), "seeded": _seeded(tree),
-            "averages": _averages(tree)}  # fmt: skip
+            "averages": _averages(tree), "plateaus": _plateaus(tree)}  # fmt: skip
 
 
 def _directions(tree: ast.Module) -> Iterator[dict[str, Any]]:
@@ -45,6 +45,31 @@ def _directions(tree: ast.Module) -> Iterator[dict[str, Any]]:
         if (larger and _LOWER.search(name)) or (not larger and _HIGHER.search(name)):
             yield {"line": node.lineno, "text": ast.unparse(node.test), "name": ast.unparse(value),
                    "best": ast.unparse(best), "larger": larger}  # fmt: skip
+
+
+def _plateaus(tree: ast.Module) -> Iterator[dict[str, Any]]:
+    """Yield steps of a ReduceLROnPlateau with a metric that its mode does not fit."""
+    modes = {
+        ast.unparse(node.targets[0]): next(
+            (getattr(word.value, "value", None) for word in node.value.keywords if word.arg == "mode"),
+            getattr(node.value.args[1], "value", None) if len(node.value.args) > 1 else "min",
+        )
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign)
+        and isinstance(node.value, ast.Call)
+        and called(node.value) == "ReduceLROnPlateau"
+    }
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr == "step"
+            and node.args
+        ):
+            mode, name = modes.get(ast.unparse(node.func.value)), ast.unparse(node.args[0])
+            pattern = {"min": _HIGHER, "max": _LOWER}.get(str(mode))
+            if pattern is not None and pattern.search(name.lower()):
+                yield {"line": node.lineno, "mode": mode, "name": name}
 
 
 def _last_batch(tree: ast.Module) -> Iterator[dict[str, Any]]:

@@ -212,6 +212,45 @@ def last_batch(seen: Seen) -> Iterator[Finding]:
         )
 
 
+@EFFECTS.check("axes")
+def swapped(seen: Seen) -> Iterator[Finding]:
+    """Find a view that is meant to exchange two axes, and leaves the values where they are."""
+    if entry := seen.get("swapped_axes"):
+        yield attention(
+            f"{entry['what']} turns the shape {tuple(entry['from'])} into {tuple(entry['to'])}, the same axes in "
+            "another order, and does not move the values: samples, channels or time steps are mixed up",
+            entry["place"],
+            "Exchange axes with permute or transpose: x.permute(0, 2, 1); view and reshape only cut the same sequence "
+            "of values into other pieces.",
+        )
+
+
+@EFFECTS.check("tokens ahead")
+def ahead(seen: Seen) -> Iterator[Finding]:
+    """Find a model of next tokens that sees them."""
+    if seen.get("sees_ahead") and any(one["by"] >= 1 for one in seen.get("ahead", ())):
+        yield wrong(
+            "the model sees the tokens that it has to predict: its outputs for earlier tokens change with the last "
+            "one, because nothing masks the future (no causal mask)",
+            "a copy of the model in eval mode, called twice with texts that differ in their last token",
+            "Pass a causal mask to the attention: nn.Transformer.generate_square_subsequent_mask(length) as mask, or "
+            "is_causal=True.",
+        )
+
+
+@EFFECTS.check("direction of the schedule")
+def plateau(seen: Seen) -> Iterator[Finding]:
+    """Find a ReduceLROnPlateau whose mode is that of the other kind of metric."""
+    for one in of(seen, "plateaus")[:1]:
+        other = "max" if one["mode"] == "min" else "min"
+        yield wrong(
+            f"ReduceLROnPlateau with mode={one['mode']!r} is stepped with {one['name']}, which is better the "
+            f"{'larger' if other == 'max' else 'smaller'} it is: it reduces the learning rate while the model improves",
+            f"{one['file']}:{one['line']}",
+            f"Write ReduceLROnPlateau(optimizer, mode={other!r}).",
+        )
+
+
 @EFFECTS.check("change of one split")
 def shared(seen: Seen) -> Iterator[Finding]:
     """Find a transform that is set on a dataset which both splits are views of."""
