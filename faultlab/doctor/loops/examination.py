@@ -33,6 +33,7 @@ from faultlab.errors import TargetError
 
 FRAMEWORK = "torch"
 _BY = "faultlab.doctor.loops.observing:examine"
+_LEARNT = 0.5
 _ADVISED = "faultlab.doctor.experiments.advised:examine"
 # The order of what is certain and explains the rest.
 _CAUSES = (WEIGHTS, MODES, DATA, CLASS_WEIGHTS, COURSE, EVALUATION)
@@ -117,6 +118,12 @@ def _believable(alarm: Mapping[str, Any], seen: Seen) -> bool:
         # The training's own accuracy, beside an evaluation of other samples.
         stages = [one for model in (seen.get("whole") or {}).get("models", ()) for one in model["stages"]]
         return not any(one["seen"] < 0.5 * one["different"] for one in stages)
+    if alarm["check"].endswith("moved-in-validation"):
+        return bool(seen["evaluated"]["in training"])
+    if alarm["check"].endswith("explodes"):
+        # Once a training has learnt, its gradients are small, and so is a spike among them.
+        course = Course(seen["losses"])
+        return not course.end < _LEARNT * course.start
     return True
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
+from torch import nn
 
 _MOST_ROWS, _MOST_STAGES, _MOST_PENDING, _MOST_OWNERS = 100_000, 200, 64, 32
 _KEPT_ROWS, _FEATURES = 3000, 256
@@ -49,7 +50,7 @@ class Owner:
         if self._open is not None and self._open["place"] != here:
             self.close()
         if self._open is None:
-            self._open = {"place": here, "doing": _doing(), "scale": _scale(values)}
+            self._open = {"place": here, "doing": _doing(), "scale": _scale(values), "awake": _awake(self.module)}
         self._evaluating = True
         if len(self._rows) < _MOST_ROWS:
             self._rows.extend(rows)
@@ -178,6 +179,16 @@ def fingerprints(batch: torch.Tensor) -> tuple[list[int], torch.Tensor | None]:
         return [hash(row.tobytes()) for row in rows.contiguous().numpy()], rows.clone()
     # Token ids are padded to the longest sample of their batch.
     return [hash(_stripped(row)) for row in rows.tolist()], None
+
+
+def _awake(module: nn.Module) -> str:
+    """Return the class of a layer in training mode that behaves otherwise in evaluation; empty without one."""
+    for layer in module.modules():
+        drops = isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0
+        norms = isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.running_mean is not None
+        if layer.training and (drops or norms):
+            return type(layer).__name__
+    return ""
 
 
 def _scale(values: torch.Tensor | None) -> dict[str, float]:

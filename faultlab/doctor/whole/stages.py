@@ -12,7 +12,7 @@ from faultlab.doctor.whole.effects import of
 
 STAGES = Checks()
 _LEAST, _SOME, _MOST, _NEARLY, _FEW, _WHOLE = 10, 0.2, 0.97, 0.95, 0.05, 0.9
-_SWAPPED, _A_PASS, _HALF = 0.3, 0.3, 0.5
+_SWAPPED, _A_PASS, _HALF, _AGAIN = 0.3, 0.3, 0.5, 2
 
 
 @STAGES.check("evaluated weights")
@@ -152,6 +152,24 @@ def standardized(seen: Seen) -> Iterator[Finding]:
                 "scaler.transform(x), not fit_transform.",
             )
             return
+
+
+@STAGES.check("mode of the last evaluation")
+def awake(seen: Seen) -> Iterator[Finding]:
+    """Find an evaluation after the training, in training mode, of a model that is evaluated in eval mode before."""
+    modes = seen.get("evaluated") or {}
+    for model in (seen.get("whole") or {}).get("models", ()):
+        last = [one for one in model["stages"] if one["after"] == model["calls"]][-1:]
+        for one in last if modes.get("in training", 0) <= modes.get("in evaluation", 0) else ():
+            # A prediction that is drawn again and again, for its uncertainty, is meant so.
+            if one["awake"] and one["rows"] < _AGAIN * one["different"]:
+                yield attention(
+                    f"the model is in training mode when it is evaluated after the training: its {one['awake']} acts "
+                    "as in training",
+                    one["place"],
+                    "Call model.eval() before that evaluation: a training, also Trainer.fit, leaves the model in "
+                    "training mode.",
+                )
 
 
 @STAGES.check("inputs of the stages")
