@@ -33,9 +33,10 @@ def whole(scenario: Scenario, engine: Engine, timeout: float, seed: int) -> Seen
     The engine has another scenario open afterwards.
     """
     asked = _asked(scenario)
-    train = {"script": str(asked.get("script", "")), "arguments": list(asked.get("arguments") or ())}
-    if not Path(train["script"]).is_file():
+    script = str(asked.get("script", ""))
+    if not Path(script).is_file():
         return {}
+    train = {"script": script, "arguments": list(asked.get("arguments") or ())}
     entry = {"class_path": SCRIPT, "init_args": train}
     loop = from_working_directory({"schema": 1, "name": "whole-script", "framework": "torch", "train": entry})
     try:
