@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from types import FrameType
 from typing import Any
 
 import torch
@@ -206,9 +207,9 @@ def _stripped(row: list[int]) -> tuple[int, ...]:
 
 def _doing() -> str:
     """Return the kind of evaluation by the step that is running; empty if it is none of a Trainer's."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if frame.f_code.co_name in _STEPS:
             return _STEPS[frame.f_code.co_name]
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return ""
