@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Mapping
@@ -50,7 +51,11 @@ class Numberings:
                 self.end()
             return
         self._known[code] = count + 1
-        held = frame.f_locals
+        with contextlib.suppress(Exception):  # what is raised here would be raised in the user's function
+            self._record(frame, returned)
+
+    def _record(self, frame: FrameType, returned: Any) -> None:
+        code, held = frame.f_code, frame.f_locals
         found = {name: dict(value) for name, value in list(held.items()) if is_numbering(value)}
         if found and len(self.records) < _MOST_RECORDS:
             owner = held.get("self") if code.co_name == "__init__" else None

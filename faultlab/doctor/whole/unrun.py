@@ -43,7 +43,8 @@ def facts(tree: ast.Module, lines: set[int]) -> Iterator[dict[str, Any]]:
                 # A counter of bad epochs may stay low in a healthy training.
                 changing = targets | (counters if kind == "restore" else set())
                 changing |= given if kind in ("init", "freeze") else set()
-                better = kind == "keep" and "best" in ast.unparse(condition.test).lower()
+                plain = isinstance(condition.test, ast.Compare)
+                better = kind == "keep" and plain and "best" in ast.unparse(condition.test).lower()
                 if better or _changes(condition.test, changing):
                     told.add(kind)
                     yield {"kind": kind, "line": statement.lineno, "text": ast.unparse(statement)[:80],

@@ -18,7 +18,7 @@ _PURE = {"relu", "gelu", "leaky_relu", "elu", "silu", "dropout", "normalize", "s
          "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "avg_pool1d", "max_pool1d", "no_grad", "inference_mode",
          "enable_grad", "autocast", "randperm", "compile", "load"}  # fmt: skip
 _OF_TENSORS = {"masked_fill", "unsqueeze", "squeeze", "permute", "transpose", "reshape", "view", "clamp", "detach",
-               "softmax", "log_softmax", "sigmoid", "contiguous", "index_fill", "index_add", "index_copy", "scatter",
+               "softmax", "log_softmax", "sigmoid", "contiguous", "index_fill", "index_add", "index_copy",
                "scatter_add", "long", "nan_to_num", "type_as", "repeat_interleave", "masked_scatter"}  # fmt: skip
 _RETURNED = {"convert_sync_batchnorm", "load_from_checkpoint", "DataParallel", "DistributedDataParallel",
              "get_peft_model", "deepcopy", "sorted", "permutation"}  # fmt: skip

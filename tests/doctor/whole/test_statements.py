@@ -44,6 +44,7 @@ _DROPPED = [
 ]
 _USED = [
     "import torch\ndef forward(self, x):\n    F.relu(x, inplace=True)\n    return F.relu(x)",
+    "import torch\nplt.scatter(x, y)\nax.view_init(3)",
     "import torch\nx.masked_fill_(mask, 0)\nx = x.masked_fill(mask, 0)",
     "import torch\nwith torch.no_grad():\n    y = model(x)",
     "model = Net.load_from_checkpoint(path)",
@@ -129,3 +130,10 @@ def test_an_initialization_of_some_kinds_of_layers_is_healthy_where_one_of_them_
 )
 def test_best_weights_that_are_kept_and_not_used_are_found(text: str, found: list[str]) -> None:
     assert [one["by"] for one in kept.facts(ast.parse(text))] == found
+
+
+def test_best_weights_that_are_never_better_than_the_first_value_are_found() -> None:
+    text = "best = 0\nfor epoch in range(3):\n    if loss < best:\n        torch.save(state, 'best.pt')\n"
+    assert _unrun(text, {1, 2, 3}) == ["keep"]
+    assert _unrun(text, {1, 2, 3, 4}) == []
+    assert _unrun(text.replace("loss <", "save and loss <"), {1, 2, 3}) == []

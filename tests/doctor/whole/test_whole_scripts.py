@@ -1,4 +1,4 @@
-"""The doctor on scripts whose mistake is beside or after their first training: it is named, and healthy ones are well."""
+"""The doctor on scripts whose mistake is beside or after their first training; their healthy twins are well."""
 
 from __future__ import annotations
 
