@@ -6,7 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Mapping
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 from faultlab.core.user_code import UserCode
@@ -16,17 +16,17 @@ _LONGEST = 5.0
 
 
 class Numberings:
-    """Follows the user's functions that return while a numbering is among their variables, until the training begins.
+    """Follows the constructors of the user's classes that return while a numbering is among their variables.
 
-    Each record has the ``function``, the ``owner`` (the object that a constructor has made, or None), the
-    ``numberings`` by name, and what the function has ``returned``.
+    Args:
+        code: The definition of the user's own code.
     """
 
     def __init__(self, code: UserCode) -> None:
         self._code = code
-        self._known: dict[Any, int] = {}
+        self._known: dict[CodeType, int] = {}
         self._until = 0.0
-        self.records: list[dict[str, Any]] = []
+        self._made: list[tuple[Any, dict[str, Any]]] = []
 
     def begin(self) -> None:
         """Follow calls from now on, unless another profiler does."""
@@ -39,28 +39,20 @@ class Numberings:
         if sys.getprofile() == self._profile:
             sys.setprofile(None)
 
-    def _profile(self, frame: FrameType, event: str, returned: Any) -> None:
-        if event != "return":
-            return
+    def _profile(self, frame: FrameType, event: str, _: Any) -> None:
         code = frame.f_code
-        count = self._known.get(code)
-        if count is None:
-            count = self._known[code] = 0 if self._code.holds(frame) and code.co_name != "<module>" else _MOST_OF_ONE
-        if count >= _MOST_OF_ONE:
-            if time.perf_counter() > self._until:
-                self.end()
+        if event != "return" or code.co_name != "__init__":
             return
-        self._known[code] = count + 1
+        if time.perf_counter() > self._until:
+            self.end()
         with contextlib.suppress(Exception):  # what is raised here would be raised in the user's function
-            self._record(frame, returned)
-
-    def _record(self, frame: FrameType, returned: Any) -> None:
-        code, held = frame.f_code, frame.f_locals
-        found = {name: dict(value) for name, value in list(held.items()) if is_numbering(value)}
-        if found and len(self.records) < _MOST_RECORDS:
-            owner = held.get("self") if code.co_name == "__init__" else None
-            self.records.append({"function": code.co_name, "line": code.co_firstlineno, "file": code.co_filename,
-                                 "owner": owner, "numberings": found, "returned": returned})  # fmt: skip
+            count = self._known.setdefault(code, 0 if self._code.holds(frame) else _MOST_OF_ONE)
+            if count < _MOST_OF_ONE:
+                self._known[code] = count + 1
+                held = frame.f_locals
+                found = {name: dict(value) for name, value in list(held.items()) if is_numbering(value)}
+                if found and len(self._made) < _MOST_RECORDS:
+                    self._made.append((held.get("self"), found))
 
     def conflict(self, learnt: list[Any], evaluated: list[Any]) -> dict[str, Any]:
         """Return the first numbering that the datasets of training and evaluation have differently, with its names."""
@@ -82,9 +74,9 @@ class Numberings:
             inner = getattr(value, "__dict__", None)
             if isinstance(inner, dict) and not found:
                 found.update({name: one for name, one in inner.items() if is_numbering(one)})
-        for record in self.records:
-            if record["owner"] is dataset:
-                found = {**record["numberings"], **found}
+        for owner, numberings in self._made:
+            if owner is dataset:
+                found = {**numberings, **found}
         return found
 
 

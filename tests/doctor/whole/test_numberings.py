@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,6 +32,27 @@ def test_one_vocabulary_and_one_that_continues_it_are_healthy() -> None:
     train = _Texts("a b c d")
     assert _found(train, _Texts("", train.numbers)) == []
     assert _found(train, _Texts("a b c d e f")) == []
+
+
+_ENCODING = """
+class Texts:
+    def __init__(self, words):
+        numbers = {word: number for number, word in enumerate(words)}
+        self.encoded = [numbers[word] for word in words]
+train, val = Texts("abcd"), Texts("dcba")
+"""
+
+
+def test_a_numbering_that_only_the_constructor_has_is_known_too(tmp_path: Path) -> None:
+    followed = Numberings(UserCode(frozenset(), (str(tmp_path),)))
+    names: dict[str, Any] = {}
+    code = compile(_ENCODING, str(tmp_path / "train.py"), "exec")
+    followed.begin()
+    exec(code, names)
+    followed.end()
+    assert sys.getprofile() is None
+    assert followed.conflict([names["train"]], [names["val"]])["apart"] == 4
+    assert followed.conflict([names["train"]], [names["train"]]) == {}
 
 
 @pytest.mark.parametrize(
