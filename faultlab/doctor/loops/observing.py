@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import faulthandler
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -114,6 +115,9 @@ class ExaminedLoop(Session):
         return _Run(*self._loop_target.functions, self._following)
 
     def _fit(self) -> BaseException | None:
+        # No windows, and no reports over the network.
+        for variable, value in {"MPLBACKEND": "Agg", "WANDB_MODE": "disabled"}.items():
+            os.environ.setdefault(variable, value)
         with self._swallowing.watching():
             ended = super()._fit()
         self._swallowing.settle("the loop", self._following.step, ended)

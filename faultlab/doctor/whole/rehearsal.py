@@ -23,18 +23,20 @@ from faultlab.engines import Engine
 from faultlab.errors import TargetError
 
 _BY = "faultlab.doctor.loops.observing:examine"
+# A training that is run only to be looked at must not be reported to a server.
+_SENDS = ("MLFlowLogger", "CometLogger", "NeptuneLogger", "set_tracking_uri", "push_to_hub")
 _FURTHER = 0.8
 _AFTER = {"test", "validate", "predict", "load_from_checkpoint", "load_state_dict", "no_grad", "inference_mode"}
 
 
 def whole(scenario: Scenario, engine: Engine, timeout: float, seed: int) -> Seen:
-    """Run the script of a scenario to its end; return what was seen, empty if it has none.
+    """Run the script of a scenario to its end; return what was seen, empty if it has none that may be run again.
 
     The engine has another scenario open afterwards.
     """
     asked = _asked(scenario)
     script = str(asked.get("script", ""))
-    if not Path(script).is_file():
+    if not Path(script).is_file() or any(word in Path(script).read_text(errors="replace") for word in _SENDS):
         return {}
     train = {"script": script, "arguments": list(asked.get("arguments") or ())}
     entry = {"class_path": SCRIPT, "init_args": train}
