@@ -180,9 +180,11 @@ def _examined(scenario: Scenario, engine: Engine, timeout: float, seed: int, ste
         whole = rehearsal.whole(scenario, engine, timeout, seed)
         engine.open(scenario.name, scenario.for_victims())
         seen["learns_later"] = rehearsal.learns_later(seen, whole)
-        # What the whole script does explains what is seen of its first training.
-        certain, doubtful = beyond(whole)
-        causes = [*certain, *causes, *doubtful]
+    else:
+        whole = seen
+    # What the whole script does explains what is seen of its first training.
+    certain, doubtful = beyond(whole or seen)
+    causes = [*certain, *causes, *doubtful]
     if executed and not _explains([*causes, *rest]):
         yield from by_trainer.explained(engine, examined.run, seen, timeout, seed, steps)
     yield from [*causes, *(one for one in clean if one.verdict != OK), *rest]

@@ -45,7 +45,8 @@ def whole(scenario: Scenario, engine: Engine, timeout: float, seed: int) -> Seen
         engine.open(loop.name, {**loop.for_victims(), "observed": False})
     except TargetError:  # its own run has shown what can be
         return {}
-    (outcome,) = engine.run([order(engine, "whole", Examine(_BY, Train(seed), 0), deadline=timeout, ranks=1)])
+    # It ends itself after half of its deadline.
+    (outcome,) = engine.run([order(engine, "whole", Examine(_BY, Train(seed), 0), deadline=2 * timeout, ranks=1)])
     return outcome.result.seen if isinstance(outcome.result, ExaminedRun) else {}
 
 
