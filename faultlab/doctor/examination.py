@@ -29,7 +29,7 @@ from faultlab.doctor.delivered import PROMISES, SCHEDULE
 from faultlab.doctor.drawn import DRAWN
 from faultlab.doctor.errors import explained
 from faultlab.doctor.experiments import by_trainer
-from faultlab.doctor.finding import WRONG, Finding, Seen, attention, fine, wrong
+from faultlab.doctor.finding import OK, WRONG, Finding, Seen, attention, fine, wrong
 from faultlab.doctor.habits import HABITS
 from faultlab.doctor.idle import IDLE
 from faultlab.doctor.loaded import LOADED
@@ -46,6 +46,8 @@ from faultlab.doctor.step_executed import HOOKS, LEARNING, LOSS_VALUES
 from faultlab.doctor.still import WEIGHTS
 from faultlab.doctor.swallowed import SWALLOWED, as_consequences
 from faultlab.doctor.told import TOLD
+from faultlab.doctor.whole import rehearsal
+from faultlab.doctor.whole.checks import beyond
 from faultlab.engines import Engine
 from faultlab.errors import NEVER_FITS, ScenarioError, TargetError, UsageError
 
@@ -169,13 +171,23 @@ def _examined(scenario: Scenario, engine: Engine, timeout: float, seed: int, ste
     own = (scenario.build.init_args or {}).get("script") if scenario.build else None
     seen["scripts"] = scripts(root, seen["cls"]["name"], Path(str(own)) if own else None)
     yield from _class(scenario, seen, root)
+    clean: list[Finding] = []
     if executed := bool(step_not_executed.calls(seen)):
-        yield from _clean_run(engine, examined.run, seen, timeout, seed, steps)
+        clean = list(_clean_run(engine, examined.run, seen, timeout, seed, steps))
+    yield from (one for one in clean if one.verdict == OK)
     causes, rest = _causes(seen), _rest(seen)
-    # That the loss is not finite is what some cause does to it.
-    if executed and not any(one.verdict == WRONG and one.check != LOSS_VALUES for one in [*causes, *rest]):
+    if executed and (rehearsal.goes_on(scenario) or (seen.get("cut") and not _explains([*causes, *rest]))):
+        whole = rehearsal.whole(scenario, engine, timeout, seed)
+        engine.open(scenario.name, scenario.for_victims())
+        seen["learns_later"] = rehearsal.learns_later(seen, whole)
+    else:
+        whole = seen
+    # What the whole script does explains what is seen of its first training.
+    certain, doubtful = beyond(whole or seen)
+    causes = [*certain, *causes, *doubtful]
+    if executed and not _explains([*causes, *rest]):
         yield from by_trainer.explained(engine, examined.run, seen, timeout, seed, steps)
-    yield from [*causes, *rest]
+    yield from [*causes, *(one for one in clean if one.verdict != OK), *rest]
     yield from on_ranks.examined(scenario, engine, timeout, seed)
     yield from SCRIPTS.run(seen)
 
@@ -225,6 +237,11 @@ def _causes(seen: Seen) -> list[Finding]:
         return [*SWALLOWED.run(seen), *step_not_executed.explain(seen)]
     groups = (SWALLOWED, LEARNING, MEDDLED, PARTS, WEIGHTS, REPLAYED)
     return [*(one for group in groups for one in group.run(seen)), *as_consequences(seen, ALARMS.run(seen))]
+
+
+def _explains(found: Sequence[Finding]) -> bool:
+    """Return whether something is wrong that is a cause: that the loss is not finite is what some cause does to it."""
+    return any(one.verdict == WRONG and one.check != LOSS_VALUES for one in found)
 
 
 def _rest(seen: Seen) -> list[Finding]:

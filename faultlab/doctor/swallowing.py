@@ -20,6 +20,7 @@ from faultlab.doctor.swallowed import BETWEEN
 # Part of the language: loops and context managers use them.
 _ORDINARY = (StopIteration, StopAsyncIteration, GeneratorExit, KeyboardInterrupt)
 _LONGEST = 15.0
+_MOST_LINES = 50_000
 # Context managers that let every exception through, as torch's do.
 _LETS_THROUGH = frozenset(("autocast", "no_grad", "enable_grad", "inference_mode", "set_grad_enabled", "device",
                            "record_function", "profile", "open", "closing", "redirect_stdout", "toggled_optimizer",
@@ -43,6 +44,8 @@ class Swallowing:
     slows Python down, so it stops after some seconds, and does not start if another trace function (a debugger,
     coverage) is set.
 
+    ``lines`` has the lines that have run meanwhile, as file and number; ``files`` the files of which some are missed.
+
     Args:
         code: The user's code.
         tried: Returns whether faultlab itself is running the code, such as the step of a copy of the module, whose
@@ -51,6 +54,9 @@ class Swallowing:
 
     def __init__(self, code: UserCode, tried: Callable[[], bool]) -> None:
         self.found: list[dict[str, Any]] = []
+        self.lines: set[tuple[str, int]] = set()
+        self.files: set[str] = set()
+        self._again: dict[CodeType, int] = {}
         self._user = code
         self._tried = tried
         self._known: dict[CodeType, bool] = {}
@@ -138,10 +144,12 @@ class Swallowing:
             mine = self._known[code] = self._user.holds(frame)
         if not mine:
             return None
-        frame.f_trace_lines = False
+        frame.f_trace_lines = self._again.get(code, 0) < _MOST_LINES
         return self._local
 
     def _local(self, frame: FrameType, event: str, argument: Any) -> Callable[..., Any]:
+        if event == "line":
+            self._ran(frame)
         if event == "exception" and not self._tried():
             error = argument[1]
             if isinstance(error, BaseException) and not isinstance(error, _ORDINARY):
@@ -154,6 +162,16 @@ class Swallowing:
                 else:
                     known.outermost, known.outermost_line = frame.f_code, frame.f_lineno
         return self._local
+
+    def _ran(self, frame: FrameType) -> None:
+        code, before = frame.f_code, len(self.lines)
+        self.lines.add((code.co_filename, frame.f_lineno))
+        if len(self.lines) == before:
+            again = self._again[code] = self._again.get(code, 0) + 1
+            if again >= _MOST_LINES:
+                # Each line costs time, and one that comes later is missed.
+                frame.f_trace_lines = False
+                self.files.add(code.co_filename)
 
 
 def handler(code: CodeType, line: int, raised: type[BaseException]) -> dict[str, Any] | None:

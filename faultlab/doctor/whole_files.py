@@ -9,6 +9,7 @@ from typing import Any
 
 from faultlab.doctor import slips
 from faultlab.doctor.statements import called, cuts
+from faultlab.doctor.whole import compared, vain
 
 Facts = dict[str, list[dict[str, Any]]]
 Function = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -66,6 +67,8 @@ def facts(texts: dict[str, str], hooks: Callable[[str], bool]) -> Facts:
             ("cuts", _cuts(tree)),
             ("resplit", _resplit(tree)),
             *slips.facts(tree).items(),
+            *vain.facts(tree).items(),
+            *compared.facts(tree).items(),
         ):
             found.setdefault(kind, []).extend({"file": file, **entry} for entry in entries)
     return found

@@ -21,7 +21,7 @@ def explained(engine: Engine, run: RunResult, seen: Seen, timeout: float, seed: 
 
 def _tried(engine: Engine, run: RunResult, seen: Seen, timeout: float, seed: int, steps: int) -> Iterator[Finding]:
     """Train again with one part changed at a time, if the training learns little, to see which one is to blame."""
-    if seen.get("error") or not seen.get("automatic", True):
+    if seen.get("error") or not seen.get("automatic", True) or seen.get("learns_later"):
         return
     ends = {name: values[-1][1] for name, values in run.trajectory.metrics.items() if values}
     given = (seen.get("terms") or {}).get("inputs") or {}

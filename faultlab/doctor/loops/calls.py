@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 from faultlab.core.user_code import UserCode
@@ -17,6 +19,7 @@ _LARGEST = ("argmax", "max")
 _OF_CLASSES = ("cross_entropy", "nll_loss")
 _YES_OR_NO = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
 _SAMPLES, _VALUES = 1024, 4_000_000
+_RESHAPES = ("view", "reshape")
 _READ = ("item", "__float__", "__int__")
 _OUTPUTS = 8
 _ABOVE = ("gt", "__gt__", "ge", "__ge__", "lt", "__lt__", "le", "__le__", "round")
@@ -32,7 +35,7 @@ class Calls(LossInputs):
     losses of evaluations that compare outputs of models with each other, which those of the training don't, and
     ``thresholds`` has the place of an evaluation that compares an output beyond 0 and 1 with 0.5, and
     ``exclusive`` the number of one-hot ``rows`` that binary cross-entropy is given, out of so many ``classes``, and of
-    ``others``.
+    ``others``. ``swapped`` has the first reshaping that only exchanges the sizes of two axes.
 
     Attributes:
         averages: What the loop makes of the numbers that it reads in evaluations.
@@ -60,6 +63,7 @@ class Calls(LossInputs):
         self.among_outputs: list[dict[str, str]] = []
         self.exclusive: dict[str, Any] = {"rows": 0, "others": 0}
         self.thresholds: list[dict[str, str]] = []
+        self.swapped: dict[str, Any] = {}
         self.averages = Averages(code)
         self.outputs: deque[Any] = deque(maxlen=_OUTPUTS)
         self._among_outputs_in_training: set[str] = set()
@@ -114,10 +118,15 @@ class Calls(LossInputs):
             return
         if name in _SOFTMAX or name in _LARGEST:
             self._over_batch(name, first, args[1] if len(args) > 1 else kwargs.get("dim"))
+        elif name == "normalize" and kwargs.get("dim") == 0 and first.requires_grad and first.grad_fn is not None:
+            self._over_batch(name, first, 0)
         elif name in ("relu", "relu_") and self.learning and first.numel():
             shape = str(tuple(first.shape[1:]))
             zeros = float((first <= 0).float().mean()) if name == "relu" else float((result <= 0).float().mean())
             self.rectified[shape] = min(zeros, self.rectified.get(shape, 1.0))
+        elif name in _RESHAPES and not self.swapped and swaps(first, result) and self._is_users_own():
+            self.swapped = {"what": name, "from": list(first.shape), "to": list(result.shape),
+                            "place": self._user.running()}  # fmt: skip
         elif name in _ABOVE and not self.learning:
             self._threshold(name, first, args)
         elif name in LOSSES:
@@ -127,6 +136,13 @@ class Calls(LossInputs):
                 self.averages.mean(float(result))
             if self.learning:
                 self._of_loss(name, first, target, kwargs, result)
+
+    def _is_users_own(self) -> bool:
+        """Return whether the user's code makes this call itself, and none of torch's layers."""
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and frame.f_globals.get("__name__", "").startswith(("faultlab.", "torch.overrides")):
+            frame = frame.f_back
+        return frame is not None and self._user.holds(frame)
 
     def _among_outputs(self, name: str, first: Any, target: Any) -> None:
         both = all(any(one is output for output in self.outputs) for one in (first, target))
@@ -189,3 +205,10 @@ class Calls(LossInputs):
             self.pairs.append((x.detach().clone(), target.detach().clone(), kind))
             self._paired += len(x)
             self._values += x.numel()
+
+
+def swaps(before: Any, after: Any) -> bool:
+    """Return whether a reshaped tensor has the same axes in another order, with the values where they were."""
+    first, second = ([size for size in one.shape if size > 1] for one in (before, after))
+    kept = before.is_contiguous() and after.is_contiguous()
+    return len(first) > 1 and kept and first != second and sorted(first) == sorted(second)

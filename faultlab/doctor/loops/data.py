@@ -25,8 +25,11 @@ REST.check("skipped checks")(told.unread)
 def dimensions(seen: Seen) -> Iterator[Finding]:
     """Find a softmax or argmax over the samples of a batch instead of the classes."""
     for entry in seen["over_batch"]:
-        purpose = "compares the samples of a batch with each other" if "softmax" in entry["what"] else (
-            "returns the best sample of each class, not the best class of each sample")  # fmt: skip
+        purpose = "returns the best sample of each class, not the best class of each sample"
+        if "softmax" in entry["what"]:
+            purpose = "compares the samples of a batch with each other"
+        elif entry["what"] == "normalize":
+            purpose = "divides each feature by its length over the batch, and not each sample by its own"
         yield wrong(
             f"{entry['what']} over dim={entry['dim']} of a batch {purpose}",
             f"the shape is {tuple(entry['shape'])}: samples, classes",

@@ -10,6 +10,7 @@ from faultlab.doctor.loops.mechanics import trains
 
 EVALUATION = Checks()
 check = EVALUATION.check
+_BATCHES = 3
 _COUNTS = {
     "training batches": "the number of training batches",
     "training samples": "the number of training samples",
@@ -62,6 +63,20 @@ def averages(seen: Seen) -> Iterator[Finding]:
                 if one["kind"] == "validation samples"
                 else f"Divide the validation's sum by the validation's own count: its {one['right']} batches (or its "
                 f"{one['samples']} samples, if the sum is over samples).",
+            )
+
+
+@check("length of the evaluation")
+def first_batch(seen: Seen) -> Iterator[Finding]:
+    """Find an evaluation that ends after the first batch of its loader each time."""
+    for one in seen["loaders"]:
+        short = one["evaluates"] and not one["learns"] and (one["batches"] or 0) >= _BATCHES
+        if trains(seen) and short and one["iterations"] == one["delivered"] >= 2:
+            yield attention(
+                f"the evaluation ends after the first of {one['batches']} batches each time, and is a value of "
+                f"{one['batch_size']} of {one['samples']} samples",
+                f"{one['iterations']} passes over the loader ({one['place']})",
+                "Return, or break, after the loop over the batches: look for a return that is indented too far.",
             )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from faultlab.doctor.errors import explained
 from faultlab.doctor.experiments import trainings, trials
 from faultlab.doctor.experiments.course import Case, Course
 from faultlab.doctor.finding import OK, WRONG, Finding, Seen, fine, wrong
+from faultlab.doctor.habits import HABITS
 from faultlab.doctor.loops.course import COURSE, LOSS
 from faultlab.doctor.loops.data import DATA, REST
 from faultlab.doctor.loops.evaluation import EVALUATION
@@ -26,14 +27,16 @@ from faultlab.doctor.loops.mechanics import MECHANICS, trains
 from faultlab.doctor.loops.modes import MODES
 from faultlab.doctor.loops.weights import WEIGHTS
 from faultlab.doctor.onlooking import ADVICE, ALARMS, OTHERS, SIGNS
+from faultlab.doctor.whole.checks import beyond
 from faultlab.engines import Engine
 from faultlab.errors import TargetError
 
 FRAMEWORK = "torch"
 _BY = "faultlab.doctor.loops.observing:examine"
+_LEARNT = 0.5
 _ADVISED = "faultlab.doctor.experiments.advised:examine"
 # The order of what is certain and explains the rest.
-_CAUSES = (MECHANICS, WEIGHTS, MODES, DATA, CLASS_WEIGHTS, COURSE, EVALUATION)
+_CAUSES = (WEIGHTS, MODES, DATA, CLASS_WEIGHTS, COURSE, EVALUATION)
 
 
 def of_file(target: str, arguments: Sequence[str]) -> Scenario | None:
@@ -66,7 +69,9 @@ def examined(scenario: Scenario, engine: Engine, timeout: float, seed: int) -> I
     stopped = "; the doctor stopped there" if seen["cut"] else ""
     what = f"the training takes {result.run.seconds:.2f} s for {seen['batches']} backward passes{stopped}"
     yield replace(fine(what, seen["places"].get("backward", "")), check="clean run")
-    causes = [one for group in _CAUSES for one in group.run(seen)]
+    certain, doubtful = beyond(seen)
+    causes = [*MECHANICS.run(seen), *certain, *(one for group in _CAUSES for one in group.run(seen)), *doubtful]
+    causes += HABITS.run({"files": seen.get("files"), "losses": seen["losses"]})
     if not any(one.verdict == WRONG for one in causes):
         watched = _watched(scenario, seen, engine, timeout, seed)
         noticed = [*ALARMS.run(watched), *OTHERS.run(watched)]
@@ -100,7 +105,26 @@ def _watched(scenario: Scenario, seen: Seen, engine: Engine, timeout: float, see
         return {}
     task = Examine(_ADVISED, Train(seed, advice=ADVICE), 0)
     (outcome,) = engine.run([order(engine, "under-guards", task, deadline=timeout, ranks=1)])
-    return outcome.result.seen if isinstance(outcome.result, ExaminedRun) else {}
+    told = outcome.result.seen if isinstance(outcome.result, ExaminedRun) else {}
+    return {**told, "alarms": [one for one in told.get("alarms", ()) if _believable(one, seen)]}
+
+
+def _believable(alarm: Mapping[str, Any], seen: Seen) -> bool:
+    """Return whether what the doctor itself has seen of a loop does not explain a guard's alarm."""
+    if alarm["guard"] == "WeightsIntact":
+        # As the clients of federated learning get the average of all of them.
+        return not seen["loads"]
+    if alarm["check"].endswith("on-training-data"):
+        # The training's own accuracy, beside an evaluation of other samples.
+        stages = [one for model in (seen.get("whole") or {}).get("models", ()) for one in model["stages"]]
+        return not any(one["seen"] < 0.5 * one["different"] for one in stages)
+    if alarm["check"].endswith("moved-in-validation"):
+        return bool(seen["evaluated"]["in training"])
+    if alarm["check"].endswith("explodes"):
+        # Once a training has learnt, its gradients are small, and so is a spike among them.
+        course = Course(seen["losses"])
+        return not course.end < _LEARNT * course.start
+    return True
 
 
 def _tried(scenario: Scenario, seen: Seen, engine: Engine, timeout: float, seed: int) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from statistics import fmean
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from torch.utils.data import DataLoader
 from faultlab.core.alert import safe_text
 from faultlab.core.patching import Patches
 from faultlab.core.user_code import UserCode
-from faultlab.doctor import loss_graph, planned
+from faultlab.doctor import loss_graph, planned, updates
 from faultlab.doctor.loops import repeated
 from faultlab.doctor.loops.batches_used import BatchesUsed
 from faultlab.doctor.loops.calls import Calls
@@ -25,6 +26,7 @@ from faultlab.doctor.loops.frames import wrapper_not_used
 from faultlab.doctor.loops.gradients import Gradients
 from faultlab.doctor.loops.loaders import Loaders
 from faultlab.doctor.loops.models import Models, described
+from faultlab.doctor.whole.chronicle import Chronicle
 from faultlab.frameworks.torch.optimizers import rate_in
 from faultlab.frameworks.torch.seams.clipping import wrap_functions
 
@@ -58,11 +60,13 @@ class Following:
         self.beside: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
         self.models, self.gradients, self.calls = Models(self.place), Gradients(), Calls(code)
         self._used = BatchesUsed()
+        self.chronicle = Chronicle(code, self.place)
         self.loaders = Loaders(self.place, self._asked)
         self.seen: dict[str, Any] = {
             "losses": [], "rates": [], "graph": [], "nodes": [], "places": {}, "unread": [], "cut": False,
             "schedule_steps": 0, "batch_of_one": [], "input_scales": {}, "bypassed": "",
-            "asked_rate": 0.0, "behind": {}, "carries_state": False, "mixes_samples": False, "uncalled_wrapper": "",
+            "asked_rate": 0.0, "behind": {}, "carries_state": False, "mixes_samples": False, "sees_ahead": False,
+            "uncalled_wrapper": "",
         }  # fmt: skip
         self.optimizers: list[Any] = []
         self._schedulers: list[Any] = []
@@ -76,6 +80,7 @@ class Following:
     def watching(self) -> Iterator[None]:
         """Follow the loop inside the context."""
         with Patches() as patches, self.calls:
+            self.chronicle.attach(patches)
             patches.wrap(nn.Module, "__call__", self._calling)
             patches.wrap(nn.Module, "load_state_dict", self.models.loading)
             patches.wrap(nn.Module, "zero_grad", self.gradients.clearing)
@@ -87,6 +92,7 @@ class Following:
             for parallel in (nn.DataParallel, nn.parallel.DistributedDataParallel):
                 patches.wrap(parallel, "__init__", self.models.wrapping)
             patches.wrap(DataLoader, "__iter__", self.loaders.iterating)
+            patches.wrap(DataLoader, "__iter__", self._beginning)
             # Which `Tensor.backward` calls, too.
             patches.wrap(torch.autograd, "backward", self._backward)
             wrap_functions(patches, self.gradients.clipping)
@@ -129,12 +135,17 @@ class Following:
             seen["carries_state"] = repeated.carries_state(self.models.first, self._batches)
         with self.looking("the samples of a batch"):
             seen["mixes_samples"] = repeated.mixes_samples(self.models.first, self._batches)
+        with self.looking("the tokens of a text"):
+            seen["sees_ahead"] = repeated.sees_ahead(self.models.first, self._batches)
+        with self.looking("the rounding of weights"):
+            seen["rounded_away"] = updates.rounded_away(SimpleNamespace(optimizers=self.optimizers), None)
         seen.update(compared=self.calls.found, labels=self.calls.labels, over_batch=self.calls.over_batch)
         seen.update(summed=self.calls.summed, rectified=self.calls.rectified, ignored=self.calls.ignored)
         self.calls.learnt()
         seen["loads"] = bool(self.models.loaded)
         seen["class_weights"] = (self.calls.weighted.weights, self.calls.weighted.counts)
         seen["thresholds"] = self.calls.thresholds
+        seen["swapped_axes"] = self.calls.swapped
         seen["batches_used"] = self._used.found
         seen["trained_loss"] = {
             name: fmean(some[-max(1, len(some) // 10) :]) for name, some in self.calls.trained.items()
@@ -182,6 +193,8 @@ class Following:
         if next(module.parameters(), None) is None:
             return
         learning = torch.is_grad_enabled()
+        with self.looking("the samples and weights"):
+            self.chronicle.called(module, args, kwargs, learning)
         with self.looking("a module"):
             self.models.called(module, learning)
             first = next((one for one in args if isinstance(one, torch.Tensor)), None)
@@ -250,9 +263,19 @@ class Following:
 
     def _after_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         self.gradients.after_step(optimizer)
+        with self.looking("the samples and weights"):
+            self.chronicle.stepped(optimizer)
         self._hurry()
 
     # Batches and backward passes.
+
+    def _beginning(self, iterate: Callable[..., Any]) -> Callable[..., Any]:
+        def beginning(loader: Any) -> Any:
+            with self.looking("the samples and weights"):
+                self.chronicle.boundary()
+            return iterate(loader)
+
+        return beginning
 
     def _asked(self) -> None:
         self._used.delivered()
@@ -267,6 +290,8 @@ class Following:
         def backwards(tensors: Any, *args: Any, **kwargs: Any) -> Any:
             with self.looking("the loss"):
                 self._look_at(tensors)
+            with self.looking("the samples and weights"):
+                self.chronicle.learnt()
             self._in_backward = True
             try:
                 result = backward(tensors, *args, **kwargs)

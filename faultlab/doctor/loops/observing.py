@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import faulthandler
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -19,6 +20,7 @@ from faultlab.core.alert import safe_text
 from faultlab.core.orders import Examine, Order
 from faultlab.core.patching import Patches
 from faultlab.core.results import ExaminedRun, Result
+from faultlab.doctor import whole_files
 from faultlab.doctor.experiments import KEY
 from faultlab.doctor.experiments.changes import Applied
 from faultlab.doctor.experiments.presence import Presence
@@ -31,6 +33,7 @@ from faultlab.ranks.gang import Gang
 from faultlab.sandbox.overlay import Overlay
 from faultlab.worker.session import Send, Session
 
+_HABITS = ("unused", "made", "unordered", "repeated", "reseeded", "roots")
 _SHARE = 0.5
 """The share of the deadline after which a training is ended, and judged by what it has shown."""
 
@@ -38,6 +41,11 @@ _SHARE = 0.5
 def examine(target: LoopTarget, order: Order, send: Send) -> None:
     """Execute an order to examine a training loop."""
     ExaminedLoop(target, order, send).run()
+
+
+def habits(texts: dict[str, str]) -> dict[str, Any]:
+    """Return the facts about a loop's files that do not depend on a Trainer."""
+    return {kind: found for kind, found in whole_files.facts(texts, lambda name: True).items() if kind in _HABITS}
 
 
 class _Run(LoopTraining):
@@ -107,6 +115,9 @@ class ExaminedLoop(Session):
         return _Run(*self._loop_target.functions, self._following)
 
     def _fit(self) -> BaseException | None:
+        # No windows, and no reports over the network.
+        for variable, value in {"MPLBACKEND": "Agg", "WANDB_MODE": "disabled"}.items():
+            os.environ.setdefault(variable, value)
         with self._swallowing.watching():
             ended = super()._fit()
         self._swallowing.settle("the loop", self._following.step, ended)
@@ -154,6 +165,10 @@ class ExaminedLoop(Session):
         with following.looking("the dataset"):
             seen["order"] = following.loaders.order()
         seen["swallowed"] = self._swallowing.found
+        with following.looking("the whole script"):
+            lines, unsure = self._swallowing.lines, self._swallowing.files
+            seen["files"] = habits(following.chronicle.sources(self._swallowing.lines))
+            seen["whole"] = following.chronicle.facts(following.loaders.known, lines, unsure)
         seen.update(present=sorted(self._presence.parts), settings=self._presence.settings)
         seen.update(acted=self._applied.acted, plain=self._applied.plain.found())
         return ExaminedRun(self._run_result(), seen)

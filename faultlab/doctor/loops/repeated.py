@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+_TOKENS = 4
 Batch = tuple[tuple[Any, ...], Mapping[str, Any]]
 
 
@@ -56,6 +57,36 @@ def mixes_samples(module: nn.Module | None, batches: Sequence[Batch]) -> bool:
     # Models that draw random numbers, or keep a state, differ in any case. A recurrent layer looks back only.
     alike = _alike(first[:half], beside_others[:half]) and _alike(first[half:], after_others[half:])
     return _alike(first, again) and not alike
+
+
+def sees_ahead(module: nn.Module | None, batches: Sequence[Batch]) -> bool:
+    """Return whether a copy returns something else for earlier tokens once the last token of each text is another one.
+
+    The copy is in evaluation mode; its output has a row of scores for each token.
+    """
+    if module is None or not batches:
+        return False
+    args, kwargs = batches[0]
+    ids = kwargs.get("input_ids") if "input_ids" in kwargs else next(iter(args), None)
+    if not isinstance(ids, torch.Tensor) or ids.dim() != 2 or ids.is_floating_point() or ids.shape[1] < _TOKENS:
+        return False
+    other = ids.clone()
+    other[:, -1] = ids.max() + ids.min() - ids[:, -1]
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        trial = copy.deepcopy(module).eval()
+        results = []
+        for given in (ids, ids, other):
+            torch.manual_seed(0)
+            if "input_ids" in kwargs:
+                result = trial(*args, **{**kwargs, "input_ids": given})
+            else:
+                result = trial(given, *args[1:], **kwargs)
+            results.append(getattr(result, "logits", result))
+    shape = tuple(ids.shape)
+    if any(not isinstance(one, torch.Tensor) or one.dim() != 3 or tuple(one.shape[:2]) != shape for one in results):
+        return False
+    first, again, changed = (one[:, :-1] for one in results)
+    return _alike(first, again) and not _alike(first, changed)
 
 
 def _alike(one: torch.Tensor, other: torch.Tensor) -> bool:

@@ -14,7 +14,8 @@ from faultlab.doctor.loops.mechanics import trains
 
 WEIGHTS = Checks()
 check = WEIGHTS.check
-_MUCH, _DEAD, _GROWN = 1000.0, 0.99, 3
+_MUCH, _DEAD, _GROWN, _REMADE = 1000.0, 0.99, 3, 5
+_ROUNDED = 0.3
 # They divide the gradient by its length, down to their eps.
 _ANY_LENGTH, _EPS = ("Adam", "Adamax", "NAdam", "RAdam", "RMSprop", "Lion", "Adan"), 1e-8
 
@@ -33,6 +34,20 @@ def made_again(seen: Seen) -> Iterator[Finding]:
             "weights",
             seen["places"].get("model", ""),
             "Make the model and its optimizer once, before the loop over epochs.",
+        )
+
+
+@check("new optimizers")
+def optimizers_made_again(seen: Seen) -> Iterator[Finding]:
+    """Find an optimizer that is made again for each step, so that what it keeps between steps is lost."""
+    made, steps = len(seen["optimizers"]), seen["gradients"]["steps"]
+    keeping = [name for name in seen["optimizers"] if any_length({"optimizers": [name]})]
+    if trains(seen) and len(keeping) >= max(_REMADE, 0.5 * steps):
+        yield wrong(
+            f"a new {keeping[0]} is made for each step, {made} in {steps} steps: its averages of the gradients begin "
+            "again each time",
+            seen["places"].get("optimizer", ""),
+            "Make the optimizer once, before the loop over epochs.",
         )
 
 
@@ -71,6 +86,34 @@ def cleared(seen: Seen) -> Iterator[Finding]:
             "none to use",
             places.get("step", ""),
             "Call optimizer.zero_grad() before loss.backward(), or after optimizer.step().",
+        )
+
+
+@check("gradient clearing")
+def thrown_away(seen: Seen) -> Iterator[Finding]:
+    """Find gradients that are cleared before any step has used them, although others are used."""
+    did = seen["gradients"]
+    used = did["empty_steps"] < 0.5 * did["steps"]
+    if trains(seen) and used and did["cleared"] >= max(_REMADE, 0.3 * did["backwards"]):
+        yield wrong(
+            f"the gradients of {did['cleared']} of {did['backwards']} backward passes are cleared before a step uses "
+            "them: of the batches whose gradients should accumulate, only the last one counts",
+            seen["places"].get("backward", ""),
+            "Call optimizer.zero_grad() only after optimizer.step(), not in each batch.",
+        )
+
+
+@check("update rounding", "hp-l33/AiM#10")
+def rounded(seen: Seen) -> Iterator[Finding]:
+    """Find half-precision weights that are too far from 0 for steps of the learning rate's size."""
+    found = seen["rounded_away"]
+    if trains(seen) and found and found["share"] > _ROUNDED:
+        yield wrong(
+            f"weights are stored in {found['type']}, and steps of {found['rate']:g} are too small for "
+            f"{100 * found['share']:.0f} % of them: rounding undoes each update",
+            f"{found['optimizer']} with lr={found['rate']:g}",
+            "Keep the weights in float32, without model.half() or .bfloat16(), and compute in half precision by "
+            "torch.autocast.",
         )
 
 
