@@ -10,8 +10,7 @@ import torch
 from torch.nn.utils import clip_grad
 
 from faultlab.catalogue.injection_points import Clipping
-from faultlab.core.patching import Patches
-from faultlab.core.references import references
+from faultlab.core.patching import Make, Patches
 from faultlab.injection.hooks import Site, hooks
 
 if TYPE_CHECKING:
@@ -38,11 +37,10 @@ def by_hand(point: Clipping, patches: Patches, armed: Armed, site: Site) -> None
         wrap_functions(patches, function)
 
 
-def wrap_functions(patches: Patches, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+def wrap_functions(patches: Patches, make: Make) -> None:
     """Replace torch's functions that clip gradients, under every name that a module imported them by."""
     functions = [getattr(clip_grad, name) for name in _FUNCTIONS if hasattr(clip_grad, name)]
-    for owner, name, _ in list(references(functions, _looks_at)):
-        patches.wrap(owner, name, make)
+    patches.wrap_imported(functions, make, _looks_at)
 
 
 def _looks_at(module: ModuleType) -> bool:
