@@ -39,7 +39,8 @@ def by_hand(point: Clipping, patches: Patches, armed: Armed, site: Site) -> None
 
 def wrap_functions(patches: Patches, make: Make) -> None:
     """Replace torch's functions that clip gradients, under every name that a module imported them by."""
-    functions = [getattr(clip_grad, name) for name in _FUNCTIONS if hasattr(clip_grad, name)]
+    # A guard that observes clipping has replaced one of them in only one of these modules.
+    functions = {getattr(owner, name, None) for owner in (clip_grad, torch.nn.utils) for name in _FUNCTIONS} - {None}
     patches.wrap_imported(functions, make, _looks_at)
 
 
