@@ -14,10 +14,14 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 from floor import ROOT, environment
 from timed import Spent, spend
+
+RENAMED = {"noticed": "detected", "noticed_by": "detected_by"}
+"""Words of earlier reports, and what they are called now."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +45,20 @@ class Build:
     own_scenarios: bool = False
 
     def run(self, scenario: Path, *options: str, memory: bool = False) -> Cost:
+        report, spent = self.report(scenario, *options, memory=memory)
+        statuses = {fault["id"]: fault["status"] for fault in report["faults"]}
+        start = spent.wall - report["timing"]["baseline"] - report["timing"]["faults"]
+        return Cost(spent.cpu, spent.wall, spent.load, start, spent.peak, statuses)
+
+    def report(self, scenario: Path, *options: str, memory: bool = False) -> tuple[dict[str, Any], Spent]:
+        """Return the report of a campaign, with the names that reports have today, and what it took."""
         with tempfile.TemporaryDirectory(prefix="faultlab-bench-") as out:
             spent = self.command("run", str(self._own(scenario)), "--out", out, "--json", *options, memory=memory)
         try:
             (report,) = json.loads(spent.printed)
         except ValueError:
             raise click.ClickException(f"{self.name}: status {spent.status}\n{spent.complaints[-2000:]}") from None
-        statuses = {fault["id"]: fault["status"] for fault in report["faults"]}
-        start = spent.wall - report["timing"]["baseline"] - report["timing"]["faults"]
-        return Cost(spent.cpu, spent.wall, spent.load, start, spent.peak, statuses)
+        return in_todays_words(report), spent
 
     def demo(self, *options: str) -> Spent:
         with tempfile.TemporaryDirectory(prefix="faultlab-bench-") as out:
@@ -67,6 +76,15 @@ class Build:
     def _own(self, scenario: Path) -> Path:
         whole = scenario.resolve()
         return self.tree / whole.relative_to(ROOT) if whole.is_relative_to(ROOT) else whole
+
+
+def in_todays_words(value: Any) -> Any:
+    """Return a part of a report with the names that it has today."""
+    if isinstance(value, dict):
+        return {RENAMED.get(key, key): in_todays_words(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [in_todays_words(inner) for inner in value]
+    return RENAMED.get(value, value) if isinstance(value, str) else value
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from benchmarks.realbugs.bug import Bug
 from benchmarks.realbugs.coupling import Correlation, correlation, coupling, covered, measured_modes, unlike
 from benchmarks.realbugs.detectors.guards_each import NAME as EACH
-from benchmarks.realbugs.scores import Outcomes, Score, score, together
+from benchmarks.realbugs.scores import Outcomes, Score, score
 from faultlab.catalogue import index
 
 _INTRODUCTION = """\
@@ -20,16 +20,20 @@ failure modes detect more bugs? And does a detector that detects the nearest mod
 
 
 def predictions(
-    bugs: Sequence[Bug], scores: Mapping[str, Score], outcomes: Outcomes, seeds: int, sets: Mapping[str, Sequence[str]]
+    bugs: Sequence[Bug],
+    scores: Mapping[str, Score],
+    outcomes: Outcomes,
+    seeds: int,
+    sets: Mapping[str, Sequence[str]],
+    joined: Mapping[str, Score],
 ) -> str:
-    """Return the section as Markdown; ``sets`` are the rows that join several detectors."""
+    """Return the section as Markdown; ``sets`` are the rows that join several detectors, ``joined`` their scores."""
     from faultlab import guards
 
     def classes(level: str) -> list[str]:
         return [cls.__name__ for cls in guards.classes("full" if level == "full" else "cheap")]
 
     modes, judged = covered(classes)
-    joined = {title: together([scores[name] for name in names]) for title, names in sets.items()}
     of_sets = {title: set().union(*(modes.get(name, set()) for name in names)) for title, names in sets.items()}
     every = {**scores, **joined}
     found = {**modes, **of_sets}

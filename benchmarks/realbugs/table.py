@@ -90,22 +90,23 @@ def page(
     public = [name for name in ran if detectors[name].group == "public"]
     sets = {title: [name for name in names if name in ran] for title, names in {**TOGETHER, PUBLIC: public}.items()}
     sets = {title: names for title, names in sets.items() if len(names) > 1}
+    joined = {title: together([ran[name] for name in names]) for title, names in sets.items()}
     parts = [
         _HEAD,
         _extent(bugs, ran, outcomes) + _outdated(kept),
-        _in_short(detectors, ran, sets),
+        _in_short(detectors, ran, joined),
         "## Detectors\n",
-        _table(detectors, ran, sets),
+        _table(detectors, ran, sets, joined),
         _failures(bugs, public, outcomes, seeds),
         _usages(detectors, ran, pythons),
         _LEFT_OUT + _not_run(ran),
-        predictions(bugs, ran, outcomes, seeds, sets),
+        predictions(bugs, ran, outcomes, seeds, sets, joined),
         _bugs(bugs, ran),
     ]
     return "\n".join(parts)
 
 
-def _in_short(detectors: Mapping[str, Detector], ran: Mapping[str, Score], sets: Mapping[str, Sequence[str]]) -> str:
+def _in_short(detectors: Mapping[str, Detector], ran: Mapping[str, Score], joined: Mapping[str, Score]) -> str:
     """Return who detects the most, in sentences."""
 
     def told(one: Score) -> str:
@@ -114,15 +115,14 @@ def _in_short(detectors: Mapping[str, Detector], ran: Mapping[str, Score], sets:
             f"{_short(one.detected())} (new ones {_short(new)}), with alarms on {_short(one.alarms())} fixed versions"
         )
 
-    rows = {title: together([ran[name] for name in names]) for title, names in sets.items()}
     lines = [
-        f"{who} detect {told(rows[title])}."
+        f"{who} detect {told(joined[title])}."
         for title, who in {
             "*guards, full: all, watch*": "faultlab's guards of the level full",
             "*guards, cheap: all, watch*": "Those of the level cheap",
             "*torch and Lightning, all of the above*": "The means that torch and Lightning have, all together,",
         }.items()
-        if title in rows
+        if title in joined
     ]
     recorded = "With recorded runs of the fixed version"
     for group, compares, who in (
@@ -182,7 +182,12 @@ def _visible(bugs: Sequence[Bug]) -> str:
     )
 
 
-def _table(detectors: Mapping[str, Detector], ran: Mapping[str, Score], sets: Mapping[str, Sequence[str]]) -> str:
+def _table(
+    detectors: Mapping[str, Detector],
+    ran: Mapping[str, Score],
+    sets: Mapping[str, Sequence[str]],
+    joined: Mapping[str, Score],
+) -> str:
     lines = [
         "| detector | detected | from within | set aside | new | names the cause | false alarms | steps | CPU |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -190,7 +195,7 @@ def _table(detectors: Mapping[str, Detector], ran: Mapping[str, Score], sets: Ma
     rows = list(ran.items())
     for title, names in sets.items():
         at = max(index for index, (name, _) in enumerate(rows) if name in names)
-        rows.insert(at + 1, (title, together([ran[name] for name in names])))
+        rows.insert(at + 1, (title, joined[title]))
     for name, one in rows:
         detector = detectors.get(name)
         latency, cost = one.latency(), one.cost()

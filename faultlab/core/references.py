@@ -17,7 +17,8 @@ _OWN = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 _INSTALLED = ("site-packages", "dist-packages", f"{os.sep}lib{os.sep}python", _OWN)
 
 
-def _any(module: ModuleType) -> bool:
+def any_module(module: ModuleType) -> bool:
+    """Search every module."""
     return True
 
 
@@ -39,7 +40,7 @@ _FOUND: dict[tuple[frozenset[int], Callable[[ModuleType], bool]], _Names] = {}
 
 
 def references(
-    values: Collection[Any], looks_at: Callable[[ModuleType], bool] = _any
+    values: Collection[Any], looks_at: Callable[[ModuleType], bool] = any_module
 ) -> Iterator[tuple[ModuleType, str, Any]]:
     """Yield each module that has one of the objects, with its name there and the object.
 

@@ -9,6 +9,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from torch.nn import functional as F
+from torch.nn.functional import cross_entropy
 
 from faultlab import inject
 from tests.zoo import distillation
@@ -34,6 +35,15 @@ class Noting(distillation.Distilled):
 
 class Lit(Noting, Distilling):
     """The same as a module of Lightning."""
+
+
+class Importing(Noting):
+    """Computes its loss by a function that this module knows by a name of its own."""
+
+    def loss(self, tokens: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
+        loss = cross_entropy(self(tokens), following, weight=self.balance)
+        self.losses.append(float(loss.detach()))
+        return loss
 
 
 def by_lightning() -> Noting:
@@ -66,6 +76,10 @@ def by_hand(noting: type[Noting] = Noting) -> Noting:
 
 def by_hand_with_lightning() -> Noting:
     return by_hand(Lit)
+
+
+def by_hand_with_an_imported_loss() -> Noting:
+    return by_hand(Importing)
 
 
 BOTH = pytest.mark.parametrize("train", [by_lightning, by_hand])
@@ -123,3 +137,7 @@ def test_each_class_has_the_weight_of_the_previous_one(train: Callable[[], Notin
         found = F.cross_entropy(scores, labels, weights)
     assert broken.teacher_trains
     assert torch.equal(found, F.cross_entropy(scores, labels, torch.tensor([4.0, 1.0, 2.0])))
+
+
+def test_a_loss_that_is_imported_by_its_name_gets_other_weights_too() -> None:
+    faulty("loss.class-weights-permuted", by_hand_with_an_imported_loss)

@@ -9,13 +9,12 @@ from typing import Any
 from torch.utils.data import DataLoader
 from transformers import trainer, trainer_callback
 
-from faultlab.core.patching import Patches
+from faultlab.core.patching import Make, Patches
 from faultlab.frameworks.hf import callbacks
 from faultlab.frameworks.hf.logged import metrics_in
 from faultlab.frameworks.hf.solitude import alone
 from faultlab.frameworks.loops import trainers
 from faultlab.frameworks.loops.loop import Loop
-from faultlab.frameworks.loops.own_step import Make
 
 _METHODS = (
     "train",

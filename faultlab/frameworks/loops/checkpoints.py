@@ -14,7 +14,6 @@ from torch import nn
 
 from faultlab.core import packages
 from faultlab.core.patching import Patches
-from faultlab.core.references import references
 from faultlab.injection.values import Restored
 
 Save = Callable[[Any, Any], None]
@@ -64,8 +63,7 @@ class Checkpoints:
         """Follow the process until the patches are closed."""
         patches.wrap(torch, "save", self._saving)
         functions = (getattr(sys.modules.get(module), name, None) for module, name in _SAVING)
-        for owner, name, _ in list(references([function for function in functions if function is not None])):
-            patches.wrap(owner, name, self._saving)
+        patches.wrap_imported([function for function in functions if function is not None], self._saving)
         patches.wrap(nn.Module, "load_state_dict", self._loading)
 
     def best(self) -> str:

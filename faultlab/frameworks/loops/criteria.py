@@ -6,7 +6,6 @@ It would be too late to replace it then.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -14,7 +13,6 @@ from typing import Any
 from torch.nn import functional
 
 from faultlab.core.patching import Patches
-from faultlab.core.references import references
 
 FUNCTIONS = frozenset(
     name
@@ -31,8 +29,7 @@ def replace(patches: Patches, mapped: Callable[[str, Any], Any]) -> None:
         mapped: Receives a function's name and result, and returns the result to use.
     """
     names = {getattr(functional, name): name for name in FUNCTIONS}
-    for module, known, function in list(references(names, _looks_at)):
-        patches.wrap(module, known, functools.partial(_computing, names[function], mapped))
+    patches.wrap_imported(names, lambda compute: _computing(names[compute], mapped, compute), _looks_at)
 
 
 def _looks_at(module: ModuleType) -> bool:

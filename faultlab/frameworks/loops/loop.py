@@ -17,7 +17,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from faultlab.core.class_paths import path_of
-from faultlab.core.patching import Patches
+from faultlab.core.patching import Make, Patches
 from faultlab.core.trajectory import Trajectory
 from faultlab.frameworks.loops import criteria, iteration
 from faultlab.frameworks.loops.advising import Advising
@@ -27,7 +27,7 @@ from faultlab.frameworks.loops.checkpoints import Checkpoints
 from faultlab.frameworks.loops.interruption import AnotherTraining, Interruption
 from faultlab.frameworks.loops.layout import Layout, key_of
 from faultlab.frameworks.loops.optimizing import Optimizing
-from faultlab.frameworks.loops.own_step import Make, wrap_function
+from faultlab.frameworks.loops.own_step import wrap_function
 from faultlab.frameworks.loops.reports import Reports
 from faultlab.frameworks.loops.roots import Roots
 from faultlab.frameworks.loops.streams import Batches, length, numbered

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from faultlab.core.patching import Patches
-from faultlab.core.references import references
-
-Make = Callable[[Callable[..., Any]], Callable[..., Any]]
-"""Makes what replaces a function."""
+from faultlab.core.patching import Make, Patches
 
 
 def wrap_function(patches: Patches, owner: Any, name: str, make: Make) -> None:
     """Replace a function of a module, or a method of a class, until the patches are closed."""
-    if not isinstance(owner, ModuleType):
+    if isinstance(owner, ModuleType):
+        patches.wrap_imported([getattr(owner, name)], make)
+    else:
         patches.wrap(owner, name, make)
-        return
-    for module, known, _ in list(references([getattr(owner, name)])):
-        patches.wrap(module, known, make)

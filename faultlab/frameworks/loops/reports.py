@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from faultlab.core.patching import Patches
-from faultlab.core.references import references
 from faultlab.frameworks.loops import progress_bars, sinks
 from faultlab.frameworks.loops.calls import plainly
 from faultlab.frameworks.loops.lines import Lines, of_files
@@ -59,8 +58,7 @@ class Reports:
         """Follow the process until the patches are closed."""
         progress_bars.without_monitor(patches)
         if self._evaluation is not None:
-            for module, name, _ in list(references([self._evaluation], _looks_at)):
-                patches.wrap(module, name, self._evaluating)
+            patches.wrap_imported([self._evaluation], self._evaluating, _looks_at)
         sinks.replace(patches, self._logging)
         if pattern := self._declared.get("stdout"):
             of_files(patches, None, lambda stream: Lines(stream, lambda line: self._printed(re.compile(pattern), line)))

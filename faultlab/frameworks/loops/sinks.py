@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from faultlab.core.patching import Patches
-from faultlab.core.references import references
 
 Report = Callable[[str, Any], "tuple[str, Any] | None"]
 """Returns the name and the number to log in place of others; None to log nothing."""
@@ -74,6 +73,7 @@ def replace(patches: Patches, make: Make) -> None:
         function = getattr(owner, sink.name, None)
         if function is None:
             continue
-        places = [(owner, sink.name)] if sink.owner else [place[:2] for place in references([function])]
-        for place, name in places:
-            patches.wrap(place, name, functools.partial(make, sink))
+        if sink.owner:
+            patches.wrap(owner, sink.name, functools.partial(make, sink))
+        else:
+            patches.wrap_imported([function], functools.partial(make, sink))

@@ -203,12 +203,8 @@ class Watcher:
         batch = self._pending if self._sees_batches else None
         if self.course.batch is not None:
             self._end_batch()
-        self._is_pending = self._in_doubt = False
-        self._validation = None
+        self._count_anew()
         new_epoch, self._new_epoch = self._new_epoch and self.course.has_begun, False
-        self._loop.fetched = max(1, self._delivered)
-        self._backwards = self._steps = self._delivered = 0
-        self._succession.begin_batch()
         loop = self._loop
         if len(loop.optimizers) == 1 and loop.ranks is None and self._sees_batches and not loop.is_learning:
             if new_epoch and not self.course.is_validating:
@@ -219,6 +215,14 @@ class Watcher:
         number = self.course.begin_batch(batch, self._index if self._sees_batches else None, new_epoch)
         self.course.open_batch(batch, number, None)
 
+    def _count_anew(self) -> None:
+        """Let the calls that follow count for the batch that was delivered last."""
+        self._is_pending = self._in_doubt = False
+        self._validation = None
+        self._loop.fetched = max(1, self._delivered)
+        self._backwards = self._steps = self._delivered = 0
+        self._succession.begin_batch()
+
     def _wake(self) -> None:
         """Call all hooks from now on, also those that were left out in the current batch."""
         if self._dozes and self._is_pending:
@@ -227,11 +231,7 @@ class Watcher:
         self._naps.wake()
 
     def _begin_dozing(self) -> None:
-        self._is_pending = self._in_doubt = False
-        self._validation = None
-        self._loop.fetched = 1
-        self._backwards = self._steps = self._delivered = 0
-        self._succession.begin_batch()
+        self._count_anew()
         self._naps.begin(self._pending, self._index)
 
     def _end_batch(self) -> None:

@@ -10,15 +10,15 @@ import torch
 from torch.nn.utils import clip_grad
 
 from faultlab.catalogue.injection_points import Clipping
-from faultlab.core.patching import Patches
-from faultlab.core.references import references
+from faultlab.core.patching import Make, Patches
 from faultlab.injection.hooks import Site, hooks
 
 if TYPE_CHECKING:
     from faultlab.injection.armed_fault import Armed
 
 BY_HAND = "clip_grad"
-_FUNCTIONS = ("clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_")
+_FUNCTIONS = ("clip_grad_norm_", "clip_grad_value_")
+_BY_KNOWN_NORM = "clip_grads_with_norm_"
 
 
 @hooks(Clipping)
@@ -38,17 +38,24 @@ def by_hand(point: Clipping, patches: Patches, armed: Armed, site: Site) -> None
         wrap_functions(patches, function)
 
 
-def wrap_functions(patches: Patches, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+def wrap_functions(patches: Patches, make: Make) -> None:
     """Replace torch's functions that clip gradients, under every name that a module imported them by."""
-    functions = [getattr(clip_grad, name) for name in _FUNCTIONS if hasattr(clip_grad, name)]
-    for owner, name, _ in list(references(functions, _looks_at)):
-        patches.wrap(owner, name, make)
+    # A guard that observes clipping has replaced one of them in only one of these modules.
+    functions = {getattr(owner, name) for owner in (clip_grad, torch.nn.utils) for name in _FUNCTIONS}
+    patches.wrap_imported(functions, make, _looks_at)
+    if hasattr(torch.nn.utils, _BY_KNOWN_NORM):
+        # Not where `clip_grad_norm_` calls it, which would be clipping twice.
+        patches.wrap_imported([getattr(torch.nn.utils, _BY_KNOWN_NORM)], make, _imports)
 
 
 def _looks_at(module: ModuleType) -> bool:
-    """Return whether a module may have imported them; of torch's own, only two that offer them."""
-    name = module.__name__
-    return not name.startswith("torch.") or name in (clip_grad.__name__, torch.nn.utils.__name__)
+    """Return whether a module may have imported them, or defines them."""
+    return module is clip_grad or _imports(module)
+
+
+def _imports(module: ModuleType) -> bool:
+    """Return whether a module may have imported them; of torch's own, only the one that offers them."""
+    return module is torch.nn.utils or not module.__name__.startswith("torch.")
 
 
 def _unclipped(clip: Callable[..., Any], parameters: list[Any], args: Any, kwargs: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Collection
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,6 @@ from torch.nn import functional
 
 from faultlab.catalogue.injection_points import Attention, ClassWeights, StopGradient
 from faultlab.core.patching import Patches
-from faultlab.core.references import references
 from faultlab.frameworks.torch.step_calls import WEIGHTED, calling_line, class_weights, stops_gradient, unequal
 from faultlab.injection import attention as attentions
 from faultlab.injection.hooks import Site, hooks
@@ -93,8 +91,7 @@ def stopped_gradient(point: StopGradient, patches: Patches, armed: Armed, site: 
 
 def _replace(names: Collection[str], make: Make, patches: Patches) -> None:
     functions = {getattr(functional, name): name for name in names}
-    for module, known, function in list(references(functions, _looks_at)):
-        patches.wrap(module, known, functools.partial(make, functions[function]))
+    patches.wrap_imported(functions, lambda compute: make(functions[compute], compute), _looks_at)
 
 
 def _looks_at(module: ModuleType) -> bool:
