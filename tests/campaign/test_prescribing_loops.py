@@ -12,8 +12,12 @@ import torch
 from torch.nn import functional as F
 
 from faultlab import guards
+from faultlab.campaign.guard_advice import Advice
+from faultlab.campaign.prescribing import Chosen, Prescription
+from faultlab.cli import prescribe_command
 from faultlab.config.scenario import load
 from faultlab.config.variations import VARIATIONS, NotVariedError, varied
+from faultlab.core.report import Report
 from faultlab.errors import ScenarioError, TargetError
 from faultlab.frameworks.loops.target import LoopTarget
 from tests import warm
@@ -73,6 +77,18 @@ def _pasted(code: str, clears: bool = True) -> str:
     names: dict[str, Any] = {"model": model, "optimizer": optimizer, "loader": loader, "validation": validation}
     exec(printed, names | {"train": train, "print": lambda said: names.update(said=said)})
     return str(names["said"])
+
+
+def test_the_lines_for_the_scenario_of_a_loop_name_no_metric_as_those_for_python_do_not(tmp_path: Path) -> None:
+    file = tmp_path / "loop.yaml"
+    file.write_text(LOOP + TRAIN)
+    before = Report("loop", target={"framework": "torch"})
+    falls = Chosen("LossFalls", {"metric": "val_loss", "mode": "min", "epochs": 3}, 0.01, [])
+    (line,) = prescribe_command._guards(Prescription(before, Advice(), [falls]), load(file))
+    assert line == {"class_path": "faultlab.guards.LossFalls", "init_args": {"epochs": 3}}
+    before.versions["transformers"] = "5.24.0"
+    (line,) = prescribe_command._guards(Prescription(before, Advice(), [falls]), load(file))
+    assert line["init_args"]["metric"] == "val_loss", "the Trainer of transformers shows its metrics"
 
 
 def test_a_guard_of_a_loop_is_built_by_its_name_and_arguments() -> None:

@@ -42,8 +42,8 @@ class MetricReset(InjectionPoint):
 
 
 _NO_LOGGER = (
-    "the Trainer has no logger: scenarios train without one, unless they set `logger` under `trainer` or, to keep that "
-    "of a script, `keep: [logger]` under `init_args` of `build`"
+    "the Trainer has no logger; in a scenario, set `logger: true` under `trainer`, or `keep: [logger]` under "
+    "`init_args` of `build` to keep the script's"
 )
 
 
