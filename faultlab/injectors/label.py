@@ -80,8 +80,8 @@ def next_class(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
     """Classes are counted from 1 instead of 0.
 
     Effect: cross-entropy raises an `IndexError`, target out of bounds, at the first batch with a sample of the last
-    class. It also does so for labels that are one too low, among them -1. With a spare output, and from binary
-    cross-entropy, no error or warning is raised; the latter has no minimum for a label of 2.
+    class. It also does so for labels that are one too low, among them -1. With a spare output, no error or warning is
+    raised. Binary cross-entropy raises none either, and has no minimum for a label of 2.
     Why it goes undetected: if the last class is rare, the error comes late; with a spare output it never comes, and
     every prediction is off by one. Validation reveals that only if its labels are counted differently.
     Example:
