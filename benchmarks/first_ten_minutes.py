@@ -127,10 +127,9 @@ occur in this module are listed as n/a.
 
 ## Add guards
 
-A guard is a callback that checks the training. `faultlab prescribe` finds the smallest set of
-ready-made guards that misses none of the silent faults that any ready-made guard detects. It tests this set in a second
-campaign, and writes the guards into the scenario. To use them in the training itself, paste the printed lines into
-your script.
+A guard is a callback that checks the training. `faultlab prescribe` chooses the fewest ready-made guards that detect
+the silent faults. A second campaign verifies them, and `--write` adds them to the scenario. To use them in the
+training itself, paste the printed lines into your script.
 
 {prescribe}
 ## Without a project

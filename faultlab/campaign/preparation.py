@@ -14,7 +14,7 @@ from faultlab.campaign.clean_spread import blind, never_updating, outlying
 from faultlab.campaign.guard_advice import Advice
 from faultlab.campaign.healthy_runs import RECORD, Watch, Watching, asked
 from faultlab.campaign.metric_choice import UNREPORTED, Measure, choose_metric, reported, undirected, unevaluated
-from faultlab.campaign.verdict import Twin
+from faultlab.campaign.verdict import RESUMED, Twin
 from faultlab.catalogue import index
 from faultlab.catalogue.failure_mode import FailureMode, nearest
 from faultlab.config.scenario import Scenario
@@ -240,6 +240,7 @@ class Preparation:
             alerts=[*twin.alerts, *alerts],
             warnings=twin.warnings | warnings,
             repeats=repeats,
+            name=RESUMED,
         )
 
     def _reloaded(self, names: Sequence[str], known: TargetProfile, advice: dict[str, Any] | None) -> list[Outcome]:

@@ -13,6 +13,7 @@ from faultlab.campaign.campaign import Campaign, Listener, Options
 from faultlab.campaign.guard_advice import PACKAGE, Advice
 from faultlab.campaign.healthy_runs import Watch
 from faultlab.campaign.set_cover import smallest_cover
+from faultlab.catalogue.guard_index import RECORD
 from faultlab.config.guard_entry import Guard
 from faultlab.config.scenario import Scenario
 from faultlab.core.comparison import UNDETECTED
@@ -23,8 +24,6 @@ from faultlab.engines import Engine
 _PROOFS = 3
 """How often a set is proven, at most."""
 SUFFIX = "-prescribed"
-RECORD = "profile"
-"""The argument of a guard that compares with recorded runs: the path of the record."""
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,8 @@ _CERTAIN = 4.0
 """The same multiple for a run that is known to be clean."""
 _FAR_OFF = 5.0
 """The multiple of the harmful distance that counts as harm if the metric's better direction is unknown."""
+RESUMED, BEST = "resumed run", "best checkpoint"
+"""The names of clean runs whose metric differs from that of the run that trains to its end."""
 _BLIND = "a run that never updates its weights ends as clean runs do"
 _SEEN = (Status.DETECTED, Status.WARNED, Status.NO_EFFECT, Status.SILENT)
 
@@ -41,7 +43,8 @@ class Twin:
     ``others`` are runs of other seeds, ``repeats`` further runs of the twin's seed. A faulted run that had no effect
     agrees with them wherever all of them agree, and elsewhere is as close to one of them as they are to each other.
     ``alerts`` and ``warnings`` are those of all clean runs. ``lower_is_better`` is None if the direction is unknown.
-    ``never_updated`` is a run of the twin's seed whose weights never change.
+    ``never_updated`` is a run of the twin's seed whose weights never change. ``name`` is empty for the run that trains
+    to its end.
     """
 
     trajectory: Trajectory
@@ -52,6 +55,7 @@ class Twin:
     lower_is_better: bool | None = True
     repeats: Sequence[Trajectory] = ()
     never_updated: Trajectory | None = None
+    name: str = ""
 
     @cached_property
     def deterministic(self) -> bool:
@@ -242,7 +246,8 @@ class _Training(Case):
     def harm(self) -> Harm:
         if self._run.unusable:
             seen_by = f"the checkpoint can't be used: {self._run.unusable}"
-            return Harm(self._twin.metric, _finite(self._twin.value(self._twin.trajectory)), None, True, "", seen_by)
+            clean = _finite(self._twin.value(self._twin.trajectory))
+            return Harm(self._twin.metric, clean, None, True, "", seen_by, clean_of=self._twin.name)
         evaluated = Evaluated(self._run.unevaluated, self._run.in_place)
         judged = _report_harm if self._mode.judged_by == "report" else _harm
         harm = _spoilt(self.trajectory, self._twin, judged(self.trajectory, self._twin, evaluated))
@@ -277,7 +282,7 @@ def _harm(trajectory: Trajectory, twin: Twin, evaluated: Evaluated) -> Harm:
     harm = _untouched(trajectory, twin, evaluated)
     if trajectory.end != "finished" or twin.metric not in twin.trajectory.reloaded or harm.harmful:
         return harm
-    best = _compare(trajectory, twin, lambda run: run.reloaded.get(twin.metric))
+    best = _compare(trajectory, replace(twin, name=BEST), lambda run: run.reloaded.get(twin.metric))
     return harm if harm.unknown and not best.harmful else best
 
 
@@ -364,11 +369,11 @@ def _finite(value: float | None) -> float | None:
 def _compare(trajectory: Trajectory, twin: Twin, value: Callable[[Trajectory], float | None], failed: str = "") -> Harm:
     clean = value(twin.trajectory)
     if trajectory.end != "finished":
-        return Harm(twin.metric, _finite(clean), None, True)
+        return Harm(twin.metric, _finite(clean), None, True, clean_of=twin.name)
     faulty = value(trajectory)
 
     def unknown(why: str) -> Harm:
-        return Harm(twin.metric, _finite(clean), _finite(faulty), False, why)
+        return Harm(twin.metric, _finite(clean), _finite(faulty), False, why, clean_of=twin.name)
 
     if clean is None:
         return unknown(f"the clean run gives no {twin.metric}")
@@ -377,7 +382,7 @@ def _compare(trajectory: Trajectory, twin: Twin, value: Callable[[Trajectory], f
     if faulty is None:
         return unknown(f"the weights could not be evaluated: {failed}" if failed else f"it gives no {twin.metric}")
     if not math.isfinite(faulty):
-        return Harm(twin.metric, clean, None, True)
+        return Harm(twin.metric, clean, None, True, clean_of=twin.name)
     if twin.diverges:
         return unknown(f"the clean run of this seed diverges itself, by the {twin.metric} of other seeds")
     least = twin.least(clean)
@@ -385,8 +390,8 @@ def _compare(trajectory: Trajectory, twin: Twin, value: Callable[[Trajectory], f
         worse = faulty - clean if twin.lower_is_better else clean - faulty
         if worse <= least and twin.blind:
             return unknown(_BLIND)
-        return Harm(twin.metric, clean, faulty, worse > least, least=round(least, 6))
+        return Harm(twin.metric, clean, faulty, worse > least, least=round(least, 6), clean_of=twin.name)
     far = abs(faulty - clean)
     if least < far <= _FAR_OFF * least:
         return unknown(f"the better direction of {twin.metric} is unknown")
-    return Harm(twin.metric, clean, faulty, far > least, least=round(least, 6))
+    return Harm(twin.metric, clean, faulty, far > least, least=round(least, 6), clean_of=twin.name)

@@ -12,13 +12,16 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "guards"
 MEASURED = PACKAGE / "measured.json"
+RECORD = "profile"
+"""The argument of a guard that compares with recorded runs: the path of the record."""
 
 
 @dataclass(frozen=True)
 class Described:
     """A guard as its source describes it.
 
-    ``checks`` has a sentence for each check; an ``optional`` guard is used only on request.
+    ``checks`` has a sentence for each check; an ``optional`` guard is used only on request. One with a ``record``
+    compares with recorded runs, and can't be constructed without them.
     """
 
     name: str
@@ -27,6 +30,7 @@ class Described:
     optional: bool
     checks: Mapping[str, str]
     doc: str
+    record: bool = False
 
     @property
     def summary(self) -> str:
@@ -73,6 +77,12 @@ def versions() -> dict[str, str]:
     return dict(json.loads(MEASURED.read_text(encoding="utf-8"))["versions"]) if MEASURED.is_file() else {}
 
 
+def needs_record(guard: str) -> bool:
+    """Return whether a guard, by class path, compares with recorded runs."""
+    package, _, name = guard.rpartition(".")
+    return package == "faultlab.guards" and name in guards() and guards()[name].record
+
+
 def detecting(mode: str) -> list[str]:
     """Return the guards that detected a failure mode in some scenario."""
     return [name for name, found in measured().items() if mode in found.detects]
@@ -91,7 +101,14 @@ def _in_file(file: Path) -> Iterator[Described]:
                 bool(fields.get("optional", False)),
                 dict(fields.get("checks", {})),  # type: ignore[call-overload]
                 _with_lists(ast.get_docstring(node) or ""),
+                _takes(node, RECORD),
             )
+
+
+def _takes(node: ast.ClassDef, argument: str) -> bool:
+    """Return whether the constructor of a class has an argument of this name."""
+    inits = [part.args for part in node.body if isinstance(part, ast.FunctionDef) and part.name == "__init__"]
+    return any(one.arg == argument for args in inits for one in [*args.args, *args.kwonlyargs])
 
 
 def _with_lists(docstring: str) -> str:

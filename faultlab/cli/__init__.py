@@ -24,7 +24,7 @@ _COMMANDS = {
     "init": "Write a scenario for a training script or module.",
     "demo": "Inject faults into a small example model; needs no project.",
     "run": "Inject the faults of scenarios and report which were detected.",
-    "prescribe": "Find the fewest guards that detect the silent faults.",
+    "prescribe": "Choose the fewest guards that detect the silent faults.",
     "sweep": "Find, for each guard, the weakest fault that it still detects.",
     "mutate": "Mutate source code and report the mutants that no test or guard detects.",
     "replay": "Run one fault in the foreground, optionally in a debugger.",

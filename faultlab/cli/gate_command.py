@@ -41,7 +41,7 @@ def _limits(ctx: click.Context, parameter: click.Parameter, texts: tuple[str, ..
 @click.option(
     "--accept",
     is_flag=True,
-    help=f"Write the reports to the file of --baseline.  [default: scenarios/{DEFAULT_NAME}]",
+    help=f"Write the detections of the reports to the baseline file.  [default: scenarios/{DEFAULT_NAME}]",
 )
 @click.option(
     "--reason", default="", metavar="TEXT", help="With --accept: the reason to accept the silent failure modes."

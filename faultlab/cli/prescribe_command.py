@@ -1,4 +1,4 @@
-"""``faultlab prescribe``: find the fewest guards that detect the silent faults."""
+"""``faultlab prescribe``: choose the fewest ready-made guards that detect the silent faults."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from rich.markup import escape
 
 from faultlab import engines
 from faultlab.campaign.campaign import Options
-from faultlab.campaign.prescribing import RECORD, SUFFIX, Prescriber, Prescription, harmful_ratio, thorough
+from faultlab.campaign.prescribing import SUFFIX, Prescriber, Prescription, harmful_ratio, thorough
+from faultlab.catalogue.guard_index import RECORD
 from faultlab.cli import options
 from faultlab.cli.multi_run import told
 from faultlab.cli.progress import Progress
@@ -45,8 +46,8 @@ _LOOPS = "torch"
 @options.select
 @options.ignore
 @click.option("--seeds", type=click.IntRange(3), default=10, show_default=True,
-              help="Test for false alarms in this number of clean runs beyond the campaign's own, each with its own "
-                   "seed. With --records, as many more are recorded for KnownGood to compare with.")  # fmt: skip
+              help="Number of additional clean runs, each with another seed, in which the guards must raise no alarm. "
+                   "With --records, the same number of clean runs is recorded for KnownGood.")  # fmt: skip
 @click.option(
     "--early", is_flag=True, help="Detect each fault at the earliest possible step, even if this takes more guards."
 )
@@ -64,12 +65,12 @@ _LOOPS = "torch"
 def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: int, early: bool, records: bool,
             write: bool, jobs: int | None, seed: int, resume: bool, out: Path, engine: str | None, no_warm: bool,
             as_json: bool, quiet: bool) -> int:  # fmt: skip
-    """Find the fewest guards that detect every silent fault that any ready-made guard detects without a false alarm.
+    """Choose the fewest ready-made guards that detect the silent faults, and verify them.
 
     The first campaign runs SCENARIO with all ready-made guards. The second campaign adds the chosen guards to those of
-    SCENARIO, and verifies their detections. A guard can have several checks. A check that raises a false alarm in a
-    clean run is left out, and the guard's other checks are kept. The clean runs include some with changed settings,
-    such as half or twice the batch size.
+    SCENARIO, and verifies their detections. A fault stays silent if no ready-made guard detects it. A guard can have
+    several checks: those that raise a false alarm in a clean run are left out, and the others are kept. The clean runs
+    include some with changed settings, such as half or twice the batch size.
 
     Paths in the printed guards are relative to the folder of SCENARIO. SCENARIO can be omitted if scenarios/ holds only
     one scenario.
@@ -81,7 +82,8 @@ def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: i
     # The page of `faultlab run` is what users read while they wait for the prescription.
     options = Options(select, skip, seed, resume=resume, out=out, watch=thorough(seeds), keep_report=True)
     jobs = engines.checked_jobs(jobs)
-    progress = Progress(quiet=quiet or as_json, silent=as_json, jobs=jobs)
+    then = "after that, a second campaign of about the same length verifies the chosen guards"
+    progress = Progress(quiet=quiet or as_json, silent=as_json, jobs=jobs, then=then)
     with progress:
         working = engines.create(engine or engines.default(), jobs)
         if not no_warm:
@@ -133,10 +135,10 @@ def _write(scenario: Scenario, found: Prescription, out: Path) -> Prescription:
 def _guards(found: Prescription, scenario: Scenario) -> list[dict[str, Any]]:
     """Return the guards as entries of the scenario, with paths relative to its file."""
     folder = scenario.file.resolve().parent
-    return [
-        {"class_path": one.path, **({"init_args": _relative(one.arguments, folder)} if one.arguments else {})}
-        for one in found.chosen
-    ]
+    given = {one.path: _relative(one.arguments, folder) for one in found.chosen}
+    if remedy.trained_by(found.before) == _LOOPS:
+        given = {path: remedy.without_metrics(some) for path, some in given.items()}
+    return [{"class_path": path, **({"init_args": some} if some else {})} for path, some in given.items()]
 
 
 def _relative(arguments: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -211,7 +213,8 @@ def _worth(found: Prescription) -> dict[str, str]:
 
 def _show_idle(console: Console, found: Prescription) -> None:
     for _, why in sorted(found.advice.idle.items()):
-        console.print(f"never active: {escape(harmless(short(why)))}")
+        reason = why.replace(" looked 0 times, and skipped looks:", ":")
+        console.print(f"never active: {escape(harmless(short(reason)))}")
 
 
 def _compare(console: Console, found: Prescription, after: Report) -> None:

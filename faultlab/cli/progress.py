@@ -38,15 +38,16 @@ class Progress:
     """The listener of the command line.
 
     ``quiet`` limits it to one line per scenario, ``silent`` to errors. The duration is estimated
-    for ``jobs`` parallel runs.
+    for ``jobs`` parallel runs. ``then`` is what follows the first campaign.
     """
 
-    def __init__(self, quiet: bool = False, silent: bool = False, jobs: int = 1) -> None:
+    def __init__(self, quiet: bool = False, silent: bool = False, jobs: int = 1, then: str = "") -> None:
         self._console = Console(highlight=False, soft_wrap=True)
         self._errors = Console(stderr=True, highlight=False, soft_wrap=True)
         self._quiet = quiet
         self._silent = silent
         self._jobs = jobs
+        self._then = then
         self.errors: list[Exception] = []
         self._name = ""
         self._seconds = 0.0
@@ -98,6 +99,9 @@ class Progress:
         about = duration(total * (self._seconds + _OVERHEAD) / self._jobs)
         others = f"; {self._settled} more are not applicable or done" if self._settled else ""
         self._say(f"{self._name}: {total} fault{'s' * (total != 1)}, about {about}{others}")
+        if self._then:
+            self._say(f"{self._name}: {self._then}")
+            self._then = ""
         self._settled = 0
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, description=self._name, total=total, completed=0)

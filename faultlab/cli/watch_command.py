@@ -27,9 +27,8 @@ def command(command: tuple[str, ...], stall: float, grace: float, expect_finish:
     A training hangs if it shows no sign of life for too long. If it has the guard Heartbeat, the guard sends these
     signs. Without Heartbeat, any output counts as a sign of life. The result is printed to standard error.
 
-    Exit codes: the command's own, with these exceptions: 1 instead of 0 if a training with Heartbeat did not finish
-    (with --expect-finish: or if no training reported that it finished); 124 if the command hung, 126 or 127 if it could
-    not be started, 128 + N if signal N ended it.
+    Exit codes: the command's own, with these exceptions: 1 instead of 0 if a training with Heartbeat did not finish,
+    124 if the command hung, 126 or 127 if it could not be started, 128 + N if signal N ended it.
     """
     if sys.platform == "win32":
         raise click.UsageError("watch is supported on POSIX systems only")

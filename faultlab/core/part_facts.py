@@ -10,7 +10,8 @@ class Leaf:
     """One tensor of the batch as the loader yields it.
 
     ``kind`` is floating or integer; ``low`` and ``high`` are its smallest and largest value. ``repeats`` is the path of
-    an earlier tensor of the batch with the same values; empty if it has its own.
+    an earlier tensor of the batch with the same values; empty if it has its own. ``binary`` means that it is of floats
+    that are all 0 or 1, and that both occur.
     """
 
     kind: str
@@ -19,6 +20,12 @@ class Leaf:
     low: float | None = None
     high: float | None = None
     repeats: str = ""
+    binary: bool = False
+
+
+def is_binary_column(leaf: Leaf, samples: int | None) -> bool:
+    """Return whether a tensor holds a float that is 0 or 1 for each sample, as binary cross-entropy takes labels."""
+    return leaf.binary and samples is not None and leaf.shape in ((samples,), (samples, 1))
 
 
 @dataclass(frozen=True)

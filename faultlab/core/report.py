@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -14,6 +13,7 @@ from faultlab.core import report_display, seal
 from faultlab.core.alert import Alert
 from faultlab.core.demands import Demands
 from faultlab.core.detection import Detection, Prescribed
+from faultlab.core.harm import Harm as Harm
 from faultlab.core.reason import Reason, ReasonKind, reasons_from_json, reasons_to_json
 from faultlab.core.source_mutation import Mutation
 from faultlab.core.status import INCONCLUSIVE as INCONCLUSIVE
@@ -28,28 +28,6 @@ SOURCE = "source"
 
 NO_GATE = "no gate in the scenario"
 _SEVERITY_ORDER = {"critical": 0, "major": 1, "minor": 2}
-
-
-@dataclass(frozen=True)
-class Harm:
-    """The cost of a fault: a metric of the final weights, clean and faulty; ``faulty`` is None if no run ended.
-
-    ``unknown`` is why the harm is not known, else empty; ``seen_by`` is what else shows the harm besides the metric.
-    ``least`` is the least distance from ``clean`` that is harm, 0 if there is none.
-    """
-
-    metric: str
-    clean: float | None
-    faulty: float | None
-    harmful: bool
-    unknown: str = ""
-    seen_by: str = ""
-    least: float = field(default=0.0, compare=False)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return all fields, ``unknown``, ``seen_by`` and ``least`` only if they are not empty."""
-        optional = ("unknown", "seen_by", "least")
-        return {name: value for name, value in vars(self).items() if value or name not in optional}
 
 
 @dataclass(frozen=True)
@@ -104,15 +82,19 @@ class FaultResult:
         return self.harm.unknown if self.harm is not None else ""
 
     @property
-    def badness(self) -> tuple[int, int, float]:
-        """A sort key for silent faults, worst first; unknown harm sorts before no harm."""
-        harm = self.harm
-        severity = severity_order(self.severity)
-        if harm is None or not harm.harmful:
-            return 1 if self.harm_unknown else 2, severity, 0.0
-        if harm.clean is None or harm.faulty is None:
-            return 0, severity, -math.inf
-        return 0, severity, -abs(harm.faulty - harm.clean) / (abs(harm.clean) + 1e-12)
+    def symptom(self) -> str:
+        """The effect in words that other faults share; empty if the effect is a number of its own."""
+        return self.reason or ("its cost could not be measured" if self.harm is None else self.harm.symptom)
+
+    @property
+    def badness(self) -> tuple[int, bool, int, float]:
+        """A sort key for silent faults: harm, unknown harm, no harm.
+
+        Faults of one symptom follow those that have a number of their own: a NaN is easy to see, a wrong number is not.
+        """
+        kind = 0 if self.harmful else 1 if self.harm_unknown else 2
+        size = self.harm.size if self.harm is not None else 0.0
+        return kind, bool(self.symptom), severity_order(self.severity), -size
 
     def to_json(self) -> dict[str, Any]:
         # Not `asdict`, which copies recursively: a campaign has thousands of these.
@@ -251,9 +233,14 @@ class Report:
         """Return the faults that no detector detected.
 
         Returns:
-            The results with the status ``silent``, worst first: most harm, then highest severity.
+            The results with the status ``silent``: harmful faults first, then those whose harm is unknown. Among
+            these, the most severe and most harmful come first, and faults of the same symptom stand together.
         """
-        return sorted((fault for fault in self.faults if fault.status is Status.SILENT), key=lambda f: f.badness)
+        worst = sorted((fault for fault in self.faults if fault.status is Status.SILENT), key=lambda f: f.badness)
+        together: dict[tuple[int, str], list[FaultResult]] = {}
+        for fault in worst:
+            together.setdefault((fault.badness[0], fault.symptom), []).append(fault)
+        return [fault for alike in together.values() for fault in alike]
 
     def by_detector(self) -> dict[str, int]:
         """Return how many failure modes each detector detected.

@@ -138,7 +138,7 @@ class LoggedMetrics(Guard):
 
     def _can_look(self, trainer: TrainingView) -> bool:
         if trainer.callback_metrics is None:
-            self.skip("the metrics are not known")
+            self.skip("the loop shows no metrics")
             return False
         self.looked += 1
         return True

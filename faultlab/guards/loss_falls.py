@@ -162,8 +162,8 @@ class LossFalls(Guard):
                 self._judge_metric(pl_module, last=True)
 
     def on_validation_end(self, trainer: TrainingView, pl_module: Any) -> None:
-        if trainer.callback_metrics is None:
-            self.skip("the metrics are not known")
+        if trainer.callback_metrics is None and self.metric:
+            self.skip("the loop shows no metrics, so only the loss is judged")
         found = trainer_state.metrics(trainer)
         if trainer.sanity_checking:
             self._name = self.metric or trainer_state.validation_loss(found)

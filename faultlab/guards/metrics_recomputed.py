@@ -82,12 +82,23 @@ class MetricsRecomputed(Guard):
     def on_validation_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._values = []
         self._trial, self._first = None, None
-        able = self.compute is not None or (trainer_state.learns(pl_module) and self._is_loss(self.metric))
-        self._due = self._asked = trainer.is_fitting and able and not trainer.is_sharded
+        why = self._unable(trainer, pl_module) if trainer.is_fitting else ""
+        if why:
+            self.skip(why)
+        judged = self.compute is not None or self._is_loss(self.metric)
+        self._due = self._asked = trainer.is_fitting and judged and not why
+
+    def _unable(self, trainer: TrainingView, module: Any) -> str:
+        """Return why nothing can be recomputed, or an empty string."""
+        if trainer.callback_metrics is None:
+            return "the loop shows no metrics that could be compared"
         if trainer.is_sharded:
-            self.skip("the ranks share the module's parameters, and none has the present ones to make a copy")
-        if trainer.is_fitting and self.compute is None and not trainer_state.learns(pl_module):
-            self.skip("the module optimizes by hand, so its training step may return another loss: pass compute")
+            return "the ranks share the module's parameters, and none has the present ones to make a copy"
+        if self.compute is None and not hasattr(module, "training_step"):
+            return "the module has no training step that could be repeated: pass compute"
+        if self.compute is None and not trainer_state.learns(module):
+            return "the module optimizes by hand, so its training step may return another loss: pass compute"
+        return ""
 
     def on_validation_batch_start(
         self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0

@@ -73,7 +73,7 @@ class MonitorsExist(Guard):
     def _judge_names(self, trainer: TrainingView, concerned: Any) -> None:
         found = trainer.callback_metrics
         if found is None:
-            self.skip("the metrics are not known")
+            self.skip("the loop shows no metrics")
             return
         self.looked += 1
         for owner, name, _ in _monitors(trainer):

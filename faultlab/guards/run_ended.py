@@ -95,7 +95,7 @@ class RunEnded(Guard):
         if _limit(trainer.max_epochs) or _limit(trainer.max_steps) or not math.isinf(trainer.num_training_batches):
             self.looked += 1
         else:
-            self.skip("the planned length of the training is not known")
+            self.skip("the planned length of the loop is not known, so only exits are judged: pass max_epochs to watch")
         if getattr(pl_module, "automatic_optimization", True):
             batches = trainer.num_training_batches
             accumulated = max(1, trainer.accumulate_grad_batches)

@@ -15,9 +15,9 @@ from faultlab.injection import joined, tree
 from faultlab.injection.armed_fault import Context
 from faultlab.injection.registry import failure_mode
 from faultlab.injection.values import Loading
+from faultlab.injectors._classes import bounds, refill
 from faultlab.injectors._draws import derangement
 from faultlab.injectors._samples import size
-from faultlab.injectors.label import bounds, refill
 
 
 def _selected(loading: Loading, indices: list[int]) -> Loading:
@@ -31,10 +31,12 @@ def _samples(loading: Loading) -> int:
     return 0 if isinstance(loading.dataset, IterableDataset) else len(loading.dataset)
 
 
-def _relabel(row: torch.Tensor, generator: torch.Generator, ctx: Context) -> torch.Tensor:
+def _relabel(row: torch.Tensor, generator: torch.Generator, ctx: Context, binary: bool) -> torch.Tensor:
     """Return a random label of the same kind; entries that are ignored (-100) stay as they are."""
     if row.ndim and len(row) > 1 and row.is_floating_point() and bool(((row == 0) | (row == 1)).all()):
         return row[torch.randperm(len(row), generator=generator)]
+    if binary:
+        return torch.randint(2, row.shape, generator=generator).to(row.dtype)
     low, high = bounds("floating" if row.is_floating_point() else "integer", ctx)
     if row.is_floating_point():
         return (low + (high - low) * torch.rand(row.shape, generator=generator)).to(row.dtype)
@@ -350,7 +352,9 @@ def random_labels(batch: Any, ctx: Context) -> Any:
     changed = {}
     for path in ctx.profile.labels:
         if path in leaves and len(leaves[path]) == count > 0:
-            drawn = [_relabel(row.cpu(), generator, ctx) for row, generator in zip(leaves[path], generators)]
+            known = ctx.profile.leaves.get(path)
+            binary = known is not None and known.binary
+            drawn = [_relabel(row.cpu(), generator, ctx, binary) for row, generator in zip(leaves[path], generators)]
             changed[path] = torch.stack(drawn).to(leaves[path].device)
     return tree.replace(batch, changed)
 

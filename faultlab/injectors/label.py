@@ -8,33 +8,10 @@ import torch
 
 from faultlab.catalogue.failure_mode import Dose
 from faultlab.catalogue.injection_points import Batch
-from faultlab.injection import tree
 from faultlab.injection.armed_fault import Context
 from faultlab.injection.registry import failure_mode
+from faultlab.injectors._classes import bounds, numbered, range_of, refill
 from faultlab.injectors._draws import derangement, replace_one
-from faultlab.injectors._samples import rows, size
-
-
-def bounds(kind: str, ctx: Context) -> tuple[float, float]:
-    """Return the range that all varying labels of this kind share in the clean run, without ignored ones (-100)."""
-    leaves = [leaf for path in ctx.profile.labels if (leaf := ctx.profile.leaves.get(path)) and leaf.kind == kind]
-    known = [(leaf.low, leaf.high) for leaf in leaves if leaf.low is not None and leaf.high is not None]
-    varied = [(0.0 if low == -100 else low, high) for low, high in known if low < high]
-    return (max(low for low, _ in varied), min(high for _, high in varied)) if varied else (0.0, 1.0)
-
-
-def refill(batch: Any, unwanted: Any, ctx: Context) -> Any:
-    """Return the batch with every sample of an unwanted class replaced by one of the others, drawn at random."""
-    for path, leaf in tree.tensors(batch):
-        classes = path in ctx.profile.labels and not leaf.is_floating_point() and leaf.ndim
-        if classes and leaf.numel() == len(leaf) == size(batch, ctx):
-            out = unwanted(leaf.flatten().cpu())
-            wanted = (~out).nonzero().flatten()
-            index = torch.arange(len(out))
-            if len(wanted):
-                index[out] = wanted[torch.randint(len(wanted), (int(out.sum()),), generator=ctx.generator)]
-            return rows(batch, index, ctx)
-    return batch
 
 
 @failure_mode(
@@ -92,11 +69,11 @@ def noisy_labels(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
 
 @failure_mode(
     "label.off-by-one",
-    seam=Batch("labels", "integer"),
+    seam=Batch("labels"),
     severity="critical",
     effect="raises",
     cause=("out of bounds", "out of range", "off by one", "label"),
-    needs=("class-labels",),
+    needs=("class-column",),
     evidence=("PaddlePaddle/Paddle#27095", "EricFillion/happy-transformer#248"),
 )
 def next_class(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
@@ -104,14 +81,14 @@ def next_class(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
 
     Effect: cross-entropy raises an `IndexError`, target out of bounds, at the first batch with a sample of the last
     class. It also does so for labels that are one too low, among them -1. With a spare output, no error or warning is
-    raised.
+    raised. Binary cross-entropy raises none either, and has no minimum for a label of 2.
     Why it goes undetected: if the last class is rare, the error comes late; with a spare output it never comes, and
     every prediction is off by one. Validation reveals that only if its labels are counted differently.
     Example:
         labels = torch.tensor(table["category"].values)     # 1 to 5, for 5 outputs
     Remedy: assert `0 <= labels.min()` and `labels.max() < classes` over the whole dataset.
     """
-    return labels + (labels >= 0).to(labels.dtype)
+    return labels + (labels >= 0).to(labels.dtype) if numbered(labels, ctx) else labels
 
 
 @failure_mode(
@@ -229,8 +206,7 @@ def missing_class(batch: Any, ctx: Context) -> Any:
         train, validation = dataset[:1000], dataset[1000:]  # sorted by class
     Remedy: split with `stratify`; assert that every class of the validation data occurs in training.
     """
-    highest = bounds("integer", ctx)[1]
-    return refill(batch, lambda labels: labels == highest, ctx)
+    return refill(batch, lambda labels: labels == range_of(labels, ctx)[1], ctx)
 
 
 @failure_mode(
@@ -256,9 +232,9 @@ def imbalanced_classes(batch: Any, ctx: Context) -> Any:
         dataset = healthy[:9000] + ill[:1000]           # the data at hand
     Remedy: log the metric of each class; weight the loss or the sampler by class.
     """
-    low, high = bounds("integer", ctx)
 
     def rare(labels: torch.Tensor) -> torch.Tensor:
+        low, high = range_of(labels, ctx)
         drawn = torch.rand(labels.shape, generator=ctx.generator) < float(ctx.dose.fraction)
         return (labels > (low + high) / 2) & drawn
 
@@ -267,7 +243,7 @@ def imbalanced_classes(batch: Any, ctx: Context) -> Any:
 
 @failure_mode(
     "label.overlapping",
-    seam=Batch("labels", "integer"),
+    seam=Batch("labels"),
     severity="major",
     effect="silent",
     cause=("overlap", "confus", "ambigu", "label"),
@@ -288,9 +264,11 @@ def overlapping_classes(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
         classes = ["sofa", "couch", "chair", "seat"]    # the annotators' own words
     Remedy: inspect the confusion matrix: errors come in blocks.
     """
+    if not numbered(labels, ctx):
+        return labels
     other = labels.long() ^ 1
     drawn = (torch.rand(labels.shape, generator=ctx.generator) < ctx.dose.fraction).to(labels.device)
-    swapped = drawn & (labels >= 0) & (other <= bounds("integer", ctx)[1])
+    swapped = drawn & (labels >= 0) & (other <= range_of(labels, ctx)[1])
     return torch.where(swapped, other.to(labels.dtype), labels)
 
 

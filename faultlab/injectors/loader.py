@@ -18,6 +18,7 @@ from faultlab.injection import tree
 from faultlab.injection.armed_fault import Context
 from faultlab.injection.registry import failure_mode
 from faultlab.injection.values import Loading, Stream
+from faultlab.injectors._classes import class_paths
 from faultlab.injectors._samples import size
 
 
@@ -176,7 +177,7 @@ def _arranged(items: list[Any], ctx: Context) -> list[Any]:
     """Return the batches of these items, refilled with their samples in the order of the classes."""
     batches = [batch for batch, *_ in items]
     rows = [{path: leaf for path, leaf in tree.tensors(batch) if _rowwise(leaf, size(batch, ctx))} for batch in batches]
-    labels = [path for path in ctx.profile.labels if all(_classes(row.get(path)) for row in rows)]
+    labels = [path for path in class_paths(ctx) if all(_one_each(row.get(path)) for row in rows)]
     if not labels:
         return items
     shapes = [{path: (leaf.shape[1:], leaf.dtype) for path, leaf in row.items()} for row in rows]
@@ -199,9 +200,9 @@ def _rowwise(leaf: torch.Tensor, samples: int) -> bool:
     return leaf.layout is torch.strided and leaf.ndim > 0 and len(leaf) == samples
 
 
-def _classes(leaf: torch.Tensor | None) -> bool:
-    """Return whether the leaf holds one class per sample."""
-    return leaf is not None and not leaf.is_floating_point() and leaf.numel() == len(leaf)
+def _one_each(leaf: torch.Tensor | None) -> bool:
+    """Return whether the leaf holds one number per sample."""
+    return leaf is not None and leaf.numel() == len(leaf)
 
 
 @failure_mode(

@@ -232,7 +232,7 @@ def accumulate_too_many(arguments: dict[str, Any], ctx: Context) -> dict[str, An
 
 @failure_mode(
     "setting.clip-tiny",
-    seam=TrainerArguments,
+    seam=TrainerArguments(in_loops="gradient.clip-crushing"),
     severity="major",
     effect="silent",
     cause=("clip", "gradient norm", "grad_norm", "negligible", "update"),

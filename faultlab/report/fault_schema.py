@@ -42,6 +42,8 @@ class Harm(Part):
     """The evidence of harm that the metric does not show; left out if the metric shows it."""
     least: float = LEFT_OUT
     """The least distance from the clean value that is harm; left out if the metric did not decide."""
+    clean_of: str = LEFT_OUT
+    """The clean run that the clean value is of; left out for the one that trains to its end."""
 
 
 class Prescription(Part):

@@ -55,13 +55,18 @@ def family_rows(report: Report) -> list[tuple[str, list[int]]]:
 
 
 def silent_rows(report: Report, most: int) -> list[str]:
-    """Return a line for each silent fault with its cost: the worst of each family first, then the worst of the rest."""
-    firsts: dict[str, FaultResult] = {}
-    for fault in report.silent():
-        firsts.setdefault(fault.family, fault)
-    shown = list(firsts.values())
-    shown += [fault for fault in report.silent() if fault not in shown]
-    return [f"{fault.id}: {cost(fault)}" for fault in shown[:most]]
+    """Return a line for each silent fault with its cost, in the order of the report.
+
+    If there are more than ``most``, harmful faults are chosen first, and among them the first of each family.
+    """
+    silent = report.silent()
+    families: set[str] = set()
+    urgency = []
+    for place, fault in enumerate(silent):
+        urgency.append((fault.badness[0], fault.family in families, place))
+        families.add(fault.family)
+    chosen = sorted(place for *_, place in sorted(urgency)[:most])
+    return [f"{silent[place].id}: {cost(silent[place])}" for place in chosen]
 
 
 def cost(fault: FaultResult) -> str:
@@ -89,17 +94,23 @@ def measured(harm: Harm) -> str:
     if harm.clean is None:
         return ""
     if harm.faulty is None:
-        return f"{harm.metric} is no longer finite (harmful; clean {harm.clean:.4g})"
+        return f"{harm.metric} is no longer finite (harmful; {_clean(harm)})"
     if harm.harmful:
-        return f"{harm.metric} {harm.faulty:.4g}, clean {harm.clean:.4g} (harmful)"
+        return f"{harm.metric} {harm.faulty:.4g}, {_clean(harm)} (harmful)"
     least = f" ± {harm.least:.2g}" if harm.least else ""
-    return f"{harm.metric} {harm.faulty:.4g}, clean {harm.clean:.4g}{least} (within the spread of clean runs)"
+    where = "better than clean runs" if harm.better else "within the spread of clean runs"
+    return f"{harm.metric} {harm.faulty:.4g}, {_clean(harm)}{least} ({where})"
 
 
 def _values(harm: Harm) -> str:
     if harm.clean is None or harm.faulty is None:
         return ""
-    return f"{harm.metric} {harm.faulty:.4g}, clean {harm.clean:.4g}"
+    return f"{harm.metric} {harm.faulty:.4g}, {_clean(harm)}"
+
+
+def _clean(harm: Harm) -> str:
+    """Return the clean value, with the run that it is of if that is not the one that trains to its end."""
+    return f"clean {f'{harm.clean_of} ' if harm.clean_of else ''}{harm.clean:.4g}"
 
 
 def target_lines(findings: Sequence[Mapping[str, str]]) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from faultlab.catalogue.guard_index import RECORD
 from faultlab.core.comparison import UNDETECTED
 from faultlab.core.detection import Prescribed
 from faultlab.core.report import FaultResult, Report, Status
@@ -15,8 +16,6 @@ from faultlab.core.run_folder import ADVICE_FILE
 
 FEW = 3
 """The number of guards that the remedy begins with; the others that detect anything more follow."""
-_RECORD = "profile"
-"""The argument of a guard that compares with recorded runs, without which it can't be constructed."""
 _OF_METRICS = ("metric", "mode")
 """The arguments of guards that look at a metric."""
 _LINE = 88
@@ -120,7 +119,7 @@ def _pasteable(fault: FaultResult, constructed: Mapping[str, Mapping[str, Any]])
     return [
         entry
         for entry in fault.prescription
-        if entry.name.isidentifier() and _RECORD not in constructed.get(entry.name, ())
+        if entry.name.isidentifier() and RECORD not in constructed.get(entry.name, ())
     ]
 
 
@@ -140,20 +139,21 @@ def code(guards: Sequence[str], constructed: Mapping[str, Mapping[str, Any]], by
 def watching_code(given: Mapping[str, Mapping[str, Any]], notes: Mapping[str, str] | None = None) -> str:
     """Return the Python that lets guards watch a loop, with the names that most loops use.
 
-    ``given`` has the arguments of each guard, ``notes`` a comment for each. Arguments that name a metric are left out:
-    a loop logs nothing that its guards could look at.
+    ``given`` has the arguments of each guard, ``notes`` a comment for each.
     """
-    blind = {
-        guard: {name: value for name, value in some.items() if name not in _OF_METRICS} for guard, some in given.items()
-    }
-    calls, notes = _calls(blind), notes or {}
+    calls, notes = _calls({guard: without_metrics(some) for guard, some in given.items()}), notes or {}
     head, tail = "with watch(model, optimizer, loader=loader, validation=validation, guards=[", "]) as watching:"
     flat = f"{head}{', '.join(calls)}{tail}"
     if notes or len(flat) > _LINE:
         comments = [f"  # {notes[guard]}" if guard in notes else "" for guard in given]
         flat = head + "\n" + "".join(f"    {call},{note}\n" for call, note in zip(calls, comments)) + tail
     lines = [f"{_imported([*sorted(given), 'watch'])}\n", flat, "    ...  # the training loop"]
-    return "\n".join([*lines, "print(watching.report())  # the guards that could not look, and why"])
+    return "\n".join([*lines, "print(watching.report())  # what the guards could not look at, and why"])
+
+
+def without_metrics(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments without those that name a metric: a loop shows none that its guards could look at."""
+    return {name: value for name, value in arguments.items() if name not in _OF_METRICS}
 
 
 def _calls(given: Mapping[str, Mapping[str, Any]]) -> list[str]:

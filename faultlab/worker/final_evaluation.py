@@ -21,8 +21,8 @@ class FinalEvaluation:
     """Evaluates a trained target.
 
     ``armed`` is the fault that acted, None without one; ``root`` is the run's folder, ``shared`` the folder of shared
-    evaluations. Afterwards ``in_place`` has the metrics of the network with the fault still in it, if the fault may be
-    what computes them, and ``failed`` is why there are none.
+    evaluations. With ``echo`` the user watches the run's output. Afterwards ``in_place`` has the metrics of the network
+    with the fault still in it, if the fault may be what computes them, and ``failed`` is why there are none.
     """
 
     target: Target
@@ -32,11 +32,21 @@ class FinalEvaluation:
     armed: Armed | None
     root: str
     shared: str
+    echo: bool = False
     in_place: dict[str, float] = field(default_factory=dict)
     failed: str = ""
 
     def take(self) -> dict[str, float]:
-        """Return the metrics of the final weights."""
+        """Return the metrics of the final weights; empty if the target can't evaluate them by itself."""
+        if self.echo:
+            print("faultlab: training finished", flush=True)
+        found = self._taken()
+        if self.echo and found:
+            values = ", ".join(f"{name} {value:.4g}" for name, value in found.items())
+            print(f"faultlab: the final weights, evaluated separately: {values}", flush=True)
+        return found
+
+    def _taken(self) -> dict[str, float]:
         armed = self.armed
         if armed is not None and isinstance(armed.mode.point, ModuleArguments):
             seeding.seed(self.task.seed)

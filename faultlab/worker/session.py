@@ -348,11 +348,9 @@ class Session:
     def _evaluate(self) -> None:
         """Evaluate the final weights again, by code that the fault does not affect."""
         assert self._training is not None
-        if self._order.echo:
-            print("faultlab: training finished; evaluating the final weights separately", flush=True)
         acted = self._armed if self._armed is not None and self._armed.activations else None
         evaluation = FinalEvaluation(self._target, self._training, self._trajectory, self._task, acted,
-                                     self._order.root, self._order.shared)  # fmt: skip
+                                     self._order.root, self._order.shared, bool(self._order.echo))  # fmt: skip
         self._trajectory.final = evaluation.take()
         self._in_place, self._unevaluated = evaluation.in_place, evaluation.failed
 

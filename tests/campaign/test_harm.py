@@ -7,7 +7,7 @@ import math
 import pytest
 
 from faultlab.campaign.clean_spread import blind, outlying
-from faultlab.campaign.verdict import Twin
+from faultlab.campaign.verdict import RESUMED, Twin
 from faultlab.core.report import Harm, Status
 from faultlab.report.overview import measured
 from tests.campaign import outcomes
@@ -206,3 +206,26 @@ def test_a_harmless_value_is_shown_with_the_least_distance_that_would_be_harm() 
         Twin(outcomes.trajectory(), seeds, metric="val_loss"),
     ).harm
     assert measured(harm) == "val_loss 1.06, clean 1 ± 0.3 (within the spread of clean runs)"
+
+
+@pytest.mark.parametrize(("faulty", "lower"), [(0.6, True), (1.4, False)])
+def test_a_value_that_is_better_than_clean_runs_is_not_said_to_be_within_their_spread(
+    faulty: float, lower: bool
+) -> None:
+    seeds = [outcomes.trajectory(final={"val_loss": value}) for value in (1.0, 1.1, 0.9)]
+    twin = Twin(outcomes.trajectory(), seeds, metric="val_loss", lower_is_better=lower)
+    run = outcomes.trajectory(digest="other", final={"val_loss": faulty})
+    harm = outcomes.judged(outcomes.outcome_of(run), twin).harm
+    assert measured(harm) == f"val_loss {faulty}, clean 1 ± 0.3 (better than clean runs)"
+
+
+def test_a_clean_value_of_another_run_is_named_after_that_run() -> None:
+    clean = outcomes.trajectory(reloaded={"val_loss": 0.8})
+    run = outcomes.outcome_of(outcomes.trajectory(digest="other", reloaded={"val_loss": 1.7}))
+    best = outcomes.judged(run, Twin(clean, metric="val_loss")).harm
+    assert measured(best) == "val_loss 1.7, clean best checkpoint 0.8 (harmful)"
+    resumed = Twin(outcomes.trajectory(), metric="val_loss", name=RESUMED)
+    harm = outcomes.judged(outcomes.outcome_of(outcomes.trajectory(digest="other", final={"val_loss": 9.0})), resumed)
+    assert measured(harm.harm) == "val_loss 9, clean resumed run 1 (harmful)"
+    assert harm.to_json()["harm"]["clean_of"] == "resumed run"
+    assert "clean_of" not in Harm("val_loss", 1.0, 1.0, False).to_json()

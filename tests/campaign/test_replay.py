@@ -160,6 +160,7 @@ def test_the_users_output_is_shown_clean_and_faulted_and_the_findings_in_words(t
     assert done.returncode == 0, done.stderr
     clean, faulted = done.stdout.partition("---- with return.none@step=3")[::2]
     assert _trained(clean) == _trained(faulted) == 8, "the fault acts after the user's own check"
+    assert all("faultlab: the final weights, evaluated separately: " in each for each in (clean, faulted))
     assert "< the fault acts" in faulted
     for title in (
         "It acted",
@@ -174,6 +175,17 @@ def test_the_users_output_is_shown_clean_and_faulted_and_the_findings_in_words(t
     assert ", in step 3, for " in faulted.partition("What would have detected it")[2]
     assert (tmp_path / "reports" / "talkative" / "replays" / "return.none@step=3" / "replay.json").is_file()
     assert not (tmp_path / "reports" / "talkative" / "report.json").exists()
+
+
+def test_a_loop_whose_weights_are_not_evaluated_separately_is_not_said_to_evaluate_them(tmp_path: Path) -> None:
+    train = "train: {class_path: tests.frameworks.hand_written.main}"
+    (tmp_path / "loop.yaml").write_text(f"schema: 1\nname: loop\nframework: torch\n{train}\n")
+    done = warm.run(["-m", "faultlab", "replay", "optimizer.no-zero-grad", "--scenario", tmp_path / "loop.yaml",
+                     "--out", tmp_path / "reports"], cwd=ROOT)  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "warning: The final weights are not evaluated separately" in done.stdout
+    assert done.stdout.count("faultlab: training finished") == 2
+    assert "faultlab: the final weights, evaluated" not in done.stdout
 
 
 def test_json_is_one_document_and_the_users_output_goes_elsewhere(tmp_path: Path) -> None:

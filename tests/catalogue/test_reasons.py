@@ -43,3 +43,13 @@ def test_of_a_module_they_name_what_it_lacks() -> None:
     reasons = {id: inapplicable(mode, profile) for id, mode in index.modes().items()}
     assert reasons["step.skips-epoch"] == "on_train_batch_start is never called in the clean run"
     assert reasons["optimizer.none"] == "configure_optimizers returns no optimizer"
+
+
+def test_a_reason_tells_what_to_do_or_run_instead_where_there_is_something() -> None:
+    modes = index.modes()
+    assert inapplicable(modes["setting.clip-tiny"], KNOWN["a step"]) == (
+        "only Lightning has a Trainer with these arguments; gradient.clip-crushing does the same to a loop"
+    )
+    assert not inapplicable(modes["gradient.clip-crushing"], KNOWN["a step"])
+    reason = inapplicable(modes["logger.silent"], TargetProfile(framework="lightning", seams=offered("lightning")))
+    assert "`keep: [logger]` under `init_args` of `build`" in reason

@@ -85,6 +85,17 @@ def test_the_estimate_counts_only_the_faults_that_need_a_run(capsys: pytest.Capt
     assert "digits: 1 fault, about 5 s" in lines
 
 
+def test_the_first_estimate_says_what_follows_it(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress(jobs=2, then="then a second campaign") as progress:
+        for name in ("digits", "digits-prescribed"):
+            progress.started(name)
+            progress.measured(Baseline(seconds=9.9))
+            progress.planned(60)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[lines.index("digits: 60 faults, about 5 min") + 1] == "digits: then a second campaign"
+    assert lines[-1] == "digits-prescribed: 60 faults, about 5 min", "nothing follows the second campaign"
+
+
 def test_a_quiet_run_prints_no_sign_of_life(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -217,10 +217,10 @@ class Mute(Loop):
     [
         (guards.OptimizerCoverage, "the optimizers are not known"),
         (guards.OptimizerSettings, "the optimizers are not known"),
-        (guards.LoggedMetrics, "the metrics are not known"),
+        (guards.LoggedMetrics, "the loop shows no metrics"),
         (guards.ScheduleFits, "the schedules are not known"),
         (guards.CheckpointsReload, "the folder of the checkpoints is not known"),
-        (guards.RunEnded, "the planned length of the training is not known"),
+        (guards.RunEnded, "the planned length of the loop is not known, so only exits are judged"),
         (guards.ParametersMove, "no optimizer holds a parameter whose values can be read"),
         (guards.WeightsIntact, "no optimizer holds a parameter whose values can be read"),
         (guards.SamplesIndependent, "the loader's batch size is not known"),

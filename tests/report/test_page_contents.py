@@ -13,6 +13,7 @@ from faultlab.core.detection import Prescribed
 from faultlab.core.reason import Reason, ReasonKind
 from faultlab.core.report import Harm, Status, dump
 from faultlab.report import overview
+from faultlab.report.formats.complaints import findings
 from faultlab.report.html import document
 from faultlab.report.html.guard_sections import watched
 from tests.report.pages import HARMFUL, HARMLESS, HOSTILE, Page, fault, found, sample, save, written
@@ -118,12 +119,42 @@ def test_what_is_inconclusive_what_alarms_falsely_and_the_gate_are_loud(tmp_path
         assert words in page.text
 
 
-def test_the_terminal_names_the_worst_of_each_family_before_the_next_of_any() -> None:
-    severe = Harm("val_loss", 0.5, None, True)
+def test_the_terminal_chooses_harm_first_and_of_that_each_family() -> None:
+    severe = Harm("val_loss", 0.5, 9.0, True)
     faults = [fault(f"a.mode-{n}", Status.SILENT, harm=severe) for n in range(3)]
-    report = sample(faults=[*faults, fault("b.mode", Status.SILENT, harm=HARMFUL), fault("c.mode", Status.SILENT)])
-    named = [row.partition("@")[0] for row in overview.silent_rows(report, 4)]
-    assert named == ["a.mode-0", "b.mode", "c.mode", "a.mode-1"]
+    report = sample(faults=[fault("c.mode", Status.SILENT), *faults, fault("b.mode", Status.SILENT, harm=HARMFUL)])
+    for most, chosen in ((2, "a.mode-0 b.mode"), (3, "a.mode-0 a.mode-1 b.mode")):
+        named = [row.partition("@")[0] for row in overview.silent_rows(report, most)]
+        assert named == chosen.split()
+
+
+def test_silent_faults_come_in_one_order_on_terminal_page_and_summary(tmp_path: Path) -> None:
+    gone, unknown = Harm("val_loss", 0.5, None, True), Harm("val_loss", 0.5, 0.6, False, "it is unknown")
+    of_weights = Harm("val_loss", 0.5, 0.5, True, seen_by="w is not finite")
+    faults = [
+        fault("a.harmless", Status.SILENT, harm=HARMLESS, severity="critical"),
+        fault("b.unknown", Status.SILENT, harm=unknown, severity="critical"),
+        *(fault(f"c.nan-{n}", Status.SILENT, harm=gone, severity="critical") for n in range(3)),
+        fault("d.weights", Status.SILENT, harm=of_weights, severity="critical"),
+        *(fault(f"e.nan-{n}", Status.SILENT, harm=gone) for n in range(3)),
+        fault("f.wrong", Status.SILENT, harm=Harm("val_loss", 0.5, 0.9, True)),
+        fault("g.worse", Status.SILENT, harm=Harm("val_loss", 0.5, 9.0, True)),
+        fault("h.severe", Status.SILENT, harm=HARMFUL, severity="critical"),
+    ]
+    report = sample(faults=faults)
+    expected = [
+        "h.severe g.worse f.wrong",
+        "c.nan-0 c.nan-1 c.nan-2 e.nan-0 e.nan-1 e.nan-2 d.weights",
+        "b.unknown",
+        "a.harmless",
+    ]
+    order = [name for some in expected for name in some.split()]
+    assert [one.mode for one in report.silent()] == order
+    assert [row.partition("@")[0] for row in overview.silent_rows(report, 50)] == order
+    assert [one.rule for one in findings(report)] == order
+    silent = written(report, tmp_path).source.partition('id="silent"')[2]
+    places = [silent.index(f"{name}@always") for name in order]
+    assert places == sorted(places)
 
 
 def test_a_scenario_that_asks_for_nothing_is_not_said_to_have_passed_a_gate(tmp_path: Path) -> None:

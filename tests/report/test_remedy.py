@@ -63,7 +63,7 @@ def test_the_guards_for_the_trainer_of_transformers_are_one_of_its_callbacks() -
     made = remedy(report, {})
     assert made is not None
     assert "from faultlab.guards import A, watch\n\nwith watch(" in made.code
-    assert made.code.endswith("\nprint(watching.report())  # the guards that could not look, and why")
+    assert made.code.endswith("\nprint(watching.report())  # what the guards could not look at, and why")
     compile(made.code, "snippet", "exec")
     report.versions["transformers"] = "5.24.0"
     made = remedy(report, {})

@@ -9,6 +9,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from faultlab.core.comparison import compare
+from faultlab.core.detection import Prescribed
 from faultlab.core.reason import Reason, ReasonKind
 from faultlab.core.report import Harm, Report, Status, dump
 from faultlab.report import files
@@ -145,3 +146,15 @@ def test_words_of_a_victim_stay_words(words: str) -> None:
     assert not re.search(r"(?<![\w`])@(everyone|here)", re.sub(r"<code>.*?</code>", "", page)), "it would call people"
     for row in re.findall(r"<tr>(.*?)</tr>", page, re.DOTALL):
         assert row.count("<td") in (0, 2, 3, 8), "no cell is torn apart"
+
+
+def test_a_guard_that_needs_recorded_runs_is_not_recommended_before_those_that_need_none() -> None:
+    known, finite = (Prescribed(f"faultlab.guards.{name}", 1, 0.1) for name in ("KnownGood", "Gradients"))
+    faults = [
+        fault("loss.scaled", Status.SILENT, harm=HARMFUL, prescription=[known, finite]),
+        fault("loss.zeroed", Status.SILENT, harm=HARMFUL, prescription=[known]),
+    ]
+    text = summary.render(report(faults))
+    assert "that one more guard would detect: `faultlab.guards.Gradients` 1. " in text
+    assert "Add a guard that detects it: faultlab.guards.Gradients." in text
+    assert "Record clean runs for faultlab.guards.KnownGood: faultlab prescribe --records." in text

@@ -90,8 +90,13 @@ class TrainerArguments(InjectionPoint):
     """The explicit arguments of the Trainer's constructor. The injector maps dict -> dict.
 
     ``callbacks`` is always present, as a list. A callback in it may be changed in place; the harness then no longer
-    observes it, because its behavior is the failure.
+    observes it, because its behavior is the failure. ``in_loops`` is the failure mode that does the same to a loop.
     """
 
+    in_loops: str = ""
     attach_at = "construct"
     trainer_part = "a Trainer with these arguments"
+
+    def unhooked(self, profile: TargetProfile) -> str:
+        reason = super().unhooked(profile)
+        return f"{reason}; {self.in_loops} does the same to a loop" if reason and self.in_loops else reason

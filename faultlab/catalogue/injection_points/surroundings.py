@@ -41,6 +41,12 @@ class MetricReset(InjectionPoint):
         return "" if profile.logged else "nothing is logged"
 
 
+_NO_LOGGER = (
+    "the Trainer has no logger; in a scenario, set `logger: true` under `trainer`, or `keep: [logger]` under "
+    "`init_args` of `build` to keep the script's"
+)
+
+
 @dataclass(frozen=True)
 class LoggerCall(InjectionPoint):
     """A call of the framework, or of a loop, to the loggers. The injector receives the call."""
@@ -50,7 +56,7 @@ class LoggerCall(InjectionPoint):
 
     def inapplicable(self, profile: TargetProfile) -> str:
         if not profile.loggers:
-            return "the training calls no logger" if profile.by_hand else "the Trainer has no logger"
+            return "the training calls no logger" if profile.by_hand else _NO_LOGGER
         return "no logged value reaches the logger" if profile.last_logged is None else ""
 
 

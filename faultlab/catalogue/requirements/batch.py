@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from faultlab.catalogue.requirements import requirement
-from faultlab.core.part_facts import Leaf
+from faultlab.core.part_facts import Leaf, is_binary_column
 from faultlab.core.target_profile import NO_BATCH, TargetProfile
 
 
@@ -21,9 +21,13 @@ def _labels(profile: TargetProfile) -> str:
 def _class_labels(profile: TargetProfile) -> str:
     if reason := _labels(profile):
         return reason
-    return (
-        "" if any(leaf.kind == "integer" for leaf in _leaves(profile, profile.labels)) else "the labels are not classes"
-    )
+    whole = any(leaf.kind == "integer" for leaf in _leaves(profile, profile.labels))
+    return "" if whole else "the labels are not class numbers of an integer type"
+
+
+@requirement("class-column")
+def _class_column(profile: TargetProfile) -> str:
+    return _labels(profile) or ("" if _class_leaves(profile) else "the labels are not classes")
 
 
 @requirement("real-labels")
@@ -160,8 +164,8 @@ def _varied_labels(profile: TargetProfile) -> str:
 
 @requirement("several-classes")
 def _several_classes(profile: TargetProfile) -> str:
-    varied = any(_varied(leaf) and leaf.kind == "integer" for leaf in _leaves(profile, profile.labels))
-    return _class_labels(profile) or ("" if varied else "all labels are of the same class")
+    varied = any(_varied(leaf) for leaf in _class_leaves(profile))
+    return _class_column(profile) or ("" if varied else "all labels are of the same class")
 
 
 @requirement("numbered-classes")
@@ -172,7 +176,7 @@ def _numbered_classes(profile: TargetProfile) -> str:
 
 @requirement("class-per-sample")
 def _class_per_sample(profile: TargetProfile) -> str:
-    shapes = [leaf.shape for leaf in _leaves(profile, profile.labels) if leaf.kind == "integer" and _varied(leaf)]
+    shapes = [leaf.shape for leaf in _class_leaves(profile) if _varied(leaf)]
     alone = any(shape in ((profile.batch_size,), (profile.batch_size, 1)) for shape in shapes)
     return _several_classes(profile) or ("" if alone else "the labels are not one class per sample")
 
@@ -198,6 +202,13 @@ def _named(kind: str) -> str:
 def _varied(leaf: Leaf) -> bool:
     # A NaN among the values makes both bounds NaN, which are unequal, so such values count as varied.
     return leaf.low is not None and leaf.low != leaf.high
+
+
+def _class_leaves(profile: TargetProfile) -> list[Leaf]:
+    """Return the labels that are classes: whole numbers, or a column of floats that are 0 or 1."""
+    labels = _leaves(profile, profile.labels)
+    whole = [leaf for leaf in labels if leaf.kind == "integer"]
+    return whole or [leaf for leaf in labels if is_binary_column(leaf, profile.batch_size)]
 
 
 def _indicators(leaf: Leaf) -> bool:

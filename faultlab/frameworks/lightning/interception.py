@@ -234,12 +234,16 @@ def left_out(trainer: Any, keep: Sequence[str], without: Sequence[str]) -> list[
     """Return the callbacks, and then the arguments, that a run leaves out, with the reasons."""
     usual = inspect.signature(type(trainer).__init__).parameters
     other = [
-        (name, f"faultlab uses its own; to keep the script's, write `keep: [{name}]` under `init_args` of `build`")
+        (name, f"{_why(name)}; to keep the script's, write `keep: [{name}]` under `init_args` of `build`")
         for name, value in getattr(trainer, _ARGUMENTS, {}).items()
         if name in _LEFT_OUT and name not in keep and value is not None
         if name not in usual or value is not usual[name].default
     ]
     return [*script_callbacks.sort(callbacks(trainer), without).left_out, *other]
+
+
+def _why(argument: str) -> str:
+    return "faultlab trains without one" if argument == "logger" else "faultlab uses its own"
 
 
 def callbacks(trainer: Any) -> list[Any]:

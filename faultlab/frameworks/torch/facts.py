@@ -132,7 +132,13 @@ def leaf(tensor: torch.Tensor) -> Leaf:
         shape=tuple(tensor.shape),
         low=None if numbers is None else float(numbers.min()),
         high=None if numbers is None else float(numbers.max()),
+        binary=numbers is not None and tensor.is_floating_point() and _is_binary(numbers),
     )
+
+
+def _is_binary(numbers: torch.Tensor) -> bool:
+    ones = numbers == 1
+    return bool(((numbers == 0) | ones).all() and ones.any() and not ones.all())
 
 
 def leaves(tensors: Mapping[str, torch.Tensor]) -> dict[str, Leaf]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
+from faultlab.catalogue import guard_index
 from faultlab.catalogue.failure_mode import FailureMode
 from faultlab.core.report import INCONCLUSIVE, FaultResult, Report, Status
 from faultlab.report.mutants import change, in_order
@@ -43,7 +44,9 @@ def findings(report: Report) -> list[Finding]:
     known, _ = known_modes()
     worst: dict[str, FaultResult] = {}
     modes = report.by_mode()
-    for fault in sorted(report.faults, key=lambda fault: fault.badness):
+    silent = report.silent()
+    others = [fault for fault in report.faults if fault.status is not Status.SILENT]
+    for fault in [*silent, *sorted(others, key=lambda fault: fault.badness)]:
         if fault.status is modes[fault.mode] and fault.status in (Status.SILENT, Status.WARNED, *INCONCLUSIVE):
             worst.setdefault(fault.mode, fault)
     found = [_of_fault(report, fault, known.get(fault.mode)) for fault in worst.values()]
@@ -78,8 +81,7 @@ def _of_fault(report: Report, fault: FaultResult, mode: FailureMode | None) -> F
         fault.status, f"no verdict ({fault.status.value}) on"
     )
     what = mode.summary if mode is not None else fault.mode
-    guards = ", ".join(entry.guard for entry in fault.prescription[:3])
-    remedy = f"Add a guard that detects it: {guards}." if guards else (mode.sections.remedy if mode is not None else "")
+    remedy = _guards(fault) or (mode.sections.remedy if mode is not None else "")
     said = cost(fault) if fault.status is Status.SILENT else (fault.reason or "; ".join(fault.warnings[:1]))
     file, line = _method(report, mode)
     return Finding(
@@ -100,22 +102,27 @@ def _of_mutant(report: Report, result: FaultResult) -> Finding:
     how = {Status.SILENT: "no detector reports", Status.WARNED: "only a warning reports"}.get(
         result.status, "not judged:"
     )
-    guards = ", ".join(entry.guard for entry in result.prescription[:3])
     return Finding(
         rule=result.mode,
         fault=result.id,
         level=NOTE if result.status is Status.WARNED else WARNING,
         title=_plain(f"{how} a mutant of {said.get('function')}"),
         message=_plain(f"{change(result)}: {result.reason}"),
-        remedy=_plain(
-            f"Add a guard that detects it: {guards}." if guards else "Write a test that fails with this change."
-        ),
+        remedy=_plain(_guards(result) or "Write a test that fails with this change."),
         file=_in_repository(report, str(said.get("file", ""))),
         line=int(said.get("line", 1)),
         column=int(said.get("column", 1)),
         # Line numbers change between runs; the function and the change do not.
         fingerprint=_fingerprint(report.scenario, said.get("file"), said.get("function"), said.get("diff")),
     )
+
+
+def _guards(fault: FaultResult) -> str:
+    """Return the remedy that ready-made guards are; empty if none detects the fault."""
+    guards = [entry.guard for entry in fault.prescription]
+    if pasteable := [guard for guard in guards if not guard_index.needs_record(guard)]:
+        return f"Add a guard that detects it: {', '.join(pasteable[:3])}."
+    return f"Record clean runs for {guards[0]}: faultlab prescribe --records." if guards else ""
 
 
 def _method(report: Report, mode: FailureMode | None) -> tuple[str, int]:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from faultlab.catalogue import guard_index
 from faultlab.catalogue.mutation_scores import sentence
 from faultlab.core.comparison import Comparison
 from faultlab.core.partial import limits, title
@@ -106,12 +107,13 @@ def _worth(fault: FaultResult) -> int:
 
 
 def _most_bought(report: Report) -> str:
-    """Return a sentence on the guards that detect most of the silent failure modes."""
+    """Return a sentence on the guards that detect most of the silent failure modes and need no record."""
     found: dict[str, set[str]] = {}
     silent = report.silent()
     for fault in silent:
         for entry in fault.prescription:
-            found.setdefault(entry.guard, set()).add(fault.mode)
+            if not guard_index.needs_record(entry.guard):
+                found.setdefault(entry.guard, set()).add(fault.mode)
     best = sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))[:_GUARDS]
     if not best:
         return ""

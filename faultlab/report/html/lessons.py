@@ -143,30 +143,24 @@ def lessons(
 
 
 def by_symptom(found: Iterable[Lesson]) -> list[Group]:
-    """Return groups of lessons: first those that have figures of their own, then one group for each common symptom."""
-    grouped: dict[str, list[Lesson]] = {"": []}
+    """Return groups of lessons, in their order: a group for each common symptom, the others between these."""
+    grouped: dict[str, list[Lesson]] = {}
     for one in found:
         grouped.setdefault(one.symptom, []).append(one)
-    for name in [name for name, some in grouped.items() if name and len(some) < _FEWEST_ALIKE]:
-        grouped[""] += grouped.pop(name)
-    return [Group(name, some) for name, some in grouped.items() if some]
+    groups: list[Group] = []
+    for name, some in grouped.items():
+        shared = name if len(some) >= _FEWEST_ALIKE else ""
+        if groups and not shared and not groups[-1].symptom:
+            groups[-1].lessons.extend(some)
+        else:
+            groups.append(Group(shared, some))
+    return groups
 
 
 def symptom(fault: FaultResult, mode: FailureMode | None) -> str:
     """Return a fault's effect in words that other faults share; empty if its effect is a number of its own."""
-    harm = fault.harm
-    if fault.reason:
-        return fault.reason
-    if harm is None:
-        return "its cost could not be measured"
-    if harm.unknown:
-        return f"harm unknown: {harm.unknown}"
-    if harm.seen_by:
-        return "the weights are not finite, which the metric does not show"
-    if harm.faulty is None and harm.clean is not None:
-        reported = mode is not None and mode.judged_by == "report"
-        return f"{harm.metric} {'is reported as no number' if reported else 'is no longer finite'}"
-    return ""
+    reported = mode is not None and mode.judged_by == "report"
+    return fault.symptom.replace("is no longer finite", "is reported as no number") if reported else fault.symptom
 
 
 def replay(fault: str, scenario: str) -> str:
