@@ -1,0 +1,49 @@
+"""A process is copied only while the threads of its process groups wait."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from faultlab.ranks import membership, threads
+from faultlab.worker import snapshots
+
+pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="this system shows no threads' states")
+
+
+@pytest.fixture
+def computing() -> Iterator[threading.Thread]:
+    """A thread with the name of gloo's that computes without Python's lock for about half a second."""
+
+    def compute() -> None:
+        with open(f"/proc/self/task/{threading.get_native_id()}/comm", "w") as file:
+            file.write("pt_gloo_runloop")
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 1_000_000)
+
+    thread = threading.Thread(target=compute)
+    thread.start()
+    while threads.rest(0) and thread.is_alive():
+        time.sleep(0.001)
+    yield thread
+    thread.join()
+
+
+def test_the_copy_of_a_process_waits_for_the_threads_of_its_groups(computing: threading.Thread) -> None:
+    assert threads.of_gloo() == 1
+    assert not threads.rest(0)
+    assert threads.rest(60)
+    computing.join(1)
+    assert not computing.is_alive()
+    assert (threads.of_gloo(), threads.rest(0)) == (0, True)
+
+
+def test_a_process_whose_groups_do_not_come_to_rest_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "rest", lambda: False)
+    assert snapshots.obstacle() != "its process group still exchanges values"
+    monkeypatch.setattr(membership, "present", lambda: membership.Membership(0, 2))
+    assert snapshots.obstacle() == "its process group still exchanges values"
