@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from faultlab.ranks import membership, threads
+from faultlab.ranks.copies import together
 from faultlab.worker import snapshots
 
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="this system shows no threads' states")
@@ -40,6 +41,20 @@ def test_the_copy_of_a_process_waits_for_the_threads_of_its_groups(computing: th
     computing.join(1)
     assert not computing.is_alive()
     assert (threads.of_gloo(), threads.rest(0)) == (0, True)
+
+
+def test_the_copies_that_are_ranks_of_a_test_wait_for_them_too(
+    computing: threading.Thread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fork, at_rest = os.fork, []
+
+    def forking() -> int:
+        at_rest.append(threads.rest(0))
+        return fork()
+
+    monkeypatch.setattr(os, "fork", forking)
+    assert together(2, lambda rank: f"said by rank {rank}", joins=False) == "said by rank 0"
+    assert at_rest == [True]
 
 
 def test_a_process_whose_groups_do_not_come_to_rest_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
