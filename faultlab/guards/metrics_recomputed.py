@@ -83,9 +83,10 @@ class MetricsRecomputed(Guard):
         self._values = []
         self._trial, self._first = None, None
         able = self.compute is not None or (trainer_state.learns(pl_module) and self._is_loss(self.metric))
-        self._due = self._asked = trainer.is_fitting and able and not trainer.is_sharded
-        if trainer.is_sharded:
-            self.skip("the ranks share the module's parameters, and none has the present ones to make a copy")
+        assert self.exchange is not None
+        # A rank whose guard has failed, as all know by then, no longer joins in putting shared parameters together.
+        able = able and not (trainer.is_sharded and self.exchange.ended)
+        self._due = self._asked = trainer.is_fitting and able
         if trainer.is_fitting and self.compute is None and not trainer_state.learns(pl_module):
             self.skip("the module optimizes by hand, so its training step may return another loss: pass compute")
 
@@ -119,7 +120,7 @@ class MetricsRecomputed(Guard):
 
     def _copy(self, trainer: TrainingView, module: Any) -> None:
         self._due = False
-        self._trial = trials.shared(module, trainer, self.skip)
+        self._trial = trials.of_present(module, trainer, self.skip)
 
     def _recompute(self, trial: trials.Trial, batch: Any, batch_idx: int) -> float | None:
         try:
