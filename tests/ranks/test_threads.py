@@ -19,12 +19,12 @@ pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="th
 
 @pytest.fixture
 def computing() -> Iterator[threading.Thread]:
-    """A thread with the name of gloo's that computes without Python's lock for about half a second."""
+    """A thread with the name of gloo's that computes without Python's lock for about a tenth of a second."""
 
     def compute() -> None:
         with open(f"/proc/self/task/{threading.get_native_id()}/comm", "w") as file:
             file.write("pt_gloo_runloop")
-        hashlib.pbkdf2_hmac("sha256", b"", b"", 1_000_000)
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 200_000)
 
     thread = threading.Thread(target=compute)
     thread.start()
@@ -35,12 +35,12 @@ def computing() -> Iterator[threading.Thread]:
 
 
 def test_the_copy_of_a_process_waits_for_the_threads_of_its_groups(computing: threading.Thread) -> None:
-    assert threads.of_gloo() == 1
+    # Other tests' groups leave theirs.
+    with_it = threads.of_gloo()
     assert not threads.rest(0)
     assert threads.rest(60)
-    computing.join(1)
-    assert not computing.is_alive()
-    assert (threads.of_gloo(), threads.rest(0)) == (0, True)
+    computing.join(10)
+    assert (threads.of_gloo(), threads.rest(0)) == (with_it - 1, True)
 
 
 def test_the_copies_that_are_ranks_of_a_test_wait_for_them_too(
