@@ -152,6 +152,7 @@ def show(found: Prescription) -> None:
     print(f"{len(harmful)} harmful distributed faults are silent or only warned of without guards")
     print(f"{len(harmful) - len(missed)} of them ({share:.1%}) are detected by the prescribed guards")
     print(f"not detected: {', '.join(missed) or 'none'}")
+    print(f"detected only against known good runs (prescribe --records): {', '.join(found.recorded) or 'none'}")
     print(f"the set: {', '.join(chosen.guard for chosen in found.chosen) or 'empty'}")
     print(f"promises not kept: {', '.join(found.broken) or 'none'}")
     alarms = len(found.after.baseline.false_alarms) if found.after else 0

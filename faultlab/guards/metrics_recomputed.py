@@ -86,14 +86,15 @@ class MetricsRecomputed(Guard):
         if why:
             self.skip(why)
         judged = self.compute is not None or self._is_loss(self.metric)
-        self._due = self._asked = trainer.is_fitting and judged and not why
+        assert self.exchange is not None
+        # A rank whose guard has failed, as all know by then, no longer joins in putting shared parameters together.
+        alone = trainer.is_sharded and self.exchange.ended
+        self._due = self._asked = trainer.is_fitting and judged and not why and not alone
 
     def _unable(self, trainer: TrainingView, module: Any) -> str:
         """Return why nothing can be recomputed, or an empty string."""
         if trainer.callback_metrics is None:
             return "the loop shows no metrics that could be compared"
-        if trainer.is_sharded:
-            return "the ranks share the module's parameters, and none has the present ones to make a copy"
         if self.compute is None and not hasattr(module, "training_step"):
             return "the module has no training step that could be repeated: pass compute"
         if self.compute is None and not trainer_state.learns(module):
@@ -130,7 +131,7 @@ class MetricsRecomputed(Guard):
 
     def _copy(self, trainer: TrainingView, module: Any) -> None:
         self._due = False
-        self._trial = trials.shared(module, trainer, self.skip)
+        self._trial = trials.of_present(module, trainer, self.skip)
 
     def _recompute(self, trial: trials.Trial, batch: Any, batch_idx: int) -> float | None:
         try:

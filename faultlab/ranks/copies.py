@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from faultlab.ranks import threads
 from faultlab.ranks.gang import Gang
 
 _DEADLINE = 60.0
@@ -36,6 +37,8 @@ def together(size: int, call: Callable[[int], Any], joins: bool) -> Any:
     """
     folder = tempfile.mkdtemp(prefix="faultlab-ranks-")
     sys.stdout.flush()
+    # Of an earlier training of this process, which may have ended just now.
+    threads.rest()
     others = [_begun(rank, size, call, joins, folder) for rank in range(1, size)]
     try:
         result = _called(0, size, call, joins, folder)

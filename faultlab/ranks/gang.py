@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -133,15 +132,3 @@ class Gang:
             seen.add(id(error))
             error = error.__cause__ or error.__context__  # type: ignore[assignment]
         return ""
-
-
-def threads_of_gloo() -> int:
-    """Return how many threads of this process belong to a process group: a fork may lose them (Linux)."""
-    names = []
-    for thread in os.listdir("/proc/self/task") if os.path.isdir("/proc/self/task") else ():
-        try:
-            with open(f"/proc/self/task/{thread}/comm") as file:
-                names.append(file.read())
-        except OSError:
-            continue
-    return sum("gloo" in name for name in names)

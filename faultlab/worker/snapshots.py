@@ -7,7 +7,7 @@ import shutil
 import threading
 from multiprocessing import active_children
 
-from faultlab.ranks import gang, membership
+from faultlab.ranks import membership, threads
 
 
 def keep_files(root: str, place: object) -> str:
@@ -47,8 +47,10 @@ def obstacle() -> str:
         own = threading.current_thread()
         names = dict.fromkeys(thread.name for thread in threading.enumerate() if thread is not own)
         return f"threads run beside it: {', '.join(names)}"
+    if membership.present() is not None and not threads.rest():
+        return "its process group still exchanges values"
     native = len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 1
     if membership.present() is not None:
         # A rank that is forked meets the others in a new process group, which has threads of its own.
-        native -= gang.threads_of_gloo()
+        native -= threads.of_gloo()
     return "" if native == 1 else f"a library runs {native - 1} thread{'s' * (native > 2)} of its own beside it"

@@ -17,7 +17,7 @@ from faultlab.doctor.errors import explained
 from faultlab.doctor.examination import examine
 from faultlab.doctor.finding import ATTENTION, OK, WRONG, Finding
 from faultlab.doctor.launch import LAUNCH
-from faultlab.doctor.loops.repeated import carries_state
+from faultlab.doctor.loops.repeated import carries_state, mixes_samples
 from faultlab.engines import Engine, create
 from tests.patients.ranks import HEALTHY, ILL, Ill
 
@@ -64,12 +64,25 @@ class Remembers(nn.Module):
         return out
 
 
-def test_a_model_that_remembers_is_found_in_its_wrapper_after_the_process_group_has_ended() -> None:
+class Mixes(nn.Module):
+    """Subtracts the mean of the batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.layer(inputs - inputs.mean(0))
+        return out
+
+
+def test_a_model_is_examined_in_its_wrapper_after_the_process_group_has_ended() -> None:
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined]
-    wrappers = [DistributedDataParallel(one) for one in (Remembers(), nn.Linear(2, 2))]
+    wrappers = [DistributedDataParallel(one) for one in (Remembers(), Mixes(), nn.Linear(2, 2))]
     dist.destroy_process_group()
-    batches = [((torch.ones(2, 2),), {}), ((torch.zeros(2, 2),), {})]
-    assert [carries_state(one, batches) for one in wrappers] == [True, False]
+    batches = [((torch.ones(4, 2),), {}), ((torch.zeros(4, 2),), {})]
+    assert [carries_state(one, batches) for one in wrappers] == [True, False, False]
+    assert [mixes_samples(one, batches) for one in wrappers] == [False, True, False]
 
 
 def test_an_environment_without_a_launcher_or_with_a_whole_one_is_not_wrong() -> None:

@@ -185,8 +185,13 @@ def test_ranks_in_different_collectives_of_one_place_do_not_wait_for_their_whole
     (outcome,) = lab.run([fault], at=3, hang_deadline=2 * patience).values()
     judged = lab.judge(outcome)
     assert judged.status is Status.DETECTED
+    said = judged.detected_by[0].message
+    if len(outcome.results) > 2:
+        # Two of them may complete a collective without the third, and wait for it in the next one.
+        assert re.search(r"the ranks wait for each other: .* in step 3\)", said), said
+        return
     where = r"rank 0 in (\w+) \(its (\w+) collective.*rank 1 in (?!\1)\w+ \(its \2 collective"
-    assert re.search(where, judged.detected_by[0].message), judged.detected_by[0].message
+    assert re.search(where, said), said
     assert outcome.seconds < patience
     # That a connection is closed to a rank that has lost patience says nothing.
     assert not [one.message for one in judged.detected_by if "gloo" in one.message]

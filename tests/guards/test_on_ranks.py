@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from faultlab import guards
 from faultlab.guards.support import fingerprints, trials, whole
 from faultlab.guards.support.parameter_samples import local
 from faultlab.guards.support.training_view import TrainingView
-from scenarios.text.sharded import CharTransformer, build
+from scenarios.text.sharded import CharTransformer, LitShardedTransformer, build
 from tests.guards.gang import fit, gang
 from tests.guards.rig import QUIET
 from tests.zoo import sharded
@@ -132,7 +133,12 @@ def test_copies_of_a_module_in_tensor_parallel_parts_are_looked_at_too() -> None
     def work() -> tuple[dict[str, int], str]:
         torch.manual_seed(0)
         module, (train, validation) = sharded.split()
-        chosen = [guards.SamplesIndependent(), guards.EvaluationRepeats(), guards.OverfitsBatch()]
+        chosen = [
+            guards.SamplesIndependent(),
+            guards.EvaluationRepeats(),
+            guards.OverfitsBatch(),
+            guards.MetricsRecomputed(strict=True),
+        ]
         strategy = ModelParallelStrategy(data_parallel_size=1, tensor_parallel_size=dist.get_world_size())
         arguments = {**QUIET, "max_epochs": 1, "devices": dist.get_world_size()}
         pl.Trainer(strategy=strategy, callbacks=chosen, **arguments).fit(module, train, validation)
@@ -140,6 +146,43 @@ def test_copies_of_a_module_in_tensor_parallel_parts_are_looked_at_too() -> None
 
     for looked, reports in gang(work):
         assert all(looked.values()), reports
+
+
+def test_a_metric_is_recomputed_with_the_present_weights_of_ranks_that_share_them() -> None:
+    class Halved(LitShardedTransformer):
+        def log_dict(self, values: Any, **options: Any) -> None:
+            share = 2 if self.trainer.current_epoch else 1
+            super().log_dict({name: value / share for name, value in values.items()}, **options)
+
+    def work() -> tuple[int, str, str]:
+        guard = guards.MetricsRecomputed(strict=True, tolerance=1e-4)
+        guard.own_errors = "raise"
+        well = fit_sharded([guard], max_epochs=2)
+        return guard.looked, well or guard.report(), fit_sharded([guard], of=Halved, max_epochs=2)
+
+    for looked, well, halved in gang(work):
+        assert (looked > 2, well) == (True, "")
+        assert halved.startswith("MetricsRecomputed: the metric val_loss is logged as ")
+
+
+def test_a_guard_that_fails_on_one_rank_leaves_no_other_waiting_for_shared_parameters() -> None:
+    class Failing(guards.MetricsRecomputed):
+        own_errors = "warn"
+
+        def _recompute(self, trial: Any, batch: Any, batch_idx: int) -> float | None:
+            if dist.get_rank():
+                raise ValueError("of the guard's own")
+            return super()._recompute(trial, batch, batch_idx)
+
+    def work() -> tuple[str, str]:
+        guard = Failing()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return fit_sharded([guard], max_epochs=2), guard.report()
+
+    (first, of_first), (second, _) = gang(work)
+    assert (first, second) == ("", "")
+    assert "it failed on rank 1" in of_first
 
 
 class Mixing(CharTransformer):
@@ -150,13 +193,15 @@ class Mixing(CharTransformer):
         return logits + logits.roll(1, 0)
 
 
-def fit_sharded(callbacks: Any, kind: Any = CharTransformer) -> str:
+def fit_sharded(
+    callbacks: Any, kind: Any = CharTransformer, of: Any = LitShardedTransformer, max_epochs: int = 1
+) -> str:
     """Train the transformer of FSDP2 on this rank; return the alarm that ended it."""
     torch.manual_seed(0)
     module, data = build()
-    module.model.__class__ = kind
+    module.__class__, module.model.__class__ = of, kind
     strategy = ModelParallelStrategy(data_parallel_size=dist.get_world_size(), tensor_parallel_size=1)
-    arguments = {**QUIET, "max_epochs": 1, "limit_train_batches": 8, "devices": dist.get_world_size()}
+    arguments = {**QUIET, "max_epochs": max_epochs, "limit_train_batches": 8, "devices": dist.get_world_size()}
     try:
         pl.Trainer(strategy=strategy, callbacks=callbacks, **arguments).fit(module, datamodule=data)
     except guards.Alarm as alarm:

@@ -46,7 +46,7 @@ def mixes_samples(module: nn.Module | None, batches: Sequence[Batch]) -> bool:
         return False
     mixed = torch.cat([mine[:half], other[half:]]), torch.cat([other[:half], mine[half:]])
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        trial = copy.deepcopy(module).eval()
+        trial = _copied(module)
         results = []
         for batch in (mine, mine, *mixed):
             torch.manual_seed(0)
@@ -93,10 +93,14 @@ def _alike(one: torch.Tensor, other: torch.Tensor) -> bool:
     return torch.allclose(one.double(), other.double(), rtol=1e-3, atol=1e-5, equal_nan=True)
 
 
-def _second(module: nn.Module, first: Batch, second: Batch) -> Any:
+def _copied(module: nn.Module) -> nn.Module:
     # The wrapper itself can be copied only as long as its process group lives.
     own = module.module if isinstance(module, DistributedDataParallel) else module
-    trial = copy.deepcopy(own).eval()
+    return copy.deepcopy(own).eval()
+
+
+def _second(module: nn.Module, first: Batch, second: Batch) -> Any:
+    trial = _copied(module)
     trial(*first[0], **first[1])
     torch.manual_seed(0)
     return trial(*second[0], **second[1])

@@ -144,17 +144,42 @@ def prepare(pl_module: Any, trainer: TrainingView, skip: Callable[[str], None]) 
     if not trainer.is_sharded or not meets(trainer) or (known is not None and known[0]() is trainer):
         return
     _WHOLE.pop(pl_module, None)
+    if (made := _put_together(pl_module, skip)) is not None:
+        _WHOLE[pl_module] = weakref.ref(trainer), made
+
+
+def _put_together(pl_module: Any, skip: Callable[[str], None]) -> Any:
+    """Return a copy with the parameters of all ranks; None if it would be too large, or can't be made."""
     try:
         if whole.size_of(pl_module) > whole.LARGEST:
-            return
+            return None
         with undrawn():
             made = whole.copy_of(pl_module, _left_as_they_are(pl_module))
-            if trainer_of(pl_module) is not None:
-                # It would keep the module alive.
-                give_trainer(made, None)
-            _WHOLE[pl_module] = weakref.ref(trainer), made
+        if trainer_of(pl_module) is not None:
+            # It would keep the module alive.
+            give_trainer(made, None)
     except Exception as error:
         skip(f"the module can't be copied: {type(error).__name__}: {error}")
+        return None
+    return made
+
+
+def of_present(pl_module: Any, trainer: TrainingView, skip: Callable[[str], None]) -> Trial | None:
+    """Return a copy as `shared` does, but with the weights of this moment even if the ranks share them.
+
+    Then every rank has to call it at the same place of the training, and the copy is for one guard alone.
+    """
+    if not trainer.is_sharded:
+        return shared(pl_module, trainer, skip)
+    made = _put_together(pl_module, skip) if meets(trainer) else None
+    if made is None:
+        skip("the ranks share the module's parameters, and no rank has the present ones to make a copy")
+        return None
+    try:
+        return Trial(pl_module, trainer, made)
+    except Exception as error:
+        skip(f"the module can't be copied: {type(error).__name__}: {error}")
+        return None
 
 
 def own(pl_module: Any, trainer: TrainingView, skip: Callable[[str], None]) -> Trial | None:
