@@ -218,7 +218,8 @@ class Scenario(_Part):
             init_args = {**self.train.init_args, "arguments": list(arguments)}
             return self.model_copy(update={"train": self.train.model_copy(update={"init_args": init_args})})
         if self.build is None or self.build.class_path not in (_BUILD, _CONFIGURED):
-            remedy = f"Remove them, or use a scenario whose `build` is {_BUILD}."
+            of_script = "with `script`" if self.framework == LOOP else f"whose `build` is {_BUILD}"
+            remedy = f"Remove them, or use a scenario {of_script}."
             message = "arguments after -- are not used: this scenario does not run a script"
             raise self.problem(("build",), message, remedy)
         build = self.build.model_copy(update={"init_args": {**self.build.init_args, "arguments": list(arguments)}})

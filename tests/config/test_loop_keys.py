@@ -32,6 +32,11 @@ def test_arguments_of_the_command_take_the_place_of_the_files(tmp_path: Path) ->
     assert changed.train.init_args == {"script": "train.py", "arguments": ["--epochs", "1"]}
 
 
+def test_arguments_for_a_function_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match="use a scenario with `script`"):
+        scenario(tmp_path, "train: pkg.main").with_arguments(["--epochs", "1"])
+
+
 @pytest.mark.parametrize(
     ("where", "line"),
     [(("train", "init_args", "script"), 4), (("train",), 4), (("train", "init_args", "arguments"), 5)],
