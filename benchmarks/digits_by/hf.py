@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import RandomSampler, Sampler, TensorDataset
-from transformers import Trainer, TrainingArguments
+from transformers import PreTrainedConfig, PreTrainedModel, Trainer, TrainingArguments
 
 from scenarios.digits.loop import Digits
 from scenarios.digits.splits import load_splits
@@ -27,13 +27,30 @@ def collate(pairs: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
     return {"images": torch.stack(images), "labels": torch.stack(labels)}
 
 
-class DigitsWithLoss(Digits):
+class DigitsConfig(PreTrainedConfig):
+    """The settings of the network: none but the usual ones."""
+
+    model_type = "digits"
+
+
+class DigitsForClassification(PreTrainedModel):
     """Computes the loss too, as the Trainer expects of a model."""
 
-    def forward(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:  # type: ignore[override]
-        """Return the cross-entropy and the logits."""
-        logits = super().forward(images)
-        return {"loss": F.cross_entropy(logits, labels), "logits": logits}
+    config_class = DigitsConfig
+    base_model_prefix = "digits"
+
+    def __init__(self, config: DigitsConfig) -> None:
+        super().__init__(config)
+        self.digits = Digits()
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Leave the weights as torch made them, as they are in the other forms."""
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
+        """Return the logits, and the cross-entropy if there are labels."""
+        logits = self.digits(images)
+        return {"logits": logits} if labels is None else {"loss": F.cross_entropy(logits, labels), "logits": logits}
 
 
 def accuracy(evaluated: Any) -> dict[str, float]:
@@ -52,7 +69,7 @@ class ShortEpochs(Trainer):
 
 def train(epochs: int = 2, batches: int = 8, learning_rate: float = 0.02, resume: bool = False) -> None:
     """Train for some epochs of a few batches, with an evaluation and a checkpoint after each."""
-    model = DigitsWithLoss()
+    model = DigitsForClassification(DigitsConfig())
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=1e-4)
     # The Trainer steps the schedule after each update.
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5 ** (step // batches))
@@ -61,7 +78,6 @@ def train(epochs: int = 2, batches: int = 8, learning_rate: float = 0.02, resume
         num_train_epochs=epochs,
         per_device_train_batch_size=64,
         per_device_eval_batch_size=256,
-        dataloader_drop_last=True,
         max_grad_norm=5.0,
         eval_strategy="epoch",
         logging_steps=4,

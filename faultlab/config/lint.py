@@ -88,9 +88,10 @@ def looks_like_a_scenario(file: Path) -> bool:
     if not isinstance(node, yaml.MappingNode):
         return False
     keys = {str(key.value) for key, _ in node.value}
-    return "schema" in keys or ("name" in keys and bool(keys & {"module", "build", "train"}) and bool(keys & _OWN))
+    return "schema" in keys or ("name" in keys and bool(keys & _TARGETS) and bool(keys & _OWN))
 
 
+_TARGETS = {"module", "build", "train", "script"}
 _OWN = {"guards", "faults", "gate", "monitor", "trainer"}
 
 

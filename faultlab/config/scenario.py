@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from faultlab.config import loop_parts
 from faultlab.config.guard_entry import Guard
+from faultlab.config.loop_parts import LOOP, SCRIPT, Argument, OrItsPath, Reported, Resumption
 from faultlab.config.loop_parts import Part as _Part
-from faultlab.config.loop_parts import Reported, Resumption
 from faultlab.config.scenario_fields import (
     Count,
     Framework,
@@ -31,7 +32,6 @@ from faultlab.core.demands import Demands
 from faultlab.errors import Problem, ScenarioError, UsageError
 
 _GUARDS = "faultlab.guards."
-_LOOP = "torch"
 _BUILD, _CONFIGURED = "faultlab.targets.script.build", "faultlab.targets.script.configured"
 NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]*")
 """The pattern of a scenario's name, which is its folder's name too."""
@@ -130,15 +130,19 @@ class Scenario(_Part):
     """A LightningDataModule, or a factory of one, of a loader or of a pair; omitted if the module has its own."""
     build: Component | None = None
     """A factory that returns `(module, data)` or `(module, data, trainer_arguments)`, instead of both."""
-    train: Component | None = None
+    train: Annotated[Component, OrItsPath()] | None = None
     """A function that trains to the end, with `framework: torch`; what it returns of numbers is read as metrics."""
-    evaluate: Component | None = None
+    script_: str | None = Field(default=None, alias="script")
+    """A script that trains to the end, instead of `train`; it runs as `python train.py` runs it."""
+    arguments: list[Argument] = []
+    """The arguments of `script`, such as `[--epochs, 2]`."""
+    evaluate: Annotated[Component, OrItsPath()] | None = None
     """A function that takes the trained module and returns its metrics, with `framework: torch`."""
     resume: Resumption | None = None
     """How `train` continues from its checkpoints, with `framework: torch`."""
     metrics: Reported | None = None
     """Where the loop prints or writes its metrics, with `framework: torch`."""
-    step: str | None = None
+    step: Annotated[str | None, BeforeValidator(loop_parts.dotted)] = None
     """The function or method that runs one training step, such as `pkg.train.train_step`, with `framework: torch`."""
     ranks: Annotated[int, Field(ge=1)] = 1
     """The number of processes that train together, with `framework: torch`; each calls `train`, as under `torchrun`."""
@@ -162,6 +166,13 @@ class Scenario(_Part):
     _file: Path = Path()
     _yaml: YamlFile | None = None
 
+    @model_validator(mode="after")
+    def _trains_by_its_script(self) -> Scenario:
+        if self.script_ is not None and self.train is None:
+            given = {"arguments": self.arguments} if self.arguments else {}
+            self.train = Component(class_path=SCRIPT, init_args={"script": self.script_, **given})
+        return self
+
     @property
     def file(self) -> Path:
         return self._file
@@ -170,6 +181,9 @@ class Scenario(_Part):
         """Return an error at a key of the file."""
         if self._yaml is None:
             return ScenarioError([Problem(str(self._file), 1, 1, message, remedy)])
+        if self.script_ is not None and where[:1] == ("train",):
+            # The file names the script and its arguments by themselves.
+            where = ("script",) if where[2:3] != ("arguments",) else where[2:]
         return ScenarioError([self._yaml.problem(where, message, remedy)])
 
     def selection(self, select: tuple[str, ...] = (), skip: tuple[str, ...] = ()) -> Selection:
@@ -200,8 +214,12 @@ class Scenario(_Part):
         """
         if not arguments:
             return self
+        if self.train is not None and self.train.class_path == SCRIPT:
+            init_args = {**self.train.init_args, "arguments": list(arguments)}
+            return self.model_copy(update={"train": self.train.model_copy(update={"init_args": init_args})})
         if self.build is None or self.build.class_path not in (_BUILD, _CONFIGURED):
-            remedy = f"Remove them, or use a scenario whose `build` is {_BUILD}."
+            of_script = "with `script`" if self.framework == LOOP else f"whose `build` is {_BUILD}"
+            remedy = f"Remove them, or use a scenario {of_script}."
             message = "arguments after -- are not used: this scenario does not run a script"
             raise self.problem(("build",), message, remedy)
         build = self.build.model_copy(update={"init_args": {**self.build.init_args, "arguments": list(arguments)}})
@@ -320,40 +338,22 @@ def load(file: Path) -> Scenario:
 def _inconsistencies(data: Mapping[str, Any]) -> list[tuple[Key, str, str]]:
     """Return the contradictions between keys, as place, message and remedy."""
     found: list[tuple[Key, str, str]] = []
-    if data.get("framework") == _LOOP:
-        return _loop_inconsistencies(data)
+    if data.get("framework") == LOOP:
+        return loop_parts.inconsistencies(data)
     found += [
-        ((key,), f"`{key}` is for `framework: {_LOOP}`", f"Add `framework: {_LOOP}`, or remove `{key}`.")
-        for key in ("train", "evaluate", "resume", "metrics", "step")
+        ((key,), f"`{key}` is for `framework: {LOOP}`", f"Add `framework: {LOOP}`, or remove `{key}`.")
+        for key in ("train", "script", "arguments", "evaluate", "resume", "metrics", "step")
         if data.get(key) is not None
     ]
     if data.get("ranks") is not None and data.get("framework", framework_names.DEFAULT) == framework_names.DEFAULT:
         remedy = f"Name them as `trainer: {{strategy: ddp, devices: {data['ranks']}}}`."
-        found.append((("ranks",), f"`ranks` is for `framework: {_LOOP}`", remedy))
+        found.append((("ranks",), f"`ranks` is for `framework: {LOOP}`", remedy))
     if (data.get("module") is None) == (data.get("build") is None):
         found.append(
             ((), "either `module` or `build` is required, and not both", "`build` names a factory of (module, data).")
         )
     if data.get("build") is not None and data.get("data") is not None:
         found.append((("data",), "`data` can't be combined with `build`, which returns the data", "Remove `data`."))
-    return found
-
-
-def _loop_inconsistencies(data: Mapping[str, Any]) -> list[tuple[Key, str, str]]:
-    """Return what is wrong between the keys of a scenario whose training is a loop."""
-    found: list[tuple[Key, str, str]] = []
-    if data.get("train") is None:
-        found.append(((), "missing key 'train'", "Name the function that trains, as `train: {class_path: pkg.main}`."))
-    found += [
-        ((key,), f"`{key}` is not for `framework: {_LOOP}`", f"Remove `{key}`: the function of `train` makes it.")
-        for key in ("module", "data", "build", "trainer")
-        if data.get(key)
-    ]
-    found += [
-        (("guards", number, "trainer_flag"), "a training loop has no Trainer", "Remove `trainer_flag`.")
-        for number, guard in enumerate(data.get("guards") or ())
-        if isinstance(guard, Mapping) and guard.get("trainer_flag")
-    ]
     return found
 
 

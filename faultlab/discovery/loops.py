@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from faultlab.catalogue.failure_mode import nearest
+from faultlab.config.loop_parts import SCRIPT
 from faultlab.core import directions, packages
 from faultlab.core.exit_status import in_words
 from faultlab.core.threads import one_thread_environment
@@ -29,6 +30,7 @@ _BY_OTHERS = {"accelerate", "ignite", "sentence_transformers", "skorch", "transf
 """Packages whose trainings are broken as loops, although backward is called in the package."""
 _LIGHTNING = re.compile(r"^\s*(?:from|import)\s+(?:pytorch_lightning|lightning(?!\.fabric))\b", re.MULTILINE)
 _TRAINER = re.compile(r"\bTrainer\b")
+_STARTS = re.compile(r"\b(subprocess|multiprocessing)\b")
 _WITHOUT_TRAINING = {"numpy", "pandas", "scipy", "matplotlib", "yaml", "requests", "tqdm", "PIL"}
 """Packages that no script trains by."""
 _MOST_FILES = 40
@@ -52,7 +54,6 @@ _WIDEST = 100
 """How many characters of a printed line are shown."""
 _LONG = 3.0
 """Seconds of a clean run above which the note says so."""
-SCRIPT = "faultlab.targets.loop_script.run"
 
 
 @dataclass(frozen=True)
@@ -114,9 +115,9 @@ def find(target: str, given: Sequence[str], ill: bool = False) -> LoopFound | No
         return LoopFound(file.stem, str(file), {"class_path": SCRIPT, "init_args": train}, ranks=ranks)
     name = name or next((one for one in _TRAINS if one in functions and not _required(functions[one])), "")
     if not name or not module:
-        callable_ones = [one for one in functions if not _required(functions[one])]
-        lines = "".join(f"\n    faultlab init {file}:{one}" for one in callable_ones[:10])
-        raise UsageError(f"{file} trains nothing when it is run; name the function that does:{lines}")
+        raise UsageError(_without_function(file, functions, module))
+    if _required(functions[name]) and not functions[name].decorator_list:
+        raise UsageError(f"{file}:{name} needs arguments. {_in_a_scenario(f'{module}.{name}', functions[name])}")
     if given:
         remedy = f"They are the arguments of a script: faultlab init {file} -- {' '.join(given)}"
         raise UsageError(f"{file}:{name} is a function, which takes no arguments after --. {remedy}")
@@ -132,6 +133,29 @@ def find(target: str, given: Sequence[str], ill: bool = False) -> LoopFound | No
         (str(Path.cwd()),),
         asked_ranks.of([source.text, *(one.text for one in _imported_files(source))]),
     )
+
+
+def _without_function(file: Path, functions: Mapping[str, ast.FunctionDef], module: str) -> str:
+    """Return the error for a file that trains nothing when it is run, and whose function to call is not obvious."""
+    nothing = f"{file} trains nothing when it is run"
+    if callable_ones := [one for one in functions if not _required(functions[one])]:
+        lines = "".join(f"\n    faultlab init {file}:{one}" for one in callable_ones[:10])
+        return f"{nothing}; name the function that does:{lines}"
+    if not functions or not module:
+        return f"{nothing}. Let it train when it is run, as `python {file}` does."
+    name = next((one for one in _TRAINS if one in functions), next(iter(functions)))
+    return f"{nothing}, and its functions need arguments. {_in_a_scenario(f'{module}.{name}', functions[name])}"
+
+
+def _in_a_scenario(class_path: str, function: ast.FunctionDef) -> str:
+    values = ", ".join(f"{one}: ..." for one in _required(function))
+    lines = [
+        "schema: 1",
+        "name: mine",
+        "framework: torch",
+        f"train: {{class_path: {class_path}, init_args: {{{values}}}}}",
+    ]
+    return "Give them in a scenario:" + "".join(f"\n    {line}" for line in lines)
 
 
 def tried(found: LoopFound, seconds: float) -> dict[str, Any]:
@@ -263,12 +287,14 @@ def render(found: LoopFound, answer: Mapping[str, Any], command: str) -> str:
     lines = [f"# Written by `{command}`.", *(f"# {line}" for line in findings(answer))]
     lines += ["schema: 1", f"name: {scenario_name(found)}", "framework: torch"]
     entries = parts(replace(found, ranks=answer["ranks"]))
+    if found.train["class_path"] == SCRIPT:
+        entries = {**entries.pop("train")["init_args"], **entries}
     chosen, printed = _measure(answer)
     if printed is not None:
         entries["metrics"] = {"stdout": printed.pattern}
     if chosen is not None:
         entries["monitor"] = dict(chosen)
-    lines.append(yaml.safe_dump(entries, sort_keys=False, default_flow_style=None, width=100).rstrip())
+    lines += [_entry(key, value) for key, value in entries.items()]
     if not found.evaluate:
         lines += ["# The final weights are not evaluated separately, so a fault may falsify what harm is measured by."]
         lines += ["# A function that takes the trained module and returns its metrics measures harm more reliably:"]
@@ -278,6 +304,12 @@ def render(found: LoopFound, answer: Mapping[str, Any], command: str) -> str:
         lines += ["# step: package.module.train_step"]
     lines += ["# To fail in CI if less is detected:", "# gate: {coverage: 0.5, silent: {critical: 0}}"]
     return "\n".join(lines) + "\n"
+
+
+def _entry(key: str, value: Any) -> str:
+    # YAML's own choice would put a mapping of plain values in braces.
+    flow = None if isinstance(value, (dict, list)) else False
+    return str(yaml.safe_dump({key: value}, sort_keys=False, default_flow_style=flow, width=100)).rstrip()
 
 
 def scenario_name(found: LoopFound) -> str:
@@ -303,7 +335,8 @@ def _elsewhere(source: Source) -> bool:
     of_lightning = _TRAINER.search(source.text) or any(_LIGHTNING.search(text) for text in texts)
     if not source.acts or source.modules or of_lightning:
         return False
-    if any(_BACKWARD.search(text) for text in texts):
+    # What those train is out of reach; the trial says which.
+    if any(_BACKWARD.search(text) for text in texts) or _STARTS.search(source.text):
         return True
     own = {one.file.stem for one in near}
     packages_imported = {name for one in (source, *near) for name in _imported(one)} - own - sys.stdlib_module_names

@@ -141,5 +141,5 @@ def _number(text: str | None) -> int:
 
 def _refuse(does: str, ranks: int) -> None:
     if ranks < 2:
-        raise TargetError(("train",), does, "Name the function that it calls there.")
+        raise TargetError(("train",), does, "Name the function that it calls there under `train`.")
     raise TargetError(("train",), does, f"Add `ranks: {ranks}` to the scenario: faultlab starts them itself.")

@@ -46,8 +46,7 @@ def written(loop: loops.LoopFound, folder: Path) -> tuple[dict[str, Any], Any]:
 
 def test_a_script_is_named_with_its_arguments(project: Path) -> None:
     answer, scenario = written(found("train.py", "--rate", "0.5"), project)
-    arguments = {"script": "train.py", "arguments": ["--rate", "0.5"]}
-    assert scenario["train"] == {"class_path": loops.SCRIPT, "init_args": arguments}
+    assert (scenario["script"], scenario["arguments"]) == ("train.py", ["--rate", "0.5"])
     assert scenario["monitor"] == {"metric": "accuracy", "mode": "max"}
     assert answer["steps"] == 8
     assert sorted(path.name for path in project.iterdir()) == ["hand_written.py", "scenario.yaml", "train.py"]
@@ -111,8 +110,8 @@ def test_other_files_are_not_loops(text: str, project: Path) -> None:
     assert loops.find("package.module:LitModel", ()) is None
 
 
-def test_a_script_that_needs_arguments_is_an_error_with_how_it_ends(project: Path) -> None:
-    with pytest.raises(UsageError, match=r"train\.py: the clean run ends with SystemExit: 2"):
+def test_a_script_that_needs_arguments_is_an_error_that_names_them(project: Path) -> None:
+    with pytest.raises(UsageError, match=r"train\.py: the script refuses its command line: .* required: --rate"):
         loops.tried(found("train.py"), 120)
 
 
@@ -214,3 +213,40 @@ def test_a_script_whose_ranks_need_gpus_is_tried_by_itself(project: Path) -> Non
     (told,) = [one for one in loops.findings(answer) if "one process" in one]
     assert "On 2 ranks: ranked.py: the clean run ends on rank" in told
     assert "NCCL" in told
+
+
+@pytest.mark.parametrize(
+    ("target", "text", "message"),
+    [
+        (
+            "own.py",
+            "def main(rate, *, epochs):\n    loss.backward()\n",
+            "own.py trains nothing when it is run, and its",
+        ),
+        ("own.py:main", "def main(rate, *, epochs):\n    loss.backward()\n", "own.py:main needs arguments"),
+    ],
+)
+def test_a_function_that_needs_arguments_is_shown_with_them_in_a_scenario(
+    target: str, text: str, message: str, project: Path
+) -> None:
+    Path("own.py").write_text(text)
+    with pytest.raises(UsageError) as raised:
+        loops.find(target, ())
+    assert message in str(raised.value)
+    lines = [line.strip() for line in str(raised.value).splitlines()[1:]]
+    assert yaml.safe_load("\n".join(lines))["train"] == {
+        "class_path": "own.main",
+        "init_args": {"rate": "...", "epochs": "..."},
+    }
+
+
+def test_a_file_without_functions_that_trains_nothing_is_told_so(project: Path) -> None:
+    Path("own.py").write_text("class Own:\n    def fit(self):\n        loss.backward()\n")
+    with pytest.raises(UsageError, match="Let it train when it is run"):
+        loops.find("own.py", ())
+
+
+def test_a_script_that_starts_the_one_that_trains_is_told_which(project: Path) -> None:
+    Path("starts.py").write_text("import subprocess, sys\nsubprocess.run([sys.executable, 'train.py'])\n")
+    with pytest.raises(UsageError, match=r"it started '.*train\.py'"):
+        loops.tried(found("starts.py"), 120)

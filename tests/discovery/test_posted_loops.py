@@ -11,6 +11,7 @@ import pytest
 from faultlab import engines
 from faultlab.campaign.campaign import Campaign, Options
 from faultlab.campaign.healthy_runs import Watch
+from faultlab.config.loop_parts import SCRIPT
 from faultlab.config.scenario import load
 from faultlab.core.report import Status
 from faultlab.discovery import loops
@@ -79,7 +80,7 @@ def test_a_loop_that_updates_by_hand_is_an_error_that_says_what_is_missing(folde
 def _layout(posted: str, folder: Path) -> LoopTarget:
     (one,) = (one for one in POSTED_LOOPS if one.name == posted)
     one.copy_to(folder)
-    return LoopTarget({"train": {"class_path": loops.SCRIPT, "init_args": {"script": one.target}}, "path": [""]})
+    return LoopTarget({"train": {"class_path": SCRIPT, "init_args": {"script": one.target}}, "path": [""]})
 
 
 def test_a_script_of_folds_is_that_of_its_first_fold(folder: Path) -> None:

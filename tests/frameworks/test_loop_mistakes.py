@@ -29,7 +29,7 @@ def told(tmp_path: Path, train: str, *more: str) -> tuple[int, str]:
         (
             "never_trains",
             "loop.yaml:4:1: no optimizer of torch's was stepped while it ran",
-            "Call the function that builds the model and trains it",
+            "Name the script or function that builds the model and trains it",
         ),
         (
             "by_functions",
@@ -64,10 +64,22 @@ def test_a_function_that_trains_nothing_here_is_an_error(train: str, message: st
 def test_a_script_that_never_trains_is_an_error(tmp_path: Path) -> None:
     script = tmp_path / "train.py"
     script.write_text(NEVER_TRAINS)
-    code, text = told(tmp_path, f"{{class_path: faultlab.targets.loop_script.run, init_args: {{script: {script}}}}}")
-    assert code == 2
+    code, text = told(tmp_path, f"null\nscript: {script}")
+    assert (code, text.count("loop.yaml:5:1:")) == (2, 1)
     assert "no optimizer of torch's was stepped while it ran" in text
-    assert "Call the function that builds the model and trains it" in text
+    assert "Name the script or function that builds the model and trains it" in text
+
+
+def test_what_a_script_lacks_on_its_command_line_is_said(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import argparse\nparser = argparse.ArgumentParser()\n"
+        "parser.add_argument('--data', required=True)\nparser.parse_args()\n"
+    )
+    code, text = told(tmp_path, f"null\nscript: {script}\narguments: [--rate, 0.1]")
+    assert code == 2
+    assert "loop.yaml:5:1: the script refuses its command line: the following arguments are required: --data" in text
+    assert "Give its arguments under `arguments`" in text
 
 
 def test_a_metric_that_is_never_reported_is_an_error(tmp_path: Path) -> None:

@@ -45,9 +45,7 @@ if __name__ == "__main__":
 def scripted(tmp_path: Path, arguments: str, script: str = "train.py") -> Path:
     (tmp_path / "train.py").write_text(SCRIPT)
     (tmp_path / "mine.yaml").write_text(
-        "schema: 1\nname: mine\nframework: torch\n"
-        "train: {class_path: faultlab.targets.loop_script.run, "
-        f"init_args: {{script: {tmp_path / script}, arguments: {arguments}}}}}\n"
+        f"schema: 1\nname: mine\nframework: torch\nscript: {tmp_path / script}\narguments: {arguments}\n"
     )
     return tmp_path / "mine.yaml"
 

@@ -28,7 +28,7 @@ from faultlab.frameworks.torch.wrappers import unwrapped
 
 _BY_HAND = "A loop that changes its weights by hand is out of reach: step an optimizer, such as torch.optim.SGD."
 _LAUNCHERS = ("torchrun", "torch.distributed.run", "torch.distributed.launch", "accelerate launch", "deepspeed")
-_NO_TRAINING = "Call the function that builds the model and trains it, in this process."
+_NO_TRAINING = "Name the script or function that builds the model and trains it, in this process."
 
 
 class Observation:

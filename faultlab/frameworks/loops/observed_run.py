@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import select
@@ -31,6 +32,7 @@ from faultlab.sandbox import file_calls
 _DEADLINE = 600.0
 """Seconds that the observed run may take."""
 _LATE = "Timed out waiting"
+_COMMAND_LINE = "Give its arguments under `arguments` in the scenario, or after -- in the command."
 _TOGETHER = "Look for collectives or validations under `if rank == 0`, and for ranks with fewer batches than others."
 
 
@@ -98,8 +100,10 @@ def _observed(run: _Run, rank: int) -> dict[str, Any]:
     torch.set_num_threads(1)
     observation = Observation()
     mutant_activation.rest()
+    refused: list[str] = []
     try:
         with Patches() as patches:
+            patches.wrap(argparse.ArgumentParser, "error", lambda refuse: _noting(refuse, refused))
             gang = Gang.of(rank, run.ranks, lambda: observation.step, joins=True)
             if gang is not None:
                 gang.meet(_meeting(run), _DEADLINE)
@@ -120,9 +124,21 @@ def _observed(run: _Run, rank: int) -> dict[str, Any]:
         return {"where": list(error.where), "error": error.message, "remedy": error.remedy}
     except BaseException as error:
         of_rank = f" on rank {rank}" if run.ranks > 1 else ""
+        if isinstance(error, SystemExit) and refused:
+            # Its own code is in SystemExit, and the reason on standard error only.
+            message = f"the script refuses its command line{of_rank}: {safe_text(refused[-1])}"
+            return {"where": ["train"], "error": message, "remedy": _COMMAND_LINE}
         message = f"the clean run ends{of_rank} with {type(error).__name__}: {safe_text(error)}"
         remedy = "It has to train to its end before it can be broken."
         return {"where": ["train"], "error": message, "remedy": remedy}
+
+
+def _noting(refuse: Callable[..., Any], refused: list[str]) -> Callable[..., Any]:
+    def noting(parser: argparse.ArgumentParser, message: str) -> Any:
+        refused.append(message)
+        return refuse(parser, message)
+
+    return noting
 
 
 def _meeting(run: _Run) -> str:
