@@ -12,10 +12,10 @@ from typing import Any
 
 from faultlab.campaign.applicability_survey import from_working_directory
 from faultlab.campaign.clean_runs import order
+from faultlab.config.loop_parts import SCRIPT
 from faultlab.config.scenario import Scenario
 from faultlab.core.orders import Examine, Train
 from faultlab.core.results import ExaminedRun
-from faultlab.discovery.loops import SCRIPT
 from faultlab.doctor.experiments.course import Course
 from faultlab.doctor.finding import Seen
 from faultlab.doctor.statements import called
