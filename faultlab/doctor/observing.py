@@ -10,12 +10,10 @@ the end), ``error``, ``swallowed`` (see `faultlab.doctor.swallowing`), ``paramet
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import importlib
 import inspect
 import linecache
 import logging
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from types import FrameType, TracebackType
@@ -26,7 +24,7 @@ from faultlab.core.alert import safe_text
 from faultlab.core.orders import Examine, Order
 from faultlab.core.patching import Patches
 from faultlab.core.results import ExaminedRun, Result
-from faultlab.doctor import anatomy, planned, switches, updates, whole_files
+from faultlab.doctor import anatomy, hang_stack, planned, switches, updates, whole_files
 from faultlab.doctor.checkpoint import resumed_from
 from faultlab.doctor.course import Course
 from faultlab.doctor.experiments.plain_loss import PlainLoss
@@ -243,14 +241,9 @@ class Examined(Session):
         return ended
 
     def _run(self) -> Result:
-        # If the run hangs, print where it is just before the deadline.
-        faulthandler.dump_traceback_later(max(0.5, self._order.deadline - 1), file=sys.__stderr__ or sys.stderr)
-        try:
-            with self._held, Patches() as patches:
-                self._presence.attach(patches)
-                return super()._run()
-        finally:
-            faulthandler.cancel_dump_traceback_later()
+        with hang_stack.printed(self._order.deadline), self._held, Patches() as patches:
+            self._presence.attach(patches)
+            return super()._run()
 
     def _ended_by(self, error: BaseException) -> None:
         super()._ended_by(error)

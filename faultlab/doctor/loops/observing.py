@@ -8,9 +8,7 @@
 
 from __future__ import annotations
 
-import faulthandler
 import os
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -20,7 +18,7 @@ from faultlab.core.alert import safe_text
 from faultlab.core.orders import Examine, Order
 from faultlab.core.patching import Patches
 from faultlab.core.results import ExaminedRun, Result
-from faultlab.doctor import whole_files
+from faultlab.doctor import hang_stack, whole_files
 from faultlab.doctor.experiments import KEY
 from faultlab.doctor.experiments.changes import Applied
 from faultlab.doctor.experiments.presence import Presence
@@ -124,15 +122,10 @@ class ExaminedLoop(Session):
         return ended
 
     def _run(self) -> Result:
-        # If the run hangs, print where it is just before the deadline.
-        faulthandler.dump_traceback_later(max(0.5, self._order.deadline - 1), file=sys.__stderr__ or sys.stderr)
-        try:
-            with Patches() as patches:
-                self._presence.attach(patches)
-                self._applied.attach(patches)
-                return super()._run()
-        finally:
-            faulthandler.cancel_dump_traceback_later()
+        with hang_stack.printed(self._order.deadline), Patches() as patches:
+            self._presence.attach(patches)
+            self._applied.attach(patches)
+            return super()._run()
 
     def _ended_by(self, error: BaseException) -> None:
         super()._ended_by(error)
