@@ -92,7 +92,7 @@ class FaultResult:
 
         Faults of one symptom follow those that have a number of their own: a NaN is easy to see, a wrong number is not.
         """
-        kind = 0 if self.harmful else 1 if self.harm_unknown else 2
+        kind = 0 if self.harmful else 1 if self.harm is None or self.harm_unknown else 2
         size = self.harm.size if self.harm is not None else 0.0
         return kind, bool(self.symptom), severity_order(self.severity), -size
 

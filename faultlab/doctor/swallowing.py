@@ -44,7 +44,7 @@ class Swallowing:
     slows Python down, so it stops after some seconds, and does not start if another trace function (a debugger,
     coverage) is set.
 
-    ``lines`` has the lines that have run meanwhile, as file and number; ``files`` the files of which some are missed.
+    ``lines`` has the lines that have run meanwhile, as file and number; ``files`` the files with lines that are missed.
 
     Args:
         code: The user's code.

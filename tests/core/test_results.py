@@ -236,7 +236,7 @@ def test_silent_faults_come_worst_first() -> None:
         silent("a.untold@always", "minor", Harm("loss", 1.0, None, False, "nobody knows")),
         result("a.seen@always", "detected"),
     )
-    order = ["a.gone", "a.more", "a.some", "a.minor", "a.untold", "a.unknown", "a.harmless"]
+    order = ["a.more", "a.some", "a.minor", "a.gone", "a.unknown", "a.untold", "a.harmless"]
     assert [fault.mode for fault in found.silent()] == order
 
 

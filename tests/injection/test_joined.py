@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from faultlab.catalogue.requirements import REQUIREMENTS
+from faultlab.core.part_facts import Leaf
 from faultlab.core.target_profile import TargetProfile
 from faultlab.injection import joined, samples
 from faultlab.injectors._samples import size
@@ -169,7 +171,9 @@ def test_random_labels_follow_from_all_nodes_of_a_graph() -> None:
 def test_graphs_are_sorted_by_class_batch_by_batch_and_stay_with_their_nodes() -> None:
     batches = [{"x": torch.full((11, 3), float(n)), "batch": OWNERS, "y": torch.tensor(y)} for n, y in
                enumerate([[1, 1, 1, 0], [0, 0, 0, 1]])]  # fmt: skip
-    arranged = _arranged([(batch, index, 0) for index, batch in enumerate(batches)], _context(batches[0]))
+    ctx = _context(batches[0])
+    ctx.profile = replace(ctx.profile, leaves={"y": Leaf("integer", "int64", (4,), 0.0, 1.0)})
+    arranged = _arranged([(batch, index, 0) for index, batch in enumerate(batches)], ctx)
     assert [(float(item[0]["x"][0, 0]), item[0]["y"].tolist()) for item in arranged] == [
         (1.0, [0, 0, 0, 1]),
         (0.0, [1, 1, 1, 0]),

@@ -61,7 +61,7 @@ def goes_on(scenario: Scenario) -> bool:
 
 
 def learns_later(seen: Seen, rehearsed: Seen) -> bool:
-    """Return whether a training goes on learning after the steps at which the doctor ended it."""
+    """Return whether a training continues to learn after the steps at which the doctor ended it."""
     later = Course(rehearsed.get("losses", ()))
     return bool(seen.get("cut")) and later.end < _FURTHER * Course(seen["losses"]).end
 

@@ -38,11 +38,11 @@ def untrained(seen: Seen) -> Iterator[Finding]:
 
 @STAGES.check("resumed optimizer")
 def resumed(seen: Seen) -> Iterator[Finding]:
-    """Find a training that goes on from a checkpoint without the state that its optimizer has there."""
+    """Find a training that continues from a checkpoint without the state that its optimizer has there."""
     found = (seen.get("whole") or {}).get("unrestored") or {}
     if found.get("resumed"):
         yield attention(
-            f"the training goes on with the weights of a checkpoint, but not with the state of its optimizer, which "
+            f"the training continues with the weights of a checkpoint, but not with the state of its optimizer, which "
             f"the file has at {found['key']!r}: {found['resumed']} begins again with empty averages",
             found["place"],
             f"Restore it, too: optimizer.load_state_dict(checkpoint[{found['key']!r}]), and the scheduler's state.",

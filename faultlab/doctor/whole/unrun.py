@@ -11,7 +11,7 @@ from faultlab.doctor.statements import called
 _FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
 _LAYERS = ("nn.init.", "init.", "torch.nn.init.")
 _FILLED = {"normal_", "uniform_", "zero_", "fill_", "xavier_uniform_", "kaiming_normal_"}
-# What a run is told from outside, or what no healthy one meets.
+# What a run gets from outside, or what no healthy one meets.
 _ASKED = ("args", "config", "cfg", "opt", "hparams", "resume", "pretrain", "checkpoint", "ckpt", "exists", "is_file",
           "path", "isnan", "isfinite", "isinf", "nan", "debug", "verbose")  # fmt: skip
 

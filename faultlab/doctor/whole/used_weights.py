@@ -15,7 +15,7 @@ class UsedWeights:
     """Follows loads, backward passes and evaluations.
 
     ``loads`` has an entry for each load of the user's: its ``place``, the ``module``'s class, how many names it was
-    ``given`` and ``matched``, the ``prefix`` by which the others differ, whether it was given the module's ``own``
+    ``given`` and ``matched``, the ``prefix`` that the others have in addition, whether it was given the module's ``own``
     tensors, and whether a module with these weights was called afterwards (``used``).
     """
 
@@ -83,7 +83,7 @@ class UsedWeights:
         return around
 
     def stepped(self, optimizer: Any) -> None:
-        """Note a step of an optimizer: whether it goes on with weights from a file that has an optimizer's state."""
+        """Note a step of an optimizer: whether it continues with weights from a file that has an optimizer's state."""
         if not self._unrestored.get("place") or self._unrestored["resumed"] or not optimizer.state:
             return
         held = {id(one) for group in optimizer.param_groups for one in group["params"]}
