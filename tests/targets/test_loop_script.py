@@ -63,7 +63,7 @@ def test_a_script_is_broken_as_it_is_and_leaves_nothing_behind(tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("arguments", "script", "message"),
-    [("[]", "train.py", "the following arguments are required: --rate"), ("[--rate, '0.5']", "trian.py", "no such script")],
+    [("[]", "train.py", "arguments are required: --rate"), ("[--rate, '0.5']", "trian.py", "no such script")],
 )
 def test_a_script_that_can_not_run_is_an_error(arguments: str, script: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match=message):

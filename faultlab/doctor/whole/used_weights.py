@@ -15,7 +15,7 @@ class UsedWeights:
     """Follows loads, backward passes and evaluations.
 
     ``loads`` has an entry for each load of the user's: its ``place``, the ``module``'s class, how many names it was
-    ``given`` and ``matched``, the ``prefix`` that the others have in addition, whether it was given the module's ``own``
+    ``given`` and ``matched``, the ``prefix`` that the others have in addition, whether it got the module's ``own``
     tensors, and whether a module with these weights was called afterwards (``used``).
     """
 
