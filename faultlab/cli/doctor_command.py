@@ -27,9 +27,11 @@ def command(target: str | None, timeout: float, as_json: bool, quiet: bool) -> i
 
     A scenario is trained as it is configured. A script is run up to Trainer.fit, and its module is then trained for 100
     steps; the same is done for the config of a LightningCLI. A script without a Trainer, or a function such as
-    train.py:main, runs to its end, but at most for half of the time limit. If it learns nothing, it is trained again
-    with one part changed at a time, such as the learning rate, to find the cause. A class, such as
+    train.py:main, runs to its end, but at most for half of the time limit. A class, such as
     package.module:LitModel, is built without arguments and trained with its own loaders.
+
+    If the model learns nothing, it is trained again several times, each time with one setting changed, such as the
+    learning rate, to find the cause.
 
     If the training hangs or crashes, the check continues and reports it. Everything after -- is passed to your script.
 

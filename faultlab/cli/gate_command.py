@@ -82,7 +82,7 @@ def command(paths: tuple[Path, ...], baseline: Path | None, accept: bool, reason
     - A scenario of the baseline file has no report.
     - The acceptance of a silent failure mode (--accept) has expired.
     - The `gate:` of a scenario is weaker than in the baseline file.
-    - A silent failure mode that was accepted is detected now. That is an
+    - A failure mode that was accepted as silent is now detected. That is an
       improvement, but the baseline file is out of date: remove its entry, or
       run --accept again.
 

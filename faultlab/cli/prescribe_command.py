@@ -68,9 +68,9 @@ def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: i
     """Choose the fewest ready-made guards that detect the silent faults, and verify them.
 
     The first campaign runs SCENARIO with all ready-made guards. The second campaign adds the chosen guards to those of
-    SCENARIO, and verifies their detections. A fault stays silent if no ready-made guard detects it. A guard can have
-    several checks: those that raise a false alarm in a clean run are left out, and the others are kept. The clean runs
-    include some with changed settings, such as half or twice the batch size.
+    SCENARIO, and verifies their detections. A fault stays silent if no ready-made guard detects it. If one of a
+    guard's checks raises a false alarm in a clean run, only that check is left out. The clean runs include some with
+    changed settings, such as half or twice the batch size.
 
     Paths in the printed guards are relative to the folder of SCENARIO. SCENARIO can be omitted if scenarios/ holds only
     one scenario.

@@ -61,8 +61,8 @@ def command(fault: str, file: Path, debug: bool, without_fault: bool, seed: int,
     result is the same as in `faultlab run`. Records are written to reports/SCENARIO/replays/.
 
     With --debug, the faulted run is repeated in this process under pdb, without a time limit. It stops in your
-    training_step right after the fault first takes effect. It stops again if an exception ends the run. Detections by
-    guards are recorded but do not stop the training.
+    training_step right after the fault first takes effect. It stops again if an exception ends the run, but not at
+    a detection by a guard.
 
     Exit codes: 0 the fault took effect, 2 usage error, 3 the clean run failed, 4 the fault never took effect,
     130 interrupted.

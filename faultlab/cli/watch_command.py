@@ -18,7 +18,7 @@ import click
     help="After a request to stop, wait this long before killing the command.",
 )  # fmt: skip
 @click.option(
-    "--expect-finish", is_flag=True, help="Also fail on exit code 0 if no training reported that it finished."
+    "--expect-finish", is_flag=True, help="Fail even with exit code 0, unless a training with Heartbeat finished."
 )
 @click.option("--json", "as_json", is_flag=True, help="Report the result as one line of JSON.")
 def command(command: tuple[str, ...], stall: float, grace: float, expect_finish: bool, as_json: bool) -> int:
@@ -27,8 +27,8 @@ def command(command: tuple[str, ...], stall: float, grace: float, expect_finish:
     A training hangs if it shows no sign of life for too long. If it has the guard Heartbeat, the guard sends these
     signs. Without Heartbeat, any output counts as a sign of life. The result is printed to standard error.
 
-    Exit codes: the command's own, with these exceptions: 1 instead of 0 if a training with Heartbeat did not finish,
-    124 if the command hung, 126 or 127 if it could not be started, 128 + N if signal N ended it.
+    Exit codes: the command's own, with these exceptions: 1 if the command exited with 0 before its training with
+    Heartbeat finished, 124 if the command hung, 126 or 127 if it could not be started, 128 + N if signal N ended it.
     """
     if sys.platform == "win32":
         raise click.UsageError("watch is supported on POSIX systems only")
