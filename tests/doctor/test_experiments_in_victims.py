@@ -23,7 +23,11 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def _trained(
-    changes: dict[str, Any], loss: Loss = F.cross_entropy, make: Callable[..., Any] | None = None, drop: float = 0.0
+    changes: dict[str, Any],
+    loss: Loss = F.cross_entropy,
+    make: Callable[..., Any] | None = None,
+    drop: float = 0.0,
+    scale: float = 1.0,
 ) -> tuple[list[float], Applied]:
     """Train a classifier with changes, and return its losses."""
     applied, losses = Applied(changes), []
@@ -31,6 +35,8 @@ def _trained(
         applied.attach(patches)
         torch.manual_seed(0)
         model = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Dropout(drop), nn.Linear(16, 3))
+        with torch.no_grad():
+            model[0].weight.mul_(scale)
         optimizer = (make or (lambda weights: torch.optim.SGD(weights, lr=0.1)))(model.parameters())
         for _ in range(4):
             for x, y in DataLoader(TensorDataset(_X, _Y), batch_size=20):
@@ -49,7 +55,7 @@ def _trained(
         ({"rate": 10.0}, {}),
         ({"adamw": 0.01}, {}),
         ({"clipping": True}, {}),
-        ({"initial": True}, {}),
+        ({"initial": True}, {"scale": 10.0}),
         ({"order": True}, {}),
         ({"seed": 1}, {}),
         ({"standardized": True}, {}),
@@ -66,6 +72,12 @@ def test_a_change_acts_and_leaves_nothing_behind(change: dict[str, Any], made: d
     assert all(applied.acted.values())
     assert changed != before
     assert _trained({}, **made)[0] == before
+
+
+def test_other_weights_of_the_same_distribution_are_no_other_initial_weights() -> None:
+    changed, applied = _trained({"initial": True})
+    assert applied.acted == {"initial": 0}
+    assert changed != _trained({})[0]
 
 
 @pytest.mark.parametrize("name", ["dropout", "decay", "schedule", "precision"])

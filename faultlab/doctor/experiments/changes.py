@@ -197,6 +197,11 @@ def _precision(applied: Applied, patches: Patches, off: bool) -> None:
     patches.wrap(torch.autocast, "__init__", make)
 
 
+_ENOUGH = 16
+"""Weights of a layer from which their deviation can be told."""
+_ALIKE = 2.0
+
+
 @change("initial")
 def _initial(applied: Applied, patches: Patches, on: bool) -> None:
     """Give the layers that an optimizer trains their default initial weights, once it is made."""
@@ -210,12 +215,26 @@ def _initial(applied: Applied, patches: Patches, on: bool) -> None:
                 own = [id(one) for one in layer.parameters(recurse=False)]
                 if own and held.issuperset(own) and not done & set(own):
                     done.update(own)
+                    before = [one.detach().clone() for one in layer.parameters(recurse=False)]
                     layer.reset_parameters()
-                    applied.note("initial")
+                    # Other weights of the same distribution are only another seed.
+                    if any(map(_otherwise_drawn, before, layer.parameters(recurse=False))):
+                        applied.note("initial")
 
         return around
 
     patches.wrap(torch.optim.Optimizer, "__init__", making)
+
+
+def _otherwise_drawn(weights: torch.Tensor, default: torch.Tensor) -> bool:
+    """Return whether initial weights are spread otherwise than default ones, or repeat their values."""
+    if weights.numel() < _ENOUGH or not weights.is_floating_point():
+        return False
+    usual = float(default.detach().std())
+    spread = float(weights.std())
+    distinct, expected = (len(torch.unique(one.detach())) for one in (weights, default))
+    repeats = 2 * distinct < expected
+    return repeats or not usual / _ALIKE < spread < usual * _ALIKE
 
 
 @change("standardized")
