@@ -73,7 +73,7 @@ def sees_ahead(module: nn.Module | None, batches: Sequence[Batch]) -> bool:
     other = ids.clone()
     other[:, -1] = ids.max() + ids.min() - ids[:, -1]
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        trial = copy.deepcopy(module).eval()
+        trial = _copied(module)
         results = []
         for given in (ids, ids, other):
             torch.manual_seed(0)
