@@ -28,13 +28,20 @@ def _trained(
     make: Callable[..., Any] | None = None,
     drop: float = 0.0,
     scale: float = 1.0,
+    normalized: bool = False,
 ) -> tuple[list[float], Applied]:
     """Train a classifier with changes, and return its losses."""
     applied, losses = Applied(changes), []
     with Patches() as patches:
         applied.attach(patches)
         torch.manual_seed(0)
-        model = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Dropout(drop), nn.Linear(16, 3))
+        model = nn.Sequential(
+            nn.Linear(6, 16),
+            nn.BatchNorm1d(16) if normalized else nn.Identity(),
+            nn.ReLU(),
+            nn.Dropout(drop),
+            nn.Linear(16, 3),
+        )
         with torch.no_grad():
             model[0].weight.mul_(scale)
         optimizer = (make or (lambda weights: torch.optim.SGD(weights, lr=0.1)))(model.parameters())
@@ -74,10 +81,11 @@ def test_a_change_acts_and_leaves_nothing_behind(change: dict[str, Any], made: d
     assert _trained({}, **made)[0] == before
 
 
-def test_other_weights_of_the_same_distribution_are_no_other_initial_weights() -> None:
-    changed, applied = _trained({"initial": True})
+@pytest.mark.parametrize("normalized", [False, True])
+def test_other_weights_of_the_same_distribution_are_no_other_initial_weights(normalized: bool) -> None:
+    changed, applied = _trained({"initial": True}, normalized=normalized)
     assert applied.acted == {"initial": 0}
-    assert changed != _trained({})[0]
+    assert changed != _trained({}, normalized=normalized)[0]
 
 
 @pytest.mark.parametrize("name", ["dropout", "decay", "schedule", "precision"])

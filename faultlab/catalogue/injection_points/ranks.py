@@ -56,7 +56,7 @@ class OfReplicas(OfRanks):
 class Replica(OfReplicas):
     """The forward of DistributedDataParallel around the module. The injector receives the call.
 
-    ``ctx.memory["replica"]`` is the wrapper. What it is told to synchronize during the call holds for the backward too.
+    ``ctx.memory["replica"]`` is the wrapper. Whether it synchronizes during the call holds for the backward too.
     """
 
     kind = "around"

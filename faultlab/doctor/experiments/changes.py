@@ -198,7 +198,7 @@ def _precision(applied: Applied, patches: Patches, off: bool) -> None:
 
 
 _ENOUGH = 16
-"""Weights of a layer from which their deviation can be told."""
+"""Fewest weights of a layer whose deviation is compared."""
 _ALIKE = 2.0
 
 
@@ -232,6 +232,9 @@ def _otherwise_drawn(weights: torch.Tensor, default: torch.Tensor) -> bool:
         return False
     usual = float(default.detach().std())
     spread = float(weights.std())
+    if not usual:
+        # A normalization's default weights are all one, its biases all zero.
+        return not torch.equal(weights, default)
     distinct, expected = (len(torch.unique(one.detach())) for one in (weights, default))
     repeats = 2 * distinct < expected
     return repeats or not usual / _ALIKE < spread < usual * _ALIKE

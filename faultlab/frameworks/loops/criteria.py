@@ -22,7 +22,7 @@ FUNCTIONS = frozenset(
 
 
 def replace(patches: Patches, mapped: Callable[[str, Any], Any]) -> None:
-    """Replace each loss function, under every name by which a module has imported it.
+    """Replace each loss function, under every name that a module imported it as.
 
     Args:
         patches: Undoes it.

@@ -66,7 +66,7 @@ SINKS = (
 
 
 def replace(patches: Patches, make: Make) -> None:
-    """Replace the functions of the trackers that are imported, under every name by which a module knows them."""
+    """Replace the functions of the trackers that are imported, under every name that a module gave them."""
     for sink in SINKS:
         module = sys.modules.get(sink.module)
         owner = getattr(module, sink.owner, None) if sink.owner else module

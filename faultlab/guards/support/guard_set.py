@@ -102,7 +102,7 @@ class Rhythm:
         self._next_look = 0
 
     def begin(self, trainer: Any, batch_idx: int) -> dict[int, bool]:
-        """Begin a batch, and return what is told of its look, see `pace.OneHook`."""
+        """Begin a batch, and return which Trainers look at it, see `pace.OneHook`."""
         view = view_of(trainer)
         looks = pace.due(view)
         begins = batch_idx == 0 and not self._is_minor
