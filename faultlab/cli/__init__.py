@@ -29,7 +29,7 @@ _COMMANDS = {
     "mutate": "Mutate source code and report the mutants that no test or guard detects.",
     "replay": "Run one fault in the foreground, optionally in a debugger.",
     "doctor": "Check the environment, or find out why a training fails.",
-    "gate": "Check whether reports pass, and accept them as the baseline.",
+    "gate": "Check whether reports pass, or write the baseline file from them.",
     "diff": "Compare two reports.",
     "merge": "Merge the shards of a run into one report.",
     "report": "Regenerate the pages and files of a report.",

@@ -71,7 +71,9 @@ def _limits(ctx: click.Context, parameter: click.Parameter, texts: tuple[str, ..
 def command(paths: tuple[Path, ...], baseline: Path | None, accept: bool, reason: str,
             expires: datetime.datetime | None, fail_under: float | None, silent: dict[str, int], latency: int | None,
             false_alarms: int | None, as_json: bool) -> int:  # fmt: skip
-    """Check whether reports pass. REPORTs are report.json files, run folders, or folders of them (default: reports/).
+    """Check whether reports pass.
+
+    A REPORT is a report.json file, its folder, or a folder that holds several (default: reports).
 
     A report passes if it meets the `gate:` of its scenario and the limits given here. With --baseline, it also
     fails for any of these reasons:

@@ -19,7 +19,7 @@ from faultlab.errors import UsageError
 @click.command("list")
 @click.argument("patterns", nargs=-1, metavar="[GLOB]...", shell_complete=failure_modes)
 @click.option("--family", multiple=True, metavar="NAME", help="Filter by family (repeatable).")
-@click.option("--seam", multiple=True, metavar="NAME", help="Filter by injection point (repeatable).")
+@click.option("--seam", multiple=True, metavar="NAME", help="Filter by injection point, such as Loss (repeatable).")
 @click.option("--severity", multiple=True, type=click.Choice(SEVERITIES), help="Filter by severity (repeatable).")
 @click.option(
     "--effect", multiple=True, type=click.Choice(EFFECTS), help="Filter by the framework's reaction (repeatable)."

@@ -61,12 +61,15 @@ _SCENARIO = re.compile(r"^schema\s*:", re.MULTILINE)
 )
 @options.out
 @click.option(
-    "--fail-under", type=Number(0, 1), metavar="SCORE", help="Fail if the mutation score is below this ratio."
+    "--fail-under",
+    type=Number(0, 1),
+    metavar="SCORE",
+    help="Fail if the mutation score (the share of mutants that are detected) is below this ratio.",
 )
 @click.option(
     "--advice/--no-advice",
     default=True,
-    help="Let the ready-made guards watch each run, and recommend those that detect silent faults.  [default: yes]",
+    help="Let the ready-made guards watch each run, and recommend those that detect more mutants.  [default: yes]",
 )
 @ci_services.option
 @options.as_json
@@ -76,10 +79,12 @@ def command(paths: tuple[Path, ...], tests: tuple[str, ...], functions: tuple[st
             fail_under: float | None, advice: bool, ci: str | None, as_json: bool, quiet: bool) -> int:  # fmt: skip
     """Mutate source code, one small change at a time, and report the mutants that no test or guard detects.
 
-    With a SCENARIO, a mutant is detected if one of the scenario's tests or guards fails because of it. With PATHs
-    alone, the project's tests are run. By default, the files that define the scenario's module or loop, its data and
-    its guards are mutated; give PATHs to mutate other Python files instead. Without arguments, scenarios/ is used.
-    Everything runs in a copy of the project. mutmut generates the mutants.
+    With a SCENARIO, a mutant is detected if one of the scenario's tests or guards fails because of it. The files that
+    define the scenario's module or loop, its data and its guards are mutated, or only the PATHs if any are given.
+    Without a SCENARIO, the PATHs are mutated and the project's tests are run. Without any argument, the scenarios in
+    scenarios/ are used.
+
+    Everything runs in a copy of the project. mutmut, which is installed with faultlab, generates the mutants.
     """
     scenarios, sources = _sorted(paths or tuple(find(())))
     asked = MutationOptions(

@@ -75,6 +75,9 @@ def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: i
     Paths in the printed guards are relative to the folder of SCENARIO. SCENARIO can be omitted if scenarios/ holds only
     one scenario.
 
+    If a chosen guard misses a fault that it detected before, or raises a false alarm, the guards are not verified, and
+    SCENARIO is not changed.
+
     Exit codes: 0 verified, 1 not verified, 2 usage or scenario error, 3 the clean run failed, 130 interrupted.
     """
     scenario = load(file)
@@ -222,9 +225,9 @@ def _compare(console: Console, found: Prescription, after: Report) -> None:
         ratio, harmful = report.ratio or 0.0, harmful_ratio(report)
         alarms = len(report.baseline.false_alarms)
         of_harmful = f" ({harmful:.2f} of the harmful failure modes)" if harmful is not None else ""
-        runs = f"clean runs with {len(report.baseline.seeds)} seeds"
+        runs = f"clean runs: {len(report.baseline.seeds)} with different seeds, others with changed settings"
         false = f"{alarms} false alarm{'s' * (alarms != 1)}"
-        console.print(f"{name}: coverage {ratio:.2f}{of_harmful}; {false} in {runs} and with changed settings")
+        console.print(f"{name}: coverage {ratio:.2f}{of_harmful}; {false} in {runs}")
     for promise in found.broken:
         console.print(f"[red]not verified:[/red] {escape(promise)} was not detected by the chosen guards")
     if not found.proven:

@@ -18,7 +18,8 @@ from faultlab.gate import evidence
 def command(folder: Path, lesson: bool, opened: bool, quiet: bool) -> int:
     """Regenerate the pages and the other files that are derived from report.json.
 
-    FOLDER is a run folder, or a folder of run folders (default: reports). No training is run. A report.json that was
+    FOLDER is the folder of one report, such as reports/lit-model, or a folder that holds several (default: reports). No
+    training is run. A report.json that was
     modified after it was written is rejected.
     """
     from faultlab.report import files

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from faultlab.campaign.metric_choice import lower_by_name
+from faultlab.core.directions import HIGHER, LOWER
 from faultlab.discovery.candidates import Guess
 
 _WIDTH = 116
@@ -36,7 +38,7 @@ def findings(guess: Guess) -> list[str]:
     if found["monitor"]:
         others = [name for name in found["metrics"] if name != found["monitor"]["metric"]]
         better = "higher" if found["monitor"]["mode"] == "max" else "lower"
-        instead = f" To use {', '.join(others[:3])} instead, change `monitor:`." if others else ""
+        instead = f" To use another metric, write {_monitors(others[:3])}." if others else ""
         said.append(
             f"Harm is measured by {found['monitor']['metric']}, which the module logs; {better} is better.{instead}"
         )
@@ -123,7 +125,7 @@ def render(guess: Guess, command: str) -> str:
     elif found["how"] == "script" and found["guards"]:
         lines += _comment(f"These callbacks of the script are already guards: {', '.join(found['guards'])}.")
     else:
-        lines += ["# Your guards, and Trainer flags that raise:", "# guards:"]
+        lines += ["# Your guards, and Trainer flags that stop a faulty training with an error:", "# guards:"]
         lines += ["#   - {class_path: faultlab.guards.StepsTaken}", "#   - trainer_flag: {detect_anomaly: true}"]
     if found["monitor"]:
         lines += _comment("The metric that measures harm.")
@@ -143,8 +145,15 @@ _UNPROVEN = (
 _MADE_UP = (
     "The data is synthetic: random patterns with labels that can be learned from them. Results about "
     "optimizers, gradients, train and eval mode, checkpoints and guards apply to your module. Harm measured on "
-    "synthetic data proves nothing about your own data. To measure harm, let `data:` load your own."
+    "synthetic data proves nothing about your own data. To measure harm, name your own loaders under `data:`, "
+    "such as {class_path: package.module.MyDataModule}."
 )
+
+
+def _monitors(metrics: Sequence[str]) -> str:
+    """Return the `monitor:` line of each metric; the usual mode if the name does not say which values are better."""
+    modes = {name: HIGHER if lower_by_name(name) is False else LOWER for name in metrics}
+    return " or ".join(f"`monitor: {{metric: {name}, mode: {mode}}}`" for name, mode in modes.items())
 
 
 def made_up(guess: Guess) -> str:

@@ -134,15 +134,16 @@ class Scout:
         return self._apart(lambda: _train(parts, long, str(self._folder / "run")), _ATTEMPT)
 
     def _try_made_up(self, module: Mapping[str, Any]) -> bool:
-        self._say(trying=f"synthetic batches for {self._request['name']}")
+        label = f"batches that {self._request['name']} accepts"
+        self._say(trying=label)
         answer = self._apart(lambda: _search(module, self._request["reading"], _SEARCH), _SEARCH + 30)
         if answer.get("batch") is None:
-            self._say(failed=answer["failed"], label=f"synthetic batches for {self._request['name']}")
+            self._say(failed=answer["failed"], label=label)
             return False
         validates = self._request["reading"]["validates"]
         arguments = {"batch": answer["batch"], "batch_size": 16, "samples": 256, "validation": 64 if validates else 0}
         data = {"class_path": "faultlab.targets.synthetic.data", "init_args": arguments}
-        label = "synthetic data"
+        label = "a training on synthetic data"
         return self._try({"label": label, "how": "made_up", "parts": {"module": module, "data": data}, **answer})
 
     def _tune(self, candidate: Mapping[str, Any], first: dict[str, Any]) -> None:
