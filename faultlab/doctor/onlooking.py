@@ -22,9 +22,18 @@ GUARDS = (
 # It judges the time that steps take, which is the examination's own.
 ADVICE = {"without": ["Heartbeat"], "everywhere": True}
 
-# What they see is what some cause does to the losses.
-_SIGNS = ("Divergence", "LossContract", "LossFalls", "OverfitsBatch", "TrainValidationAlike")
-_NOT_FINITE, _EXPLODES = "not-finite", "explodes"
+# What they see is what some cause does to losses, outputs, gradients and weights.
+_SIGNS = (
+    "Divergence",
+    "Gradients",
+    "LossContract",
+    "LossFalls",
+    "OutputsVary",
+    "OverfitsBatch",
+    "ParametersMove",
+    "TrainValidationAlike",
+)
+_NOT_FINITE = "not-finite"
 # What these find is there before the training makes anything of it.
 _BEFORE = ("BatchSchema", "InitialWeights")
 
@@ -68,7 +77,7 @@ def _of(seen: Seen) -> list[Mapping[str, Any]]:
 def _is_sign(alarm: Mapping[str, Any]) -> bool:
     if alarm["check"].endswith(_NOT_FINITE):
         return alarm["guard"] not in _BEFORE
-    return alarm["guard"] in _SIGNS or alarm["check"] == _EXPLODES
+    return alarm["guard"] in _SIGNS
 
 
 def _told(alarm: Mapping[str, Any]) -> Finding:

@@ -32,6 +32,16 @@ def test_numbers_that_are_not_finite_are_told_where_they_begin() -> None:
     assert _evidence(SIGNS, *alarms) == ["guards.Gradients, not-finite", "guards.LossFalls, flat"]
 
 
+def test_alarms_about_outputs_gradients_and_weights_are_signs_of_another_cause() -> None:
+    alarms = [
+        _alarm("ParametersMove", "too-large"),
+        _alarm("Gradients", "layer-zero"),
+        _alarm("OutputsVary", "constant"),
+    ]
+    assert _evidence(OTHERS, *alarms) == []
+    assert len(_evidence(SIGNS, *alarms)) == 3
+
+
 def test_data_that_are_not_finite_are_a_cause() -> None:
     assert _evidence(OTHERS, _alarm("BatchSchema", "not-finite")) == ["guards.BatchSchema, not-finite"]
 

@@ -94,7 +94,8 @@ def thrown_away(seen: Seen) -> Iterator[Finding]:
     """Find gradients that are cleared before any step has used them, although others are used."""
     did = seen["gradients"]
     used = did["empty_steps"] < 0.5 * did["steps"]
-    if trains(seen) and used and did["cleared"] >= max(_REMADE, 0.3 * did["backwards"]):
+    # The loss that is used leads back through those before it, and has their gradients too.
+    if trains(seen) and used and not _leads_back(seen) and did["cleared"] >= max(_REMADE, 0.3 * did["backwards"]):
         yield wrong(
             f"the gradients of {did['cleared']} of {did['backwards']} backward passes are cleared before a step uses "
             "them: of the batches whose gradients should accumulate, only the last one counts",
@@ -157,9 +158,8 @@ def graph(seen: Seen) -> Iterator[Finding]:
         )
         return
     yield from still.registered({**seen, "step": {"place": seen["places"].get("backward", "")}})
-    nodes = seen["nodes"]
-    if len(nodes) > 2 and _grows([number for _, number in nodes]):
-        (first, small), (last, large) = nodes[0], nodes[-1]
+    if _leads_back(seen):
+        (first, small), *_, (last, large) = seen["nodes"]
         yield wrong(
             f"the graph of the loss grows: it has {small} nodes in step {first} and {large} in step {last}, because it "
             "leads back through the losses of earlier steps",
@@ -232,6 +232,12 @@ def unchanged(seen: Seen) -> Iterator[Finding]:
         )
     if not found["still"]:
         yield fine(f"all {total} weights changed")
+
+
+def _leads_back(seen: Seen) -> bool:
+    """Return whether the graph of the loss leads back through the losses of earlier steps."""
+    sizes = [number for _, number in seen["nodes"]]
+    return len(sizes) > 2 and _grows(sizes)
 
 
 def _grows(sizes: list[int]) -> bool:
