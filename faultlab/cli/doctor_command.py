@@ -27,9 +27,9 @@ def command(target: str | None, timeout: float, as_json: bool, quiet: bool) -> i
 
     A scenario is trained as it is configured. A script is run up to Trainer.fit, and its module is then trained for 100
     steps; the same is done for the config of a LightningCLI. A script without Lightning, or a function such as
-    train.py:main, runs to its end; if it is still running after half of --timeout, it is stopped there, and judged by
-    the steps that it has taken. A class, such as package.module:LitModel, is built without arguments and trained with
-    its own loaders. Without an argument, only the environment is checked.
+    train.py:main, is run for at most half of --timeout, and judged by the steps that it takes in this time. A
+    class, such as package.module:LitModel, is built without arguments and trained with its own loaders. Without an
+    argument, only the environment is checked.
 
     If the model learns nothing, it is trained again several times, each time with one setting changed, such as the
     learning rate, to find the cause.

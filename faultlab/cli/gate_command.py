@@ -89,7 +89,7 @@ def command(paths: tuple[Path, ...], baseline: Path | None, accept: bool, reason
       run --accept again.
 
     These reports are rejected: a report that was modified after it was written, a report that doesn't match the
-    records in its folder, and a partial report, which `faultlab run --select` or --ignore wrote.
+    plan and the outcomes stored beside it, and a partial report, which `faultlab run --select` or --ignore wrote.
 
     Exit codes: 0 passed, 1 not passed, 2 usage error, 3 false alarms, 4 inconclusive (a fault could not be
     judged).

@@ -68,17 +68,17 @@ def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: i
     """Choose the fewest ready-made guards that detect the silent faults, and verify them.
 
     The first campaign runs SCENARIO with all ready-made guards. The second campaign adds the chosen guards to those of
-    SCENARIO, and verifies their detections. A fault stays silent if no ready-made guard detects it. If one of a
-    guard's checks raises a false alarm in a clean run, only that check is left out. The clean runs include some with
-    changed settings, such as half or twice the batch size.
+    SCENARIO, and verifies their detections. A fault stays silent if no ready-made guard detects it. Most guards
+    make several checks. A check that raises a false alarm in a clean run is switched off, and the guard keeps the
+    others. The clean runs include some with changed settings, such as half or twice the batch size.
 
-    Paths in the printed guards are relative to the folder of SCENARIO. SCENARIO can be omitted if scenarios/ holds only
-    one scenario.
+    KnownGood reads files of recorded runs; their paths are printed relative to the folder of SCENARIO. SCENARIO can be
+    omitted if scenarios/ holds only one scenario.
 
-    If a chosen guard misses a fault that it detected before, or raises a false alarm, the guards are not verified, and
-    SCENARIO is not changed.
+    The verification fails if a chosen guard misses a fault that it detected before, or raises a false alarm. SCENARIO
+    is then left as it is.
 
-    Exit codes: 0 verified, 1 not verified, 2 usage or scenario error, 3 the clean run failed, 130 interrupted.
+    Exit codes: 0 verified, 1 verification failed, 2 usage or scenario error, 3 the clean run failed, 130 interrupted.
     """
     scenario = load(file)
     require_targets([scenario])
@@ -225,7 +225,7 @@ def _compare(console: Console, found: Prescription, after: Report) -> None:
         ratio, harmful = report.ratio or 0.0, harmful_ratio(report)
         alarms = len(report.baseline.false_alarms)
         of_harmful = f" ({harmful:.2f} of the harmful failure modes)" if harmful is not None else ""
-        runs = f"clean runs: {len(report.baseline.seeds)} with different seeds, others with changed settings"
+        runs = f"{len(report.baseline.seeds)} clean runs with different seeds and in others with changed settings"
         false = f"{alarms} false alarm{'s' * (alarms != 1)}"
         console.print(f"{name}: coverage {ratio:.2f}{of_harmful}; {false} in {runs}")
     for promise in found.broken:

@@ -51,7 +51,7 @@ class Progress:
         self.errors: list[Exception] = []
         self._name = ""
         self._seconds = 0.0
-        self._settled = 0
+        self._settled = self._inapplicable = 0
         self._heartbeat = Heartbeat(self._say)
         self._bar: Bar | None = None
         self._task: TaskID | None = None
@@ -94,15 +94,17 @@ class Progress:
 
     def settled(self, result: FaultResult) -> None:
         self._settled += 1
+        self._inapplicable += result.status == "not_applicable"
 
     def planned(self, total: int) -> None:
         about = duration(total * (self._seconds + _OVERHEAD) / self._jobs)
-        others = f"; {self._settled} more are not applicable or done" if self._settled else ""
+        counts = {"not applicable": self._inapplicable, "already done": self._settled - self._inapplicable}
+        others = "".join(f"; {count} {what}" for what, count in counts.items() if count)
         self._say(f"{self._name}: {total} fault{'s' * (total != 1)}, about {about}{others}")
         if self._then:
             self._say(f"{self._name}: {self._then}")
             self._then = ""
-        self._settled = 0
+        self._settled = self._inapplicable = 0
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, description=self._name, total=total, completed=0)
         else:

@@ -18,7 +18,7 @@ import click
     help="After a request to stop, wait this long before killing the command.",
 )  # fmt: skip
 @click.option(
-    "--expect-finish", is_flag=True, help="Fail even with exit code 0, unless a training with Heartbeat finished."
+    "--expect-finish", is_flag=True, help="Exit with 1 if no training with Heartbeat finished, even if none was begun."
 )
 @click.option("--json", "as_json", is_flag=True, help="Report the result as one line of JSON.")
 def command(command: tuple[str, ...], stall: float, grace: float, expect_finish: bool, as_json: bool) -> int:
@@ -27,8 +27,14 @@ def command(command: tuple[str, ...], stall: float, grace: float, expect_finish:
     A training hangs if it shows no sign of life for too long. If it has the guard Heartbeat, the guard sends these
     signs. Without Heartbeat, any output counts as a sign of life. The result is printed to standard error.
 
-    Exit codes: the command's own, with these exceptions: 1 if the command exited with 0 before its training with
-    Heartbeat finished, 124 if the command hung, 126 or 127 if it could not be started, 128 + N if signal N ended it.
+    The exit code is that of the command, with these exceptions:
+
+    \b
+    - 1: a training with Heartbeat was not finished, although the command
+      exited with 0.
+    - 124: the command hung.
+    - 126 or 127: the command could not be started.
+    - 128 + N: signal N ended the command.
     """
     if sys.platform == "win32":
         raise click.UsageError("watch is supported on POSIX systems only")

@@ -43,7 +43,7 @@ def test_guards_of_a_loop_are_proven_written_and_printed_as_lines_to_paste(tmp_p
     assert "2 guards; added to" in done.stdout
     assert "without these guards: coverage 0.00" in done.stdout
     assert "with these guards: coverage 1.00" in done.stdout
-    assert "; 0 false alarms in clean runs: 6 with different seeds, others with changed settings" in done.stdout
+    assert "; 0 false alarms in 6 clean runs with different seeds and in others with changed settings" in done.stdout
     printed = done.stdout[done.stdout.index("  from faultlab.guards import") :].splitlines()
     code = "\n".join(line[2:] for line in takewhile(lambda line: not line or line.startswith("  "), printed))
     assert "with watch(model, optimizer, loader=loader, validation=validation, guards=[" in code
