@@ -96,6 +96,8 @@ class Following:
             # Which `Tensor.backward` calls, too.
             patches.wrap(torch.autograd, "backward", self._backward)
             wrap_functions(patches, self.gradients.clipping)
+            patches.wrap(torch.amp.GradScaler, "scale", self.gradients.scaling)
+            patches.wrap(torch.amp.GradScaler, "unscale_", self.gradients.unscaling)
             for handle in (
                 register_optimizer_step_pre_hook(self._before_step),
                 register_optimizer_step_post_hook(self._after_step),

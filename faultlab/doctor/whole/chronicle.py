@@ -15,7 +15,7 @@ from torch import nn
 from faultlab.core.asking import asked
 from faultlab.core.patching import Patches
 from faultlab.core.user_code import UserCode
-from faultlab.doctor.whole import compared, kept, unrun, vain
+from faultlab.doctor.whole import best, compared, kept, unrun, vain
 from faultlab.doctor.whole.assigned import Assigned, SharedChanges
 from faultlab.doctor.whole.numberings import Numberings
 from faultlab.doctor.whole.rows import Rows
@@ -157,6 +157,7 @@ def _of_files(
             **vain.facts(tree),
             **compared.facts(tree),
             "kept": kept.facts(tree),
+            "never_updated": best.facts(tree),
         }
         if mine and file not in unsure:
             kinds["unrun"] = unrun.facts(tree, mine)
