@@ -145,6 +145,7 @@ class Following:
         seen.update(summed=self.calls.summed, rectified=self.calls.rectified, ignored=self.calls.ignored)
         self.calls.learnt()
         seen["loads"] = bool(self.models.loaded)
+        seen["reach"] = self.calls.reach.facts()
         seen["class_weights"] = (self.calls.weighted.weights, self.calls.weighted.counts)
         seen["thresholds"] = self.calls.thresholds
         seen["swapped_axes"] = self.calls.swapped
