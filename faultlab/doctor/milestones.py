@@ -19,7 +19,7 @@ def unreached(seen: Seen) -> Iterator[Finding]:
                 f"the milestones {shown} of {one['name']} are not integers: it compares the number of its steps with "
                 f"them and never reaches one, so the learning rate is not reduced there.{share}",
                 f"{turns} scheduler steps, base learning rate {one['base']:g}",
-                "Pass integers in the unit that the schedule is stepped in: milestones=[int(share * total_steps), ...].",
+                "Pass integers in the unit that the schedule is stepped in: milestones=[int(share * steps), ...].",
             )
         elif milestones and turns and milestones[0] > turns and not seen.get("cut") and not seen.get("error"):
             yield attention(

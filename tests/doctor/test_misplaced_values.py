@@ -57,9 +57,7 @@ def test_a_momentum_of_the_size_of_a_weight_decay_is_found() -> None:
 @pytest.mark.parametrize(
     ("unscales", "limit", "ill"), [(False, 1.0, True), (True, 1.0, False), (False, 65536.0, False)]
 )
-def test_gradients_that_are_clipped_before_they_are_unscaled_are_found(
-    unscales: bool, limit: float, ill: bool
-) -> None:
+def test_gradients_that_are_clipped_before_they_are_unscaled_are_found(unscales: bool, limit: float, ill: bool) -> None:
     net, gradients = nn.Linear(4, 1), Gradients()
     optimizer, scaler = torch.optim.SGD(net.parameters(), 0.1), torch.amp.GradScaler("cpu")
     clip = gradients.clipping(torch.nn.utils.clip_grad_norm_)

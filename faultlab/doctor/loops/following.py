@@ -157,7 +157,12 @@ class Following:
         seen.update(averages=self.calls.averages.found, among_outputs=self.calls.among_outputs)
         seen.update(exclusive=self.calls.exclusive, loads_itself=self.models.loads_itself)
         seen.update(hidden=self.calls.ahead.hidden, relabeled=self.loaders.relabeled())
-        seen.update(padded=self.calls.ahead.padded, copied=self.calls.ahead.copied, terms=self.calls.terms.found)
+        seen.update(
+            padded=self.calls.ahead.padded,
+            copied=self.calls.ahead.copied,
+            given=self.calls.ahead.given,
+            terms=self.calls.terms.found,
+        )
         seen.update(classes=[*self.calls.classes], classified=self.calls.classified, ahead=self.calls.ahead.found)
         with self.looking("the schedules"):
             seen["schedulers"] = [
@@ -314,7 +319,7 @@ class Following:
         loss = tensors if isinstance(tensors, torch.Tensor) else next(iter(tensors))
         self._used.learnt(loss)
         if loss.numel() == 1:
-            self.seen["losses"].append(float(loss.detach()))
+            self.seen["losses"].append(float(loss.detach()) / self.gradients.scale)
         self.models.learnt(self.step, self.loaders.passes)
         if len(self.seen["graph"]) < _GRAPHS:
             modules = [one.module for one in self.models.trained]

@@ -18,7 +18,7 @@ class Gradients:
     gradients are missing or all zero; ``cleared`` (clearings of gradients that no step has used); and ``clips`` (the
     limit, and the norm before it), ``clipped_early``, those before the backward pass, and ``clipped_scaled``, the
     limits and scales of those between a GradScaler's ``scale`` and ``unscale_``. ``graded`` has the ids of the weights
-    that had a gradient in some step.
+    that had a gradient in some step, and ``scale`` what gradients and the loss are multiplied by now.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Gradients:
         self._uncleared: list[Any] = []
         self._stepped: list[Any] = []
         self._unused = False
-        self._scale = 1.0
+        self.scale = 1.0
 
     def before_backward(self) -> None:
         """Note the optimizers whose gradients have been cleared since their last step."""
@@ -93,8 +93,8 @@ class Gradients:
             if len(self.seen["clips"]) < _CLIPS and isinstance(limit, (int, float)):
                 self.seen["clips"].append((float(limit), _norm(clipped)))
                 self.seen["clipped_early"] += not self._unused
-                if self._scale > 1:
-                    self.seen["clipped_scaled"].append((float(limit), self._scale))
+                if self.scale > 1:
+                    self.seen["clipped_scaled"].append((float(limit), self.scale))
             return clip(clipped, *args, **kwargs)
 
         return around
@@ -104,7 +104,7 @@ class Gradients:
 
         def around(scaler: Any, *args: Any, **kwargs: Any) -> Any:
             scaled = scale(scaler, *args, **kwargs)
-            self._scale = float(scaler.get_scale()) if scaler.is_enabled() else 1.0
+            self.scale = float(scaler.get_scale()) if scaler.is_enabled() else 1.0
             return scaled
 
         return around
@@ -113,7 +113,7 @@ class Gradients:
         """Wrap ``GradScaler.unscale_``, which a scaler's step calls unless the loop has."""
 
         def around(*args: Any, **kwargs: Any) -> Any:
-            self._scale = 1.0
+            self.scale = 1.0
             return unscale(*args, **kwargs)
 
         return around

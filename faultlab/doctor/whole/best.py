@@ -64,9 +64,7 @@ def _stored(tree: ast.Module) -> dict[str, list[str]]:
                     note(one, value)
         elif isinstance(node, (ast.AnnAssign, ast.NamedExpr)) and node.value is not None:
             note(node.target, ast.unparse(node.value))
-        elif isinstance(node, ast.AugAssign):
-            note(node.target, "")
-        elif isinstance(node, (ast.For, ast.AsyncFor, ast.comprehension)):
+        elif isinstance(node, (ast.AugAssign, ast.For, ast.AsyncFor, ast.comprehension)):
             note(node.target, "")
         elif isinstance(node, ast.withitem) and node.optional_vars is not None:
             note(node.optional_vars, "")
@@ -96,7 +94,7 @@ def _last(target: ast.expr) -> str:
 
 def _paired(target: ast.expr, value: ast.expr) -> list[tuple[ast.expr, str]]:
     """Return the parts of an assignment, such as those of ``a, b = 0, inf``."""
-    if isinstance(target, (ast.Tuple, ast.List)) and isinstance(value, (ast.Tuple, ast.List)):
-        if len(target.elts) == len(value.elts):
-            return [(one, ast.unparse(given)) for one, given in zip(target.elts, value.elts, strict=True)]
+    both = isinstance(target, (ast.Tuple, ast.List)) and isinstance(value, (ast.Tuple, ast.List))
+    if both and len(target.elts) == len(value.elts):  # type: ignore[attr-defined]
+        return [(one, ast.unparse(given)) for one, given in zip(target.elts, value.elts, strict=True)]  # type: ignore[attr-defined]
     return [(target, ast.unparse(value))]

@@ -20,6 +20,7 @@ from faultlab.doctor.whole.assigned import Assigned, SharedChanges
 from faultlab.doctor.whole.numberings import Numberings
 from faultlab.doctor.whole.rows import Rows
 from faultlab.doctor.whole.used_weights import UsedWeights
+from faultlab.doctor.whole.vectors import Vectors
 
 _MOST_FILES, _BATCHES = 40, 10
 
@@ -37,7 +38,7 @@ class Chronicle:
         self._rows = Rows(place)
         self._weights = UsedWeights(place)
         self._assigned, self._shared = Assigned(code), SharedChanges(code)
-        self._numberings = Numberings(code)
+        self._numberings, self._vectors = Numberings(code), Vectors(code)
         self._ends = [0, 0]
         self._backwards = 0
 
@@ -56,6 +57,7 @@ class Chronicle:
         with _aside():
             self._rows.called(module, args, kwargs, learning)
             self._weights.called(module, learning)
+            self._vectors.called(module)
             if learning and self._backwards < _BATCHES:
                 self._count_ends(module, kwargs)
 
@@ -99,6 +101,7 @@ class Chronicle:
                 "shared_changes": self._shared.facts(learnt, evaluated),
                 "numberings": self._numberings.conflict(learnt, evaluated) if _one_learner(known) else {},
                 "ends": self._ends,
+                "vectors": self._vectors.found,
                 "files": _of_files(trees, lines, unsure),
             }
 

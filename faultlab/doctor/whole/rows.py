@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from types import FrameType
 from typing import Any
@@ -10,9 +11,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from faultlab.doctor.whole.windows import Windows
+
 _MOST_ROWS, _MOST_STAGES, _MOST_PENDING, _MOST_OWNERS = 100_000, 200, 64, 32
 _KEPT_ROWS, _FEATURES = 3000, 256
-_EXACT, _LEAST = 1e-3, 64
+_EXACT, _LEAST, _RARE = 1e-3, 64, 0.05
 _STEPS = {"validation_step": "validation", "test_step": "test", "predict_step": "prediction"}
 
 
@@ -27,6 +30,7 @@ class Owner:
         self.stages: list[dict[str, Any]] = []
         self.calls = 0
         self.scale: dict[str, float] = {}
+        self.windows = Windows()
         self._values = Values()
         self._open: dict[str, Any] | None = None
         self._rows: list[int] = []
@@ -43,6 +47,7 @@ class Owner:
             self.trained.update(rows)
             self.current.update(rows)
             self._values.add(rows, values)
+            self.windows.learnt(rows)
             self.scale = self.scale or _scale(values)
 
     def evaluate(self, rows: list[int], values: Any, place: Callable[[], str]) -> None:
@@ -79,6 +84,8 @@ class Owner:
                     "swapped": len(self.current & self.evaluated) / before if before else 0.0,
                     "rich": self._stage_values.rich,
                     "standardized": self._stage_values.standardized(),
+                    "overlapping": self.windows.overlapping(rows),
+                    "copies": _copies(self._rows, self.trained),
                 }
             )
         self.evaluated |= rows
@@ -145,6 +152,7 @@ class Rows:
         if given is None or owner is None or given.layout != torch.strided or given.requires_grad:
             return
         rows, values = fingerprints(given)
+        owner.windows.take(rows, given)
         if learning:
             self._pending = [*self._pending[-_MOST_PENDING:], (owner, module.training, rows, values)]
         else:
@@ -180,6 +188,25 @@ def fingerprints(batch: torch.Tensor) -> tuple[list[int], torch.Tensor | None]:
         return [hash(row.tobytes()) for row in rows.contiguous().numpy()], rows.clone()
     # Token ids are padded to the longest sample of their batch.
     return [hash(_stripped(row)) for row in rows.tolist()], None
+
+
+def _copies(rows: list[int], trained: set[int]) -> dict[str, Any]:
+    """Return facts about the samples of a stage that are in it several times, and those that are in it once.
+
+    ``amounts`` has how many samples are there so many times, without amounts that are rare.
+    """
+    counts = Counter(rows)
+    copied = {row: count for row, count in counts.items() if count > 1}
+    once = counts.keys() - copied.keys()
+    amounts = Counter(copied.values())
+    return {
+        "copied": len(copied),
+        "copies": sum(copied.values()),
+        "copied_seen": len(copied.keys() & trained),
+        "once": len(once),
+        "once_seen": len(once & trained),
+        "amounts": {amount: number for amount, number in amounts.items() if number > _RARE * len(copied)},
+    }
 
 
 def _awake(module: nn.Module) -> str:
