@@ -61,6 +61,7 @@ class Following:
         self.models, self.gradients, self.calls = Models(self.place), Gradients(), Calls(code)
         self._used = BatchesUsed()
         self.chronicle = Chronicle(code, self.place)
+        self.calls.history = self.chronicle.history
         self.loaders = Loaders(self.place, self._asked)
         self.seen: dict[str, Any] = {
             "losses": [], "rates": [], "graph": [], "nodes": [], "places": {}, "unread": [], "cut": False,
@@ -243,6 +244,7 @@ class Following:
             if any(optimizer is known for known in self.optimizers):
                 return
             self.optimizers.append(optimizer)
+            self.chronicle.made(optimizer)
             self._place("optimizer")
             for group in optimizer.param_groups:
                 if (rate := rate_in(group, "lr")) is not None:

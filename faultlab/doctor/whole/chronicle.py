@@ -17,6 +17,7 @@ from faultlab.core.patching import Patches
 from faultlab.core.user_code import UserCode
 from faultlab.doctor.whole import best, compared, kept, unrun, vain
 from faultlab.doctor.whole.assigned import Assigned, SharedChanges
+from faultlab.doctor.whole.history import History
 from faultlab.doctor.whole.numberings import Numberings
 from faultlab.doctor.whole.rows import Rows
 from faultlab.doctor.whole.used_weights import UsedWeights
@@ -68,6 +69,15 @@ class Chronicle:
             self._backwards += 1
             self._rows.learnt()
             self._weights.learnt()
+
+    @property
+    def history(self) -> History:
+        """The evaluations of the training."""
+        return self._weights.history
+
+    def made(self, optimizer: Any) -> None:
+        """Note a new optimizer."""
+        self._weights.made(optimizer)
 
     def stepped(self, optimizer: Any) -> None:
         """Note a step of an optimizer."""

@@ -36,6 +36,7 @@ class Owner:
         self._rows: list[int] = []
         self._stage_values = Values()
         self._evaluating = False
+        self._by: tuple[int, ...] = ()
 
     def learnt(self, rows: list[int], values: Any) -> None:
         """Take in the samples of a call that the model has learnt from."""
@@ -53,9 +54,12 @@ class Owner:
     def evaluate(self, rows: list[int], values: Any, place: Callable[[], str]) -> None:
         """Take in the samples of a call without gradients."""
         here = place()
-        if self._open is not None and self._open["place"] != here:
+        # One function may evaluate several sets of samples in turn.
+        calls = _calls(here.rpartition(":")[0])
+        if self._open is not None and (self._open["place"] != here or self._by != calls):
             self.close()
         if self._open is None:
+            self._by = calls
             self._open = {"place": here, "doing": _doing(), "scale": _scale(values), "awake": _awake(self.module)}
         self._evaluating = True
         if len(self._rows) < _MOST_ROWS:
@@ -230,6 +234,17 @@ def _stripped(row: list[int]) -> tuple[int, ...]:
     while end > 1 and row[end - 1] == row[end - 2]:
         end -= 1
     return tuple(row[:end])
+
+
+def _calls(file: str) -> tuple[int, ...]:
+    """Return the lines of a file that are running, from the innermost to the outermost."""
+    found = []
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_filename == file:
+            found.append(frame.f_lineno)
+        frame = frame.f_back
+    return tuple(found)
 
 
 def _doing() -> str:

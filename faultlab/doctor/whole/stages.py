@@ -12,7 +12,8 @@ from faultlab.doctor.whole.effects import of
 
 STAGES = Checks()
 _LEAST, _SOME, _MOST, _NEARLY, _FEW, _WHOLE = 10, 0.2, 0.97, 0.95, 0.05, 0.9
-_OVERLAPS = 0.7
+_OVERLAPS, _OFTEN = 0.7, 0.8
+_EVALUATIONS, _MUCH_HIGHER = 4, 1.5
 _SWAPPED, _A_PASS, _HALF, _AGAIN = 0.3, 0.3, 0.5, 2
 
 
@@ -35,6 +36,48 @@ def untrained(seen: Seen) -> Iterator[Finding]:
         "Evaluate the module that was trained or loaded: assign the result, model = "
         "Model.load_from_checkpoint(path), or call model.load_state_dict(...) on the module that is evaluated.",
     )
+
+
+@STAGES.check("evaluated weights", "Lightning-AI/pytorch-lightning#12789")
+def unfitted(seen: Seen) -> Iterator[Finding]:
+    """Find an evaluation of a module that another one's training has kept from learning."""
+    found = (seen.get("whole") or {}).get("unfitted")
+    if not found or seen.get("cut") or seen.get("error"):
+        return
+    name = found["name"]
+    if found["epochs"]:
+        yield wrong(
+            f"the {name} that is evaluated was never trained: one Trainer is used for several modules, and its epoch "
+            f"counter had reached max_epochs={found['epochs']} with an earlier one, so this one's fit ended without a "
+            "step",
+            found["place"],
+            "Create a new Trainer for each module, inside the loop.",
+        )
+    else:
+        yield attention(
+            f"the {name} that is evaluated was never trained: its optimizer takes no step, and another {name} learns",
+            found["place"],
+            "Check that the loop trains each model: counters of epochs and iterators of data must start again.",
+        )
+
+
+@STAGES.check("best weights", "Project-MONAI/MONAI#2467")
+def worst(seen: Seen) -> Iterator[Finding]:
+    """Find weights that are restored although their evaluation had the highest loss of all."""
+    found = (seen.get("whole") or {}).get("restored") or {}
+    losses, at = found.get("losses", ()), found.get("at", 0)
+    if len(losses) < _EVALUATIONS or not found["worse"] or at == len(losses) - 1:
+        return
+    lowest = min(losses)
+    if losses[at] == max(losses) and losses[at] > 0 and losses[at] >= _MUCH_HIGHER * lowest:
+        yield wrong(
+            f"the weights that are loaded after the training are the worst of all {len(losses)} evaluations: they are "
+            f"those of evaluation {at + 1}, with the highest loss, {losses[at]:.3g}; the lowest is {lowest:.3g}, in "
+            f"evaluation {losses.index(lowest) + 1}",
+            found["place"],
+            "Keep the weights with the lowest loss: write loss < best, or mode='min'; where the largest score is kept, "
+            "give the negative loss (score_sign=-1.0).",
+        )
 
 
 @STAGES.check("resumed optimizer")
@@ -278,7 +321,7 @@ def _is_copied(stage: Mapping[str, Any]) -> bool:
     return bool(
         found["copied"] >= 2 * _LEAST
         and found["copies"] >= _SOME * stage["rows"]
-        and found["copied_seen"] >= _WHOLE * found["copied"]
+        and found["copied_seen"] >= _OFTEN * found["copied"]
         and found["once"] >= 5 * _LEAST
         and found["once_seen"] <= 2 * _FEW * found["once"]
         and len(amounts) >= 3

@@ -69,7 +69,7 @@ def vectors_of(value: Any) -> dict[str, Any]:
         sizes = {len(one) if asked(one, "ndim", 0) == 1 else 0 for one in found.values()}
         return found if len(sizes) == 1 and sizes != {0} else {}
     places, rows = (_attributes(value).get(name) for name in ("key_to_index", "vectors"))
-    if isinstance(places, dict) and asked(rows, "ndim", 0) == 2:
+    if isinstance(places, dict) and rows is not None and asked(rows, "ndim", 0) == 2:
         return {word: rows[place] for word, place in list(places.items())[:_MOST_WORDS] if place < len(rows)}
     return {}
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from faultlab.doctor.whole.rows import Rows
 from tests.doctor.whole.test_rows import found_in
 
 _SERIES = torch.randn(600, generator=torch.Generator().manual_seed(0))
@@ -88,3 +89,19 @@ def test_frequent_samples_among_rare_ones_are_healthy() -> None:
     model = nn.Linear(4, 1)
     train, test = _split(rows)
     assert [one for one in found_in([(model, "learn", train), (model, "see", test)]) if "oversampled" in one] == []
+
+
+def test_two_calls_of_one_function_are_two_stages() -> None:
+    model, rows = nn.Linear(4, 1), Rows(lambda: f"{__file__}:1")
+    data = torch.randn(40, 4, generator=torch.Generator().manual_seed(0))
+
+    def evaluate(part: torch.Tensor) -> None:
+        for batch in part.split(10):
+            rows.called(model, (batch,), {}, False)
+
+    rows.called(model, (torch.zeros(2, 4),), {}, True)
+    rows.learnt()
+    evaluate(data[:20])
+    evaluate(data[20:])
+    (found,) = rows.facts()
+    assert [one["rows"] for one in found["stages"]] == [20, 20]
