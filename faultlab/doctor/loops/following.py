@@ -26,6 +26,7 @@ from faultlab.doctor.loops.frames import wrapper_not_used
 from faultlab.doctor.loops.gradients import Gradients
 from faultlab.doctor.loops.loaders import Loaders
 from faultlab.doctor.loops.models import Models, described
+from faultlab.doctor.loops.scores import Scores
 from faultlab.doctor.whole.chronicle import Chronicle
 from faultlab.frameworks.torch.optimizers import rate_in
 from faultlab.frameworks.torch.seams.clipping import wrap_functions
@@ -59,7 +60,7 @@ class Following:
         self.between: Callable[[int], None] = lambda step: None
         self.beside: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
         self.models, self.gradients, self.calls = Models(self.place), Gradients(), Calls(code)
-        self._used = BatchesUsed()
+        self._used, self._scores = BatchesUsed(), Scores(code)
         self.chronicle = Chronicle(code, self.place)
         self.calls.history = self.chronicle.history
         self.loaders = Loaders(self.place, self._asked)
@@ -82,6 +83,7 @@ class Following:
         """Follow the loop inside the context."""
         with Patches() as patches, self.calls:
             self.chronicle.attach(patches)
+            self._scores.attach(patches)
             patches.wrap(nn.Module, "__call__", self._calling)
             patches.wrap(nn.Module, "load_state_dict", self.models.loading)
             patches.wrap(nn.Module, "zero_grad", self.gradients.clearing)
@@ -148,7 +150,7 @@ class Following:
         seen["loads"] = bool(self.models.loaded)
         seen["reach"] = self.calls.reach.facts()
         seen["class_weights"] = (self.calls.weighted.weights, self.calls.weighted.counts)
-        seen["thresholds"] = self.calls.thresholds
+        seen["thresholds"], seen["exchanged"] = self.calls.thresholds, self._scores.found
         seen["swapped_axes"] = self.calls.swapped
         seen["batches_used"] = self._used.found
         seen["trained_loss"] = {
@@ -190,6 +192,8 @@ class Following:
                 result = call(module, *args, **kwargs)
                 if module is self.models.first and torch.is_grad_enabled():
                     self._used.called(result)
+                with self.looking("the scores"):
+                    self._scores.called(result, torch.is_grad_enabled())
                 if isinstance(result, torch.Tensor) and self.calls.active:
                     self.calls.outputs.append(result)
                 return result

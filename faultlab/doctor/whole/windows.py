@@ -9,7 +9,7 @@ import torch
 
 _MOST_ROWS, _MOST_VALUES, _SHORTEST = 20_000, 4096, 6
 _SHIFTS = 8
-_VARIED, _LEAST, _DISTINCT = 4, 20, 0.8
+_VARIED, _LEAST, _DISTINCT, _NEARLY = 4, 20, 0.8, 0.9
 
 Piece = tuple[int, int, int]
 """The axis of the time, a shift, and the fingerprint of what two windows apart by the shift have in common."""
@@ -70,7 +70,8 @@ class Windows:
                 found[one] = found.get(one, 0) + 1
         if not found:
             return {}
-        axis, shift = max(found, key=lambda one: found[one])
+        most = max(found.values())
+        axis, shift = min(one for one, count in found.items() if count >= _NEARLY * most)
         distinct = sum(one[:2] == (axis, shift) for one in self._heads)
         if distinct < _DISTINCT * len(self._trained):
             return {}
