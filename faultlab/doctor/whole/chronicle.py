@@ -17,6 +17,7 @@ from faultlab.core.patching import Patches
 from faultlab.core.user_code import UserCode
 from faultlab.doctor.whole import best, compared, kept, unrun, vain
 from faultlab.doctor.whole.assigned import Assigned, SharedChanges
+from faultlab.doctor.whole.beginnings import Beginnings
 from faultlab.doctor.whole.history import History
 from faultlab.doctor.whole.numberings import Numberings
 from faultlab.doctor.whole.rows import Rows
@@ -40,6 +41,7 @@ class Chronicle:
         self._weights = UsedWeights(place)
         self._assigned, self._shared = Assigned(code), SharedChanges(code)
         self._numberings, self._vectors = Numberings(code), Vectors(code)
+        self._beginnings = Beginnings()
         self._ends = [0, 0]
         self._backwards = 0
 
@@ -59,6 +61,8 @@ class Chronicle:
             self._rows.called(module, args, kwargs, learning)
             self._weights.called(module, learning)
             self._vectors.called(module)
+            if learning:
+                self._beginnings.called(module)
             if learning and self._backwards < _BATCHES:
                 self._count_ends(module, kwargs)
 
@@ -112,6 +116,7 @@ class Chronicle:
                 "numberings": self._numberings.conflict(learnt, evaluated) if _one_learner(known) else {},
                 "ends": self._ends,
                 "vectors": self._vectors.found,
+                "beginning": self._beginnings.found,
                 "files": _of_files(trees, lines, unsure),
             }
 

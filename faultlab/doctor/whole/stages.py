@@ -61,6 +61,19 @@ def unfitted(seen: Seen) -> Iterator[Finding]:
         )
 
 
+@STAGES.check("pretrained weights", "huggingface/transformers#4685")
+def beginning(seen: Seen) -> Iterator[Finding]:
+    """Find a model with the configuration of a pretrained one and random weights."""
+    found = (seen.get("whole") or {}).get("beginning")
+    if found:
+        yield attention(
+            f"the {found['module']} is made from the configuration of {found['folder']!r}, which has pretrained "
+            "weights, and begins with none of them: from_config and a constructor make random weights",
+            "the weights in the folder, compared with those of the model before its first step",
+            "Load them: write from_pretrained(folder, config=config) in place of from_config(config).",
+        )
+
+
 @STAGES.check("best weights", "Project-MONAI/MONAI#2467")
 def worst(seen: Seen) -> Iterator[Finding]:
     """Find weights that are restored although their evaluation had the highest loss of all."""
