@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from statistics import fmean, median
 from typing import Any
 
@@ -37,20 +39,28 @@ class History:
         """Note a loss that an evaluation computes."""
         if len(args) < 2 or not isinstance(args[1], torch.Tensor) or len(self._current) >= _MOST_BATCHES:
             return
-        scores, target = args[0].detach(), args[1].detach()
-        right = None
-        if name in _OF_CLASSES and scores.dim() == 2 and target.shape == scores.shape[:1]:
-            right = float((scores.argmax(1) == target).double().mean())
-        self._current[hash(target.cpu().contiguous().numpy().tobytes())] = (float(result), right)
+        with _aside():
+            scores, target = args[0].detach(), args[1].detach()
+            right = None
+            if name in _OF_CLASSES and scores.dim() == 2 and target.shape == scores.shape[:1]:
+                right = float((scores.argmax(1) == target).double().mean())
+            self._current[hash(target.cpu().contiguous().numpy().tobytes())] = (float(result), right)
 
     def close(self) -> None:
         """End an evaluation, before its weights change."""
         current, self._current = self._current, {}
         if current and self._module is not None and self._learns and len(self._passes) < _MOST:
-            self._passes.append((id(self._module), weights_of(self._module), current))
+            with _aside():
+                self._passes.append((id(self._module), weights_of(self._module), current))
 
     def loaded(self, module: nn.Module, place: str) -> None:
         """Note that a model has got weights."""
+        if not self._passes:
+            return
+        with _aside():
+            self._restored(module, place)
+
+    def _restored(self, module: nn.Module, place: str) -> None:
         print_of = weights_of(module)
         owner = next((one for one, weights, _ in reversed(self._passes) if weights == print_of), None)
         passes = [(weights, losses) for one, weights, losses in self._passes if one == owner]
@@ -76,6 +86,13 @@ def restoration(passes: list[dict[int, tuple[float, float | None]]], at: int) ->
         accuracies = [fmean(one) for one in rights]
         worse = worse and accuracies[at] <= median(accuracies) and accuracies[at] < max(accuracies) - 0.02
     return {"at": at, "losses": losses, "worse": worse}
+
+
+@contextlib.contextmanager
+def _aside() -> Iterator[None]:
+    """Compute without being followed; what can't be read is not compared, and ends no training."""
+    with torch._C.DisableTorchFunction(), torch.no_grad(), contextlib.suppress(Exception):
+        yield
 
 
 def weights_of(module: nn.Module) -> int:

@@ -40,7 +40,7 @@ class Vectors:
             return
         held = list(self._variables())
         vectors = [found for one in held if (found := vectors_of(one))]
-        numberings = [one for one in held if is_numbering(one)] if vectors else []
+        numberings = [one for one in held if isinstance(one, dict) and is_numbering(one)] if vectors else []
         for layer in layers:
             for one in vectors:
                 self.found = self.found or moved(layer.weight.detach(), numberings, one)
@@ -62,11 +62,12 @@ class Vectors:
 
 def vectors_of(value: Any) -> dict[str, Any]:
     """Return the vectors of words that a variable holds, as a mapping or as the keyed vectors of gensim."""
-    if isinstance(value, Mapping):
+    # Other mappings may load what they are asked for.
+    if isinstance(value, dict):
         if len(value) < _LEAST or not all(isinstance(name, str) for name in value):
             return {}
         found = dict(list(value.items())[:_MOST_WORDS])
-        sizes = {len(one) if asked(one, "ndim", 0) == 1 else 0 for one in found.values()}
+        sizes = {len(one) if _is_row(one) else 0 for one in found.values()}
         return found if len(sizes) == 1 and sizes != {0} else {}
     places, rows = (_attributes(value).get(name) for name in ("key_to_index", "vectors"))
     if isinstance(places, dict) and rows is not None and asked(rows, "ndim", 0) == 2:
@@ -99,6 +100,12 @@ def moved(weight: torch.Tensor, numberings: Iterable[Mapping[str, int]], vectors
             result = {"words": len(shared), "away": len(away), "example": away[0], "number": numbers[away[0]],
                       "row": places[away[0]], "shift": shifts.pop() if len(shifts) == 1 else None}  # fmt: skip
     return result
+
+
+def _is_row(value: Any) -> bool:
+    array = isinstance(value, torch.Tensor) or type(value).__module__ == "numpy"
+    numbers = isinstance(value, (list, tuple)) and bool(value) and isinstance(value[0], float)
+    return numbers or (array and asked(value, "ndim", 0) == 1)
 
 
 def _attributes(value: Any) -> dict[str, Any]:

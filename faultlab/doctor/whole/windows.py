@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-_MOST_ROWS, _MOST_VALUES, _SHORTEST = 20_000, 4096, 6
+_MOST_ROWS, _MOST_VALUES, _SHORTEST = 20_000, 1024, 6
 _SHIFTS = 8
 _VARIED, _LEAST, _DISTINCT, _NEARLY = 4, 20, 0.8, 0.9
 
