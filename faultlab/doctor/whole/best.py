@@ -84,7 +84,7 @@ def _stored(tree: ast.Module) -> dict[str, list[str]]:
 
 
 def _last(target: ast.expr) -> str:
-    """Return the name, the attribute's name, or the key of an item; its text if that is no constant."""
+    """Return the name, the attribute's name, or the key of an item; its text if that is not a constant."""
     if isinstance(target, ast.Attribute):
         return target.attr
     if isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Constant):
