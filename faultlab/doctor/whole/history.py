@@ -22,6 +22,7 @@ class History:
 
     def __init__(self) -> None:
         self.restored: dict[str, Any] = {}
+        self._loaded: dict[int, set[int]] = {}
         self._passes: list[tuple[int, int, dict[int, tuple[float, float | None]]]] = []
         self._current: dict[int, tuple[float, float | None]] = {}
         self._module: nn.Module | None = None
@@ -65,7 +66,13 @@ class History:
         owner = next((one for one, weights, _ in reversed(self._passes) if weights == print_of), None)
         passes = [(weights, losses) for one, weights, losses in self._passes if one == owner]
         at = next((index for index, (weights, _) in enumerate(passes) if weights == print_of), None)
-        if at is not None:
+        if owner is None or at is None:
+            return
+        self._loaded.setdefault(owner, set()).add(at)
+        # Weights of several evaluations are looked at in turn.
+        if len(self._loaded[owner]) > 1:
+            self.restored = {}
+        else:
             self.restored = {**restoration([losses for _, losses in passes], at), "place": place}
 
 

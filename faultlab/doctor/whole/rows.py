@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from statistics import fmean, pvariance
 from types import FrameType
 from typing import Any
 
@@ -197,7 +198,8 @@ def fingerprints(batch: torch.Tensor) -> tuple[list[int], torch.Tensor | None]:
 def _copies(rows: list[int], trained: set[int]) -> dict[str, Any]:
     """Return facts about the samples of a stage that are in it several times, and those that are in it once.
 
-    ``amounts`` has how many samples are there so many times, without amounts that are rare.
+    ``amounts`` has how many samples are there so many times, without amounts that are rare, and ``spread`` the variance
+    of these times by their mean: about 1 or less if they are drawn alike.
     """
     counts = Counter(rows)
     copied = {row: count for row, count in counts.items() if count > 1}
@@ -209,6 +211,7 @@ def _copies(rows: list[int], trained: set[int]) -> dict[str, Any]:
         "copied_seen": len(copied.keys() & trained),
         "once": len(once),
         "once_seen": len(once & trained),
+        "spread": pvariance(copied.values()) / fmean(copied.values()) if copied else 0.0,
         "amounts": {amount: number for amount, number in amounts.items() if number > _RARE * len(copied)},
     }
 

@@ -12,7 +12,7 @@ from faultlab.doctor.whole.effects import of
 
 STAGES = Checks()
 _LEAST, _SOME, _MOST, _NEARLY, _FEW, _WHOLE = 10, 0.2, 0.97, 0.95, 0.05, 0.9
-_OVERLAPS, _OFTEN = 0.7, 0.8
+_OVERLAPS, _OFTEN, _ALIKE = 0.7, 0.8, 1.5
 _EVALUATIONS, _MUCH_HIGHER = 4, 1.5
 _SWAPPED, _A_PASS, _HALF, _AGAIN = 0.3, 0.3, 0.5, 2
 
@@ -189,8 +189,8 @@ def copied(seen: Seen) -> Iterator[Finding]:
             found = one["copies"]
             yield wrong(
                 f"{found['copies']} of the {one['rows']} samples of the {one['doing'] or 'evaluation'} are copies of "
-                f"{found['copied']} samples, and {found['copied_seen']} of these are in the training, too: the data "
-                "was oversampled before the split, so the result is far too good",
+                f"{found['copied']} samples, and {found['copied_seen']} of these are in the training, too, as if the "
+                "data had been oversampled before the split: the result is far too good",
                 f"{one['place']}: fingerprints of the inputs; of the {found['once']} samples that are there once, "
                 f"{found['once_seen']} are in the training",
                 "Split first, and oversample the training part only.",
@@ -327,7 +327,8 @@ def _is_leak(stage: Mapping[str, Any]) -> bool:
 def _is_copied(stage: Mapping[str, Any]) -> bool:
     """Return whether a part of the samples is there several times and was learnt from, and the others are neither.
 
-    Equal samples by chance are mostly pairs, and what is evaluated several times is there equally often.
+    Equal samples by chance are mostly pairs, those of a language have very different frequencies, and what is evaluated
+    several times is there equally often.
     """
     found = stage["copies"]
     amounts = found["amounts"]
@@ -339,6 +340,7 @@ def _is_copied(stage: Mapping[str, Any]) -> bool:
         and found["once_seen"] <= 2 * _FEW * found["once"]
         and len(amounts) >= 3
         and amounts.get(2, 0) <= _HALF * found["copied"]
+        and found["spread"] <= _ALIKE
     )
 
 

@@ -19,7 +19,7 @@ def _told(history: History) -> list[str]:
     return [one.what for one in STAGES.run({"whole": {"restored": history.restored}})]
 
 
-def _restored(pick: int, evaluated: int = 6) -> list[str]:
+def _restored(*picks: int, evaluated: int = 6) -> list[str]:
     """Return the findings if the weights of one of several evaluations are loaded after the training."""
     torch.manual_seed(0)
     net, history, kept = nn.Linear(4, 2), History(), []
@@ -38,8 +38,9 @@ def _restored(pick: int, evaluated: int = 6) -> list[str]:
         kept.append(copy.deepcopy(net.state_dict()))
     history.close()
     other = nn.Linear(4, 2)
-    other.load_state_dict(kept[pick])
-    history.loaded(other, "train.py:9")
+    for one in picks:
+        other.load_state_dict(kept[one])
+        history.loaded(other, "train.py:9")
     return _told(history)
 
 
@@ -49,6 +50,7 @@ def test_the_worst_weights_are_found_and_the_best_and_the_last_ones_are_not() ->
     assert _restored(4) == []
     assert _restored(5) == []
     assert _restored(0, evaluated=3) == []
+    assert _restored(4, 2, 0) == [], "snapshots that are looked at in turn"
 
 
 def test_weights_of_no_evaluation_are_not_judged() -> None:

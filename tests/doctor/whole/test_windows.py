@@ -81,6 +81,17 @@ def test_samples_that_are_copied_before_the_split_are_found_and_copies_of_the_tr
     assert found_in([(model, "learn", train), (model, "see", torch.cat([train, train, train, test]))]) == []
 
 
+def test_some_frequent_phrases_among_unique_texts_are_healthy() -> None:
+    generator = torch.Generator().manual_seed(0)
+    phrases = torch.randint(0, 1000, (60, 6), generator=generator)
+    often = (120 / torch.arange(1, 61)).long().clamp(min=3)
+    texts = torch.randint(0, 1000, (1200, 6), generator=generator)
+    rows = torch.cat([phrases.repeat_interleave(often, 0), texts])
+    train, test = _split(rows[torch.randperm(len(rows), generator=generator)])
+    model = nn.Linear(6, 1)
+    assert found_in([(model, "learn", train), (model, "see", test)]) == []
+
+
 def test_frequent_samples_among_rare_ones_are_healthy() -> None:
     generator = torch.Generator().manual_seed(0)
     # As sentences: a few are frequent, most are there once or twice.
