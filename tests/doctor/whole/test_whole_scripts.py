@@ -20,7 +20,7 @@ _EXTRAS = {
     "ignite": pytest.mark.skipif(find_spec("ignite") is None, reason="ignite is not installed"),
 }
 _NAMED = ("hf_names", "lightning_folds", "lightning_profiles", "lightning_tumours", "lightning_two_heads",
-          "loop_diabetes", "loop_docstrings", "loop_transfer", "ignite_best", "lightning_libraries",
+          "loop_diabetes", "loop_docstrings", "loop_transfer", "hf_spelled", "ignite_best", "lightning_libraries",
           "lightning_two_sizes", "lightning_typist", "loop_half", "loop_milestones", "loop_noisy_labels",
           "loop_number_words", "loop_oversampled", "loop_poly", "loop_screening", "loop_word_vectors")  # fmt: skip
 _BEYOND = [
