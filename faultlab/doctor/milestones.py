@@ -10,7 +10,7 @@ from faultlab.doctor.finding import Finding, Seen, attention, wrong
 def unreached(seen: Seen) -> Iterator[Finding]:
     """Find milestones between two turns, and a first one after the last turn of a whole training."""
     for one in seen.get("schedulers", ()):
-        turns, milestones = one["turns"], sorted(one.get("milestones", ()))
+        turns, milestones = one.get("turns", 0), sorted(one.get("milestones", ()))
         between = [at for at in milestones if not at.is_integer()]
         if between and turns:
             shown = ", ".join(f"{at:g}" for at in between[:4])
