@@ -61,6 +61,7 @@ class Course:
             compared=self._inputs.found,
             labels=self._inputs.labels,
             terms=self._inputs.terms.found,
+            reach=self._inputs.reach.facts(),
             samples=self._samples.found,
             metrics=self._metrics.found,
         )

@@ -46,6 +46,7 @@ from faultlab.doctor.step_executed import HOOKS, LEARNING, LOSS_VALUES
 from faultlab.doctor.still import WEIGHTS
 from faultlab.doctor.swallowed import SWALLOWED, as_consequences
 from faultlab.doctor.told import TOLD
+from faultlab.doctor.unread_tokens import UNREAD_TOKENS
 from faultlab.doctor.whole import rehearsal
 from faultlab.doctor.whole.checks import beyond
 from faultlab.engines import Engine
@@ -235,7 +236,7 @@ def _causes(seen: Seen) -> list[Finding]:
     """Return what explains a step that is not executed, or that does not learn."""
     if not step_not_executed.calls(seen):
         return [*SWALLOWED.run(seen), *step_not_executed.explain(seen)]
-    groups = (SWALLOWED, LEARNING, MEDDLED, PARTS, WEIGHTS, REPLAYED)
+    groups = (SWALLOWED, LEARNING, UNREAD_TOKENS, MEDDLED, PARTS, WEIGHTS, REPLAYED)
     return [*(one for group in groups for one in group.run(seen)), *as_consequences(seen, ALARMS.run(seen))]
 
 

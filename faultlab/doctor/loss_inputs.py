@@ -12,6 +12,7 @@ from faultlab.core.user_code import UserCode
 from faultlab.doctor.class_weights import Weighted
 from faultlab.doctor.guesses import Guesses
 from faultlab.doctor.loss_terms import LossTerms
+from faultlab.doctor.reach import Reach
 
 _ACTIVATED = {
     "SoftmaxBackward0": "softmax",
@@ -43,7 +44,7 @@ class LossInputs(TorchFunctionMode):
         self.found: list[dict[str, Any]] = []
         self.labels: dict[str, Any] = {}
         self.terms = LossTerms(code)
-        self.guesses, self.weighted = Guesses(), Weighted()
+        self.guesses, self.weighted, self.reach = Guesses(), Weighted(), Reach()
         self._user = code
         self._given: list[Any] = []
         self._overlaps: list[Any] = []
@@ -63,9 +64,14 @@ class LossInputs(TorchFunctionMode):
             self.guesses.look(name, args, kwargs)
             self.weighted.look(name, args, kwargs)
             self.terms.look(name, args, kwargs)
+            self.reach.look(name, args, kwargs)
         except Exception as error:  # an inspection must not end the training
             self._note({"kind": "unread", "loss": safe_text(error, 100)})
         result = func(*args, **kwargs)
+        try:
+            self.reach.made(name, args, result)
+        except Exception as error:  # as above
+            self._note({"kind": "unread", "loss": safe_text(error, 100)})
         if name in _PRODUCTS and len(args) == 2 and len(self._overlaps) < 4 and self._overlap(*args):
             self._overlaps.append(result)
         return result

@@ -285,6 +285,7 @@ class Examined(Session):
         self._seen["losses"] = [loss for _, loss in self._trajectory.losses]
         self._seen["rates"] = self._trajectory.learning_rates
         self._seen["present"], self._seen["settings"] = sorted(self._presence.parts), self._presence.settings
+        self._seen["momenta"] = self._presence.momenta
         self._seen["plain"] = self._plain.found()
         self._seen["end"] = self._trajectory.end
         self._seen["alarms"] = self._advisers.said() if self._advisers is not None else []

@@ -71,7 +71,16 @@ def schedule(scheduler: Any) -> dict[str, Any]:
         "ends": name not in _NOT_OVER,
         "turns": int(asked(scheduler, "last_epoch", 0) or 0),
         "base": max((float(one) for one in asked(scheduler, "base_lrs", ()) or ()), default=0.0),
+        "milestones": _milestones(scheduler),
     }
+
+
+def _milestones(scheduler: Any) -> list[float]:
+    """Return the turns at which a schedule, or a part of it, looks for itself in a count of milestones."""
+    parts = [scheduler, *(asked(scheduler, "_schedulers") or ())]
+    # Those of a SequentialLR are compared, and may lie between two turns.
+    counted = [found for one in parts if isinstance(found := asked(one, "milestones"), Mapping)]
+    return [float(key) for found in counted for key in found if isinstance(key, (int, float))]
 
 
 def _reaches(scheduler: Any, interval: str, trainer: Any) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from statistics import fmean
 
+from faultlab.doctor import milestones, momentum
 from faultlab.doctor.finding import Checks, Finding, Seen, attention, wrong
 
 RATES = Checks()
@@ -14,6 +15,10 @@ _SUDDENLY = 10
 _MUCH = 0.3
 _TOO_LONG = 0.1
 """A step of Adam this long crosses the size of ordinary weights."""
+
+
+check("momentum", "YudeWang/SEAM#21")(momentum.swapped)
+check("milestones", "Pointcept/Pointcept#379")(milestones.unreached)
 
 
 @check("parameter groups", "shariqfarooq123/AdaBins#44")

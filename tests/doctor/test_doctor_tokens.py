@@ -9,6 +9,7 @@ import torch
 
 from faultlab.doctor.examination import examine
 from faultlab.doctor.finding import OK
+from faultlab.doctor.loops.data import DATA
 from faultlab.doctor.loops.tokens import Ahead, distance
 from faultlab.engines import Engine
 from tests.patients.loop_scripts import Ill
@@ -60,3 +61,16 @@ def test_classes_of_the_samples_are_not_compared_with_their_tokens() -> None:
     assert ahead.found == []
     ahead.compared(ids[:, 1:].flatten(), -100)
     assert ahead.found == [{"by": 1, "labels": None}]
+
+
+def test_a_decoder_that_is_given_its_labels_as_they_are_is_found_and_a_shifted_one_is_not() -> None:
+    def told(decoder: torch.Tensor) -> list[str]:
+        ahead, labels = Ahead(), _ids().masked_fill(torch.arange(16) > 12, -100)
+        for _ in range(3):
+            ahead.called((), {"input_ids": _ids(), "decoder_input_ids": decoder, "labels": labels})
+        (check,) = (one for one in DATA.known if one.name == "decoder inputs")
+        return [one.what for one in check.run({"given": ahead.given, "places": {}})]
+
+    ids = _ids()
+    assert ["equal to the labels, not shifted" in what for what in told(ids)] == [True]
+    assert told(ids.roll(1, 1)) == []

@@ -12,6 +12,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils.data import sampler
 
 from faultlab.core.patching import Patches
+from faultlab.doctor import momentum
 from faultlab.doctor.experiments.changes import layers
 from faultlab.frameworks.torch.optimizers import rate_in
 
@@ -26,11 +27,13 @@ class Presence:
     Attributes:
         parts: Names of changes that would make a difference here.
         settings: The optimizers' settings that are not their classes' defaults, by class: name, value and default.
+        momenta: Momentum and weight decay of the optimizers, by class.
     """
 
     def __init__(self) -> None:
         self.parts: set[str] = set()
         self.settings: dict[str, list[tuple[str, Any, Any]]] = {}
+        self.momenta: dict[str, tuple[float, float]] = {}
         self._rates: dict[int, float] = {}
 
     def attach(self, patches: Patches) -> None:
@@ -70,6 +73,7 @@ class Presence:
         name = type(optimizer).__name__
         if name not in self.settings and len(self.settings) < _MOST:
             self.settings[name] = _unusual(optimizer)
+            self.momenta[name] = momentum.of_optimizer(optimizer)
 
 
 def _unusual(optimizer: Any) -> list[tuple[str, Any, Any]]:

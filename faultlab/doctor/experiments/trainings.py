@@ -189,10 +189,11 @@ def _stuck(case: Case, tried: Sequence[tuple[Changes, Course]], train: Train) ->
     if end < 0.5 * case.limit:
         yield replace(
             attention(
-                "the model learns nothing from the data, but it can learn one batch: what it is given does not tell "
-                "the targets, or differs from batch to batch",
+                "the model learns nothing from the data, but it can learn one batch by heart: its inputs do not "
+                "determine the targets, or the model does not use the part of them that does",
                 f"{shown}; the first batch again and again brings the loss to {end:.3g}",
-                "Print a few inputs beside their targets as the model gets them, and check that they belong together.",
+                "Print a few inputs beside their targets as the model gets them, and check that they belong together; "
+                "then check that the output changes with each part of the input: masks, positions and pooling.",
             ),
             check="experiments",
         )

@@ -13,6 +13,7 @@ from faultlab.doctor.guesses import LOSSES
 from faultlab.doctor.loops.averages import Averages
 from faultlab.doctor.loops.tokens import Ahead
 from faultlab.doctor.loss_inputs import LossInputs
+from faultlab.doctor.whole.history import History
 
 _SOFTMAX = ("softmax", "log_softmax")
 _LARGEST = ("argmax", "max")
@@ -44,6 +45,7 @@ class Calls(LossInputs):
         learning: Whether that call may be one of the training.
         evaluation: The mean of each loss of the training that the last pass of evaluation computed.
         trained: The losses of the training, by function: unlike what backward gets, they are not divided or weighted.
+        history: The losses of all evaluations.
         ahead: How far the targets of a language model are ahead of its input.
     """
 
@@ -65,6 +67,7 @@ class Calls(LossInputs):
         self.thresholds: list[dict[str, str]] = []
         self.swapped: dict[str, Any] = {}
         self.averages = Averages(code)
+        self.history = History()
         self.outputs: deque[Any] = deque(maxlen=_OUTPUTS)
         self._among_outputs_in_training: set[str] = set()
         self.evaluation: dict[str, float] = {}
@@ -83,12 +86,12 @@ class Calls(LossInputs):
             return value
         if not self.active:
             result = func(*args, **(kwargs or {}))
-            self._noting(getattr(func, "__name__", ""), result)
+            self._noting(getattr(func, "__name__", ""), args, result)
             return result
         self._inside = True
         try:
             result = super().__torch_function__(func, types, args, kwargs)
-            self._noting(getattr(func, "__name__", ""), result)
+            self._noting(getattr(func, "__name__", ""), args, result)
             self._look_further(getattr(func, "__name__", ""), args, kwargs or {}, result)
         finally:
             self._inside = False
@@ -101,12 +104,13 @@ class Calls(LossInputs):
             self.evaluation = {name: mean for name, mean in means.items() if name in self.trained}
             self._this_pass = {}
 
-    def _noting(self, name: str, result: Any) -> None:
+    def _noting(self, name: str, args: tuple[Any, ...], result: Any) -> None:
         import torch
 
         if name in LOSSES and isinstance(result, torch.Tensor) and result.dim() == 0:
             if not self.learning:
                 self._this_pass.setdefault(name, []).append(float(result))
+                self.history.compared(name, args, result)
             elif result.requires_grad:
                 self.trained.setdefault(name, []).append(float(result.detach()))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from faultlab.doctor import loss_values, restarts
+from faultlab.doctor import loss_values, milestones, momentum, restarts
 from faultlab.doctor.finding import Checks, Finding, Seen, attention, wrong
 from faultlab.doctor.loops.mechanics import trains
 from faultlab.doctor.loops.weights import any_length
@@ -13,6 +13,10 @@ COURSE, LOSS = Checks(), Checks()
 check = COURSE.check
 _GONE, _WARM = 0.01, 0.1
 _WHOLE_COURSES = ("T_max", "total_steps", "total_iters")
+
+
+check("momentum", "YudeWang/SEAM#21")(momentum.swapped)
+check("milestones", "Pointcept/Pointcept#379")(milestones.unreached)
 
 
 @check("learning rate schedule", "ivadomed/ivadomed#55")

@@ -12,7 +12,7 @@ from faultlab.doctor.loops.mechanics import trains
 DATA, REST = Checks(), Checks()
 check = DATA.check
 _CLEAR, _FEW, _MANY = 0.15, 200, 64
-_MUCH_PADDING = 0.1
+_MUCH_PADDING, _ALL = 0.1, 0.99
 
 check("loss inputs", "ariecattan/SciCo#2")(told.losses)
 check("range of predictions", "HKUSTCV/FSS-1000#20")(made_of.bounded)
@@ -195,6 +195,20 @@ def copied(seen: Seen) -> Iterator[Finding]:
             f"the first {len(shares)} calls of the loss",
             "For a masked language model, set the labels of all tokens that are not masked to -100: "
             "labels[input_ids != mask_token_id] = -100.",
+        )
+
+
+@check("decoder inputs", "huggingface/transformers#11977")
+def given(seen: Seen) -> Iterator[Finding]:
+    """Find a decoder that is given its labels as they are."""
+    shares = seen["given"]
+    if len(shares) >= 2 and min(shares) >= _ALL:
+        yield wrong(
+            "decoder_input_ids are equal to the labels, not shifted: the decoder reads the token that it has to "
+            "predict, and learns to copy it, which is of no use in generation",
+            f"the first {len(shares)} calls ({seen['places'].get('model', '')})",
+            "Leave decoder_input_ids out: a model of transformers shifts the labels to the right itself. Or shift them "
+            "by one, behind the start token.",
         )
 
 

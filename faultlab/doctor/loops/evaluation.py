@@ -146,6 +146,19 @@ def restored(seen: Seen) -> Iterator[Finding]:
         )
 
 
+@check("order of a score's arguments", "linfengYang/BitcnNILM#1")
+def exchanged(seen: Seen) -> Iterator[Finding]:
+    """Find a score that gets the predictions in place of the true values."""
+    if one := seen["exchanged"]:
+        yield wrong(
+            f"{one['name']} gets the model's predictions as its first argument, where it expects the true labels, and "
+            "the reverse, so it does not measure what its name promises: precision and recall, for example, are "
+            "exchanged",
+            f"{one['place']}: it returns {one['value']}, and {one['exchanged']} with the true labels first",
+            f"Write {one['name']}(y_true, y_pred): true values first, or pass both by name.",
+        )
+
+
 @check("threshold")
 def threshold(seen: Seen) -> Iterator[Finding]:
     """Find an evaluation that compares logits with 0.5."""

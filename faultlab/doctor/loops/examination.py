@@ -27,6 +27,7 @@ from faultlab.doctor.loops.mechanics import MECHANICS, trains
 from faultlab.doctor.loops.modes import MODES
 from faultlab.doctor.loops.weights import WEIGHTS
 from faultlab.doctor.onlooking import ADVICE, ALARMS, OTHERS, SIGNS
+from faultlab.doctor.unread_tokens import UNREAD_TOKENS
 from faultlab.doctor.whole.checks import beyond
 from faultlab.engines import Engine
 from faultlab.errors import TargetError
@@ -36,7 +37,7 @@ _BY = "faultlab.doctor.loops.observing:examine"
 _LEARNT = 0.5
 _ADVISED = "faultlab.doctor.experiments.advised:examine"
 # The order of what is certain and explains the rest.
-_CAUSES = (WEIGHTS, MODES, DATA, CLASS_WEIGHTS, COURSE, EVALUATION)
+_CAUSES = (WEIGHTS, MODES, UNREAD_TOKENS, DATA, CLASS_WEIGHTS, COURSE, EVALUATION)
 
 
 def of_file(target: str, arguments: Sequence[str]) -> Scenario | None:

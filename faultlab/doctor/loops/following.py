@@ -26,6 +26,7 @@ from faultlab.doctor.loops.frames import wrapper_not_used
 from faultlab.doctor.loops.gradients import Gradients
 from faultlab.doctor.loops.loaders import Loaders
 from faultlab.doctor.loops.models import Models, described
+from faultlab.doctor.loops.scores import Scores
 from faultlab.doctor.whole.chronicle import Chronicle
 from faultlab.frameworks.torch.optimizers import rate_in
 from faultlab.frameworks.torch.seams.clipping import wrap_functions
@@ -59,8 +60,9 @@ class Following:
         self.between: Callable[[int], None] = lambda step: None
         self.beside: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
         self.models, self.gradients, self.calls = Models(self.place), Gradients(), Calls(code)
-        self._used = BatchesUsed()
+        self._used, self._scores = BatchesUsed(), Scores(code)
         self.chronicle = Chronicle(code, self.place)
+        self.calls.history = self.chronicle.history
         self.loaders = Loaders(self.place, self._asked)
         self.seen: dict[str, Any] = {
             "losses": [], "rates": [], "graph": [], "nodes": [], "places": {}, "unread": [], "cut": False,
@@ -81,6 +83,7 @@ class Following:
         """Follow the loop inside the context."""
         with Patches() as patches, self.calls:
             self.chronicle.attach(patches)
+            self._scores.attach(patches)
             patches.wrap(nn.Module, "__call__", self._calling)
             patches.wrap(nn.Module, "load_state_dict", self.models.loading)
             patches.wrap(nn.Module, "zero_grad", self.gradients.clearing)
@@ -96,6 +99,8 @@ class Following:
             # Which `Tensor.backward` calls, too.
             patches.wrap(torch.autograd, "backward", self._backward)
             wrap_functions(patches, self.gradients.clipping)
+            patches.wrap(torch.amp.GradScaler, "scale", self.gradients.scaling)
+            patches.wrap(torch.amp.GradScaler, "unscale_", self.gradients.unscaling)
             for handle in (
                 register_optimizer_step_pre_hook(self._before_step),
                 register_optimizer_step_post_hook(self._after_step),
@@ -143,8 +148,9 @@ class Following:
         seen.update(summed=self.calls.summed, rectified=self.calls.rectified, ignored=self.calls.ignored)
         self.calls.learnt()
         seen["loads"] = bool(self.models.loaded)
+        seen["reach"] = self.calls.reach.facts()
         seen["class_weights"] = (self.calls.weighted.weights, self.calls.weighted.counts)
-        seen["thresholds"] = self.calls.thresholds
+        seen["thresholds"], seen["exchanged"] = self.calls.thresholds, self._scores.found
         seen["swapped_axes"] = self.calls.swapped
         seen["batches_used"] = self._used.found
         seen["trained_loss"] = {
@@ -154,7 +160,12 @@ class Following:
         seen.update(averages=self.calls.averages.found, among_outputs=self.calls.among_outputs)
         seen.update(exclusive=self.calls.exclusive, loads_itself=self.models.loads_itself)
         seen.update(hidden=self.calls.ahead.hidden, relabeled=self.loaders.relabeled())
-        seen.update(padded=self.calls.ahead.padded, copied=self.calls.ahead.copied, terms=self.calls.terms.found)
+        seen.update(
+            padded=self.calls.ahead.padded,
+            copied=self.calls.ahead.copied,
+            given=self.calls.ahead.given,
+            terms=self.calls.terms.found,
+        )
         seen.update(classes=[*self.calls.classes], classified=self.calls.classified, ahead=self.calls.ahead.found)
         with self.looking("the schedules"):
             seen["schedulers"] = [
@@ -181,6 +192,8 @@ class Following:
                 result = call(module, *args, **kwargs)
                 if module is self.models.first and torch.is_grad_enabled():
                     self._used.called(result)
+                with self.looking("the scores"):
+                    self._scores.called(result, torch.is_grad_enabled())
                 if isinstance(result, torch.Tensor) and self.calls.active:
                     self.calls.outputs.append(result)
                 return result
@@ -235,6 +248,7 @@ class Following:
             if any(optimizer is known for known in self.optimizers):
                 return
             self.optimizers.append(optimizer)
+            self.chronicle.made(optimizer)
             self._place("optimizer")
             for group in optimizer.param_groups:
                 if (rate := rate_in(group, "lr")) is not None:
@@ -311,7 +325,7 @@ class Following:
         loss = tensors if isinstance(tensors, torch.Tensor) else next(iter(tensors))
         self._used.learnt(loss)
         if loss.numel() == 1:
-            self.seen["losses"].append(float(loss.detach()))
+            self.seen["losses"].append(float(loss.detach()) / self.gradients.scale)
         self.models.learnt(self.step, self.loaders.passes)
         if len(self.seen["graph"]) < _GRAPHS:
             modules = [one.module for one in self.models.trained]

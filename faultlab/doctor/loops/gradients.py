@@ -16,19 +16,21 @@ class Gradients:
     ``seen`` has ``backwards``; ``judged`` and ``stale``, the steps that an optimizer has taken after another one, and
     those of them before which no backward pass found its gradients cleared; ``steps``, and ``empty_steps`` whose
     gradients are missing or all zero; ``cleared`` (clearings of gradients that no step has used); and ``clips`` (the
-    limit, and the norm before it), ``clipped_early``, those before the backward pass. ``graded`` has the ids of
-    the weights that had a gradient in some step.
+    limit, and the norm before it), ``clipped_early``, those before the backward pass, and ``clipped_scaled``, the
+    limits and scales of those between a GradScaler's ``scale`` and ``unscale_``. ``graded`` has the ids of the weights
+    that had a gradient in some step, and ``scale`` what gradients and the loss are multiplied by now.
     """
 
     def __init__(self) -> None:
         self.seen: dict[str, Any] = {
             "backwards": 0, "judged": 0, "stale": 0, "steps": 0, "empty_steps": 0, "cleared": 0, "clips": [],
-            "clipped_early": 0,
+            "clipped_early": 0, "clipped_scaled": [],
         }  # fmt: skip
         self.graded: set[int] = set()
         self._uncleared: list[Any] = []
         self._stepped: list[Any] = []
         self._unused = False
+        self.scale = 1.0
 
     def before_backward(self) -> None:
         """Note the optimizers whose gradients have been cleared since their last step."""
@@ -91,7 +93,28 @@ class Gradients:
             if len(self.seen["clips"]) < _CLIPS and isinstance(limit, (int, float)):
                 self.seen["clips"].append((float(limit), _norm(clipped)))
                 self.seen["clipped_early"] += not self._unused
+                if self.scale > 1:
+                    self.seen["clipped_scaled"].append((float(limit), self.scale))
             return clip(clipped, *args, **kwargs)
+
+        return around
+
+    def scaling(self, scale: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap ``GradScaler.scale``: the gradients of what it returns are multiplied until they are unscaled."""
+
+        def around(scaler: Any, *args: Any, **kwargs: Any) -> Any:
+            scaled = scale(scaler, *args, **kwargs)
+            self.scale = float(scaler.get_scale()) if scaler.is_enabled() else 1.0
+            return scaled
+
+        return around
+
+    def unscaling(self, unscale: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap ``GradScaler.unscale_``, which a scaler's step calls unless the loop has."""
+
+        def around(*args: Any, **kwargs: Any) -> Any:
+            self.scale = 1.0
+            return unscale(*args, **kwargs)
 
         return around
 

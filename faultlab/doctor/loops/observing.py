@@ -163,5 +163,6 @@ class ExaminedLoop(Session):
             seen["files"] = habits(following.chronicle.sources(self._swallowing.lines))
             seen["whole"] = following.chronicle.facts(following.loaders.known, lines, unsure)
         seen.update(present=sorted(self._presence.parts), settings=self._presence.settings)
+        seen["momenta"] = self._presence.momenta
         seen.update(acted=self._applied.acted, plain=self._applied.plain.found())
         return ExaminedRun(self._run_result(), seen)

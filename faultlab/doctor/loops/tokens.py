@@ -19,6 +19,7 @@ class Ahead:
         padded: The largest share of a batch's labels that are at positions which its attention mask hides.
         hidden: The shares of the tokens that the attention masks of the first calls hide.
         copied: The shares of the targets that are the input's token at the same position, where some are not.
+        given: The shares of the labels that a decoder is given at the same position (``decoder_input_ids``).
     """
 
     def __init__(self) -> None:
@@ -26,6 +27,7 @@ class Ahead:
         self.padded = 0.0
         self.hidden: list[float] = []
         self.copied: list[float] = []
+        self.given: list[float] = []
         self._ids: Any = None
         self._labels: int | None = None
 
@@ -36,6 +38,10 @@ class Ahead:
         labels: Any = kwargs.get("labels")
         same = self._ids is not None and _are_ids(labels) and labels.shape == self._ids.shape
         self._labels = distance(self._ids, labels) if same else None
+        read: Any = kwargs.get("decoder_input_ids")
+        if _are_numbers(read) and _are_numbers(labels) and read.shape == labels.shape and len(self.given) < 8:
+            share = _copied(read, labels, _IGNORED)
+            self.given.extend([] if share is None else [share])
         mask: Any = kwargs.get("attention_mask")
         if _are_ids(mask) and len(self.hidden) < 8:
             self.hidden.append(float((mask == 0).double().mean()))
@@ -83,11 +89,10 @@ def _copied(ids: Any, targets: Any, ignored: int) -> float | None:
 
 
 def _are_ids(value: Any) -> bool:
+    return _are_numbers(value) and value.shape[1] > _FARTHEST
+
+
+def _are_numbers(value: Any) -> bool:
     import torch
 
-    return (
-        isinstance(value, torch.Tensor)
-        and value.dim() == 2
-        and value.dtype in (torch.int64, torch.int32)
-        and value.shape[1] > _FARTHEST
-    )
+    return isinstance(value, torch.Tensor) and value.dim() == 2 and value.dtype in (torch.int64, torch.int32)

@@ -15,7 +15,7 @@ from faultlab.doctor.loops.mechanics import trains
 WEIGHTS = Checks()
 check = WEIGHTS.check
 _MUCH, _DEAD, _GROWN, _REMADE = 1000.0, 0.99, 3, 5
-_ROUNDED = 0.3
+_ROUNDED, _NOTHING = 0.3, 0.01
 # They divide the gradient by its length, down to their eps.
 _ANY_LENGTH, _EPS = ("Adam", "Adamax", "NAdam", "RAdam", "RMSprop", "Lion", "Adan"), 1e-8
 
@@ -129,6 +129,18 @@ def clipped(seen: Seen) -> Iterator[Finding]:
             f"({seen['places'].get('backward', '')})",
             "Clip between loss.backward() and optimizer.step().",
         )
+        return
+    scaled = seen["gradients"]["clipped_scaled"]
+    if trains(seen) and made >= 3 and len(scaled) >= 0.9 * made:
+        bound, scale = median(one for one, _ in scaled), median(one for _, one in scaled)
+        # A limit may be multiplied by the scale, too.
+        if bound < _NOTHING * scale:
+            yield wrong(
+                f"gradients are clipped to {bound:g} while they are still multiplied by the GradScaler's scale of "
+                f"{scale:g}: it divides them by that afterwards, and what is left is at most {bound / scale:.1g} long",
+                f"{len(scaled)} of the first {made} clippings come between scaler.scale() and scaler.unscale_()",
+                "Call scaler.unscale_(optimizer) after backward and before the gradients are clipped.",
+            )
         return
     clips = [(limit, norm) for limit, norm in seen["gradients"]["clips"] if norm > 0]
     if not trains(seen) or not clips:

@@ -15,11 +15,14 @@ from torch import nn
 from faultlab.core.asking import asked
 from faultlab.core.patching import Patches
 from faultlab.core.user_code import UserCode
-from faultlab.doctor.whole import compared, kept, unrun, vain
+from faultlab.doctor.whole import best, compared, kept, unrun, vain
 from faultlab.doctor.whole.assigned import Assigned, SharedChanges
+from faultlab.doctor.whole.beginnings import Beginnings
+from faultlab.doctor.whole.history import History
 from faultlab.doctor.whole.numberings import Numberings
 from faultlab.doctor.whole.rows import Rows
 from faultlab.doctor.whole.used_weights import UsedWeights
+from faultlab.doctor.whole.vectors import Vectors
 
 _MOST_FILES, _BATCHES = 40, 10
 
@@ -37,7 +40,8 @@ class Chronicle:
         self._rows = Rows(place)
         self._weights = UsedWeights(place)
         self._assigned, self._shared = Assigned(code), SharedChanges(code)
-        self._numberings = Numberings(code)
+        self._numberings, self._vectors = Numberings(code), Vectors(code)
+        self._beginnings = Beginnings()
         self._ends = [0, 0]
         self._backwards = 0
 
@@ -56,6 +60,9 @@ class Chronicle:
         with _aside():
             self._rows.called(module, args, kwargs, learning)
             self._weights.called(module, learning)
+            self._vectors.called(module)
+            if learning:
+                self._beginnings.called(module)
             if learning and self._backwards < _BATCHES:
                 self._count_ends(module, kwargs)
 
@@ -66,6 +73,15 @@ class Chronicle:
             self._backwards += 1
             self._rows.learnt()
             self._weights.learnt()
+
+    @property
+    def history(self) -> History:
+        """The evaluations of the training."""
+        return self._weights.history
+
+    def made(self, optimizer: Any) -> None:
+        """Note a new optimizer."""
+        self._weights.made(optimizer)
 
     def stepped(self, optimizer: Any) -> None:
         """Note a step of an optimizer."""
@@ -99,6 +115,8 @@ class Chronicle:
                 "shared_changes": self._shared.facts(learnt, evaluated),
                 "numberings": self._numberings.conflict(learnt, evaluated) if _one_learner(known) else {},
                 "ends": self._ends,
+                "vectors": self._vectors.found,
+                "beginning": self._beginnings.found,
                 "files": _of_files(trees, lines, unsure),
             }
 
@@ -157,6 +175,7 @@ def _of_files(
             **vain.facts(tree),
             **compared.facts(tree),
             "kept": kept.facts(tree),
+            "never_updated": best.facts(tree),
         }
         if mine and file not in unsure:
             kinds["unrun"] = unrun.facts(tree, mine)

@@ -176,6 +176,19 @@ def direction(seen: Seen) -> Iterator[Finding]:
         )
 
 
+@EFFECTS.check("value of the best", "facebookresearch/fairchem#345")
+def never_updated(seen: Seen) -> Iterator[Finding]:
+    """Find a best value that is compared and never updated."""
+    for one in of(seen, "never_updated")[:1]:
+        yield wrong(
+            f"{one['bound']} is never updated and stays {one['begins']}, so `{one['text']}` is true for each finite "
+            f"value: the weights that are kept as the best ones are always the latest, also after {one['value']} has "
+            "become worse",
+            f"{one['file']}:{one['line']}: {one['keeps']}",
+            f"Write {one['bound']} = {one['value']} where the weights are kept.",
+        )
+
+
 @EFFECTS.check("seeds")
 def seeded(seen: Seen) -> Iterator[Finding]:
     """Find a seed that is set again in each epoch or step."""

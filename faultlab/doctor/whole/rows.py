@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from statistics import fmean, pvariance
 from types import FrameType
 from typing import Any
 
 import torch
 from torch import nn
 
+from faultlab.doctor.whole.windows import Windows
+
 _MOST_ROWS, _MOST_STAGES, _MOST_PENDING, _MOST_OWNERS = 100_000, 200, 64, 32
 _KEPT_ROWS, _FEATURES = 3000, 256
-_EXACT, _LEAST = 1e-3, 64
+_EXACT, _LEAST, _RARE = 1e-3, 64, 0.05
 _STEPS = {"validation_step": "validation", "test_step": "test", "predict_step": "prediction"}
 
 
@@ -27,11 +31,13 @@ class Owner:
         self.stages: list[dict[str, Any]] = []
         self.calls = 0
         self.scale: dict[str, float] = {}
+        self.windows = Windows()
         self._values = Values()
         self._open: dict[str, Any] | None = None
         self._rows: list[int] = []
         self._stage_values = Values()
         self._evaluating = False
+        self._by: tuple[int, ...] = ()
 
     def learnt(self, rows: list[int], values: Any) -> None:
         """Take in the samples of a call that the model has learnt from."""
@@ -43,14 +49,18 @@ class Owner:
             self.trained.update(rows)
             self.current.update(rows)
             self._values.add(rows, values)
+            self.windows.learnt(rows)
             self.scale = self.scale or _scale(values)
 
     def evaluate(self, rows: list[int], values: Any, place: Callable[[], str]) -> None:
         """Take in the samples of a call without gradients."""
         here = place()
-        if self._open is not None and self._open["place"] != here:
+        # One function may evaluate several sets of samples in turn.
+        calls = _calls(here.rpartition(":")[0])
+        if self._open is not None and (self._open["place"] != here or self._by != calls):
             self.close()
         if self._open is None:
+            self._by = calls
             self._open = {"place": here, "doing": _doing(), "scale": _scale(values), "awake": _awake(self.module)}
         self._evaluating = True
         if len(self._rows) < _MOST_ROWS:
@@ -79,6 +89,8 @@ class Owner:
                     "swapped": len(self.current & self.evaluated) / before if before else 0.0,
                     "rich": self._stage_values.rich,
                     "standardized": self._stage_values.standardized(),
+                    "overlapping": self.windows.overlapping(rows),
+                    "copies": _copies(self._rows, self.trained),
                 }
             )
         self.evaluated |= rows
@@ -145,6 +157,7 @@ class Rows:
         if given is None or owner is None or given.layout != torch.strided or given.requires_grad:
             return
         rows, values = fingerprints(given)
+        owner.windows.take(rows, given)
         if learning:
             self._pending = [*self._pending[-_MOST_PENDING:], (owner, module.training, rows, values)]
         else:
@@ -182,6 +195,27 @@ def fingerprints(batch: torch.Tensor) -> tuple[list[int], torch.Tensor | None]:
     return [hash(_stripped(row)) for row in rows.tolist()], None
 
 
+def _copies(rows: list[int], trained: set[int]) -> dict[str, Any]:
+    """Return facts about the samples of a stage that are in it several times, and those that are in it once.
+
+    ``amounts`` has how many samples are there so many times, without amounts that are rare, and ``spread`` the variance
+    of these times by their mean: about 1 or less if they are drawn alike.
+    """
+    counts = Counter(rows)
+    copied = {row: count for row, count in counts.items() if count > 1}
+    once = counts.keys() - copied.keys()
+    amounts = Counter(copied.values())
+    return {
+        "copied": len(copied),
+        "copies": sum(copied.values()),
+        "copied_seen": len(copied.keys() & trained),
+        "once": len(once),
+        "once_seen": len(once & trained),
+        "spread": pvariance(copied.values()) / fmean(copied.values()) if copied else 0.0,
+        "amounts": {amount: number for amount, number in amounts.items() if number > _RARE * len(copied)},
+    }
+
+
 def _awake(module: nn.Module) -> str:
     """Return the class of a layer in training mode that behaves otherwise in evaluation; empty without one."""
     for layer in module.modules():
@@ -203,6 +237,17 @@ def _stripped(row: list[int]) -> tuple[int, ...]:
     while end > 1 and row[end - 1] == row[end - 2]:
         end -= 1
     return tuple(row[:end])
+
+
+def _calls(file: str) -> tuple[int, ...]:
+    """Return the lines of a file that are running, from the innermost to the outermost."""
+    found = []
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_filename == file:
+            found.append(frame.f_lineno)
+        frame = frame.f_back
+    return tuple(found)
 
 
 def _doing() -> str:

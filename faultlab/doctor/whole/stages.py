@@ -12,6 +12,8 @@ from faultlab.doctor.whole.effects import of
 
 STAGES = Checks()
 _LEAST, _SOME, _MOST, _NEARLY, _FEW, _WHOLE = 10, 0.2, 0.97, 0.95, 0.05, 0.9
+_OVERLAPS, _OFTEN, _ALIKE = 0.7, 0.8, 1.5
+_EVALUATIONS, _MUCH_HIGHER = 4, 1.5
 _SWAPPED, _A_PASS, _HALF, _AGAIN = 0.3, 0.3, 0.5, 2
 
 
@@ -34,6 +36,61 @@ def untrained(seen: Seen) -> Iterator[Finding]:
         "Evaluate the module that was trained or loaded: assign the result, model = "
         "Model.load_from_checkpoint(path), or call model.load_state_dict(...) on the module that is evaluated.",
     )
+
+
+@STAGES.check("evaluated weights", "Lightning-AI/pytorch-lightning#12789")
+def unfitted(seen: Seen) -> Iterator[Finding]:
+    """Find an evaluation of a module that another one's training has kept from learning."""
+    found = (seen.get("whole") or {}).get("unfitted")
+    if not found or seen.get("cut") or seen.get("error"):
+        return
+    name = found["name"]
+    if found["epochs"]:
+        yield wrong(
+            f"the {name} that is evaluated was never trained: one Trainer is used for several modules, and its epoch "
+            f"counter had reached max_epochs={found['epochs']} with an earlier one, so this one's fit ended without a "
+            "step",
+            found["place"],
+            "Create a new Trainer for each module, inside the loop.",
+        )
+    else:
+        yield attention(
+            f"the {name} that is evaluated was never trained: its optimizer takes no step, and another {name} learns",
+            found["place"],
+            "Check that the loop trains each model: counters of epochs and iterators of data must start again.",
+        )
+
+
+@STAGES.check("pretrained weights", "huggingface/transformers#4685")
+def beginning(seen: Seen) -> Iterator[Finding]:
+    """Find a model with the configuration of a pretrained one and random weights."""
+    found = (seen.get("whole") or {}).get("beginning")
+    if found:
+        yield attention(
+            f"the {found['module']} is made from the configuration of {found['folder']!r}, which has pretrained "
+            "weights, and begins with none of them: from_config and a constructor make random weights",
+            "the weights in the folder, compared with those of the model before its first step",
+            "Load them: write from_pretrained(folder, config=config) in place of from_config(config).",
+        )
+
+
+@STAGES.check("best weights", "Project-MONAI/MONAI#2467")
+def worst(seen: Seen) -> Iterator[Finding]:
+    """Find weights that are restored although their evaluation had the highest loss of all."""
+    found = (seen.get("whole") or {}).get("restored") or {}
+    losses, at = found.get("losses", ()), found.get("at", 0)
+    if len(losses) < _EVALUATIONS or not found["worse"] or at == len(losses) - 1:
+        return
+    lowest = min(losses)
+    if losses[at] == max(losses) and losses[at] > 0 and losses[at] >= _MUCH_HIGHER * lowest:
+        yield wrong(
+            f"the weights that are loaded after the training are the worst of all {len(losses)} evaluations: they are "
+            f"those of evaluation {at + 1}, with the highest loss, {losses[at]:.3g}; the lowest is {lowest:.3g}, in "
+            f"evaluation {losses.index(lowest) + 1}",
+            found["place"],
+            "Keep the weights with the lowest loss: write loss < best, or mode='min'; where the largest score is kept, "
+            "give the negative loss (score_sign=-1.0).",
+        )
 
 
 @STAGES.check("resumed optimizer")
@@ -124,6 +181,41 @@ def stages(seen: Seen) -> Iterator[Finding]:
             return
 
 
+@STAGES.check("samples of the stages", "georgymh/ml-fraud-detection#1")
+def copied(seen: Seen) -> Iterator[Finding]:
+    """Find samples that were copied before the split, so that the same ones are in both of its parts."""
+    for model in (seen.get("whole") or {}).get("models", ()) if not seen.get("error") else ():
+        for one in [one for one in model["stages"] if _is_copied(one)][-1:]:
+            found = one["copies"]
+            yield wrong(
+                f"{found['copies']} of the {one['rows']} samples of the {one['doing'] or 'evaluation'} are copies of "
+                f"{found['copied']} samples, and {found['copied_seen']} of these are in the training, too, as if the "
+                "data had been oversampled before the split: the result is far too good",
+                f"{one['place']}: fingerprints of the inputs; of the {found['once']} samples that are there once, "
+                f"{found['once_seen']} are in the training",
+                "Split first, and oversample the training part only.",
+            )
+            return
+
+
+@STAGES.check("windows of the stages", "Y-debug-sys/Diffusion-TS#67")
+def overlapping(seen: Seen) -> Iterator[Finding]:
+    """Find windows of one sequence that were distributed at random, so that those of the stages overlap."""
+    for model in (seen.get("whole") or {}).get("models", ()) if not seen.get("error") else ():
+        for one in model["stages"]:
+            found = one["overlapping"]
+            if found and found["count"] >= _OVERLAPS * found["of"] and found["of"] >= _NEARLY * one["different"]:
+                yield wrong(
+                    f"the splits overlap: {found['count']} of the {one['different']} windows of the "
+                    f"{one['doing'] or 'evaluation'} are training windows moved by {found['shift']} of "
+                    f"{found['length']} steps, so the model has seen nearly all of their values",
+                    f"{one['place']}: fingerprints of the inputs without their first or last steps",
+                    "Split the sequence first, into contiguous parts (the last part for validation), and cut windows "
+                    "from each part; random_split distributes windows that overlap.",
+                )
+                return
+
+
 @STAGES.check("numbering of the stages")
 def numberings(seen: Seen) -> Iterator[Finding]:
     """Find a vocabulary or label map that each split has made for itself."""
@@ -172,6 +264,21 @@ def awake(seen: Seen) -> Iterator[Finding]:
                 )
 
 
+@STAGES.check("vectors of words", "zhaogaofeng611/TextMatch#10")
+def vectors(seen: Seen) -> Iterator[Finding]:
+    """Find an embedding whose rows are those of other words."""
+    found = (seen.get("whole") or {}).get("vectors")
+    if found:
+        by = "" if found["shift"] is None else f", all moved by {found['shift']:+d}"
+        yield wrong(
+            f"the rows of the embedding do not match the numbers of the words: the vectors of {found['away']} of "
+            f"{found['words']} words are in other rows than their words{by}, so each word is looked up with the vector "
+            "of another one",
+            f"{found['example']!r} has the index {found['number']}, and its vector is in row {found['row']}",
+            "Fill each row by the word's own index: matrix[word_index[word]] = vectors[word].",
+        )
+
+
 @STAGES.check("inputs of the stages")
 def scales(seen: Seen) -> Iterator[Finding]:
     """Find a stage after the training whose inputs are on another scale than the training's."""
@@ -214,6 +321,26 @@ def _is_leak(stage: Mapping[str, Any]) -> bool:
         and _SOME * stage["different"] <= stage["seen"] <= _MOST * stage["different"]
         and stage["seen"] < _NEARLY * stage["trained"]
         and stage["seen_now"] >= _HALF * stage["seen"]
+    )
+
+
+def _is_copied(stage: Mapping[str, Any]) -> bool:
+    """Return whether a part of the samples is there several times and was learnt from, and the others are neither.
+
+    Equal samples by chance are mostly pairs, those of a language have very different frequencies, and what is evaluated
+    several times is there equally often.
+    """
+    found = stage["copies"]
+    amounts = found["amounts"]
+    return bool(
+        found["copied"] >= 2 * _LEAST
+        and found["copies"] >= _SOME * stage["rows"]
+        and found["copied_seen"] >= _OFTEN * found["copied"]
+        and found["once"] >= 5 * _LEAST
+        and found["once_seen"] <= 2 * _FEW * found["once"]
+        and len(amounts) >= 3
+        and amounts.get(2, 0) <= _HALF * found["copied"]
+        and found["spread"] <= _ALIKE
     )
 
 

@@ -8,6 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from faultlab.core.asking import asked
+from faultlab.doctor.whole.history import History
+
 _MOST, _LEAST, _UNRELATED, _ALIKE = 50, 200, 0.2, 0.5
 
 
@@ -21,6 +24,9 @@ class UsedWeights:
 
     def __init__(self, place: Callable[[], str]) -> None:
         self._place = place
+        self.history = History()
+        self._optimizers: list[Any] = []
+        self._stepped: set[int] = set()
         self._loads: list[tuple[dict[str, Any], nn.Module]] = []
         self._pending: list[nn.Module] = []
         self._learnt: list[nn.Module] = []
@@ -48,9 +54,12 @@ class UsedWeights:
         """Wrap ``Module.load_state_dict``."""
 
         def around(module: nn.Module, state: Any, *args: Any, **kwargs: Any) -> Any:
+            self.history.close()
             own = {value.data_ptr() for value in module.state_dict().values() if value.numel()}
             outcome = load(module, state, *args, **kwargs)
             place = self._place()
+            if place:
+                self.history.loaded(module, place)
             if place and len(self._loads) < _MOST and isinstance(state, Mapping):
                 given = [value for value in state.values() if isinstance(value, torch.Tensor) and value.numel()]
                 missing = set(getattr(outcome, "missing_keys", ()))
@@ -84,6 +93,7 @@ class UsedWeights:
 
     def stepped(self, optimizer: Any) -> None:
         """Note a step of an optimizer: whether it continues with weights from a file that has an optimizer's state."""
+        self._stepped.add(id(optimizer))
         if not self._unrestored.get("place") or self._unrestored["resumed"] or not optimizer.state:
             return
         held = {id(one) for group in optimizer.param_groups for one in group["params"]}
@@ -92,8 +102,14 @@ class UsedWeights:
             if whole and held & set(map(id, module.parameters())):
                 self._unrestored["resumed"] = type(optimizer).__name__
 
+    def made(self, optimizer: Any) -> None:
+        """Note a new optimizer."""
+        if len(self._optimizers) < _MOST:
+            self._optimizers.append(optimizer)
+
     def called(self, module: nn.Module, learning: bool) -> None:
         """Note a call of a module by the user's code."""
+        self.history.called(module, learning)
         for fact, loaded in self._loads:
             if not fact["used"] and (loaded is module or _share(loaded, module)):
                 fact["used"] = True
@@ -124,7 +140,30 @@ class UsedWeights:
             "loads": loads,
             "untrained": self._untrained(),
             "statistics": self._initial_statistics,
+            "restored": self.history.restored,
+            "unfitted": self._unfitted(),
         }
+
+    def _unfitted(self) -> dict[str, Any]:
+        """Return the facts of an evaluated module whose own optimizer never steps, if others of its class have learnt.
+
+        They have other shapes: a copy of a trained module has the same ones.
+        """
+        for one in reversed(self._evaluated):
+            own = set(map(id, one.parameters()))
+            others = [other for other in self._learnt if type(other) is type(one)]
+            idle = any(
+                own & {id(value) for group in optimizer.param_groups for value in group["params"]}
+                for optimizer in self._optimizers
+                if id(optimizer) not in self._stepped
+            )
+            if idle and others and not self._reached(one) and not any(_alike(other, one) for other in self._learnt):
+                trainer = asked(one, "trainer")
+                shared = trainer is not None and any(asked(other, "trainer") is trainer for other in others)
+                epochs, limit = (asked(trainer, name) for name in ("current_epoch", "max_epochs"))
+                over = shared and isinstance(epochs, int) and isinstance(limit, int) and 0 < limit <= epochs
+                return {"name": type(one).__name__, "place": self._places[id(one)], "epochs": limit if over else 0}
+        return {}
 
     def _untrained(self) -> dict[str, Any]:
         """Return the facts of the module that is evaluated last, if it has learnt nothing, and others like it have."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -102,3 +103,35 @@ def test_an_average_with_the_batch_statistics_of_the_beginning_is_found(weights:
     assert _found(weights) == []
     weights.called(average, False)
     assert _found(weights) == [("statistics of BatchNorm", "wrong")]
+
+
+class _Net(nn.Module):
+    def __init__(self, size: int, trainer: Any = None) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, size)
+        self.trainer = trainer
+
+
+def _second_of_two(weights: UsedWeights, trainer: Any, steps: bool) -> list[tuple[str, str]]:
+    first, second = _Net(4, trainer), _Net(8, trainer)
+    for net, learns in ((first, True), (second, steps)):
+        optimizer = torch.optim.SGD(net.parameters(), 0.1)
+        weights.made(optimizer)
+        if learns:
+            _learn(weights, net)
+            weights.stepped(optimizer)
+        weights.called(net, False)
+    return _found(weights)
+
+
+def test_a_second_module_that_a_finished_trainer_does_not_train_is_found(weights: UsedWeights) -> None:
+    finished = SimpleNamespace(current_epoch=3, max_epochs=3)
+    assert _second_of_two(weights, finished, steps=False) == [("evaluated weights", "wrong")]
+
+
+def test_a_second_module_whose_optimizer_takes_no_step_gets_attention(weights: UsedWeights) -> None:
+    assert _second_of_two(weights, None, steps=False) == [("evaluated weights", "attention")]
+
+
+def test_a_second_module_that_learns_is_healthy(weights: UsedWeights) -> None:
+    assert _second_of_two(weights, SimpleNamespace(current_epoch=3, max_epochs=3), steps=True) == []

@@ -11,15 +11,23 @@ from faultlab.doctor.examination import examine
 from faultlab.doctor.finding import OK, WRONG, Finding
 from faultlab.engines import Engine
 from tests.patients.blind.case import Case
-from tests.patients.blind.fourth import CASES
+from tests.patients.blind.fifth import CASES as FIFTH
+from tests.patients.blind.fourth import CASES as FOURTH
 
 _NIGHTLY = pytest.mark.nightly(reason="one loop runs quick; each takes several trainings")
-_HF = pytest.mark.skipif(find_spec("transformers") is None, reason="the extra `hf` is not installed")
+_EXTRAS = {
+    "hf": pytest.mark.skipif(find_spec("transformers") is None, reason="the extra `hf` is not installed"),
+    "ignite": pytest.mark.skipif(find_spec("ignite") is None, reason="ignite is not installed"),
+}
 _NAMED = ("hf_names", "lightning_folds", "lightning_profiles", "lightning_tumours", "lightning_two_heads",
-          "loop_diabetes", "loop_docstrings", "loop_transfer")  # fmt: skip
+          "loop_diabetes", "loop_docstrings", "loop_transfer", "hf_spelled", "ignite_best", "lightning_libraries",
+          "lightning_two_sizes", "lightning_typist", "loop_half", "loop_milestones", "loop_noisy_labels",
+          "loop_number_words", "loop_oversampled", "loop_poly", "loop_screening", "loop_word_vectors")  # fmt: skip
 _BEYOND = [
-    pytest.param(one, id=one.name, marks=[_NIGHTLY, *([_HF] if one.name.startswith("hf") else [])])
-    for one in CASES
+    pytest.param(
+        one, id=one.name, marks=[_NIGHTLY, *(mark for name, mark in _EXTRAS.items() if one.name.startswith(name))]
+    )
+    for one in [*FOURTH, *FIFTH]
     if one.name in _NAMED
 ]
 
