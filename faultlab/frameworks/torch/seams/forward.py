@@ -26,7 +26,7 @@ def module_output(point: ModuleOutput, patches: Patches, armed: Armed, site: Sit
                 output = forward(*args, **kwargs)
                 return armed.map(output) if armed.due() else output
 
-            return mapped
+            return _outermost(mapped, forward, armed, site)
 
         patches.wrap(site.owner("forward"), "forward", make)
     else:
@@ -80,7 +80,7 @@ def head_input(point: HeadInput, patches: Patches, armed: Armed, site: Site) -> 
             finally:
                 layers.end()
 
-        return followed
+        return _outermost(followed, forward, armed, site)
 
     patches.on_exit(modules.register_module_forward_pre_hook(before).remove)
     if armed.profile.forward == "" and hasattr(site.cls, "forward"):
@@ -115,6 +115,29 @@ class _Layers:
             return False
         self._ran = module
         return module is self._head
+
+
+def _outermost(around: Callable[..., Any], forward: Callable[..., Any], armed: Armed, site: Site) -> Callable[..., Any]:
+    """Return a forward that calls the first function for the target, and the second for others that share its class.
+
+    These are its parts, and other models if the class is one of torch's, such as `nn.Sequential`. Code of the user's
+    own class has the fault in all of its instances.
+    """
+    shared = site.owner("forward") is site.cls and site.cls.__module__.partition(".")[0] == "torch"
+    running = False
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        nonlocal running
+        other = shared and args[0] is not site.present(armed.clock) and not armed.clock.tried
+        if running or other:
+            return forward(*args, **kwargs)
+        running = True
+        try:
+            return around(*args, **kwargs)
+        finally:
+            running = False
+
+    return call
 
 
 def _first_mapped(args: tuple[Any, ...], armed: Armed) -> tuple[Any, ...]:
