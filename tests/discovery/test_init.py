@@ -178,7 +178,7 @@ def test_json_is_one_document_with_the_scenario_the_attempts_and_the_notes(folde
     found = json.loads(ended.stdout)
     assert found["scenario"] == "scenarios/sentiment-lstm.yaml"
     assert Path(found["scenario"]).is_file()
-    assert [one["attempt"] for one in found["attempts"] if one["failed"] is None] == ["synthetic data"]
+    assert [one["attempt"] for one in found["attempts"] if one["failed"] is None] == ["a training on synthetic data"]
     assert any(note.startswith("The data is synthetic") for note in found["notes"])
     assert found["seconds"] > 0
 
