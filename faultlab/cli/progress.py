@@ -94,7 +94,7 @@ class Progress:
 
     def settled(self, result: FaultResult) -> None:
         self._settled += 1
-        self._inapplicable += result.status == "not_applicable"
+        self._inapplicable += result.status is Status.NOT_APPLICABLE
 
     def planned(self, total: int) -> None:
         about = duration(total * (self._seconds + _OVERHEAD) / self._jobs)

@@ -57,9 +57,8 @@ def command(fault: str, file: Path, debug: bool, without_fault: bool, seed: int,
     """Run one FAULT in the foreground, and show your code's output, what changes at each step, and what detects it.
 
     FAULT is a fault as it is written in reports (loss.nan@step=8), a failure mode (loss.nan, which is injected at its
-    default step), or a glob with exactly one match. The clean run comes first, then the faulted run. The
-    result is the same as in `faultlab run`. The results are written to
-    reports/SCENARIO/replays/.
+    default step), or a glob with exactly one match. The clean run comes first, then the faulted run. The result is
+    the same as in `faultlab run`. The results are written to reports/SCENARIO/replays/.
 
     With --debug, the faulted run is repeated in this process under pdb, without a time limit. It stops in your
     training_step right after the fault first takes effect. It stops again if an exception ends the run, but not at

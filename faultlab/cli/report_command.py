@@ -19,8 +19,7 @@ def command(folder: Path, lesson: bool, opened: bool, quiet: bool) -> int:
     """Regenerate the pages and the other files that are derived from report.json.
 
     FOLDER is the folder of one report, such as reports/lit-model, or a folder that holds several (default: reports). No
-    training is run. A report.json that was
-    modified after it was written is rejected.
+    training is run. A report.json that was modified after it was written is rejected.
     """
     from faultlab.report import files
 
